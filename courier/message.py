@@ -1,0 +1,149 @@
+"""The values that cross processes, and the packets that carry them.
+
+A packet has two parts. The *head* is small and always arrives: whatever is needed to give a message back by
+name. The *bulk* is the payload: bodies and attributes on the way to a sender, audit lines on the way to the
+auditor. A channel may carry the bulk in a file descriptor, and a descriptor can be lost on the way.
+
+Heads are written with :mod:`marshal`: both ends are forks of one interpreter, so its format can't differ
+between them, and it is the cheapest codec of the standard library for tuples of strings and numbers.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+
+class Attribute(NamedTuple):
+    """A message attribute as the sender of the message set it; ``value`` is text, base64 for binary types."""
+
+    name: str
+    data_type: str
+    value: str
+
+
+class Message(NamedTuple):
+    """One received SQS message.
+
+    ``lease`` is the instant at which SQS would show it to somebody else, less a margin; ``received_at`` the
+    instant of the receive, from which the 12 hours count. Both are seconds on CLOCK_BOOTTIME, which is the same
+    in all processes and goes on while the machine sleeps. The two ``_ms`` are SQS's own, Unix milliseconds.
+    """
+
+    message_id: str
+    receipt: str
+    lease: float
+    received_at: float
+    receive_count: int
+    sent_ms: int
+    first_received_ms: int
+    sender_id: str
+    group: str
+    trace: str
+    attributes: tuple[Attribute, ...]
+    body: bytes
+
+
+class Handle(NamedTuple):
+    """What is left of a message whose bulk did not arrive: enough to give it back."""
+
+    message_id: str
+    receipt: str
+    lease: float
+    received_at: float
+    group: str
+
+
+DELIVERED: Final = 1
+RETRY: Final = 2
+REJECTED: Final = 3
+RELEASE: Final = 4
+EXTEND: Final = 5
+
+KIND_NAMES: Final = {DELIVERED: "delivered", RETRY: "retry", REJECTED: "rejected", RELEASE: "release", EXTEND: "extend"}
+
+
+class Settlement(NamedTuple):
+    """What the auditor shall do with a message.
+
+    ``kind`` is one of DELIVERED, RETRY, REJECTED, RELEASE, EXTEND. ``lease`` and ``received_at`` as in
+    :class:`Message`; ``delay`` (seconds) is the visibility that a RETRY asks for. ``record`` is the audit line
+    of a DELIVERED or REJECTED message, newline included, and ``None`` where its descriptor was lost on the way.
+    """
+
+    kind: int
+    message_id: str
+    receipt: str
+    lease: float
+    received_at: float
+    group: str
+    delay: float = 0.0
+    record: bytes | None = b""
+
+
+class Packet(NamedTuple):
+    """What a channel carries; ``bulk`` is ``None`` where the descriptor that held it did not arrive."""
+
+    head: bytes
+    bulk: bytes | None
+
+
+def pack_messages(messages: Sequence[Message]) -> Packet:
+    """Make the packet of one run: several messages of one group in order, or a single message."""
+    heads = []
+    bulk = []
+    for m in messages:
+        attributes = marshal.dumps([tuple(a) for a in m.attributes]) if m.attributes else b""
+        heads.append((*m[:10], len(attributes), len(m.body)))
+        bulk.append(attributes)
+        bulk.append(m.body)
+    return Packet(marshal.dumps(heads), b"".join(bulk))
+
+
+def unpack_messages(packet: Packet) -> list[Message] | list[Handle]:
+    """Read the messages of a packet; their handles alone where the bulk was lost."""
+    heads = marshal.loads(packet.head)
+    bulk = packet.bulk
+    if bulk is None:
+        return [Handle(h[0], h[1], h[2], h[3], h[8]) for h in heads]
+    messages = []
+    offset = 0
+    for head in heads:
+        attributes: tuple[Attribute, ...] = ()
+        if head[10]:
+            attributes = tuple(Attribute(*a) for a in marshal.loads(bulk[offset : offset + head[10]]))
+            offset += head[10]
+        end = offset + head[11]
+        messages.append(Message._make((*head[:10], attributes, bulk[offset:end])))
+        offset = end
+    return messages
+
+
+def pack_settlements(settlements: Iterable[Settlement]) -> Packet:
+    """Make one packet of several outcomes; every record must be there."""
+    heads = []
+    bulk = []
+    for s in settlements:
+        record = s.record or b""
+        heads.append((*s[:7], len(record)))
+        if record:
+            bulk.append(record)
+    return Packet(marshal.dumps(heads), b"".join(bulk))
+
+
+def unpack_settlements(packet: Packet) -> list[Settlement]:
+    """Read the outcomes of a packet; records whose descriptor was lost are ``None``."""
+    bulk = packet.bulk
+    settlements = []
+    offset = 0
+    for head in marshal.loads(packet.head):
+        length = head[7]
+        if length == 0:
+            settlements.append(Settlement._make((*head[:7], b"")))
+        elif bulk is None:
+            settlements.append(Settlement._make((*head[:7], None)))
+        else:
+            settlements.append(Settlement._make((*head[:7], bulk[offset : offset + length])))
+            offset += length
+    return settlements
