@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from courier.audit.record import record_line, rfc3339
+from courier.message import Message
+
+MESSAGE = Message(
+    message_id="id-1",
+    receipt="receipt-1",
+    lease=100.0,
+    received_at=70.0,
+    receive_count=2,
+    sent_ms=1_795_523_500_123,
+    first_received_ms=1_795_523_500_456,
+    sender_id="AIDA",
+    group="",
+    trace="",
+    attributes=(),
+    body=b'{"a": 1}',
+)
+
+
+def test_a_record_has_what_an_operator_asks_for() -> None:
+    line = record_line(MESSAGE, "delivered", 200, 0.0123456, 1_795_523_501.25)
+    assert orjson.loads(line) == {
+        "time": "2026-11-24T12:31:41.250Z",
+        "message_id": "id-1",
+        "receive_count": 2,
+        "outcome": "delivered",
+        "status": 200,
+        "duration_ms": 12.346,
+        "sent_at": "2026-11-24T12:31:40.123Z",
+        "body": '{"a": 1}',
+    }
+
+
+def test_a_record_names_the_group_where_there_is_one() -> None:
+    assert orjson.loads(record_line(MESSAGE._replace(group="g"), "delivered", 200, 0, 0))["group"] == "g"
+
+
+def test_a_record_without_an_answer_has_no_status() -> None:
+    assert orjson.loads(record_line(MESSAGE, "rejected", None, 0, 0))["status"] is None
+
+
+@given(st.text(), st.text())
+def test_any_text_body_is_one_line_that_reads_back_the_same(body: str, group: str) -> None:
+    line = record_line(MESSAGE._replace(body=body.encode(), group=group), "delivered", 200, 0.001, 1.0)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert orjson.loads(line)["body"] == body
+
+
+@given(st.binary())
+def test_any_bytes_at_all_make_one_line(body: bytes) -> None:
+    line = record_line(MESSAGE._replace(body=body), "delivered", 200, 0.001, 1.0)
+    assert line.count(b"\n") == 1
+    assert orjson.loads(line)["message_id"] == "id-1"
+
+
+@pytest.mark.parametrize(
+    ("unix_ms", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (7, "1970-01-01T00:00:00.007Z"),
+        (1_795_523_499_999, "2026-11-24T12:31:39.999Z"),
+        (1_795_523_500_000, "2026-11-24T12:31:40.000Z"),
+    ],
+)
+def test_times_are_rfc_3339_in_utc_with_milliseconds(unix_ms: int, text: str) -> None:
+    assert rfc3339(unix_ms) == text
