@@ -1,0 +1,87 @@
+"""Where requests go: a URL taken apart once, in the shape that the wire wants."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+# Underscores are no part of a host name by the book, but Docker Compose makes such names for services.
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*)")
+_REQUEST_TARGET: Final = re.compile(r"/[\x21-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A parsed URL.
+
+    ``scheme`` is ``http`` or ``https``; ``host`` an ASCII name or an address without brackets; ``path`` the
+    request target with its query, percent-encoded and safe to write on the wire; ``host_header`` the value of the
+    Host header, which leaves out a default port.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    host_header: str
+
+    @property
+    def url(self) -> str:
+        """The target as a URL again, for log lines."""
+        return f"{self.scheme}://{self.host_header}{self.path}"
+
+
+def parse_target(url: str) -> Target:
+    """Take a URL apart.
+
+    urllib3 normalises it, as it does for requests: the host in lower case and IDNA, dot segments and escapes in the
+    path and query. A fragment is dropped, since it never goes on the wire.
+
+    Raises ValueError where it isn't an absolute http or https URL with a host and without a user name; its text
+    is one line that says what would be right.
+    """
+    text = url.strip()
+    scheme = text.partition("://")[0].lower() if "://" in text else ""
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError(f"{_shown(text)} must start with http:// or https://")
+    if "@" in re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0]:
+        # Not shown: it may hold a password, and this line goes to logs.
+        raise ValueError("the URL must not hold a user name or a password; send an Authorization header instead")
+    try:
+        parts = parse_url(text)
+    except (LocationParseError, UnicodeError) as error:
+        raise ValueError(f"{_shown(text)} isn't a URL like https://example.com:8443/path: {_one_line(error)}") from None
+    return _checked(text, scheme, parts.host or "", parts.port, parts.request_uri)
+
+
+def _checked(text: str, scheme: str, host: str, port: int | None, path: str) -> Target:
+    if host.startswith("["):
+        host = host[1:-1]
+        # The zone of a link-local address means something on this machine only: it's no part of the Host header.
+        header = f"[{host.partition('%')[0]}]"
+    elif _HOST_NAME.fullmatch(host):
+        header = host
+    else:
+        raise ValueError(f"{_shown(text)} must name a host, like https://example.com/path")
+    if port == 0:
+        raise ValueError(f"{_shown(text)} must have a port from 1 to 65535, or none")
+    if not _REQUEST_TARGET.fullmatch(path):
+        raise ValueError(f"{_shown(text)} must have a path that can be written in ASCII once it's percent-encoded")
+    default = DEFAULT_PORTS[scheme]
+    if port is not None and port != default:
+        header = f"{header}:{port}"
+    return Target(scheme, host, port or default, path, header)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 100 else text[:97] + "...")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
