@@ -1,0 +1,244 @@
+"""A channel: how packets pass from the processes of one stage to those of the next.
+
+It stands where a ``multiprocessing.Queue`` would, but is one ``AF_UNIX``/``SOCK_SEQPACKET`` socket pair that every
+process inherits. There is no lock in user space that a killed process could take to its grave, packets are whole or
+absent, and what is in the kernel outlives its writer. No call blocks.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import errno
+import fcntl
+import os
+import socket
+import termios
+import time
+from typing import Final
+
+from courier.errors import CannotStart, ChannelError
+from courier.process.bulk import read_bulk, write_bulk
+
+INLINE_LIMIT: Final = 65_536
+"""Head and bulk together, in bytes, that travel in the packet itself; a larger bulk travels in a descriptor."""
+
+_ASKED_BUFFER: Final = 4 << 20
+_FRAME: Final = 4
+_BULK_IN_DESCRIPTOR: Final = 0x8000_0000
+_LENGTH_MASK: Final = 0x7FFF_FFFF
+_ANCILLARY: Final = socket.CMSG_SPACE(array.array("i").itemsize)
+_CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+# Full, though poll calls the socket writable: no kernel memory, too many descriptors in flight or open, nobody left to
+# read. A writer that waited for poll would spin, so these are tried again on a timer.
+_FULL_UNSEEN_BY_POLL: Final = frozenset(
+    {errno.ENOBUFS, errno.ETOOMANYREFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+    | {errno.EPIPE, errno.ECONNRESET}
+)
+_OUT_OF_DESCRIPTORS: Final = frozenset({errno.ETOOMANYREFS, errno.EMFILE, errno.ENFILE})
+
+# Poll calls a unix socket writable only once three quarters of its buffer are free again; the longer pause is how long
+# a writer may sit beside a channel that has room but isn't that empty.
+_PAUSE_UNSEEN: Final = 0.005
+_PAUSE_FULL: Final = 0.02
+
+
+class Channel:
+    """Many writers, many readers, one direction. Make it before the fork; then each process keeps what it uses.
+
+    ``at_eof`` turns true when :meth:`receive` found nothing unread and every write end closed, in all processes.
+    ``out_of_descriptors`` counts sends put off because the process or the kernel had no descriptor to spare.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffers",
+        "_poll_is_blind",
+        "_reader",
+        "_waiters",
+        "_writer",
+        "at_eof",
+        "name",
+        "out_of_descriptors",
+    )
+
+    def __init__(self, name: str, writer: socket.socket, reader: socket.socket) -> None:
+        self.name = name
+        self.at_eof = False
+        self.out_of_descriptors = 0
+        self._writer = writer
+        self._reader = reader
+        # Kept, since a fresh one costs more than the call. Its pages are private to the process that receives into it.
+        self._buffer = memoryview(bytearray(_FRAME + INLINE_LIMIT))
+        self._buffers = [self._buffer]
+        self._poll_is_blind = False
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @classmethod
+    def create(cls, name: str) -> Channel:
+        """Make a channel with as large a send buffer as ``net.core.wmem_max`` allows; ``name`` is for people.
+
+        Raises :class:`CannotStart` where not even one packet would fit.
+        """
+        writer, reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        writer.setblocking(False)
+        reader.setblocking(False)
+        writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ASKED_BUFFER)
+        size = writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        if size < 2 * INLINE_LIMIT:
+            writer.close()
+            reader.close()
+            raise CannotStart(f"a socket buffer is at most {size} bytes here; set net.core.wmem_max to 212992 or more")
+        return cls(name, writer, reader)
+
+    def send(self, head: bytes, bulk: bytes = b"") -> bool:
+        """Put one packet into the channel, whole; ``False`` means full, and that nothing was put.
+
+        Full is normal; try again after :meth:`wait_writable`. It stays full when no process is left that reads. A bulk
+        that makes the packet exceed :data:`INLINE_LIMIT` travels in a descriptor, and may be lost on its way. Raises
+        :class:`ChannelError` for a head that exceeds the limit by itself, or a closed channel.
+        """
+        size = len(head)
+        if size + len(bulk) > INLINE_LIMIT:
+            return self._send_descriptor(head, bulk)
+        try:
+            self._writer.send(b"".join((size.to_bytes(_FRAME, "little"), head, bulk)))
+        except BlockingIOError:
+            self._poll_is_blind = False
+            return False
+        except OSError as error:
+            return self._refused(error)
+        return True
+
+    def _send_descriptor(self, head: bytes, bulk: bytes) -> bool:
+        if len(head) > INLINE_LIMIT:
+            raise ChannelError(f"channel {self.name}: a head of {len(head)} bytes exceeds {INLINE_LIMIT}")
+        try:
+            descriptor = write_bulk(bulk)
+        except OSError as error:
+            return self._refused(error)
+        try:
+            frame = (len(head) | _BULK_IN_DESCRIPTOR).to_bytes(_FRAME, "little")
+            self._writer.sendmsg(
+                (frame, head), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (descriptor,))),)
+            )
+        except BlockingIOError:
+            self._poll_is_blind = False
+            return False
+        except OSError as error:
+            return self._refused(error)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _refused(self, error: OSError) -> bool:
+        if error.errno not in _FULL_UNSEEN_BY_POLL:
+            raise ChannelError(f"channel {self.name}: {error}") from error
+        if error.errno in _OUT_OF_DESCRIPTORS:
+            self.out_of_descriptors += 1
+        self._poll_is_blind = True
+        return False
+
+    def receive(self) -> tuple[bytes, bytes | None] | None:
+        """Take one packet: head and bulk. ``None`` means that nothing is there now; see ``at_eof``.
+
+        The bulk is ``None`` where it travelled in a descriptor that did not arrive, because this process had none to
+        spare: the head is there to give the messages back by name. Raises :class:`ChannelError` for what no
+        :meth:`send` makes.
+        """
+        try:
+            length, ancillary, flags, _ = self._reader.recvmsg_into(self._buffers, _ANCILLARY, _CLOEXEC)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ChannelError(f"channel {self.name}: {error}") from error
+        if length == 0:
+            self.at_eof = True
+            return None
+        buffer = self._buffer
+        size = int.from_bytes(buffer[:_FRAME], "little")
+        end = _FRAME + (size & _LENGTH_MASK)
+        bulk: bytes | None = None
+        if size & _BULK_IN_DESCRIPTOR:
+            bulk = _take_bulk(ancillary)
+        elif not flags & socket.MSG_TRUNC:
+            bulk = bytes(buffer[end:length])
+        if flags & socket.MSG_TRUNC or end > length:
+            raise ChannelError(f"channel {self.name}: a packet of {length} bytes came in torn")
+        return bytes(buffer[_FRAME:end]), bulk
+
+    async def wait_writable(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Return when it is worth trying :meth:`send` again, or at ``deadline`` (monotonic seconds).
+
+        Returns after at most 20 ms, since poll can't see every kind of full. Several coroutines may wait at once.
+        """
+        pause = min(_PAUSE_UNSEEN if self._poll_is_blind else _PAUSE_FULL, deadline - time.monotonic())
+        if pause <= 0:
+            return
+        woken: asyncio.Future[None] = loop.create_future()
+        if not self._waiters and not self._poll_is_blind:
+            loop.add_writer(self._writer.fileno(), self._wake)
+        self._waiters.append(woken)
+        timer = loop.call_later(pause, _settle, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._waiters.remove(woken)
+            if not self._waiters:
+                loop.remove_writer(self._writer.fileno())
+
+    def _wake(self) -> None:
+        for woken in self._waiters:
+            _settle(woken)
+
+    def unread_bytes(self) -> int:
+        """Bytes in the channel that nobody has received, frames included and descriptors' content not.
+
+        Asked of the read end; raises :class:`ChannelError` where this process has closed it.
+        """
+        try:
+            answer = fcntl.ioctl(self._reader.fileno(), termios.FIONREAD, b"\0\0\0\0")
+        except (OSError, ValueError) as error:
+            raise ChannelError(f"channel {self.name}: its read end is closed in this process") from error
+        return int.from_bytes(answer, "little")
+
+    def reader_fileno(self) -> int:
+        """Return the descriptor for ``loop.add_reader``; -1 where this process has closed the read end."""
+        return self._reader.fileno()
+
+    def writer_fileno(self) -> int:
+        """Return the descriptor for ``loop.add_writer``; -1 where this process has closed the write end."""
+        return self._writer.fileno()
+
+    def keep(self, *, reading: bool, writing: bool) -> None:
+        """Close the ends that this process does not use: an unused write end would hide the end of the stream."""
+        if not reading:
+            self._reader.close()
+        if not writing:
+            self._writer.close()
+
+    def close(self) -> None:
+        """Close both ends in this process."""
+        self.keep(reading=False, writing=False)
+
+
+def _take_bulk(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    try:
+        return read_bulk(descriptors[0]) if descriptors else None
+    except OSError:
+        # What can't be read is as lost as what didn't arrive.
+        return None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _settle(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

@@ -1,0 +1,168 @@
+"""The scoreboard: what every worker counts, in memory that all processes share.
+
+One anonymous shared map, made before the fork, with a slot for each worker. A slot is written by its owner alone, in
+aligned 8-byte words, and only through ``memoryview.cast``: such a store is one instruction, so that readers see the old
+number or the new one and no lock is needed (``struct.pack_into`` clears the target first, and readers would see zeros).
+Nothing here can be left corrupt by a kill. The indices below are plain numbers, since they stand on the hot path.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+EMPTY: Final = 0
+STARTING: Final = 1
+READY: Final = 2
+DRAINING: Final = 3
+
+# Who and when. PID and STATE are words; BEAT, STARTED and DRAIN_DEADLINE reals: seconds of time.monotonic().
+STATE: Final = 0
+PID: Final = 1
+BEAT: Final = 2
+STARTED: Final = 3
+DRAIN_DEADLINE: Final = 4
+RESTARTS: Final = 5
+
+# Gauges: true of this moment and this process, so zeroed when it is reaped.
+ASKED: Final = 8
+IN_FLIGHT: Final = 9
+HELD: Final = 10
+AUDIT_FAILING: Final = 11
+BREAKER: Final = 12
+
+# Counters: they only grow, and a slot keeps them over restarts.
+RECEIVED: Final = 16
+PUT: Final = 17
+TAKEN: Final = 18
+PUT_BYTES: Final = 19
+TAKEN_BYTES: Final = 20
+DELIVERED: Final = 21
+RETRIED: Final = 22
+REJECTED: Final = 23
+RELEASED: Final = 24
+LAPSED: Final = 25
+CUT: Final = 26
+RECORDED: Final = 27
+DELETED: Final = 28
+EXTENDED: Final = 29
+CHANGED: Final = 30
+STALE: Final = 31
+UNSETTLED: Final = 32
+DROPPED_HEADERS: Final = 33
+CORRUPT: Final = 34
+SETTLE_PUT: Final = 35
+SETTLE_TAKEN: Final = 36
+
+# The histogram of delivery latency: a word for each bucket (not cumulative), the sum a real in seconds.
+LATENCY_BOUNDS: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    float("inf"),
+)
+LATENCY_SUM: Final = 40
+LATENCY: Final = 41
+
+SLOT_WORDS: Final = 64
+"""Words in a slot: whole cache lines, so that neighbours don't slow each other down."""
+
+GAUGES: Final = frozenset({ASKED, IN_FLIGHT, HELD, AUDIT_FAILING, BREAKER})
+
+SUPERVISOR: Final = "supervisor"
+
+
+class Slot:
+    """One worker's words. ``words`` and ``reals`` are the same memory, seen as unsigned 64-bit numbers and doubles."""
+
+    __slots__ = ("index", "reals", "role", "words")
+
+    def __init__(self, role: str, index: int, memory: memoryview) -> None:
+        self.role = role
+        self.index = index
+        self.words: memoryview[int] = memory.cast("Q")
+        self.reals: memoryview[float] = memory.cast("d")
+
+    def observe(self, seconds: float) -> None:
+        """Count one delivery that took ``seconds``."""
+        self.words[LATENCY + bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        self.reals[LATENCY_SUM] += seconds
+
+
+class Scoreboard:
+    """All slots, by role. Made before the fork; there is always one slot of the role ``supervisor``."""
+
+    def __init__(self, slots: Mapping[str, Sequence[Slot]]) -> None:
+        self._slots = slots
+        self._all = [slot for those in slots.values() for slot in those]
+        self.supervisor = slots[SUPERVISOR][0]
+
+    @classmethod
+    def create(cls, counts: Mapping[str, int]) -> Scoreboard:
+        """Map the memory for ``counts``: role to number of slots, with those for workers that may be added later."""
+        counts = {**counts, SUPERVISOR: 1}
+        size = SLOT_WORDS * 8
+        memory = memoryview(mmap.mmap(-1, size * sum(counts.values())))
+        slots: dict[str, list[Slot]] = {}
+        offset = 0
+        for role, count in counts.items():
+            slots[role] = []
+            for index in range(count):
+                slots[role].append(Slot(role, index, memory[offset : offset + size]))
+                offset += size
+        return cls(slots)
+
+    def slots(self, role: str) -> Sequence[Slot]:
+        """Return every slot of a role, empty ones too."""
+        return self._slots[role]
+
+    def roles(self) -> Sequence[str]:
+        """Return the roles that have slots, the supervisor's last."""
+        return list(self._slots)
+
+    def live(self, role: str) -> list[Slot]:
+        """Return the slots of a role whose worker is ready or draining."""
+        return [slot for slot in self._slots[role] if slot.words[STATE] >= READY]
+
+    def total(self, word: int, role: str | None = None) -> int:
+        """Sum a word over all slots, or over those of one role."""
+        total = 0
+        for slot in self._all if role is None else self._slots[role]:
+            total += slot.words[word]
+        return total
+
+    def total_real(self, word: int, role: str | None = None) -> float:
+        """Sum a real over all slots, or over those of one role."""
+        return sum(slot.reals[word] for slot in (self._all if role is None else self._slots[role]))
+
+
+class Unread(Protocol):
+    """What :func:`queued` asks of a channel."""
+
+    def unread_bytes(self) -> int:
+        """Return the bytes that nobody has received."""
+        ...
+
+
+def queued(channel: Unread, board: Scoreboard, put_word: int, taken_word: int) -> int:
+    """Return how many of what ``put_word`` and ``taken_word`` count are in the channel.
+
+    An empty channel is the truth and beats the counters: what a kill leaves uncounted would otherwise stand in the sum
+    for ever, and end as a stall.
+    """
+    if channel.unread_bytes() == 0:
+        return 0
+    return max(0, board.total(put_word) - board.total(taken_word))
