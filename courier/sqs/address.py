@@ -1,0 +1,75 @@
+"""Reading what the user calls the queue: its name, or its URL and what that tells."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from courier.errors import CannotStart
+from courier.http.target import parse_target
+
+AWS_DOMAINS: Final = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".api.aws",
+    ".api.amazonwebservices.com.cn",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+)
+"""The domains of AWS's partitions, and those of their dual-stack endpoints."""
+
+# sqs.eu-west-1.…, sqs-fips.us-gov-west-1.…, and the old eu-west-1.queue.amazonaws.com.
+_REGION: Final = re.compile(
+    r"(?:^|\.)sqs(?:-fips)?\.(?P<region>[a-z]+(?:-[a-z]+)+-\d+)\.|^(?P<old>[a-z]+(?:-[a-z]+)+-\d+)\.queue\.amazonaws\."
+)
+_NAME: Final = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+(\.fifo)?")
+
+
+class QueueAddress(NamedTuple):
+    """What was given. ``url`` is ``None`` where it was a name.
+
+    ``region`` is the one that the URL names. ``origin`` is the URL of the server where only the queue's URL can tell
+    it: an emulator, or a VPC endpoint by its own name.
+    """
+
+    name: str
+    url: str | None = None
+    region: str | None = None
+    origin: str | None = None
+
+
+def read_address(queue: str) -> QueueAddress:
+    """Read a queue's name or URL. Raises CannotStart for what is neither."""
+    if "://" not in queue:
+        if _NAME.fullmatch(queue):
+            return QueueAddress(queue)
+        raise CannotStart(
+            f"--queue {queue!r} is neither the URL nor the name of a queue: "
+            "a name has 1 to 80 letters, digits, hyphens and underscores, and may end in .fifo"
+        )
+    try:
+        target = parse_target(queue)
+    except ValueError as error:
+        raise CannotStart(f"--queue: {error}") from None
+    name = unquote(urlsplit(queue).path).rstrip("/").rpartition("/")[2]
+    if not name:
+        raise CannotStart(f"--queue {queue!r} is a URL without the queue's name at its end")
+    own = not is_aws(target.host) or ".vpce." in target.host
+    return QueueAddress(name, queue, region_in(target.host), f"{target.scheme}://{target.host_header}" if own else None)
+
+
+def is_aws(host: str) -> bool:
+    """Whether a host name is one of AWS's."""
+    return host.endswith(AWS_DOMAINS)
+
+
+def region_in(host: str) -> str | None:
+    """Give the region that a host name of SQS tells, or ``None``."""
+    if host == "queue.amazonaws.com":
+        return "us-east-1"
+    match = _REGION.search(host)
+    return (match["region"] or match["old"]) if match else None

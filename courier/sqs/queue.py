@@ -1,0 +1,152 @@
+"""Finding a queue, once, through boto3: where it is and how it behaves. What stands in the way is said in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import boto3
+import botocore.session
+import orjson
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+import courier
+from courier.errors import CannotStart
+from courier.http.target import Target, parse_target
+from courier.sqs.address import is_aws, read_address
+from courier.sqs.credentials import NoKeys, find_credentials, freeze, open_session
+from courier.sqs.diagnosis import NO_REGION, Attempt, diagnose
+
+CONNECT_SECONDS: Final = 3.0
+READ_SECONDS: Final = 5.0
+ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A queue that was found.
+
+    ``endpoint`` is where the calls go, which needn't be the host of ``url``: an emulator in a container knows itself by
+    another name. ``visibility_timeout`` is the queue's own, in seconds. ``max_receive_count`` and ``dead_letter`` (an
+    ARN) are those of its redrive policy, ``None`` where it has none. ``ca_bundle`` is the file of certificates that
+    boto3 is configured to trust, if any.
+    """
+
+    url: str
+    name: str
+    region: str
+    endpoint: Target
+    fifo: bool
+    visibility_timeout: int
+    max_receive_count: int | None = None
+    dead_letter: str | None = None
+    ca_bundle: str | None = None
+
+    def to_json(self) -> bytes:
+        """Write it down, for the way from the preflight to the roles."""
+        return orjson.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> QueueInfo:
+        """Read what :meth:`to_json` wrote."""
+        fields = orjson.loads(text)
+        return cls(**{**fields, "endpoint": Target(**fields["endpoint"])})
+
+
+def resolve_queue(queue: str, region: str | None, endpoint_url: str | None) -> QueueInfo:
+    """Find a queue by its name or URL; blocks for seconds at most.
+
+    The region is that of an AWS queue URL, else ``region``, else boto3's. The endpoint is ``endpoint_url``, else the
+    one that boto3 is configured for (AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL, the profile), else the host of a
+    queue URL that isn't AWS's, else AWS's for the region.
+
+    Raises CannotStart; its line names the queue, the action and the region, and says how to mend it.
+    """
+    address = read_address(queue)
+    if region and address.region and region != address.region:
+        raise CannotStart(f"the URL of --queue is in {address.region}, but --region is {region}; leave --region out")
+    if endpoint_url is not None:
+        _check_endpoint(endpoint_url)
+    session = _open(address.region or region)
+    client = _connect(session, endpoint_url, address.origin)
+    endpoint = client.meta.endpoint_url
+    attempt = Attempt(queue, "GetQueueUrl", session.region_name, endpoint)
+    url = address.url
+    if url is None:
+        url = str(_call(attempt, client.get_queue_url, "QueueUrl", QueueName=address.name))
+    attempt = attempt._replace(action="GetQueueAttributes")
+    attributes = _call(attempt, client.get_queue_attributes, "Attributes", QueueUrl=url, AttributeNames=["All"])
+    ca_bundle = botocore.session.get_session().get_config_variable("ca_bundle")
+    try:
+        return _describe(attributes, url, address.name, session.region_name, parse_target(endpoint), ca_bundle)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise diagnose(error, attempt) from error
+
+
+def _check_endpoint(endpoint_url: str) -> None:
+    try:
+        parse_target(endpoint_url)
+    except ValueError as error:
+        raise CannotStart(f"--endpoint-url: {error}") from None
+
+
+def _open(region: str | None) -> boto3.Session:
+    """Open a session that has a region and credentials."""
+    try:
+        session = open_session(region)
+        if session.region_name is None:
+            raise CannotStart(NO_REGION)
+        freeze(find_credentials(session))
+    except NoKeys as error:
+        raise CannotStart(str(error)) from error
+    return session
+
+
+def _connect(session: boto3.Session, endpoint_url: str | None, origin: str | None) -> Any:
+    """Make the client, for the endpoint that all calls will have."""
+    # No proxy: the calls of the roles use none, and what they can't reach must fail here.
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        proxies={},
+        user_agent_extra=f"courier/{courier.__version__}",
+    )
+    try:
+        client: Any = session.client("sqs", endpoint_url=endpoint_url, config=config)
+        configured = client.meta.endpoint_url
+        if origin is not None and endpoint_url is None and is_aws(parse_target(configured).host):
+            client = session.client("sqs", endpoint_url=origin, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise CannotStart(f"no client for SQS in {session.region_name}: {error}") from error
+    return client
+
+
+def _call(attempt: Attempt, call: Callable[..., Mapping[str, Any]], field: str, **parameters: Any) -> Any:
+    try:
+        return call(**parameters)[field]
+    except (BotoCoreError, ClientError, KeyError, OSError, ResponseParserError, TypeError, ValueError) as error:
+        raise diagnose(error, attempt) from error
+
+
+def _describe(
+    attributes: Mapping[str, str], url: str, name: str, region: str, endpoint: Target, ca_bundle: str | None
+) -> QueueInfo:
+    redrive = orjson.loads(attributes.get("RedrivePolicy") or "{}")
+    count = redrive.get("maxReceiveCount")
+    return QueueInfo(
+        url=url,
+        name=name,
+        region=region,
+        endpoint=endpoint,
+        fifo=attributes.get("FifoQueue") == "true" or name.endswith(".fifo"),
+        visibility_timeout=int(attributes["VisibilityTimeout"]),
+        # Numbers and texts are both met: the console writes the one, some tools the other.
+        max_receive_count=int(count) if count is not None else None,
+        dead_letter=redrive.get("deadLetterTargetArn"),
+        ca_bundle=ca_bundle,
+    )

@@ -1,0 +1,79 @@
+"""Reading the answer of ReceiveMessage: messages whose body is what SQS says it is, and a count of the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import structlog
+
+from courier.message import Attribute, Message
+from courier.policy import lease_end
+
+log = structlog.get_logger("courier.sqs")
+
+
+class Received(NamedTuple):
+    """What one receive brought: the sound messages, in the order of the answer, and how many were corrupt.
+
+    A corrupt message is left alone: its lease lapses, and SQS shows it again or redrives it.
+    """
+
+    messages: list[Message]
+    corrupt: int
+
+
+def read_received(answer: Mapping[str, Any], first_byte_at: float, visibility_timeout: int) -> Received:
+    """Read an answer whose first byte came at ``first_byte_at`` (CLOCK_BOOTTIME, seconds).
+
+    The lease counts from then, and not from before the call: on a long poll SQS hands the messages over at the end.
+    Raises TypeError for an answer whose list isn't one.
+    """
+    lease = lease_end(first_byte_at, visibility_timeout, first_byte_at)
+    messages: list[Message] = []
+    corrupt: list[object] = []
+    entries = answer.get("Messages") or []
+    for entry in entries:
+        try:
+            message = _read_message(entry, lease, first_byte_at)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            message = None
+        if message is None:
+            corrupt.append(entry.get("MessageId") if isinstance(entry, dict) else None)
+        else:
+            messages.append(message)
+    if corrupt:
+        log.error("corrupt messages left for SQS to show again", count=len(corrupt), message_ids=corrupt)
+    return Received(messages, len(corrupt))
+
+
+def _read_message(entry: Mapping[str, Any], lease: float, received_at: float) -> Message | None:
+    body = entry["Body"].encode()
+    if hashlib.md5(body, usedforsecurity=False).hexdigest() != entry["MD5OfBody"]:
+        return None
+    # An old emulator that doesn't know MessageSystemAttributeNames sends no Attributes; its messages are sound.
+    system = (entry.get("Attributes") or {}).get
+    attributes = entry.get("MessageAttributes")
+    return Message(
+        entry["MessageId"],
+        entry["ReceiptHandle"],
+        lease,
+        received_at,
+        int(system("ApproximateReceiveCount", 1)),
+        int(system("SentTimestamp", 0)),
+        int(system("ApproximateFirstReceiveTimestamp", 0)),
+        system("SenderId", ""),
+        system("MessageGroupId", ""),
+        system("AWSTraceHeader", ""),
+        _read_attributes(attributes) if attributes else (),
+        body,
+    )
+
+
+def _read_attributes(attributes: Mapping[str, Mapping[str, str]]) -> tuple[Attribute, ...]:
+    """Sorted by name, so that what the receiver and the audit see doesn't hang on the order of a JSON object."""
+    return tuple(
+        Attribute(name, value["DataType"], value["BinaryValue"] if "BinaryValue" in value else value["StringValue"])
+        for name, value in sorted(attributes.items())
+    )
