@@ -57,19 +57,16 @@ class Handle(NamedTuple):
 
 DELIVERED: Final = 1
 RETRY: Final = 2
-REJECTED: Final = 3
-RELEASE: Final = 4
-EXTEND: Final = 5
-
-KIND_NAMES: Final = {DELIVERED: "delivered", RETRY: "retry", REJECTED: "rejected", RELEASE: "release", EXTEND: "extend"}
+RELEASE: Final = 3
+EXTEND: Final = 4
 
 
 class Settlement(NamedTuple):
     """What the auditor shall do with a message.
 
-    ``kind`` is one of DELIVERED, RETRY, REJECTED, RELEASE, EXTEND. ``lease`` and ``received_at`` as in
+    ``kind`` is one of DELIVERED, RETRY, RELEASE, EXTEND. ``lease`` and ``received_at`` as in
     :class:`Message`; ``delay`` (seconds) is the visibility that a RETRY asks for. ``record`` is the audit line
-    of a DELIVERED or REJECTED message, newline included, and ``None`` where its descriptor was lost on the way.
+    of a DELIVERED message, newline included, and ``None`` where its descriptor was lost on the way.
     """
 
     kind: int
@@ -82,15 +79,8 @@ class Settlement(NamedTuple):
     record: bytes | None = b""
 
 
-class Packet(NamedTuple):
-    """What a channel carries; ``bulk`` is ``None`` where the descriptor that held it did not arrive."""
-
-    head: bytes
-    bulk: bytes | None
-
-
-def pack_messages(messages: Sequence[Message]) -> Packet:
-    """Make the packet of one run: several messages of one group in order, or a single message."""
+def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
+    """Make head and bulk of the packet of one run: several messages of one group in order, or a single message."""
     heads = []
     bulk = []
     for m in messages:
@@ -98,30 +88,29 @@ def pack_messages(messages: Sequence[Message]) -> Packet:
         heads.append((*m[:10], len(attributes), len(m.body)))
         bulk.append(attributes)
         bulk.append(m.body)
-    return Packet(marshal.dumps(heads), b"".join(bulk))
+    return marshal.dumps(heads), b"".join(bulk)
 
 
-def unpack_messages(packet: Packet) -> list[Message] | list[Handle]:
-    """Read the messages of a packet; their handles alone where the bulk was lost."""
-    heads = marshal.loads(packet.head)
-    bulk = packet.bulk
+def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Handle]:
+    """Read the messages of a packet; their handles alone where the bulk was lost, and is ``None``."""
+    heads = marshal.loads(head)
     if bulk is None:
         return [Handle(h[0], h[1], h[2], h[3], h[8]) for h in heads]
     messages = []
     offset = 0
-    for head in heads:
+    for h in heads:
         attributes: tuple[Attribute, ...] = ()
-        if head[10]:
-            attributes = tuple(Attribute(*a) for a in marshal.loads(bulk[offset : offset + head[10]]))
-            offset += head[10]
-        end = offset + head[11]
-        messages.append(Message._make((*head[:10], attributes, bulk[offset:end])))
+        if h[10]:
+            attributes = tuple(Attribute(*a) for a in marshal.loads(bulk[offset : offset + h[10]]))
+            offset += h[10]
+        end = offset + h[11]
+        messages.append(Message._make((*h[:10], attributes, bulk[offset:end])))
         offset = end
     return messages
 
 
-def pack_settlements(settlements: Iterable[Settlement]) -> Packet:
-    """Make one packet of several outcomes; every record must be there."""
+def pack_settlements(settlements: Iterable[Settlement]) -> tuple[bytes, bytes]:
+    """Make head and bulk of the packet of several outcomes; every record must be there."""
     heads = []
     bulk = []
     for s in settlements:
@@ -129,21 +118,20 @@ def pack_settlements(settlements: Iterable[Settlement]) -> Packet:
         heads.append((*s[:7], len(record)))
         if record:
             bulk.append(record)
-    return Packet(marshal.dumps(heads), b"".join(bulk))
+    return marshal.dumps(heads), b"".join(bulk)
 
 
-def unpack_settlements(packet: Packet) -> list[Settlement]:
-    """Read the outcomes of a packet; records whose descriptor was lost are ``None``."""
-    bulk = packet.bulk
+def unpack_settlements(head: bytes, bulk: bytes | None) -> list[Settlement]:
+    """Read the outcomes of a packet; where the bulk was lost, and is ``None``, so are its records."""
     settlements = []
     offset = 0
-    for head in marshal.loads(packet.head):
-        length = head[7]
+    for h in marshal.loads(head):
+        length = h[7]
         if length == 0:
-            settlements.append(Settlement._make((*head[:7], b"")))
+            settlements.append(Settlement._make((*h[:7], b"")))
         elif bulk is None:
-            settlements.append(Settlement._make((*head[:7], None)))
+            settlements.append(Settlement._make((*h[:7], None)))
         else:
-            settlements.append(Settlement._make((*head[:7], bulk[offset : offset + length])))
+            settlements.append(Settlement._make((*h[:7], bulk[offset : offset + length])))
             offset += length
     return settlements

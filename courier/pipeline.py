@@ -1,0 +1,208 @@
+"""The map: which role runs what, joined by which channel, started and stopped in which order.
+
+    consumer ──work──▶ sender ──acks──▶ auditor
+        └─────────────────acks────────────▲
+
+Started from the end that settles to the end that receives, so that nothing is received before it can be
+settled; drained the other way round, so that whatever is under way still finds everybody after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Final
+
+import structlog
+
+from courier import __version__
+from courier.audit.files import AuditFiles
+from courier.audit.lock import DirectoryLock
+from courier.auditor import Auditor
+from courier.config import Config
+from courier.consumer import Consumer, Intake
+from courier.errors import EXIT_DRAINED, CannotStart
+from courier.http.head import HeadTemplate
+from courier.http.session import Limits, Session
+from courier.http.sqsd import DeliveryHeaders
+from courier.http.tls import client_context
+from courier.policy import Backoff
+from courier.preflight import preflight
+from courier.process import scoreboard
+from courier.process.channel import Channel
+from courier.process.child import Life, Role
+from courier.process.once import STOPPING, Interrupted, in_child
+from courier.process.scoreboard import Scoreboard
+from courier.process.stage import Settings, Stage
+from courier.process.supervisor import Supervisor
+from courier.sender import Delivery, Sender
+from courier.sqs.client import SqsClient
+from courier.sqs.credentials import CredentialSource
+from courier.sqs.queue import QueueInfo
+from courier.sqs.virtual.server import serve_forever
+
+PREFLIGHT_SECONDS: Final = 60.0
+SPARE_SENDERS: Final = 16
+SENDER_RESERVE_SECONDS: Final = 1.0
+"""What senders leave of the drain timeout to the auditor, for the records and deletes of what ended last."""
+
+REQUEST_FIELDS: Final = (
+    ("User-Agent", f"courier/{__version__}"),
+    ("Content-Type", "application/octet-stream"),
+    ("Accept", "*/*"),
+)
+
+log = structlog.get_logger("courier")
+
+
+def run(config: Config) -> int:
+    """Run the pipeline until it is told to stop; gives the exit code.
+
+    Raises ConfigError or CannotStart with the line to show, where the preflight fails.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    log.info("starting", version=__version__, **config.told())
+    try:
+        queue = find_queue(config)
+    except Interrupted:
+        log.info("stopped before it started")
+        return EXIT_DRAINED
+    work, acks = Channel.create("work"), Channel.create("acks")
+    stages = build(config, queue, work, acks)
+    board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
+    settings = Settings(
+        drain_order=tuple(stage.role for stage in reversed(stages)),
+        hang_timeout=config.hang_timeout_seconds,
+        drain_timeout=config.drain_timeout_seconds,
+    )
+    return Supervisor(stages, board, (work, acks), settings, totals=totals).run()
+
+
+def build(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> list[Stage]:
+    """Give the stages in the order in which they start. The channels that each reads and writes stand beside it."""
+    auditing = Stage(
+        "auditor", 1, auditor(config, queue, acks), reads=(acks,), takes_rotate=True, restart_in_drain=True
+    )
+    sending = Stage(
+        "sender",
+        config.senders,
+        sender(config, queue, work, acks),
+        spare=SPARE_SENDERS,
+        reads=(work,),
+        writes=(acks,),
+        drain_reserve=SENDER_RESERVE_SECONDS,
+    )
+    receiving = Stage(
+        "consumer",
+        config.consumers,
+        consumer(config, queue, work, acks),
+        writes=(work, acks),
+        watches=(work,),
+        drain_reserve=SENDER_RESERVE_SECONDS,
+    )
+    if config.queue_type == "virtual":
+        return [Stage("queue", 1, embedded_queue(config, queue)), auditing, sending, receiving]
+    return [auditing, sending, receiving]
+
+
+def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
+    """Make the role that receives."""
+    intake = Intake(
+        consumers=config.consumers,
+        concurrency=config.concurrency,
+        batch_size=config.batch_size,
+        wait_time=config.wait_time_seconds,
+        poll_interval=config.poll_interval_seconds,
+        visibility=config.visibility_timeout_seconds,
+        fifo=queue.fifo,
+    )
+
+    async def receive(life: Life) -> None:
+        if config.queue_type == "nop":
+            life.ready()
+            await life.draining.wait()
+            return
+        await Consumer(life, work, acks, sqs_client(life, queue), intake).run()
+
+    return receive
+
+
+def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
+    """Make the role that delivers."""
+    delivery = Delivery(
+        concurrency=config.concurrency,
+        visibility=config.visibility_timeout_seconds,
+        backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
+        record=config.audit != "none",
+    )
+    target = config.target
+    limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
+    template = HeadTemplate("POST", target, REQUEST_FIELDS)
+
+    async def deliver(life: Life) -> None:
+        session = Session(life.loop, target, limits, client_context() if target.scheme == "https" else None)
+        await Sender(life, (work, acks), session, (template, DeliveryHeaders(queue.name)), delivery).run()
+
+    return deliver
+
+
+def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
+    """Make the role that records and settles."""
+
+    async def audit(life: Life) -> None:
+        audit_log = None
+        if config.audit == "files":
+            lock = DirectoryLock(config.audit_path)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, lock.acquire, config.drain_timeout_seconds)
+            audit_log = AuditFiles(config.audit_path, config.audit_max_bytes, config.audit_max_age_seconds)
+            await loop.run_in_executor(None, audit_log.open)
+        client = sqs_client(life, queue)
+        role = Auditor(life, acks, audit_log, client, visibility=config.visibility_timeout_seconds, fifo=queue.fifo)
+        life.on_rotate = role.rotate
+        await role.run()
+
+    return audit
+
+
+def embedded_queue(config: Config, queue: QueueInfo) -> Role:
+    """Make the role that is the queue itself, in memory, for ``--queue-type virtual``."""
+
+    async def hold(life: Life) -> None:
+        await serve_forever(life, queue, visibility_timeout=config.visibility_timeout_seconds)
+
+    return hold
+
+
+def find_queue(config: Config) -> QueueInfo:
+    """Check everything that the program stands on, in a child that leaves nothing behind; give the queue."""
+
+    def check() -> bytes:
+        found = preflight(config)
+        for result in found.checks:
+            if not result.ok:
+                raise CannotStart(f"{result.detail}; {result.mend}" if result.mend else result.detail)
+        return found.queue.to_json()
+
+    return QueueInfo.from_json(in_child(check, PREFLIGHT_SECONDS, "the preflight"))
+
+
+def sqs_client(life: Life, queue: QueueInfo) -> SqsClient:
+    """Make this process's client of the queue, with credentials of its own."""
+    return SqsClient(life.loop, queue, CredentialSource(queue.region))
+
+
+def totals(board: Scoreboard) -> dict[str, int]:
+    """Give what the program did since it started, for its last line."""
+    words = {
+        "received": scoreboard.RECEIVED,
+        "delivered": scoreboard.DELIVERED,
+        "retried": scoreboard.RETRIED,
+        "released": scoreboard.RELEASED,
+        "recorded": scoreboard.RECORDED,
+        "deleted": scoreboard.DELETED,
+        "lapsed": scoreboard.LAPSED,
+        "cut": scoreboard.CUT,
+        "unsettled": scoreboard.UNSETTLED,
+    }
+    return {name: board.total(word) for name, word in words.items()}

@@ -1,0 +1,296 @@
+"""A world for the whole program: a virtual queue, a receiver that does as told, and ``python -m courier`` between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import uvloop
+
+from courier.audit.reader import read_records
+from courier.http.server import Request, Response, serve
+from tests.integration.sqs_endpoints import create_queue, queue_arn, sqs_client
+
+START_SECONDS: Final = 30.0
+ROLES: Final = ("auditor", "sender", "consumer")
+OK: Final = Response(200)
+
+Behaviour = Callable[["Delivery"], Response | Awaitable[Response]]
+
+
+class Delivery(NamedTuple):
+    """One request that the receiver got; ``number`` counts the requests for the same message from 1."""
+
+    at: float
+    message_id: str
+    receive_count: int
+    number: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class Receiver:
+    """An HTTP server in a thread that records what it gets; ``behave`` decides on the answer."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+        self.accepted: Counter[str] = Counter()
+        self.open: dict[str, int] = {}
+        self.behave: Behaviour = lambda delivery: OK
+        self._seen: Counter[str] = Counter()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._started.wait(10), "the receiver did not start"
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        server = await serve(self._answer)
+        self.url = f"{server.url}/in"
+        self._started.set()
+        await self._stopped.wait()
+        server.close()
+        await server.wait_closed(0.1)
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        name = request.headers["x-aws-sqsd-msgid"]
+        self._seen[name] += 1
+        count = int(request.headers["x-aws-sqsd-receive-count"])
+        delivery = Delivery(time.monotonic(), name, count, self._seen[name], request.body, dict(request.headers))
+        self.deliveries.append(delivery)
+        response = self.behave(delivery)
+        if isinstance(response, Response):
+            self._note(name, response)
+            return response
+        return self._later(name, response)
+
+    async def _later(self, name: str, coming: Awaitable[Response]) -> Response:
+        self.open[name] = self.open.get(name, 0) + 1
+        try:
+            response = await coming
+            self._note(name, response)
+            return response
+        finally:
+            self.open[name] -= 1
+            if not self.open[name]:
+                del self.open[name]
+
+    def _note(self, name: str, response: Response) -> None:
+        if 200 <= response.status < 300:
+            self.accepted[name] += 1
+
+    def duplicates(self) -> dict[str, int]:
+        """Messages that were accepted more than once."""
+        return {name: count for name, count in self.accepted.items() if count > 1}
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(10)
+
+
+def after(seconds: float, response: Response = OK) -> Behaviour:
+    """Answer after a while."""
+
+    async def answer() -> Response:
+        await asyncio.sleep(seconds)
+        return response
+
+    return lambda delivery: answer()
+
+
+class Queue:
+    """A queue on the virtual SQS, spoken to with boto3."""
+
+    def __init__(self, endpoint: str, attributes: dict[str, str] | None = None, *, fifo: bool = False) -> None:
+        self.endpoint = endpoint
+        self.url = create_queue(endpoint, attributes, fifo=fifo)
+        self.name = self.url.rsplit("/", 1)[1]
+        self.sqs = sqs_client(endpoint)
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def with_dead_letters(cls, endpoint: str, receives: int, **attributes: str) -> tuple[Queue, Queue]:
+        """Make a queue whose messages go to a second one after so many receives."""
+        dead = cls(endpoint)
+        policy = f'{{"deadLetterTargetArn":"{queue_arn(endpoint, dead.url)}","maxReceiveCount":"{receives}"}}'
+        return cls(endpoint, {"RedrivePolicy": policy, **attributes}), dead
+
+    def send(self, bodies: Sequence[str], groups: Sequence[str] | None = None) -> list[str]:
+        """Send messages, ten to a call where they fit; gives their ids."""
+        ids: list[str] = []
+        for start, chunk in _batches(bodies):
+            entries: list[dict[str, Any]] = []
+            for n, body in enumerate(chunk):
+                entry: dict[str, Any] = {"Id": str(n), "MessageBody": body}
+                if groups is not None:
+                    entry["MessageGroupId"] = groups[start + n]
+                    entry["MessageDeduplicationId"] = f"d{next(self._numbers)}"
+                entries.append(entry)
+            answer = self.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
+            assert not answer.get("Failed"), answer
+            ids += [entry["MessageId"] for entry in sorted(answer["Successful"], key=lambda e: int(e["Id"]))]
+        return ids
+
+    def counts(self) -> tuple[int, int]:
+        """Give (visible or delayed, in flight)."""
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
+        visible = int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesDelayed"])
+        return visible, int(answer["ApproximateNumberOfMessagesNotVisible"])
+
+
+def _batches(bodies: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    chunk: list[str] = []
+    size = 0
+    start = 0
+    for n, body in enumerate(bodies):
+        if chunk and (len(chunk) == 10 or size + len(body) > 1_000_000):
+            yield start, chunk
+            chunk, size, start = [], 0, n
+        chunk.append(body)
+        size += len(body)
+    if chunk:
+        yield start, chunk
+
+
+class Courier:
+    """A run of ``python -m courier``."""
+
+    def __init__(self, queue: str, url: str, directory: Path, *options: str, endpoint: str, **environ: str) -> None:
+        self.audit = directory / "audit"
+        self.log_path = directory / f"courier-{time.monotonic_ns()}.log"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "COURIER_"))}
+        environment |= {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "COURIER_QUEUE": queue,
+            "COURIER_RECIPIENT_URL": url,
+            "COURIER_ENDPOINT_URL": endpoint,
+            "COURIER_AUDIT_PATH": str(self.audit),
+            **environ,
+        }
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "courier", *options],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_ready(self) -> Courier:
+        until(lambda: "event=ready" in self.log() or self.process.poll() is not None, START_SECONDS, self.log)
+        assert self.process.poll() is None, self.log()
+        return self
+
+    def pids(self, role: str) -> list[int]:
+        """Give the pids of the workers of a role, by the titles that ``ps`` shows."""
+        return sorted(pid for pid in children(self.pid) if title(pid).startswith(f"courier: {role}"))
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def signal_group(self, number: int) -> None:
+        os.killpg(self.pid, number)
+
+    def drain(self, timeout: float = 40.0) -> int:
+        """Ask it to stop as systemd does, and give its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float) -> int:
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"courier did not end within {timeout} s:\n{self.log()}") from None
+
+    def recorded(self) -> Counter[str]:
+        """Count the audit records by message id."""
+        return Counter(record.message_id for record in read_records(self.audit)) if self.audit.exists() else Counter()
+
+    def kill(self) -> None:
+        """End the whole tree, whatever state it is in."""
+        if self.process.poll() is None:
+            for pid in [self.pid, *children(self.pid)]:
+                kill(pid, signal.SIGKILL)
+            self.process.wait(10)
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process exists and isn't just waiting to be reaped."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def until(
+    condition: Callable[[], object],
+    seconds: float = 20.0,
+    explain: Callable[[], object] = lambda: "",
+    every: float = 0.01,
+) -> None:
+    """Wait until the condition is true; fail at the deadline with an explanation."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not true within {seconds} s: {explain()}"
+        time.sleep(every)
+
+
+def bodies(count: int, size: int = 220) -> list[str]:
+    """Make distinct bodies of about a size."""
+    return [f'{{"n": {n}, "pad": "{"x" * max(0, size - 20 - len(str(n)))}"}}' for n in range(count)]
+
+
+def totals(log: str) -> dict[str, int]:
+    """Read the totals of the line ``event=stopped``."""
+    line = next(line for line in reversed(log.splitlines()) if "event=stopped" in line)
+    return {name: int(value) for name, value in re.findall(r"\b(\w+)=(\d+)\b", line)}
+
+
+def missing(sent: Iterable[str], got: Iterable[str]) -> set[str]:
+    return set(sent) - set(got)

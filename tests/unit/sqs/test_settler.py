@@ -1,0 +1,281 @@
+"""The settler against a scripted SQS: which calls it makes, when, and what it does with what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from courier.errors import SqsError
+from courier.sqs.batch import EntryFailure
+from courier.sqs.settler import Held, Settler, boottime
+
+Scenario = Callable[[], Coroutine[Any, Any, None]]
+
+THROTTLED = EntryFailure("InternalError", "try later", sender_fault=False)
+INVALID = EntryFailure("ReceiptHandleIsInvalid", "expired", sender_fault=True)
+
+
+class ScriptedSqs:
+    """Answers as told: ``fail`` maps a receipt to the failures that its next calls get, in order."""
+
+    def __init__(self) -> None:
+        self.fail: dict[str, list[EntryFailure]] = {}
+        self.broken = 0
+        self.deletes: list[list[str]] = []
+        self.changes: list[list[tuple[str, int]]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.open: dict[str, int] = {}
+        self.most_open = 0
+
+    async def delete(self, receipts: list[str], /) -> list[EntryFailure | None]:
+        self.deletes.append(list(receipts))
+        return await self._answer("DeleteMessageBatch", list(receipts))
+
+    async def change_visibility(self, entries: list[tuple[str, int]], /) -> list[EntryFailure | None]:
+        self.changes.append(list(entries))
+        return await self._answer("ChangeMessageVisibilityBatch", [receipt for receipt, _ in entries])
+
+    async def _answer(self, action: str, receipts: list[str]) -> list[EntryFailure | None]:
+        for receipt in receipts:
+            self.open[receipt] = self.open.get(receipt, 0) + 1
+            self.most_open = max(self.most_open, self.open[receipt])
+        await self.gate.wait()
+        await asyncio.sleep(0)
+        for receipt in receipts:
+            self.open[receipt] -= 1
+        if self.broken:
+            self.broken -= 1
+            raise SqsError(action, "network", "connection refused", retriable=True)
+        return [self.fail[r].pop(0) if self.fail.get(r) else None for r in receipts]
+
+    def deleted(self) -> list[str]:
+        return [receipt for batch in self.deletes for receipt in batch]
+
+
+def hold(settler: Settler, name: str, *, lease: float = 30.0, group: str = "", age: float = 0.0) -> Held:
+    now = boottime()
+    held = settler.hold(name, name, now + lease, now - age, group)
+    assert held is not None
+    return held
+
+
+def deliver(settler: Settler, name: str, *, lease: float = 30.0, group: str = "") -> Held:
+    now = boottime()
+    return settler.hold_delivered(name, name, now + lease, now, group)
+
+
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "the condition never came true"
+        await asyncio.sleep(0.002)
+
+
+def run(scenario: Scenario) -> None:
+    asyncio.run(scenario())
+
+
+def test_deletes_go_in_full_batches_and_the_rest_after_a_while() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        for n in range(23):
+            settler.delete(deliver(settler, f"m{n}"))
+        await until(lambda: not settler.held)
+        assert [len(batch) for batch in sqs.deletes] == [10, 10, 3]
+        assert settler.counts.deleted == 23
+
+    run(scenario)
+
+
+def test_only_the_failed_entries_of_a_batch_are_deleted_again() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.fail = {"m3": [THROTTLED, THROTTLED], "m7": [THROTTLED]}
+        for n in range(10):
+            settler.delete(deliver(settler, f"m{n}"))
+        await until(lambda: not settler.held)
+        assert sqs.deleted().count("m3") == 3
+        assert sqs.deleted().count("m7") == 2
+        assert sqs.deleted().count("m0") == 1
+        assert settler.counts.deleted == 10
+
+    run(scenario)
+
+
+def test_a_receipt_that_is_no_longer_valid_is_counted_and_forgotten() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.fail = {"old": [INVALID]}
+        settler.delete(deliver(settler, "old"))
+        await until(lambda: not settler.held)
+        assert (settler.counts.stale, settler.counts.deleted) == (1, 0)
+
+    run(scenario)
+
+
+def test_a_call_that_fails_as_a_whole_is_made_again() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.broken = 2
+        settler.delete(deliver(settler, "m"))
+        await until(lambda: not settler.held)
+        assert sqs.deleted() == ["m", "m", "m"]
+
+    run(scenario)
+
+
+def test_a_retry_asks_for_its_delay_in_whole_seconds_and_a_release_for_none() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        settler.change(hold(settler, "retry"), 2.3)
+        settler.change(hold(settler, "release"), 0.0)
+        await until(lambda: not settler.held)
+        assert sorted(entry for batch in sqs.changes for entry in batch) == [("release", 0), ("retry", 3)]
+
+    run(scenario)
+
+
+def test_what_comes_past_its_lease_is_dropped_and_counted() -> None:
+    async def scenario() -> None:
+        settler = Settler(ScriptedSqs(), 30, fifo=False)
+        now = boottime()
+        assert settler.hold("late", "late", now - 0.1, now - 30, "") is None
+        assert settler.counts.lapsed == 1
+        assert not settler.held
+
+    run(scenario)
+
+
+def test_a_delivery_is_deleted_even_past_its_lease() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        settler.delete(deliver(settler, "late", lease=-5.0))
+        await until(lambda: not settler.held)
+        assert sqs.deleted() == ["late"]
+
+    run(scenario)
+
+
+def test_an_outcome_cancels_an_extension_that_was_not_sent() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        settler.extend(hold(settler, "m"))
+        settler.change(hold(settler, "m"), 5.0)
+        await until(lambda: not settler.held)
+        assert sqs.changes == [[("m", 5)]]
+
+    run(scenario)
+
+
+def test_an_outcome_waits_for_the_extension_that_is_under_way() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.gate.clear()
+        settler.extend(hold(settler, "m"))
+        await until(lambda: sqs.changes)
+        settler.change(hold(settler, "m"), 5.0)
+        await asyncio.sleep(0.05)
+        assert sqs.changes == [[("m", 30)]]
+        sqs.gate.set()
+        await until(lambda: not settler.held)
+        assert sqs.changes == [[("m", 30)], [("m", 5)]]
+        assert sqs.most_open == 1
+
+    run(scenario)
+
+
+def test_what_waits_for_its_record_is_extended_past_half_of_its_lease() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        waiting = deliver(settler, "waiting", lease=14.0)
+        deliver(settler, "fresh", lease=29.0)
+        settler.extend_waiting()
+        await until(lambda: waiting.lease > boottime() + 20)
+        assert sqs.changes == [[("waiting", 30)]]
+        assert set(settler.held) == {"waiting", "fresh"}
+
+    run(scenario)
+
+
+def test_an_extension_that_failed_is_tried_again_while_the_lease_holds() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.fail = {"m": [THROTTLED]}
+        held = hold(settler, "m", lease=10.0)
+        settler.extend(held)
+        await until(lambda: held.lease > boottime() + 20)
+        assert len(sqs.changes) == 2
+
+    run(scenario)
+
+
+def test_nothing_hides_a_message_for_longer_than_its_twelve_hours() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        settler.change(hold(settler, "m", age=43_190.0), 900.0)
+        await until(lambda: not settler.held)
+        ((_, seconds),) = sqs.changes[0]
+        assert 0 < seconds <= 10
+
+    run(scenario)
+
+
+def test_a_failed_fifo_delete_holds_back_the_rest_of_its_group_and_no_other() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=True)
+        sqs.fail = {"a1": [THROTTLED]}
+        settler.delete(deliver(settler, "a1", group="a"))
+        await until(lambda: sqs.deletes)
+        settler.delete(deliver(settler, "a2", group="a"))
+        settler.delete(deliver(settler, "b1", group="b"))
+        await until(lambda: not settler.held)
+        order = sqs.deleted()
+        assert order.index("a2") > max(i for i, receipt in enumerate(order) if receipt == "a1")
+        assert order.count("b1") == 1
+
+    run(scenario)
+
+
+def test_deletes_of_one_fifo_group_are_never_in_two_calls_at_once() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=True)
+        sqs.gate.clear()
+        settler.delete(deliver(settler, "a1", group="a"))
+        await until(lambda: sqs.deletes)
+        settler.delete(deliver(settler, "a2", group="a"))
+        settler.delete(deliver(settler, "b1", group="b"))
+        await until(lambda: "b1" in sqs.deleted())
+        assert sqs.deleted() == ["a1", "b1"]
+        sqs.gate.set()
+        await until(lambda: not settler.held)
+        assert sqs.deleted() == ["a1", "b1", "a2"]
+
+    run(scenario)
+
+
+def test_a_stopping_program_waits_for_no_fuller_batch() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        settler.hurry()
+        settler.delete(deliver(settler, "m"))
+        assert settler.unsettled() == 1
+        await until(lambda: not settler.held)
+        assert settler.unsettled() == 0
+
+    run(scenario)
