@@ -32,7 +32,7 @@ def rfc3339(unix_ms: int) -> str:
 def record_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
     """Make the record of a message, newline included.
 
-    ``outcome`` is the word of :data:`courier.message.KIND_NAMES`; ``status`` the receiver's HTTP status, or
+    ``outcome`` is a word such as ``delivered``; ``status`` the receiver's HTTP status, or
     ``None`` where no answer counted; ``duration`` the seconds that the last attempt took; ``at`` the Unix time
     of the outcome in seconds. The line always parses and holds the whole body: as text in ``body``, or, where
     it is not UTF-8, in ``body_base64``.

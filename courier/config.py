@@ -1,0 +1,241 @@
+"""The configuration: every option of the pipeline, written once.
+
+An option's value comes from the command line, else from its ``COURIER_`` variable, else from the TOML file of
+``--config``, else from here. :mod:`courier.cli.options` reads the first two, :func:`read_file` the third.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
+
+from courier.errors import ConfigError
+from courier.http.target import Target, parse_target
+from courier.units import FilePath, Kind, OneOf, Seconds, Size, Text, Whole
+
+VARIABLE_PREFIX: Final = "COURIER_"
+_QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+_LONGEST_VISIBILITY: Final = 43_200
+_DAY: Final = 86_400
+_AUDIT_PATH: Final = Path("audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How an option is given: its flag, what it takes, its help, and variables of other programs that count too."""
+
+    flag: str
+    kind: Kind
+    help: str
+    other_variables: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The option's key in the TOML file."""
+        return self.flag.removeprefix("--")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that are read for it, the first one that is set and not empty."""
+        return (VARIABLE_PREFIX + self.key.replace("-", "_").upper(), *self.other_variables)
+
+
+def _option(
+    default: Any, flag: str, kind: Kind, help_text: str, *other_variables: str, may_hold_secret: bool = False
+) -> Any:
+    described = Option(flag, kind, help_text, other_variables)
+    return field(default=default, repr=not may_hold_secret, metadata={"option": described})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the pipeline is told from outside; ConfigError where the values don't fit together."""
+
+    queue: str = _option("", "--queue", Text(), "Name or URL of the SQS queue.", "AWS_SQS_QUEUE")
+    queue_type: str = _option(
+        "remote",
+        "--queue-type",
+        OneOf(("remote", "virtual", "nop")),
+        "remote: SQS. virtual: a queue in memory, for trying out. nop: receive nothing.",
+    )
+    # The paths and queries of webhooks are keys at times.
+    recipient_url: str = _option("", "--recipient-url", Text(), "URL to POST every message to.", may_hold_secret=True)
+    consumers: int = _option(2, "--consumers", Whole(1, 256), "Processes that receive.")
+    senders: int = _option(4, "--senders", Whole(1, 256), "Processes that deliver.")
+    concurrency: int = _option(16, "--concurrency", Whole(1, 4096), "Deliveries in flight in each sender.")
+    batch_size: int = _option(10, "--batch-size", Whole(1, 10), "Messages that one receive asks for, 1 to 10.")
+    wait_time_seconds: int = _option(
+        20,
+        "--wait-time",
+        Seconds(0, 20, whole=True),
+        "Seconds that a receive waits for a message (long poll), 0 to 20.",
+    )
+    poll_interval_seconds: float = _option(
+        0.0, "--poll-interval", Seconds(0, 3600), "Seconds between two receives of a consumer."
+    )
+    visibility_timeout_seconds: int = _option(
+        30,
+        "--visibility-timeout",
+        Seconds(1, _LONGEST_VISIBILITY, whole=True),
+        "Seconds for which SQS hides a received message; extended while it is held. 1 to 43200.",
+    )
+    region: str | None = _option(None, "--region", Text(), "AWS region; boto3's own choice where not given.")
+    endpoint_url: str | None = _option(
+        None, "--endpoint-url", Text(), "URL of another SQS API than that of AWS, such as http://127.0.0.1:9324."
+    )
+    audit: str = _option(
+        "files",
+        "--audit",
+        OneOf(("files", "none")),
+        "files: record every delivery, durably, before it is deleted. none: don't.",
+    )
+    audit_path: Path = _option(_AUDIT_PATH, "--audit-path", FilePath(), "Directory of the audit files.")  # noqa: RUF009 (immutable)
+    audit_max_bytes: int = _option(
+        256 * 1024**2, "--audit-max-bytes", Size(4096, 1024**4), "Bytes after which a new audit file is begun."
+    )
+    audit_max_age_seconds: float = _option(
+        3600.0, "--audit-max-age", Seconds(1, 366 * _DAY), "Seconds after which a new audit file is begun."
+    )
+    backoff_base_seconds: float = _option(
+        1.0,
+        "--backoff-base",
+        Seconds(0.001, _LONGEST_VISIBILITY),
+        "Seconds of the first retry's longest delay; doubles with every receive.",
+    )
+    backoff_cap_seconds: float = _option(
+        900.0, "--backoff-cap", Seconds(0.001, _LONGEST_VISIBILITY), "Seconds beyond which the delay doesn't grow."
+    )
+    connect_timeout_seconds: float = _option(
+        5.0, "--connect-timeout", Seconds(0.001, 3600), "Seconds for connecting to the recipient."
+    )
+    timeout_seconds: float = _option(
+        30.0, "--timeout", Seconds(0.001, _LONGEST_VISIBILITY), "Seconds for a whole attempt, connecting included."
+    )
+    drain_timeout_seconds: float = _option(
+        30.0, "--drain-timeout", Seconds(0, _DAY), "Seconds for finishing what is under way at SIGTERM or SIGINT."
+    )
+    hang_timeout_seconds: float = _option(
+        30.0, "--hang-timeout", Seconds(1, _DAY), "Seconds without a sign of life after which a worker is replaced."
+    )
+    log_level: str = _option(
+        "info", "--log-level", OneOf(("debug", "info", "warning", "error")), "How much is logged, on stderr."
+    )
+    log_format: str = _option("logfmt", "--log-format", OneOf(("logfmt", "json")), "How it is written.")
+
+    def __post_init__(self) -> None:
+        """Check what no single option can know."""
+        _check_queue(self)
+        _check_recipient(self.recipient_url)
+        if self.connect_timeout_seconds > self.timeout_seconds:
+            _refuse(
+                "--connect-timeout",
+                f"{self.connect_timeout_seconds:g} s is longer than a whole attempt may take; "
+                f"it must be at most --timeout ({self.timeout_seconds:g} s)",
+            )
+        if self.backoff_base_seconds > self.backoff_cap_seconds:
+            _refuse(
+                "--backoff-base",
+                f"{self.backoff_base_seconds:g} s must be at most --backoff-cap ({self.backoff_cap_seconds:g} s)",
+            )
+
+    @property
+    def target(self) -> Target:
+        """Where deliveries go."""
+        return parse_target(self.recipient_url)
+
+    def told(self) -> dict[str, str | float]:
+        """Return what differs from the defaults, for the log; only the host of the recipient: a path may be a key."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        values["recipient_url"] = origin(self.target)
+        return {
+            name: value if isinstance(value, (int, float)) else str(value)
+            for name, value in values.items()
+            if value != DEFAULTS[name]
+        }
+
+
+def origin(target: Target) -> str:
+    """Return the part of a target that is no secret: scheme, host and port."""
+    return f"{target.scheme}://{target.host_header}"
+
+
+OPTIONS: Final[Mapping[str, Option]] = {each.name: each.metadata["option"] for each in fields(Config)}
+"""The options by the name of their field, in the order of the help."""
+
+DEFAULTS: Final[Mapping[str, Any]] = {each.name: each.default for each in fields(Config) if each.default is not MISSING}
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a TOML file of options: keys like the flags without dashes in front; returns values by field.
+
+    The values are as TOML has them, to be converted like those of the command line. Raises ConfigError naming
+    the file, and the nearest option for a key that is none.
+    """
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        _refuse("--config", f"cannot read {path}: {error.strerror}; give a TOML file that can be read")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        _refuse("--config", f"{path} is not TOML: {' '.join(str(error).split())}")
+    names = {option.key: name for name, option in OPTIONS.items()}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = names.get(key.replace("_", "-"))
+        if name is None:
+            raise ConfigError(f"{path}: there is no option {key!r}; {_nearest(key, list(names))}")
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ConfigError(f"{path}: {key} must be a string or a number")
+        values[name] = value
+    return values
+
+
+def _nearest(key: str, keys: list[str]) -> str:
+    near = get_close_matches(key.replace("_", "-"), keys, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else "courier --help lists them"
+
+
+def _check_queue(config: Config) -> None:
+    if config.queue_type != "remote":
+        if config.endpoint_url:
+            _refuse("--endpoint-url", f"must be left out with --queue-type {config.queue_type}, which calls no SQS")
+    elif not config.queue:
+        _refuse("--queue", "is missing; give the name or URL of the SQS queue (COURIER_QUEUE or AWS_SQS_QUEUE do too)")
+    if config.queue and "://" in config.queue:
+        _check_url("--queue", config.queue, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
+    elif config.queue and not _QUEUE_NAME.fullmatch(config.queue):
+        _refuse(
+            "--queue",
+            f"{config.queue!r} must be a URL, or a name of up to 80 letters, digits, - and _ (and .fifo at the end)",
+        )
+    if config.endpoint_url:
+        _check_url("--endpoint-url", config.endpoint_url, "http://127.0.0.1:9324")
+
+
+def _check_url(flag: str, url: str, example: str) -> None:
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        right = False
+    if not right:
+        _refuse(flag, f"{url!r} must be a URL like {example}")
+
+
+def _check_recipient(url: str) -> None:
+    if not url:
+        _refuse("--recipient-url", "is missing; give the URL to POST every message to (COURIER_RECIPIENT_URL does too)")
+    try:
+        parse_target(url)
+    except ValueError as error:
+        _refuse("--recipient-url", str(error))
+
+
+def _refuse(flag: str, reason: str) -> NoReturn:
+    raise ConfigError(f"{flag}: {reason}")

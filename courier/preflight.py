@@ -1,0 +1,148 @@
+"""What the program stands on, looked at before it starts: credentials, queue, audit directory, recipient.
+
+``run`` asks it in a short-lived child, ``courier check`` shows all of it. Everything here blocks.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from courier.audit.files import AuditFiles
+from courier.audit.lock import DirectoryLock
+from courier.config import Config, origin
+from courier.errors import CourierError
+from courier.http.target import Target
+from courier.sqs.credentials import chain, freeze
+from courier.sqs.queue import QueueInfo, resolve_queue
+
+FEW_RECEIVES: Final = 3
+"""Below this a redrive policy moves messages that only met a restart or a short outage."""
+
+
+class Check(NamedTuple):
+    """One thing that was looked at: what was found, or what is wrong and how to mend it."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """All checks in their order, and the queue where it was found: None for the queue types that have none."""
+
+    queue: QueueInfo | None
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way of starting."""
+        return all(check.ok for check in self.checks)
+
+
+def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = False) -> Preflight:
+    """Look at everything; what fails is told in the checks, never raised.
+
+    ``lock_timeout`` is how long, in seconds, the audit directory may be somebody else's: after a crash of the
+    supervisor its orphans need a moment. ``connect`` asks the recipient for a connection too, which ``run``
+    doesn't: to start while the recipient is down is no mistake, the messages wait in the queue.
+    """
+    checks: list[Check] = []
+    queue = None
+    if config.queue_type == "remote":
+        checks.append(check_credentials(config.region))
+        queue, check = check_queue(config) if checks[0].ok else (None, None)
+        if check is not None:
+            checks.append(check)
+    if config.audit == "files":
+        checks.append(check_audit(config, lock_timeout))
+    checks.append(check_recipient(config.target, config.connect_timeout_seconds, connect=connect))
+    return Preflight(queue, tuple(checks))
+
+
+def check_credentials(region: str | None) -> Check:
+    """Ask boto3's chain for credentials, and renew them where they are old."""
+    try:
+        credentials = chain(region)
+        freeze(credentials)
+    except CourierError as error:
+        return _failed("credentials", str(error))
+    return Check("credentials", True, f"found by boto3 ({credentials.method or 'unknown'})")
+
+
+def check_queue(config: Config) -> tuple[QueueInfo | None, Check]:
+    """Ask SQS for the queue and its attributes."""
+    try:
+        queue = resolve_queue(config.queue, config.region, config.endpoint_url)
+    except CourierError as error:
+        return None, _failed("queue", str(error))
+    return queue, Check("queue", True, describe(queue))
+
+
+def describe(queue: QueueInfo) -> str:
+    """Tell in one line what a queue is like, and what about it is a surprise at times."""
+    parts = [queue.url, "FIFO" if queue.fifo else "standard", f"visibility timeout {queue.visibility_timeout} s"]
+    if queue.max_receive_count is None:
+        parts.append("no redrive policy: a message that always fails comes back until its retention ends")
+    else:
+        parts.append(f"to {queue.dead_letter} after {queue.max_receive_count} receives")
+        if queue.max_receive_count < FEW_RECEIVES:
+            parts.append(f"which is few: {FEW_RECEIVES} or more also outlast a restart")
+    return ", ".join(parts)
+
+
+def check_audit(config: Config, lock_timeout: float) -> Check:
+    """Take the audit directory's lock, write durably in it, and let it go."""
+    lock = DirectoryLock(config.audit_path)
+    try:
+        lock.acquire(lock_timeout)
+        AuditFiles(config.audit_path, config.audit_max_bytes, config.audit_max_age_seconds).probe()
+    except CourierError as error:
+        return _failed("audit", str(error))
+    finally:
+        lock.release()
+    return Check("audit", True, f"{config.audit_path.absolute()} takes durable writes and is free")
+
+
+def check_recipient(target: Target, timeout: float, *, connect: bool) -> Check:
+    """Resolve the recipient's name and, with ``connect``, ask it for a connection within ``timeout`` seconds."""
+    where = origin(target)
+    try:
+        addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "it is no host name"
+        return Check(
+            "recipient", False, f"cannot resolve {target.host} of --recipient-url: {reason}", "correct the name, or DNS"
+        )
+    if not connect:
+        return Check("recipient", True, f"{where} resolves to {addresses[0][4][0]}")
+    try:
+        with socket.create_connection((target.host, target.port), timeout) as connection:
+            if target.scheme == "https":
+                with ssl.create_default_context().wrap_socket(connection, server_hostname=target.host):
+                    pass
+    except OSError as error:
+        return Check(
+            "recipient",
+            False,
+            f"{where} of --recipient-url accepts no connection: {_reason(error)}",
+            "start the recipient, or correct the URL; until then messages would wait in the queue",
+        )
+    return Check("recipient", True, f"{where} accepts connections")
+
+
+def _failed(name: str, line: str) -> Check:
+    detail, _, mend = line.partition("; ")
+    return Check(name, False, detail, mend)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate isn't trusted: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no answer within the connect timeout"
+    return error.strerror or str(error)

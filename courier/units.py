@@ -1,0 +1,146 @@
+"""What options take: numbers, durations, sizes, words. Each kind says in one line what would be right."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
+_SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i)?)?b?")
+_POWERS: Final = {None: 0, "k": 1, "m": 2, "g": 3}
+
+
+class Kind(Protocol):
+    """What an option takes: ``metavar`` stands for it in the help."""
+
+    @property
+    def metavar(self) -> str: ...  # noqa: D102
+
+    def __call__(self, value: object) -> object:
+        """Convert a value of the command line, a variable or the file; ValueError says what would be right."""
+        ...
+
+
+def parse_duration(value: object) -> float | None:
+    """Return the seconds of 30, "30", "30s", "500ms", "5m", "1h" or "2d"; None where it is no duration."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else None
+    match = _DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    return float(match[1]) * _SECONDS[match[2]] if match else None
+
+
+def parse_size(value: object) -> int | None:
+    """Return the bytes of 1048576, "1MiB", "1.5 GB" or "64k" (thousands without the i); None where it is no size."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number within bounds."""
+
+    minimum: int
+    maximum: int
+    metavar: str = "NUMBER"
+
+    def __call__(self, value: object) -> int:
+        """Return the number."""
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if isinstance(number, int) and not isinstance(number, bool) and self.minimum <= number <= self.maximum:
+            return number
+        raise ValueError(f"{value!r} must be a whole number from {self.minimum} to {self.maximum}")
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A duration within bounds, in seconds; ``whole`` where SQS counts it in whole seconds."""
+
+    minimum: float
+    maximum: float
+    whole: bool = False
+    metavar: str = "SECONDS"
+
+    def __call__(self, value: object) -> float:
+        """Return the seconds, as an int where they must be whole."""
+        seconds = parse_duration(value)
+        if seconds is None or not self.minimum <= seconds <= self.maximum or (self.whole and seconds % 1):
+            what = "whole seconds" if self.whole else "seconds"
+            raise ValueError(f"{value!r} must be {what} from {self.minimum:g} to {self.maximum:g}, like 10, 10s or 5m")
+        return int(seconds) if self.whole else seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A number of bytes within bounds."""
+
+    minimum: int
+    maximum: int
+    metavar: str = "BYTES"
+
+    def __call__(self, value: object) -> int:
+        """Return the bytes."""
+        size = parse_size(value)
+        if size is None or not self.minimum <= size <= self.maximum:
+            raise ValueError(
+                f"{value!r} must be a size from {self.minimum} to {self.maximum} bytes, like 1048576 or 256MiB"
+            )
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def metavar(self) -> str:
+        """The words themselves."""
+        return "|".join(self.words)
+
+    def __call__(self, value: object) -> str:
+        """Return the word."""
+        word = str(value).strip().lower()
+        if word not in self.words:
+            raise ValueError(f"{value!r} must be {', '.join(self.words[:-1])} or {self.words[-1]}")
+        return word
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Any text on one line."""
+
+    metavar: str = "TEXT"
+
+    def __call__(self, value: object) -> str:
+        """Return the text without spaces around it."""
+        if not isinstance(value, str) or not value.isprintable():
+            raise ValueError(f"{value!r} must be text on one line")
+        return value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """A path; nothing has to be there yet."""
+
+    metavar: str = "PATH"
+
+    def __call__(self, value: object) -> Path:
+        """Return the path, with ``~`` resolved."""
+        if isinstance(value, Path):
+            return value
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError(f"{value!r} must be a path")
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{value!r} names a home directory that isn't there") from None

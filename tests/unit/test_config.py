@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from courier.config import DEFAULTS, OPTIONS, Config, read_file
+from courier.errors import ConfigError
+
+RECIPIENT = "https://example.com:8443/hook/secret-token?key=secret"
+
+
+def config(**values: Any) -> Config:
+    return Config(**({"queue": "orders", "recipient_url": RECIPIENT} | values))
+
+
+def refusal(**values: Any) -> str:
+    with pytest.raises(ConfigError) as refused:
+        config(**values)
+    line = str(refused.value)
+    assert "\n" not in line
+    return line
+
+
+def test_queue_and_recipient_are_all_that_must_be_given() -> None:
+    assert config().senders == 4
+    assert config().target.host == "example.com"
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "orders",
+        "orders.fifo",
+        "a" * 80,
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/orders",
+        "http://localhost:9324/000000000000/orders.fifo",
+    ],
+)
+def test_names_and_urls_of_queues_are_taken(queue: str) -> None:
+    assert config(queue=queue).queue == queue
+
+
+@pytest.mark.parametrize("queue", ["a b", "orders.fifos", "a" * 81, "arn:aws:sqs:eu-west-1:123456789012:orders", "x/y"])
+def test_what_names_no_queue_is_refused(queue: str) -> None:
+    assert refusal(queue=queue).startswith("--queue: ")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/q", "http:///q", "http://host:0/q", "http://host:99999/q", "http://[::1/q"]
+)
+def test_what_is_no_url_is_refused_by_option(url: str) -> None:
+    assert refusal(queue=url).startswith("--queue: ")
+    assert refusal(endpoint_url=url).startswith("--endpoint-url: ")
+
+
+def test_a_missing_queue_is_named_with_its_variables() -> None:
+    line = refusal(queue="")
+    assert line.startswith("--queue: ")
+    assert "COURIER_QUEUE" in line
+    assert "AWS_SQS_QUEUE" in line
+
+
+def test_the_queue_types_without_sqs_need_no_queue_and_take_no_endpoint() -> None:
+    assert config(queue="", queue_type="virtual").queue == ""
+    assert config(queue="", queue_type="nop").queue == ""
+    assert refusal(queue_type="virtual", endpoint_url="http://127.0.0.1:1").startswith("--endpoint-url: ")
+
+
+def test_a_recipient_that_is_missing_or_no_url_is_refused() -> None:
+    assert refusal(recipient_url="").startswith("--recipient-url: is missing")
+    assert refusal(recipient_url="example.com").startswith("--recipient-url: ")
+    line = refusal(recipient_url="http://user:hunter2@example.com/")
+    assert line.startswith("--recipient-url: ")
+    assert "hunter2" not in line
+
+
+def test_connecting_may_not_take_longer_than_the_whole_attempt() -> None:
+    assert "--timeout (2 s)" in refusal(connect_timeout_seconds=3.0, timeout_seconds=2.0)
+
+
+def test_the_back_off_may_not_begin_beyond_its_cap() -> None:
+    assert "--backoff-cap (1 s)" in refusal(backoff_base_seconds=2.0, backoff_cap_seconds=1.0)
+
+
+def test_what_is_told_of_a_configuration_holds_no_secret() -> None:
+    told = config(senders=8, audit_path=Path("/var/audit")).told()
+    assert told == {
+        "queue": "orders",
+        "recipient_url": "https://example.com:8443",
+        "senders": 8,
+        "audit_path": "/var/audit",
+    }
+    assert "secret" not in repr(config())
+
+
+def test_every_option_is_written_once_and_has_help_and_its_own_variable() -> None:
+    flags = [option.flag for option in OPTIONS.values()]
+    variables = [name for option in OPTIONS.values() for name in option.variables]
+    assert len(set(flags)) == len(flags)
+    assert len(set(variables)) == len(variables)
+    assert all(option.help.endswith(".") for option in OPTIONS.values())
+    assert OPTIONS["recipient_url"].variables == ("COURIER_RECIPIENT_URL",)
+    assert OPTIONS["queue"].variables == ("COURIER_QUEUE", "AWS_SQS_QUEUE")
+
+
+def test_every_default_is_a_value_that_its_option_takes() -> None:
+    for name, option in OPTIONS.items():
+        if DEFAULTS[name] not in (None, ""):
+            assert option.kind(DEFAULTS[name]) == DEFAULTS[name]
+            assert option.kind(str(DEFAULTS[name])) == DEFAULTS[name]
+
+
+def write(tmp_path: Path, content: str) -> Path:
+    path = tmp_path / "courier.toml"
+    path.write_text(content)
+    return path
+
+
+def test_a_file_gives_values_by_field(tmp_path: Path) -> None:
+    path = write(tmp_path, 'queue = "orders"\nvisibility-timeout = 60\nbackoff_cap = "5m"\n')
+    assert read_file(path) == {"queue": "orders", "visibility_timeout_seconds": 60, "backoff_cap_seconds": "5m"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("sender = 3", "there is no option 'sender'; did you mean 'senders'?"),
+        ("config = 'x'", "there is no option 'config'"),
+        ("[audit]\npath = 'x'", "audit must be a string or a number"),
+        ("senders = true", "senders must be a string or a number"),
+        ("senders = [1]", "senders must be a string or a number"),
+        ("senders =", "is not TOML"),
+        ("senders = 1\nsenders = 2", "is not TOML"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_in_one_line_that_names_it(tmp_path: Path, content: str, reason: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(ConfigError) as refused:
+        read_file(path)
+    assert reason in str(refused.value)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.toml", tmp_path):
+        with pytest.raises(ConfigError, match="--config: cannot read"):
+            read_file(path)
+    (tmp_path / "latin.toml").write_bytes(b"queue = '\xff'")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        read_file(tmp_path / "latin.toml")
+
+
+def test_nothing_else_of_ours_reads_the_environment() -> None:
+    package = Path(__file__).parents[2] / "courier"
+    readers = [path.name for path in package.rglob("*.py") if "environ" in (text := path.read_text()) and "os." in text]
+    assert set(readers) <= {"config.py", "demo.py"}, os.linesep.join(readers)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from courier.units import FilePath, Kind, OneOf, Seconds, Size, Text, Whole, parse_duration, parse_size
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("30", 30),
+        ("30s", 30),
+        ("500ms", 0.5),
+        ("1.5m", 90),
+        ("5 min", 300),
+        ("1h", 3600),
+        ("2D", 172800),
+        (7, 7),
+        (0.5, 0.5),
+    ],
+)
+def test_durations_are_seconds_or_have_a_unit(value: Any, seconds: float) -> None:
+    assert parse_duration(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "1w", "s", "1e3", "inf", "nan", float("inf"), float("nan"), True, None, "1s 2s"]
+)
+def test_what_is_no_duration_is_none(value: Any) -> None:
+    assert parse_duration(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("4096", 4096), ("64k", 64000), ("64KiB", 65536), ("1.5 MB", 1_500_000), ("1GiB", 1 << 30), ("10B", 10), (5, 5)],
+)
+def test_sizes_are_bytes_or_have_a_unit(value: Any, size: int) -> None:
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1T", "b", True, 1.5, None])
+def test_what_is_no_size_is_none(value: Any) -> None:
+    assert parse_size(value) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "right"),
+    [
+        (Whole(1, 10), "11", "a whole number from 1 to 10"),
+        (Whole(1, 10), "1.5", "a whole number from 1 to 10"),
+        (Whole(1, 10), True, "a whole number from 1 to 10"),
+        (Whole(1, 10), 1.0, "a whole number from 1 to 10"),
+        (Seconds(0, 20, whole=True), "1.5", "whole seconds from 0 to 20"),
+        (Seconds(0, 20), 21, "seconds from 0 to 20"),
+        (Size(4096, 8192), "1k", "a size from 4096 to 8192 bytes"),
+        (OneOf(("a", "b", "c")), "d", "a, b or c"),
+        (Text(), "a\nb", "text on one line"),
+        (Text(), 5, "text on one line"),
+        (FilePath(), "", "a path"),
+        (FilePath(), "a\0b", "a path"),
+        (FilePath(), "~nobody-has-this-name/x", "home directory"),
+    ],
+)
+def test_what_is_refused_is_shown_with_what_is_right(kind: Kind, value: Any, right: str) -> None:
+    with pytest.raises(ValueError, match=right) as refused:
+        kind(value)
+    assert "\n" not in str(refused.value)
+
+
+def test_whole_seconds_are_an_int() -> None:
+    assert isinstance(Seconds(0, 20, whole=True)("20"), int)
+
+
+def test_words_and_texts_lose_the_spaces_around_them() -> None:
+    assert OneOf(("json", "logfmt"))(" JSON ") == "json"
+    assert Text()(" orders ") == "orders"
+    assert FilePath()(Path("x")) == Path("x")
+
+
+@given(st.text())
+def test_no_text_breaks_a_kind(value: str) -> None:
+    for kind in (Whole(1, 10), Seconds(0, 20), Size(0, 10), OneOf(("a", "b")), Text(), FilePath()):
+        with suppress(ValueError):
+            kind(value)
