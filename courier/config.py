@@ -130,7 +130,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check what no single option can know."""
-        _check_queue(self)
+        if self.queue_type == "remote":
+            check_queue(self.queue, self.endpoint_url)
+        elif self.endpoint_url:
+            _refuse("--endpoint-url", f"must be left out with --queue-type {self.queue_type}, which calls no SQS")
         _check_recipient(self.recipient_url)
         if self.connect_timeout_seconds > self.timeout_seconds:
             _refuse(
@@ -201,21 +204,19 @@ def _nearest(key: str, keys: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "courier --help lists them"
 
 
-def _check_queue(config: Config) -> None:
-    if config.queue_type != "remote":
-        if config.endpoint_url:
-            _refuse("--endpoint-url", f"must be left out with --queue-type {config.queue_type}, which calls no SQS")
-    elif not config.queue:
+def check_queue(queue: str, endpoint_url: str | None) -> None:
+    """Raise ConfigError where a queue is missing, is neither name nor URL, or the endpoint is no URL."""
+    if not queue:
         _refuse("--queue", "is missing; give the name or URL of the SQS queue (COURIER_QUEUE or AWS_SQS_QUEUE do too)")
-    if config.queue and "://" in config.queue:
-        _check_url("--queue", config.queue, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
-    elif config.queue and not _QUEUE_NAME.fullmatch(config.queue):
+    if "://" in queue:
+        _check_url("--queue", queue, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
+    elif not _QUEUE_NAME.fullmatch(queue):
         _refuse(
             "--queue",
-            f"{config.queue!r} must be a URL, or a name of up to 80 letters, digits, - and _ (and .fifo at the end)",
+            f"{queue!r} must be a URL, or a name of up to 80 letters, digits, - and _ (and .fifo at the end)",
         )
-    if config.endpoint_url:
-        _check_url("--endpoint-url", config.endpoint_url, "http://127.0.0.1:9324")
+    if endpoint_url:
+        _check_url("--endpoint-url", endpoint_url, "http://127.0.0.1:9324")
 
 
 def _check_url(flag: str, url: str, example: str) -> None:

@@ -97,6 +97,24 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """Something a second: above 0."""
+
+    maximum: float = 100_000.0
+    metavar: str = "RATE"
+
+    def __call__(self, value: object) -> float:
+        """Return how many a second."""
+        try:
+            rate = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate <= self.maximum:
+            raise ValueError(f"{value!r} must be a number a second above 0, up to {self.maximum:g}")
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf:
     """One of a few words."""
 

@@ -35,7 +35,9 @@ class KindType(_ParamType):
             self.fail(str(error), param, ctx)
 
 
-def option(flag: str, field: str, kind: Kind, default: Any, help_text: str, variables: tuple[str, ...]) -> click.Option:
+def option(
+    flag: str, field: str, kind: Kind, default: Any, help_text: str, variables: tuple[str, ...] = ()
+) -> click.Option:
     """Make one option that is also read from variables, the first one that is set and not empty."""
     return click.Option(
         [flag, field],
@@ -46,6 +48,12 @@ def option(flag: str, field: str, kind: Kind, default: Any, help_text: str, vari
         envvar=list(variables),
         help=help_text,
     )
+
+
+def shared_options(*fields: str) -> list[click.Parameter]:
+    """Return some of the configuration's options, for a command that isn't the pipeline."""
+    shared = ((field, OPTIONS[field]) for field in fields)
+    return [option(each.flag, field, each.kind, DEFAULTS[field], each.help, each.variables) for field, each in shared]
 
 
 def valid_config(command: Callable[[Config], int]) -> Callable[..., int]:
@@ -60,10 +68,7 @@ def valid_config(command: Callable[[Config], int]) -> Callable[..., int]:
 
 def config_parameters() -> list[click.Parameter]:
     """Return the options of the configuration, in the order of the help, and ``--config``."""
-    parameters: list[click.Parameter] = [
-        option(each.flag, field, each.kind, DEFAULTS[field], each.help, each.variables)
-        for field, each in OPTIONS.items()
-    ]
+    parameters = shared_options(*OPTIONS)
     parameters.append(
         click.Option(
             ["--config", "config_file"],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.units import FilePath, Kind, OneOf, Seconds, Size, Text, Whole, parse_duration, parse_size
+from courier.units import FilePath, Kind, OneOf, Rate, Seconds, Size, Text, Whole, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,10 @@ def test_what_is_no_size_is_none(value: Any) -> None:
         (Seconds(0, 20, whole=True), "1.5", "whole seconds from 0 to 20"),
         (Seconds(0, 20), 21, "seconds from 0 to 20"),
         (Size(4096, 8192), "1k", "a size from 4096 to 8192 bytes"),
+        (Rate(), "0", "a number a second above 0"),
+        (Rate(), "nan", "a number a second above 0"),
+        (Rate(), "x", "a number a second above 0"),
+        (Rate(10), 11, "up to 10"),
         (OneOf(("a", "b", "c")), "d", "a, b or c"),
         (Text(), "a\nb", "text on one line"),
         (Text(), 5, "text on one line"),
@@ -85,6 +89,6 @@ def test_words_and_texts_lose_the_spaces_around_them() -> None:
 
 @given(st.text())
 def test_no_text_breaks_a_kind(value: str) -> None:
-    for kind in (Whole(1, 10), Seconds(0, 20), Size(0, 10), OneOf(("a", "b")), Text(), FilePath()):
+    for kind in (Whole(1, 10), Seconds(0, 20), Size(0, 10), Rate(), OneOf(("a", "b")), Text(), FilePath()):
         with suppress(ValueError):
             kind(value)
