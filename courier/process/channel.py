@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import socket
+import struct
 import termios
 import time
 from typing import Final
@@ -25,10 +26,13 @@ INLINE_LIMIT: Final = 65_536
 
 _ASKED_BUFFER: Final = 4 << 20
 _FRAME: Final = 4
+_write_frame: Final = struct.Struct("<I").pack
+_read_frame: Final = struct.Struct("<I").unpack_from
 _BULK_IN_DESCRIPTOR: Final = 0x8000_0000
-_LENGTH_MASK: Final = 0x7FFF_FFFF
 _ANCILLARY: Final = socket.CMSG_SPACE(array.array("i").itemsize)
-_CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# Plain numbers: on the hot path an IntFlag costs as much as the system call.
+_CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+_TRUNCATED: Final = int(socket.MSG_TRUNC)
 
 # Full, though poll calls the socket writable: no kernel memory, too many descriptors in flight or open, nobody left to
 # read. A writer that waited for poll would spin, so these are tried again on a timer.
@@ -42,6 +46,8 @@ _OUT_OF_DESCRIPTORS: Final = frozenset({errno.ETOOMANYREFS, errno.EMFILE, errno.
 # a writer may sit beside a channel that has room but isn't that empty.
 _PAUSE_UNSEEN: Final = 0.005
 _PAUSE_FULL: Final = 0.02
+# uvloop counts in milliseconds; what it rounds to nothing would spin.
+_SHORTEST_PAUSE: Final = 0.001
 
 
 class Channel:
@@ -56,6 +62,8 @@ class Channel:
         "_buffers",
         "_poll_is_blind",
         "_reader",
+        "_receive_into",
+        "_send",
         "_waiters",
         "_writer",
         "at_eof",
@@ -69,6 +77,8 @@ class Channel:
         self.out_of_descriptors = 0
         self._writer = writer
         self._reader = reader
+        self._send = writer.send
+        self._receive_into = reader.recvmsg_into
         # Kept, since a fresh one costs more than the call. Its pages are private to the process that receives into it.
         self._buffer = memoryview(bytearray(_FRAME + INLINE_LIMIT))
         self._buffers = [self._buffer]
@@ -103,7 +113,7 @@ class Channel:
         if size + len(bulk) > INLINE_LIMIT:
             return self._send_descriptor(head, bulk)
         try:
-            self._writer.send(b"".join((size.to_bytes(_FRAME, "little"), head, bulk)))
+            self._send(b"".join((_write_frame(size), head, bulk)))
         except BlockingIOError:
             self._poll_is_blind = False
             return False
@@ -119,10 +129,9 @@ class Channel:
         except OSError as error:
             return self._refused(error)
         try:
-            frame = (len(head) | _BULK_IN_DESCRIPTOR).to_bytes(_FRAME, "little")
-            self._writer.sendmsg(
-                (frame, head), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (descriptor,))),)
-            )
+            frame = _write_frame(len(head) | _BULK_IN_DESCRIPTOR)
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (descriptor,)))
+            self._writer.sendmsg((frame, head), (rights,))
         except BlockingIOError:
             self._poll_is_blind = False
             return False
@@ -148,7 +157,7 @@ class Channel:
         :meth:`send` makes.
         """
         try:
-            length, ancillary, flags, _ = self._reader.recvmsg_into(self._buffers, _ANCILLARY, _CLOEXEC)
+            length, ancillary, flags, _ = self._receive_into(self._buffers, _ANCILLARY, _CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -157,14 +166,14 @@ class Channel:
             self.at_eof = True
             return None
         buffer = self._buffer
-        size = int.from_bytes(buffer[:_FRAME], "little")
-        end = _FRAME + (size & _LENGTH_MASK)
-        bulk: bytes | None = None
+        (size,) = _read_frame(buffer)
         if size & _BULK_IN_DESCRIPTOR:
+            end = _FRAME + (size ^ _BULK_IN_DESCRIPTOR)
             bulk = _take_bulk(ancillary)
-        elif not flags & socket.MSG_TRUNC:
+        else:
+            end = _FRAME + size
             bulk = bytes(buffer[end:length])
-        if flags & socket.MSG_TRUNC or end > length:
+        if end > length or flags & _TRUNCATED:
             raise ChannelError(f"channel {self.name}: a packet of {length} bytes came in torn")
         return bytes(buffer[_FRAME:end]), bulk
 
@@ -173,9 +182,10 @@ class Channel:
 
         Returns after at most 20 ms, since poll can't see every kind of full. Several coroutines may wait at once.
         """
-        pause = min(_PAUSE_UNSEEN if self._poll_is_blind else _PAUSE_FULL, deadline - time.monotonic())
-        if pause <= 0:
+        left = deadline - time.monotonic()
+        if left <= 0:
             return
+        pause = min(_PAUSE_UNSEEN if self._poll_is_blind else _PAUSE_FULL, max(left, _SHORTEST_PAUSE))
         woken: asyncio.Future[None] = loop.create_future()
         if not self._waiters and not self._poll_is_blind:
             loop.add_writer(self._writer.fileno(), self._wake)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-LATE: Final = 1.0
+LONGEST_LATE: Final = 1.0
 """Seconds by which the supervisor's own turn may come late before nobody's beat is held against them."""
 
 
@@ -15,15 +15,16 @@ class Watchdog:
     workers, and their beats are old without anybody hanging. All get a fresh period then, counted from the late turn.
     """
 
-    __slots__ = ("_fresh_from", "_hang_timeout")
+    __slots__ = ("_fresh_from", "_hang_timeout", "_late")
 
     def __init__(self, hang_timeout: float) -> None:
         self._hang_timeout = hang_timeout
+        self._late = min(LONGEST_LATE, hang_timeout / 4)
         self._fresh_from = 0.0
 
     def turn(self, planned: float, now: float) -> bool:
         """Note that a turn planned for ``planned`` came at ``now``; return whether that was late."""
-        late = now - planned > LATE
+        late = now - planned > self._late
         if late:
             self._fresh_from = now
         return late
