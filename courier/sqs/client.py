@@ -7,14 +7,12 @@ client repeats a call only to mend it: once, after new credentials or a correcte
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
 import structlog
-from botocore.httpsession import get_cert_path
 
 from courier.errors import SqsError
 from courier.http.session import Limits, Session
@@ -33,6 +31,7 @@ from courier.sqs.queue import QueueInfo
 from courier.sqs.received import Received, read_received
 from courier.sqs.reply import Refusal, Success, read_reply, server_time
 from courier.sqs.signer import Keys, Signer
+from courier.sqs.trust import trust
 
 __all__ = ["EntryFailure", "Outgoing", "Received", "SqsClient"]
 
@@ -69,7 +68,7 @@ class SqsClient:
         bounds a call, in a long poll what comes after the wait time. ``on_call`` is told the action and the error
         code, ``None`` for success, of each request that was made.
         """
-        tls = _trust(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
+        tls = trust(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
         limits = Limits(timeout=timeout, answer_cap=ANSWER_CAP)
         self._session = Session(loop, queue.endpoint, limits, tls)
         self._signer = Signer(queue.endpoint, queue.region)
@@ -180,8 +179,3 @@ class SqsClient:
             log.warning("the clock differs from that of SQS, signing by theirs", seconds=round(offset))
         self._clock_offset = offset
         return True
-
-
-def _trust(ca_bundle: str | None) -> ssl.SSLContext:
-    """Trust whom boto3 trusts: the bundle of its configuration, else the one that it brings along."""
-    return ssl.create_default_context(cafile=ca_bundle or get_cert_path(True))

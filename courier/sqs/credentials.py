@@ -7,6 +7,7 @@ A chain belongs to the process that made it, so nothing of it exists before the 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ RENEW_EVERY_SECONDS: Final = 10.0
 """The pace of renewals that SQS's refusals ask for: many calls fail at once, and STS has limits of its own."""
 
 NO_CREDENTIALS: Final = (
-    "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in AWS_PROFILE, "
+    "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in AWS_PROFILE, "
     "or give the machine, task or service account a role"
 )
 
@@ -88,14 +89,14 @@ class CredentialSource:
     expired: after its refusal :meth:`renew` goes through the whole chain again.
     """
 
-    def __init__(self, region: str | None, find: Callable[[str | None], Credentials] = chain) -> None:
-        """``find`` gives the chain's credentials or raises NoKeys; it is called in a thread."""
+    def __init__(self, region: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """``region`` is as in :func:`chain`; ``clock`` gives seconds that only go forward."""
         self._region = region
-        self._find = find
+        self._clock = clock
         self._found: Credentials | None = None
         self._keys: Keys | None = None
         self._look_at = 0.0
-        self._renewed_at = -RENEW_EVERY_SECONDS
+        self._renewed_at = -math.inf
         self._under_way: asyncio.Future[Keys | NoKeys] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
@@ -104,7 +105,7 @@ class CredentialSource:
         keys = self._keys
         if keys is None:
             return await self._wait_for(self._find_and_freeze)
-        if time.monotonic() >= self._look_at:
+        if self._clock() >= self._look_at:
             self._look()
         return keys
 
@@ -115,7 +116,7 @@ class CredentialSource:
         """
         if self._keys is None or self._keys is not refused:
             return await self.keys()
-        now = time.monotonic()
+        now = self._clock()
         if self._under_way is None and now - self._renewed_at < RENEW_EVERY_SECONDS:
             return refused
         self._renewed_at = now
@@ -129,7 +130,7 @@ class CredentialSource:
 
     def _look(self) -> None:
         """Start a renewal where the keys are near their end: 15 minutes, boto3's advisory period."""
-        self._look_at = time.monotonic() + LOOK_EVERY_SECONDS
+        self._look_at = self._clock() + LOOK_EVERY_SECONDS
         found = self._found
         if self._under_way is None and isinstance(found, RefreshableCredentials) and found.refresh_needed():
             self._start(lambda: freeze(found))
@@ -141,7 +142,7 @@ class CredentialSource:
         if isinstance(outcome, NoKeys):
             # A new one for each waiter: raised again and again, one error would collect all their tracebacks.
             raise NoKeys(str(outcome))
-        return outcome
+        return self._keys or outcome
 
     def _start(self, read: Callable[[], Keys]) -> asyncio.Future[Keys | NoKeys]:
         if self._thread is None:
@@ -153,7 +154,7 @@ class CredentialSource:
 
     def _done(self, future: asyncio.Future[Keys | NoKeys]) -> None:
         self._under_way = None
-        self._look_at = time.monotonic() + LOOK_EVERY_SECONDS
+        self._look_at = self._clock() + LOOK_EVERY_SECONDS
         if future.cancelled():
             return
         outcome = future.result()
@@ -165,7 +166,7 @@ class CredentialSource:
             log.warning("cannot renew the AWS credentials, going on with the old ones", reason=str(outcome))
 
     def _find_and_freeze(self) -> Keys:
-        found = self._find(self._region)
+        found = chain(self._region)
         keys = freeze(found)
         self._found = found
         return keys

@@ -17,7 +17,7 @@ from courier.errors import CannotStart
 from courier.sqs.errors import DENIED, MISSING_QUEUE, SKEWED, STALE_KEYS, UNKNOWN_KEYS, iam_action, one_line
 
 NO_REGION: Final = (
-    "no AWS region: give --region, AWS_DEFAULT_REGION, a region in the AWS profile, or the whole URL of the queue"
+    "no AWS region; give --region, AWS_DEFAULT_REGION, a region in the AWS profile, or the whole URL of the queue"
 )
 
 _CLOCK_WORDS: Final = ("Signature expired", "Signature not yet current")

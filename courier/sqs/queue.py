@@ -20,10 +20,14 @@ from courier.http.target import Target, parse_target
 from courier.sqs.address import is_aws, read_address
 from courier.sqs.credentials import NoKeys, find_credentials, freeze, open_session
 from courier.sqs.diagnosis import NO_REGION, Attempt, diagnose
+from courier.sqs.trust import trust
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 5.0
 ATTEMPTS: Final = 2
+
+NOT_SQS: Final = (AttributeError, KeyError, ResponseParserError, TypeError, ValueError)
+"""What reading the answer of a server that isn't SQS ends in, boto3's parser included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +74,33 @@ def resolve_queue(queue: str, region: str | None, endpoint_url: str | None) -> Q
     if region and address.region and region != address.region:
         raise CannotStart(f"the URL of --queue is in {address.region}, but --region is {region}; leave --region out")
     if endpoint_url is not None:
-        _check_endpoint(endpoint_url)
+        _target(endpoint_url, "--endpoint-url")
     session = _open(address.region or region)
     client = _connect(session, endpoint_url, address.origin)
-    endpoint = client.meta.endpoint_url
-    attempt = Attempt(queue, "GetQueueUrl", session.region_name, endpoint)
+    endpoint = _target(client.meta.endpoint_url, "the endpoint that boto3 is configured for")
+    ca_bundle = botocore.session.get_session().get_config_variable("ca_bundle")
+    if endpoint.scheme == "https":
+        trust(ca_bundle)
+    attempt = Attempt(queue, "GetQueueUrl", session.region_name, endpoint.url)
     url = address.url
     if url is None:
         url = str(_call(attempt, client.get_queue_url, "QueueUrl", QueueName=address.name))
     attempt = attempt._replace(action="GetQueueAttributes")
     attributes = _call(attempt, client.get_queue_attributes, "Attributes", QueueUrl=url, AttributeNames=["All"])
-    ca_bundle = botocore.session.get_session().get_config_variable("ca_bundle")
     try:
-        return _describe(attributes, url, address.name, session.region_name, parse_target(endpoint), ca_bundle)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return _describe(attributes, url, address.name, session.region_name, endpoint, ca_bundle)
+    except NOT_SQS as error:
         raise diagnose(error, attempt) from error
 
 
-def _check_endpoint(endpoint_url: str) -> None:
+def _target(endpoint_url: str, origin: str) -> Target:
     try:
-        parse_target(endpoint_url)
+        target = parse_target(endpoint_url)
     except ValueError as error:
-        raise CannotStart(f"--endpoint-url: {error}") from None
+        raise CannotStart(f"{origin}: {error}") from None
+    if "?" in target.path:
+        raise CannotStart(f"{origin}: {endpoint_url!r} must have no query")
+    return target
 
 
 def _open(region: str | None) -> boto3.Session:
@@ -129,7 +138,7 @@ def _connect(session: boto3.Session, endpoint_url: str | None, origin: str | Non
 def _call(attempt: Attempt, call: Callable[..., Mapping[str, Any]], field: str, **parameters: Any) -> Any:
     try:
         return call(**parameters)[field]
-    except (BotoCoreError, ClientError, KeyError, OSError, ResponseParserError, TypeError, ValueError) as error:
+    except (BotoCoreError, ClientError, OSError, *NOT_SQS) as error:
         raise diagnose(error, attempt) from error
 
 
