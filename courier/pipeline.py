@@ -25,6 +25,7 @@ from courier.errors import EXIT_DRAINED, CannotStart
 from courier.http.head import HeadTemplate
 from courier.http.session import Limits, Session
 from courier.http.sqsd import DeliveryHeaders
+from courier.http.target import parse_target
 from courier.http.tls import client_context
 from courier.policy import Backoff
 from courier.preflight import preflight
@@ -39,9 +40,10 @@ from courier.sender import Delivery, Sender
 from courier.sqs.client import SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.queue import QueueInfo
-from courier.sqs.virtual.server import serve_forever
 
 PREFLIGHT_SECONDS: Final = 60.0
+VIRTUAL_ENDPOINT: Final = "http://127.0.0.1:9324"
+VIRTUAL_ACCOUNT: Final = "000000000000"
 SPARE_SENDERS: Final = 16
 SENDER_RESERVE_SECONDS: Final = 1.0
 """What senders leave of the drain timeout to the auditor, for the records and deletes of what ended last."""
@@ -75,7 +77,7 @@ def run(config: Config) -> int:
         hang_timeout=config.hang_timeout_seconds,
         drain_timeout=config.drain_timeout_seconds,
     )
-    return Supervisor(stages, board, (work, acks), settings, totals=totals).run()
+    return Supervisor(stages, board, settings, totals=lambda: totals(board)).run()
 
 
 def build(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> list[Stage]:
@@ -169,6 +171,8 @@ def embedded_queue(config: Config, queue: QueueInfo) -> Role:
     """Make the role that is the queue itself, in memory, for ``--queue-type virtual``."""
 
     async def hold(life: Life) -> None:
+        from courier.sqs.virtual.server import serve_forever
+
         await serve_forever(life, queue, visibility_timeout=config.visibility_timeout_seconds)
 
     return hold
@@ -178,13 +182,28 @@ def find_queue(config: Config) -> QueueInfo:
     """Check everything that the program stands on, in a child that leaves nothing behind; give the queue."""
 
     def check() -> bytes:
-        found = preflight(config)
+        found = preflight(config, lock_timeout=config.drain_timeout_seconds)
         for result in found.checks:
             if not result.ok:
                 raise CannotStart(f"{result.detail}; {result.mend}" if result.mend else result.detail)
-        return found.queue.to_json()
+        return (found.queue or local_queue(config)).to_json()
 
-    return QueueInfo.from_json(in_child(check, PREFLIGHT_SECONDS, "the preflight"))
+    timeout = PREFLIGHT_SECONDS + config.drain_timeout_seconds
+    return QueueInfo.from_json(in_child(check, timeout, "the preflight"))
+
+
+def local_queue(config: Config) -> QueueInfo:
+    """Give what is known beforehand of the embedded queue, or of none."""
+    name = config.queue or "courier"
+    endpoint = parse_target(config.endpoint_url or VIRTUAL_ENDPOINT)
+    return QueueInfo(
+        url=f"http://{endpoint.host_header}/{VIRTUAL_ACCOUNT}/{name}",
+        name=name,
+        region="local",
+        endpoint=endpoint,
+        fifo=name.endswith(".fifo"),
+        visibility_timeout=config.visibility_timeout_seconds,
+    )
 
 
 def sqs_client(life: Life, queue: QueueInfo) -> SqsClient:

@@ -178,7 +178,7 @@ class Courier:
         environment |= {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "COURIER_QUEUE": queue,
             "COURIER_RECIPIENT_URL": url,
@@ -277,7 +277,7 @@ def until(
     """Wait until the condition is true; fail at the deadline with an explanation."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s: {explain()}"
+        assert time.monotonic() < deadline, f"not true within {seconds} s: {str(explain())[-4000:]}"
         time.sleep(every)
 
 
