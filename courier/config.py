@@ -6,6 +6,7 @@ An option's value comes from the command line, else from its ``COURIER_`` variab
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -202,6 +203,11 @@ def read_file(path: Path) -> dict[str, Any]:
 def _nearest(key: str, keys: list[str]) -> str:
     near = get_close_matches(key.replace("_", "-"), keys, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else "courier --help lists them"
+
+
+def environment_without_options() -> dict[str, str]:
+    """Return the environment for a program that shall take nothing from it: without our variables and AWS's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith((VARIABLE_PREFIX, "AWS_"))}
 
 
 def check_queue(queue: str, endpoint_url: str | None) -> None:

@@ -15,6 +15,7 @@ from courier.audit.lock import DirectoryLock
 from courier.config import Config, origin
 from courier.errors import CourierError
 from courier.http.target import Target
+from courier.http.tls import client_context
 from courier.sqs.credentials import chain, freeze
 from courier.sqs.queue import QueueInfo, resolve_queue
 
@@ -123,7 +124,7 @@ def check_recipient(target: Target, timeout: float, *, connect: bool) -> Check:
     try:
         with socket.create_connection((target.host, target.port), timeout) as connection:
             if target.scheme == "https":
-                with ssl.create_default_context().wrap_socket(connection, server_hostname=target.host):
+                with client_context().wrap_socket(connection, server_hostname=target.host.rstrip(".")):
                     pass
     except OSError as error:
         return Check(

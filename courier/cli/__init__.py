@@ -23,18 +23,19 @@ EXIT_INTERRUPTED: Final = 130
 
 
 class Command(NamedTuple):
-    """A command: the module under courier.cli whose ``command`` it is, imported when it is called, and its help."""
+    """A command: its help, and the module under courier.cli and the name in it, imported when it is called."""
 
-    module: str
     help: str
+    module: str
+    name: str = "command"
 
 
 COMMANDS: Final = {
-    "run": Command("run", "Receive, deliver, record, delete. What courier does with no command."),
-    "check": Command("check", "Say whether run could start, line by line, and how to mend what is wrong."),
-    "demo": Command("demo", "Deliver a few thousand messages with no AWS at all, and count them."),
-    "harness": Command("harness", "Send random messages to a queue, and be the recipient that answers 200."),
-    "virtual": Command("virtual", "Serve an SQS API from memory, for development and tests."),
+    "run": Command("Receive, deliver, record, delete. What courier does with no command.", "run"),
+    "check": Command("Say whether run could start, line by line, and how to mend what is wrong.", "check"),
+    "demo": Command("Deliver a few thousand messages with no AWS at all, and count them.", "demo"),
+    "harness": Command("Send random messages to a queue, and be the recipient that answers 200.", "harness"),
+    "virtual": Command("Serve an SQS API from memory, for development and tests.", "virtual", "virtual"),
 }
 
 
@@ -51,7 +52,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name].module}").command
+        _, module, name = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -13,8 +13,8 @@ import uvloop
 
 from courier import log as logging
 from courier.cli.options import option, shared_options
-from courier.cli.records import outgoing, random_record
 from courier.config import VARIABLE_PREFIX, check_queue
+from courier.demo.records import outgoing, random_record
 from courier.errors import CannotStart, SqsError
 from courier.http.server import Request, Response, serve
 from courier.units import Rate, Text, Whole

@@ -1,0 +1,120 @@
+"""The demo's processes: started with their output in a file, and stopped by their pid, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final
+
+from courier.config import environment_without_options
+from courier.errors import EXIT_UNFINISHED, CourierError
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.02
+TAIL_LINES: Final = 15
+_LISTENING: Final = "listening on "
+
+# The virtual queue takes any; boto3's chain has to find some.
+_CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "demo",
+    "AWS_SECRET_ACCESS_KEY": "demo",
+    "AWS_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+class DemoFailed(CourierError):
+    """The demo came to no good end; ``tail`` is the end of the output of the program at fault, if one is."""
+
+    exit_code = EXIT_UNFINISHED
+
+    def __init__(self, reason: str, tail: str = "") -> None:
+        super().__init__(reason)
+        self.tail = tail
+
+
+class Program:
+    """One process of the demo."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, output: Path) -> None:
+        self.name = name
+        self.process = process
+        self._output = output
+
+    def tail(self) -> str:
+        """Return the last lines of its output."""
+        return "\n".join(self._output.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+
+    def check(self) -> None:
+        """Raise DemoFailed where it is gone already."""
+        code = self.process.returncode
+        if code is not None:
+            raise DemoFailed(f"{self.name} ended early, with code {code}", self.tail())
+
+    async def listening(self) -> str:
+        """Wait until it says where it listens, and return that URL; raises DemoFailed."""
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            for line in self._output.read_text(errors="replace").splitlines():
+                if line.startswith(_LISTENING):
+                    return line.removeprefix(_LISTENING).strip()
+            self.check()
+            await asyncio.sleep(POLL_SECONDS)
+        raise DemoFailed(f"{self.name} did not listen within {START_SECONDS:g} s", self.tail())
+
+    async def stop(self) -> int:
+        """Ask it to end, and kill it where it doesn't within some seconds; returns its exit code."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                self.process.terminate()
+        try:
+            return await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self.process.kill()
+            return await self.process.wait()
+
+
+class Programs:
+    """All of them: leaving the context stops what still runs, the last one first."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._started: list[Program] = []
+
+    async def __aenter__(self) -> Programs:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for program in reversed(self._started):
+            await program.stop()
+
+    async def start(self, name: str, *arguments: str) -> Program:
+        """Start ``python -m`` with these arguments.
+
+        It gets a session of its own: Ctrl-C is for the demo, which stops the others in their order.
+        """
+        output = self._directory / f"{name.replace(' ', '-')}.log"
+        environment = environment_without_options() | _CREDENTIALS
+        with output.open("wb") as file:
+            process = await self._spawn(arguments, file, environment)
+        program = Program(name, process, output)
+        self._started.append(program)
+        return program
+
+    async def _spawn(
+        self, arguments: tuple[str, ...], output: IO[bytes], environment: dict[str, str]
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,
+        )

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from courier.audit.lock import DirectoryLock
+from courier.config import Config
+from courier.http.target import parse_target
+from courier.preflight import check_recipient, describe, preflight
+from courier.sqs.queue import QueueInfo
+
+ENDPOINT = parse_target("http://127.0.0.1:9324")
+QUEUE = QueueInfo("http://127.0.0.1:9324/0/orders", "orders", "us-east-1", ENDPOINT, False, 30, 10, "arn:dead")
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def config(tmp_path: Path, **values: Any) -> Config:
+    given: dict[str, Any] = {
+        "queue_type": "nop",
+        "recipient_url": "http://127.0.0.1:1/",
+        "audit_path": tmp_path / "audit",
+    }
+    return Config(**(given | values))
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def test_without_a_queue_the_audit_directory_and_the_recipient_are_looked_at(tmp_path: Path) -> None:
+    found = preflight(config(tmp_path))
+    assert found.ok
+    assert found.queue is None
+    assert [check.name for check in found.checks] == ["audit", "recipient"]
+
+
+def test_the_audit_directory_is_free_again_after_the_look(tmp_path: Path) -> None:
+    assert preflight(config(tmp_path)).ok
+    DirectoryLock(tmp_path / "audit").acquire(0)
+
+
+def test_a_directory_that_is_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path / "audit")
+    lock.acquire(0)
+    [audit, _] = preflight(config(tmp_path), lock_timeout=0).checks
+    assert not audit.ok
+    assert "in use by process" in audit.detail
+    assert "--audit-path" in audit.mend
+    lock.release()
+
+
+def test_no_audit_log_means_no_directory(tmp_path: Path) -> None:
+    found = preflight(config(tmp_path, audit="none"))
+    assert [check.name for check in found.checks] == ["recipient"]
+    assert not (tmp_path / "audit").exists()
+
+
+def test_without_credentials_sqs_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    found = preflight(config(tmp_path, queue_type="remote", queue="orders", region="us-east-1"))
+    assert [(check.name, check.ok) for check in found.checks] == [
+        ("credentials", False),
+        ("audit", True),
+        ("recipient", True),
+    ]
+    assert "AWS_ACCESS_KEY_ID" in found.checks[0].mend
+
+
+def test_starting_needs_no_recipient_that_is_up_but_checking_does(listener: socket.socket) -> None:
+    up = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}/path")
+    down = parse_target(f"http://127.0.0.1:{closed_port()}/path")
+    assert check_recipient(up, 5, connect=True).ok
+    assert check_recipient(down, 5, connect=False).ok
+    refused = check_recipient(down, 5, connect=True)
+    assert not refused.ok
+    assert "Connection refused" in refused.detail
+    assert "start the recipient" in refused.mend
+
+
+def test_a_recipient_that_speaks_no_tls_is_told(listener: socket.socket) -> None:
+    target = parse_target(f"https://127.0.0.1:{listener.getsockname()[1]}/")
+    assert "no answer within the connect timeout" in check_recipient(target, 0.1, connect=True).detail
+
+
+def test_a_name_that_does_not_resolve_stops_the_start() -> None:
+    check = check_recipient(parse_target("http://no-such-host.invalid/"), 5, connect=False)
+    assert not check.ok
+    assert "no-such-host.invalid" in check.detail
+
+
+def test_nothing_that_may_be_a_key_is_shown_of_the_recipient(listener: socket.socket) -> None:
+    target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}/secret?key=secret")
+    for connect in (False, True):
+        assert "secret" not in str(check_recipient(target, 5, connect=connect))
+
+
+def test_a_queue_is_told_with_what_may_surprise() -> None:
+    assert "to arn:dead after 10 receives" in describe(QUEUE)
+    few = QueueInfo(QUEUE.url, QUEUE.name, QUEUE.region, ENDPOINT, True, 30, 1, "arn:dead")
+    assert "FIFO" in describe(few)
+    assert "3 or more" in describe(few)
+    never = QueueInfo(QUEUE.url, QUEUE.name, QUEUE.region, ENDPOINT, False, 30)
+    assert "no redrive policy" in describe(never)
