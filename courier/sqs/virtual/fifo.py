@@ -1,0 +1,206 @@
+"""A FIFO queue in memory: groups in order, one holder of a group at a time, and deduplication."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import Final, NamedTuple
+
+from courier.sqs.virtual.errors import not_available, receipt_has_expired
+from courier.sqs.virtual.queue import Accepted, Queue
+from courier.sqs.virtual.settings import Settings
+from courier.sqs.virtual.stored import DELAYED, IN_FLIGHT, VISIBLE, StoredMessage
+
+DEDUPLICATION_SECONDS: Final = 300
+ATTEMPT_SECONDS: Final = 300
+FIRST_SEQUENCE: Final = 18_800_000_000_000_000_000
+
+
+class _Group:
+    """The visible messages of one group, oldest first, and how many are in flight: while any is, none is given out."""
+
+    __slots__ = ("in_flight", "in_line", "name", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting: list[tuple[int, StoredMessage]] = []
+        self.in_flight = 0
+        self.in_line = False
+
+
+class _Given(NamedTuple):
+    """One message of a receive that can be asked for again, as it was when it was given out."""
+
+    message: StoredMessage
+    turn: int
+    due: float
+
+
+class FifoQueue(Queue):
+    """A FIFO queue: what differs from a standard one."""
+
+    fifo = True
+
+    def __init__(self, name: str, arn: str, settings: Settings, created: float) -> None:
+        super().__init__(name, arn, settings, created)
+        self._groups: dict[str, _Group] = {}
+        self._free_groups: deque[_Group] = deque()
+        self._served: _Group | None = None
+        self._accepted: dict[tuple[str, str], Accepted] = {}
+        self._accepted_until: deque[tuple[float, tuple[str, str]]] = deque()
+        self._attempts: dict[str, tuple[float, list[_Given]]] = {}
+        self._attempts_until: deque[tuple[float, str]] = deque()
+
+    def has_receivable(self, now: float) -> bool:
+        """Tell whether a receive would find something: a message in a group that is free."""
+        return super().has_receivable(now) and bool(self._free_groups)
+
+    def refuses_short_poll(self, now: float) -> bool:
+        """Tell that no poll is refused: at the limit of messages in flight, a FIFO queue gives none and no error."""
+        return False
+
+    def sequence(self, message: StoredMessage) -> str:
+        """Write the sequence number of a message, which grows in the queue."""
+        return str(FIRST_SEQUENCE + message.serial)
+
+    def send(self, message: StoredMessage, now: float, delay: int | None = None) -> Accepted:
+        """Take a new message, unless one of the same deduplication id came in the last five minutes.
+
+        The sender of a duplicate is told what the sender of the first was told. ``delay`` has no say here.
+        """
+        while self._accepted_until and self._accepted_until[0][0] <= now:
+            del self._accepted[self._accepted_until.popleft()[1]]
+        scope = message.group if self.settings.deduplicates_per_group else ""
+        key = (scope, message.deduplication_id)
+        earlier = self._accepted.get(key)
+        if earlier is not None:
+            return earlier
+        accepted = super().send(message, now)
+        self._accepted[key] = accepted
+        self._accepted_until.append((now + DEDUPLICATION_SECONDS, key))
+        return accepted
+
+    def receive_again(self, attempt_id: str, now: float, visibility: int | None = None) -> list[StoredMessage]:
+        """Give out once more what the receive of this attempt id gave out in the last five minutes.
+
+        Its messages are hidden anew, under the same receipt handles. Empty where there was no such receive, or where
+        one of its messages has been deleted, changed or lapsed since.
+        """
+        self._surface(now)
+        while self._attempts_until and self._attempts_until[0][0] <= now:
+            attempt = self._attempts_until.popleft()[1]
+            if self._attempts[attempt][0] <= now:
+                del self._attempts[attempt]
+        given = self._attempts.get(attempt_id, (0.0, []))[1]
+        if not all(g.message.state == IN_FLIGHT and g.message.turn == g.turn and g.message.due == g.due for g in given):
+            return []
+        hidden = self.settings.visibility if visibility is None else visibility
+        for message, _, _ in given:
+            self._hide_until(message, now + hidden)
+            self._leave_stale_entry()
+        messages = [g.message for g in given]
+        if messages:
+            until = self._attempts[attempt_id][0]
+            self._attempts[attempt_id] = (until, [_Given(m, m.turn, m.due) for m in messages])
+        return messages
+
+    def remember(self, attempt_id: str, messages: list[StoredMessage], now: float) -> None:
+        """Keep what a receive gave out, so that :meth:`receive_again` can."""
+        until = now + ATTEMPT_SECONDS
+        self._attempts[attempt_id] = (until, [_Given(m, m.turn, m.due) for m in messages])
+        self._attempts_until.append((until, attempt_id))
+
+    def receive(self, count: int, now: float, visibility: int | None = None) -> list[StoredMessage]:
+        """Give out up to ``count`` messages in order: as many as there are of one free group, then of the next."""
+        taken = super().receive(count, now, visibility)
+        self._stop_serving()
+        return taken
+
+    def delete(self, receipt: str, now: float) -> None:
+        """Delete the message of a receipt handle; once it is gone, deleting it again does nothing.
+
+        Raises ServiceError where the visibility timeout of the handle is over, or the handle isn't one of this queue.
+        """
+        self._surface(now)
+        message, newest = self._find(receipt)
+        if message is None:
+            return
+        if not newest or message.state != IN_FLIGHT:
+            raise receipt_has_expired(receipt)
+        self._remove(message)
+
+    def change_visibility(self, receipt: str, timeout: int, now: float) -> None:
+        """Do as a standard queue does, but refuse a handle whose visibility timeout is over."""
+        self._surface(now)
+        message, newest = self._find(receipt)
+        if message is None or not newest or message.state != IN_FLIGHT:
+            raise not_available(receipt)
+        super().change_visibility(receipt, timeout, now)
+
+    def accept_dead_letter(self, message: StoredMessage, source_arn: str, now: float) -> None:
+        """Take over a message; unlike a standard queue's, its retention begins anew."""
+        message.sent = now
+        super().accept_dead_letter(message, source_arn, now)
+
+    def apply(self, settings: Settings) -> None:
+        """Change the queue's settings; a new delay is also for the messages that are delayed already."""
+        changed = settings.delay != self.settings.delay
+        super().apply(settings)
+        if changed:
+            self._later = [entry for entry in self._later if entry[2].state == IN_FLIGHT]
+            heapq.heapify(self._later)
+            for message in self._live.values():
+                if message.state == DELAYED:
+                    self._hide_until(message, message.sent + settings.delay)
+
+    def purge(self) -> None:
+        """Delete every message; what was sent in the last five minutes is still known as a duplicate."""
+        super().purge()
+        self._groups.clear()
+        self._free_groups.clear()
+        self._attempts.clear()
+        self._attempts_until.clear()
+
+    def _line_up(self, message: StoredMessage) -> None:
+        group = self._groups.get(message.group)
+        if group is None:
+            group = self._groups[message.group] = _Group(message.group)
+        heapq.heappush(group.waiting, (message.serial, message))
+        self._let_in_line(group)
+
+    def _next(self) -> StoredMessage | None:
+        while True:
+            group = self._served
+            while group is not None and group.waiting:
+                message = heapq.heappop(group.waiting)[1]
+                if message.state == VISIBLE:
+                    return message
+            self._stop_serving()
+            if not self._free_groups:
+                return None
+            self._served = self._free_groups.popleft()
+
+    def _stop_serving(self) -> None:
+        group = self._served
+        if group is not None:
+            self._served = None
+            group.in_line = False
+            self._let_in_line(group)
+
+    def _give_out(self, message: StoredMessage, now: float, hidden: int) -> None:
+        super()._give_out(message, now, hidden)
+        self._groups[message.group].in_flight += 1
+
+    def _left_flight(self, message: StoredMessage) -> None:
+        group = self._groups[message.group]
+        group.in_flight -= 1
+        self._let_in_line(group)
+
+    def _let_in_line(self, group: _Group) -> None:
+        if group.in_flight or group.in_line:
+            return
+        if group.waiting:
+            group.in_line = True
+            self._free_groups.append(group)
+        else:
+            self._groups.pop(group.name, None)

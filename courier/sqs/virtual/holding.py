@@ -1,0 +1,183 @@
+"""The messages that a queue holds, and how they pass from state to state as time goes on.
+
+Every step costs O(log n) at most, however many messages wait. Those that come visible later (delayed, or received and
+not deleted) stand in a heap by that instant; an entry whose message has moved on is left there and skipped, and the
+heap is rebuilt when most of it is such. Visible messages stand in a line, where a deleted one is skipped when its turn
+comes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import Final, NamedTuple
+
+from courier.sqs.virtual.settings import Settings
+from courier.sqs.virtual.stored import DELAYED, GONE, IN_FLIGHT, NEVER, VISIBLE, StoredMessage
+
+EXPIRY_CHECK_SECONDS: Final = 1.0
+REBUILD_AT: Final = 1024
+
+
+class Counts(NamedTuple):
+    """How many messages a queue holds, by state."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+class Holding:
+    """The messages of one standard queue. ``now`` is the caller's clock in seconds, and may never go back.
+
+    The last three methods are what a FIFO queue does in its own way.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._live: dict[int, StoredMessage] = {}
+        self._line: deque[StoredMessage] = deque()
+        self._later: list[tuple[float, int, StoredMessage]] = []
+        self._pushes = 0
+        self._stale = 0
+        self._visible = 0
+        self._delayed = 0
+        self._in_flight = 0
+        self._serial = 0
+        self._turn = 0
+        self._expiry_check = 0.0
+
+    def counts(self, now: float) -> Counts:
+        """Count the messages by state."""
+        self._surface(now)
+        return Counts(self._visible, self._in_flight, self._delayed)
+
+    def next_change(self) -> float | None:
+        """Tell when a message may come visible by itself; ``None`` where none will."""
+        return self._later[0][0] if self._later else None
+
+    def purge(self) -> None:
+        """Delete every message, those in flight too."""
+        self._live.clear()
+        self._line.clear()
+        self._later.clear()
+        self._stale = self._visible = self._delayed = self._in_flight = 0
+
+    def apply(self, settings: Settings) -> None:
+        """Change the queue's settings; a standard queue's new delay is for new messages only."""
+        self.settings = settings
+        self._expiry_check = 0.0
+
+    def _store(self, message: StoredMessage, now: float, delay: int) -> None:
+        self._serial += 1
+        message.serial = self._serial
+        self._live[message.serial] = message
+        if delay > 0:
+            message.state = DELAYED
+            self._delayed += 1
+            self._hide_until(message, now + delay)
+        else:
+            message.state = VISIBLE
+            message.due = NEVER
+            self._visible += 1
+            self._line_up(message)
+
+    def _surface(self, now: float) -> None:
+        """Show what has come due, and remove what is too old; every operation begins with it."""
+        later = self._later
+        while later and later[0][0] <= now:
+            due, _, message = heapq.heappop(later)
+            if message.due == due:
+                self._show(message)
+            else:
+                self._stale -= 1
+        if now >= self._expiry_check:
+            self._expire(now)
+
+    def _show(self, message: StoredMessage) -> None:
+        was_in_flight = message.state == IN_FLIGHT
+        message.state = VISIBLE
+        message.due = NEVER
+        self._visible += 1
+        if was_in_flight:
+            self._in_flight -= 1
+            self._left_flight(message)
+        else:
+            self._delayed -= 1
+        self._line_up(message)
+
+    def _give_out(self, message: StoredMessage, now: float, hidden: int) -> None:
+        self._visible -= 1
+        self._in_flight += 1
+        self._turn += 1
+        message.state = IN_FLIGHT
+        message.turn = self._turn
+        message.received = now
+        message.receive_count += 1
+        if message.receive_count == 1:
+            message.first_received = now
+        self._hide_until(message, now + hidden)
+
+    def _hide_until(self, message: StoredMessage, due: float) -> None:
+        message.due = due
+        self._pushes += 1
+        heapq.heappush(self._later, (due, self._pushes, message))
+
+    def _remove(self, message: StoredMessage) -> None:
+        state = message.state
+        message.state = GONE
+        message.due = NEVER
+        message.empty()
+        del self._live[message.serial]
+        if state == VISIBLE:
+            self._visible -= 1
+            return
+        if state == DELAYED:
+            self._delayed -= 1
+        else:
+            self._in_flight -= 1
+            self._left_flight(message)
+        self._leave_stale_entry()
+
+    def _leave_stale_entry(self) -> None:
+        self._stale += 1
+        later = self._later
+        if self._stale > REBUILD_AT and self._stale * 2 > len(later):
+            later[:] = [entry for entry in later if entry[2].due == entry[0]]
+            heapq.heapify(later)
+            self._stale = 0
+
+    def _expire(self, now: float) -> None:
+        """Remove what is older than the retention period.
+
+        Messages are looked at from the oldest arrival on, and at most once a second: a dictionary that lost its front
+        takes a walk over the gap. One that came from another queue can outlive those before it in the counts; it is
+        never given out.
+        """
+        retention = self.settings.retention
+        expired = []
+        oldest = now
+        for message in self._live.values():
+            if message.sent + retention > now:
+                oldest = message.sent
+                break
+            expired.append(message)
+        for message in expired:
+            self._remove(message)
+        self._expiry_check = max(oldest + retention, now + EXPIRY_CHECK_SECONDS)
+
+    def _line_up(self, message: StoredMessage) -> None:
+        """Put a message that is visible now where a receive will find it."""
+        self._line.append(message)
+
+    def _next(self) -> StoredMessage | None:
+        """Take the next visible message out of the line."""
+        line = self._line
+        while line:
+            message = line.popleft()
+            if message.state == VISIBLE:
+                return message
+        return None
+
+    def _left_flight(self, message: StoredMessage) -> None:
+        """Take note that a received message was deleted or came visible again."""

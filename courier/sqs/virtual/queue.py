@@ -1,0 +1,159 @@
+"""A standard queue in memory: what senders and receivers do with it, told the time by its caller."""
+
+from __future__ import annotations
+
+import random
+from typing import Final, NamedTuple
+
+from courier.sqs.virtual.errors import invalid_parameter, not_available, receipt_is_invalid
+from courier.sqs.virtual.holding import Holding
+from courier.sqs.virtual.receipts import Receipts
+from courier.sqs.virtual.settings import Settings
+from courier.sqs.virtual.stored import IN_FLIGHT, StoredMessage
+
+IN_FLIGHT_LIMIT: Final = 120_000
+MAX_VISIBILITY_SECONDS: Final = 43_200
+
+
+class Accepted(NamedTuple):
+    """What the sender of a message is told; ``sequence`` is empty on a standard queue."""
+
+    message_id: str
+    sequence: str
+
+
+class Redrive(NamedTuple):
+    """Where a message goes that was received ``max_receives`` times and not deleted."""
+
+    target: Queue
+    max_receives: int
+
+
+class Queue(Holding):
+    """A standard queue. ``now`` is the caller's clock in seconds, and may not go back from one call to the next."""
+
+    fifo = False
+
+    def __init__(self, name: str, arn: str, settings: Settings, created: float) -> None:
+        super().__init__(settings)
+        self.name: Final = name
+        self.arn: Final = arn
+        self.created: Final = created
+        self.modified = created
+        self.redrive: Redrive | None = None
+        self.deleted = False
+        self.in_flight_limit = IN_FLIGHT_LIMIT
+        self._receipts = Receipts()
+
+    def has_receivable(self, now: float) -> bool:
+        """Tell whether a receive would find something."""
+        self._surface(now)
+        return self._visible > 0 and self._in_flight < self.in_flight_limit
+
+    def refuses_short_poll(self, now: float) -> bool:
+        """Tell whether so many messages are in flight that SQS answers a short poll with OverLimit."""
+        self._surface(now)
+        return self._in_flight >= self.in_flight_limit
+
+    def receipt(self, message: StoredMessage) -> str:
+        """Write the receipt handle of the newest receive of a message."""
+        return self._receipts.write(message.serial, message.turn)
+
+    def sequence(self, message: StoredMessage) -> str:
+        """Write the sequence number of a message; on a standard queue it has none."""
+        return ""
+
+    def send(self, message: StoredMessage, now: float, delay: int | None = None) -> Accepted:
+        """Take a new message, which is hidden for ``delay`` seconds (``None``: the queue's own)."""
+        self._surface(now)
+        message.message_id = _new_message_id()
+        message.sent = now
+        self._store(message, now, self.settings.delay if delay is None else delay)
+        return Accepted(message.message_id, self.sequence(message))
+
+    def receive(self, count: int, now: float, visibility: int | None = None) -> list[StoredMessage]:
+        """Give out up to ``count`` visible messages, and hide them for ``visibility`` seconds (``None``: the queue's).
+
+        A message that has been received as often as the redrive policy allows goes to the dead-letter queue instead.
+        """
+        self._surface(now)
+        hidden = self.settings.visibility if visibility is None else visibility
+        too_old = now - self.settings.retention
+        count = min(count, self.in_flight_limit - self._in_flight)
+        taken: list[StoredMessage] = []
+        while len(taken) < count:
+            message = self._next()
+            if message is None:
+                break
+            if message.sent <= too_old:
+                self._remove(message)
+            elif not self._moved_away(message, now):
+                self._give_out(message, now, hidden)
+                taken.append(message)
+        return taken
+
+    def delete(self, receipt: str, now: float) -> None:
+        """Delete the message of a receipt handle.
+
+        An old handle, or that of a message that is gone, is accepted and does nothing, which is what SQS may do. Raises
+        ServiceError where the handle isn't one of this queue.
+        """
+        self._surface(now)
+        message, newest = self._find(receipt)
+        if message is not None and newest:
+            self._remove(message)
+
+    def change_visibility(self, receipt: str, timeout: int, now: float) -> None:
+        """Hide a received message for ``timeout`` seconds from now; 0 shows it at once.
+
+        A message whose visibility timeout had lapsed stays visible, and the call is accepted, as SQS does. Raises
+        ServiceError where the handle isn't the newest, the message is gone, or the 12 hours since its receive would be
+        passed.
+        """
+        self._surface(now)
+        message, newest = self._find(receipt)
+        if message is None or not newest:
+            raise not_available(receipt)
+        if message.state != IN_FLIGHT:
+            return
+        if now + timeout - message.received > MAX_VISIBILITY_SECONDS:
+            reason = f"Total VisibilityTimeout for the message is beyond the limit [{MAX_VISIBILITY_SECONDS} seconds]"
+            raise invalid_parameter("VisibilityTimeout", timeout, reason)
+        if timeout == 0:
+            self._show(message)
+        else:
+            self._hide_until(message, now + timeout)
+        self._leave_stale_entry()
+
+    def accept_dead_letter(self, message: StoredMessage, source_arn: str, now: float) -> None:
+        """Take over a message from the queue that it failed in; its time of sending stays what it was."""
+        self._surface(now)
+        twin = message.copy()
+        twin.source_arn = source_arn
+        twin.earlier_receives = message.receive_count
+        twin.turn = 0
+        self._store(twin, now, 0)
+        self._expiry_check = min(self._expiry_check, twin.sent + self.settings.retention)
+
+    def _moved_away(self, message: StoredMessage, now: float) -> bool:
+        redrive = self.redrive
+        if redrive is None or redrive.target.deleted:
+            return False
+        if message.receive_count - message.earlier_receives < redrive.max_receives:
+            return False
+        redrive.target.accept_dead_letter(message, self.arn, now)
+        self._remove(message)
+        return True
+
+    def _find(self, receipt: str) -> tuple[StoredMessage | None, bool]:
+        """Look up the message of a receipt handle, ``None`` if it is gone, and whether the handle is its newest."""
+        serial, turn = self._receipts.read(receipt)
+        if serial > self._serial or turn > self._turn:
+            raise receipt_is_invalid(receipt)
+        message = self._live.get(serial)
+        return message, message is not None and message.turn == turn
+
+
+def _new_message_id() -> str:
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
