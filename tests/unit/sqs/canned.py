@@ -12,8 +12,9 @@ import orjson
 
 
 class Request(NamedTuple):
-    """What the server was asked; header names are in lower case."""
+    """What the server was asked, and over which connection; header names are in lower case."""
 
+    client: tuple[str, int]
     path: str
     headers: Mapping[str, str]
     body: bytes
@@ -67,7 +68,7 @@ def canned_server(answer: Callable[[Request], Canned] = lambda request: Canned()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            request = Request(self.client_address[:2], self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             canned.requests.append(request)
             self.write(canned.answer(request))
 
