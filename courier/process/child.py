@@ -34,6 +34,9 @@ ORPHAN_END: Final = 1.9
 
 EXIT_FAILED: Final = 1
 
+DRAIN: Final = b"d"
+"""What the supervisor writes into a lifeline before it closes it."""
+
 # Ctrl-C reaches the whole process group, and a service manager may signal all of a container: none of these may cut a
 # step between the POST and its record. Only the supervisor acts on them.
 _IGNORED: Final = (
@@ -92,7 +95,7 @@ class Life:
         return self._own_deadline
 
     def drain(self) -> None:
-        """Tell the role to finish: the lifeline was closed."""
+        """Tell the role to finish: the supervisor said so."""
         if not self.draining.is_set():
             self._own_deadline = time.monotonic() + self._timeout - self._reserve
             self._leave()
@@ -123,7 +126,8 @@ Role = Callable[[Life], Awaitable[None]]
 class Inherited:
     """The descriptors that a child finds open: two read ends to watch, ``foreign`` ones to close, all channels.
 
-    ``lifeline`` ends when this worker shall drain, ``life`` when the supervisor is dead.
+    ``lifeline`` says when this worker shall drain and ends when the supervisor is dead; ``life`` does only the latter,
+    for workers whose lifeline has ended already.
     """
 
     lifeline: int
@@ -190,7 +194,7 @@ def _run(stage: Stage, slot: Slot, board: Scoreboard, settings: Settings, inheri
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # A thread, and not a reader on the loop: a loop that is blocked just then must be gone in time too.
     threading.Thread(target=_watch_supervisor, args=(inherited.life, life), name="life", daemon=True).start()
-    loop.add_reader(inherited.lifeline, _told_to_drain, inherited.lifeline, life)
+    loop.add_reader(inherited.lifeline, _lifeline_spoke, inherited.lifeline, life)
     _beat(life, min(1.0, settings.hang_timeout / 4))
     loop.run_until_complete(_serve(stage.run, life))
 
@@ -222,10 +226,16 @@ def _watch_supervisor(descriptor: int, life: Life) -> None:
         life.loop.call_soon_threadsafe(life.orphan)
 
 
-def _told_to_drain(descriptor: int, life: Life) -> None:
+def _lifeline_spoke(descriptor: int, life: Life) -> None:
+    word = os.read(descriptor, 1)
     life.loop.remove_reader(descriptor)
     os.close(descriptor)
-    life.drain()
+    # Cut without a word: the supervisor is dead. The other pipe says so too, but the kernel closes a dead process's
+    # descriptors in no promised order, and a role looks at once whether it has the time of a drain or of an orphan.
+    if word == DRAIN:
+        life.drain()
+    else:
+        life.orphan()
 
 
 def _beat(life: Life, period: float) -> None:

@@ -30,6 +30,7 @@ class Drain:
         self._pool = pool
         self._waiting = [by_role[role] for role in settings.drain_order]
         self._current: Stage | None = None
+        self._told_at = now
         self._killed: set[int] = set()
         self._timeout = settings.drain_timeout
         self._grace = min(LONGEST_GRACE, settings.drain_timeout / 10)
@@ -57,6 +58,7 @@ class Drain:
         return worker.stage.restart_in_drain and now < self._cut_at(worker.stage)
 
     def _tell(self, stage: Stage, now: float) -> None:
+        self._told_at = now
         # All who wrote to it are gone but us: now its readers find its end.
         for channel in stage.reads:
             channel.keep(reading=True, writing=False)
@@ -76,8 +78,10 @@ class Drain:
                 log.warning(
                     "worker outlasts the drain, killed", role=stage.role, index=worker.slot.index, pid=worker.pid
                 )
-            worker.signal(signal.SIGKILL)
+            worker.send_signal(signal.SIGKILL)
         return not left or now > cut_at + UNKILLABLE
 
     def _cut_at(self, stage: Stage) -> float:
-        return self._deadline - min(stage.drain_reserve, self._timeout / 2) + self._grace
+        cut_at = self._deadline - min(stage.drain_reserve, self._timeout / 2) + self._grace
+        # Told only when the time was up, since the stages before it outlasted theirs: it still gets to commit.
+        return max(cut_at, self._told_at + LONGEST_GRACE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from courier.process import scoreboard
-from courier.process.child import Inherited, run_child
+from courier.process.child import DRAIN, Inherited, run_child
 from courier.process.restart import RestartPolicy
 from courier.process.scoreboard import Scoreboard, Slot
 from courier.process.stage import Settings, Stage
@@ -52,17 +53,20 @@ class Worker:
         self.was_ready = False
 
     def drain(self) -> None:
-        """Tell the worker to drain, by closing its lifeline; a replacement would be told from its start."""
+        """Tell the worker to drain; a replacement would be told from its start."""
         self.told = True
-        self.close_lifeline()
+        if self.lifeline != -1:
+            with contextlib.suppress(BrokenPipeError):  # dead, and not reaped yet
+                os.write(self.lifeline, DRAIN)
+            self.cut_lifeline()
 
-    def close_lifeline(self) -> None:
-        """Close the write end of the lifeline, if it is open."""
+    def cut_lifeline(self) -> None:
+        """Close the write end of the lifeline, if it is open: to a worker that wasn't told to drain we are dead."""
         if self.lifeline != -1:
             os.close(self.lifeline)
             self.lifeline = -1
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if there is one. Its pid can't be somebody else's: only we reap it."""
         if self.pid:
             os.kill(self.pid, number)
@@ -133,7 +137,7 @@ class Pool:
         worker.restart_at = worker.aborted_at = math.inf
         self._by_pid[pid] = worker
         if worker.told:
-            worker.close_lifeline()
+            worker.drain()
 
     def reap(self) -> Iterator[Ended]:
         """Take every process that has ended. Those that are not ours (we may be PID 1) are taken and forgotten."""
@@ -148,7 +152,7 @@ class Pool:
             if worker is None:
                 continue
             worker.pid = 0
-            worker.close_lifeline()
+            worker.cut_lifeline()
             yield Ended(worker, pid, os.waitstatus_to_exitcode(status), _clear(worker.slot))
 
     def running(self) -> bool:
@@ -158,13 +162,13 @@ class Pool:
     def kill(self) -> None:
         """SIGKILL every process that is left."""
         for worker in self.workers:
-            worker.signal(signal.SIGKILL)
+            worker.send_signal(signal.SIGKILL)
 
     def let_go(self) -> None:
         """Close all that the kernel would close if this process died: to the workers it is the same."""
         for worker in self.workers:
             worker.told = True
-            worker.close_lifeline()
+            worker.cut_lifeline()
         if self._life_writer != -1:
             os.close(self._life_writer)
             self._life_writer = -1

@@ -49,7 +49,7 @@ class Scaling:
         """Kill who was told to leave and hasn't in the time that a drain may take."""
         for worker in self._pool.workers:
             if worker.leaving_by <= now:
-                worker.signal(signal.SIGKILL)
+                worker.send_signal(signal.SIGKILL)
 
     def forget(self, worker: Worker) -> bool:
         """Free the slot of a worker that was told to leave and is gone; return whether it was one."""

@@ -25,5 +25,5 @@ def print_stacks(workers: Iterable[Worker]) -> None:
     for worker in workers:
         if worker.pid:
             print(f"--- {worker.stage.role} {worker.slot.index}, pid {worker.pid}", file=sys.stderr, flush=True)
-            worker.signal(signal.SIGUSR2)
+            worker.send_signal(signal.SIGUSR2)
             time.sleep(_ONE_AFTER_ANOTHER)

@@ -18,6 +18,7 @@ from courier.process.drain import UNKILLABLE, Drain
 from courier.process.pool import Ended, Pool, Worker
 from courier.process.scaling import Scaling
 from courier.process.scoreboard import Scoreboard
+from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
 from courier.process.stacks import print_stacks
 from courier.process.stage import Settings, Stage
 from courier.process.watchdog import Watchdog
@@ -31,20 +32,6 @@ ABORT_GRACE: Final = 2.0
 
 STOP_GRACE: Final = 2.0
 """Seconds that workers have to release and commit when all stops at once."""
-
-# Blocked and taken one at a time, so that no handler runs between two lines of this program.
-_TAKEN: Final = frozenset(
-    {
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        signal.SIGCHLD,
-    }
-)
 
 log = structlog.get_logger("courier.supervisor")
 
@@ -89,9 +76,7 @@ class Supervisor:
         0: drained. 4: a delivery was cut, or an outcome left unsettled. 3: a worker could not start. The signals that
         it takes are blocked from here on, and stay so.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, _TAKEN)
-        # Where the parent ignored it, the kernel would reap the children itself, and no exit code would be seen.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        block_signals()
         gc.collect()
         gc.freeze()
         try:
@@ -100,6 +85,7 @@ class Supervisor:
                 pass
             return self._finish()
         finally:
+            disarm_timer()
             self._pool.let_go()
 
     def _start_all(self) -> None:
@@ -120,13 +106,12 @@ class Supervisor:
         wait = self._wait()
         # Counted from the last turn's own instant, so that a stop between two lines is seen as well as one in the wait.
         planned = self._now + wait
-        taken = signal.sigtimedwait(_TAKEN, wait)
+        number = next_signal(wait)
         self._now = time.monotonic()
         if self._watchdog.turn(planned, self._now):
             log.warning("turn came late, all beats get a fresh period", seconds=round(self._now - planned, 1))
-        while taken is not None:
-            self._take(signal.Signals(taken.si_signo))
-            taken = signal.sigtimedwait(_TAKEN, 0)
+        for pending in (number, *pending_signals()):
+            self._act_on(pending)
         for ended in self._pool.reap():
             self._ended(ended)
         if self._kill_at < math.inf:
@@ -146,13 +131,13 @@ class Supervisor:
             wait = min(wait, worker.restart_at - self._now)
         return max(0.0, wait)
 
-    def _take(self, number: signal.Signals) -> None:
+    def _act_on(self, number: signal.Signals) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._asked_to_stop(number)
         elif number == signal.SIGUSR1:
             for worker in self._pool.workers:
                 if worker.stage.takes_rotate:
-                    worker.signal(number)
+                    worker.send_signal(number)
         elif number == signal.SIGUSR2:
             print_stacks(self._pool.workers)
         elif number == signal.SIGHUP:
@@ -225,9 +210,9 @@ class Supervisor:
                 if self._watchdog.hangs(beat, worker.started, self._now):
                     log.error("worker hangs, aborted", role=worker.stage.role, index=worker.slot.index, pid=worker.pid)
                     worker.aborted_at = self._now
-                    worker.signal(signal.SIGABRT)
+                    worker.send_signal(signal.SIGABRT)
             elif self._now > worker.aborted_at + ABORT_GRACE:
-                worker.signal(signal.SIGKILL)
+                worker.send_signal(signal.SIGKILL)
 
     def _notice_ready(self) -> None:
         if self._all_ready:

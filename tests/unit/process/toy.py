@@ -1,4 +1,4 @@
-"""A program of toy stages under the real supervisor, run as ``python toy.py SCENARIO DIRECTORY``.
+"""A program of toy stages under the real supervisor, run as ``python toy.py SCENARIO DIRECTORY [HANG [DRAIN]]``.
 
 Each worker appends ``role index pid word`` lines to ``DIRECTORY/events``; tests wait for them.
 """
@@ -6,7 +6,7 @@ Each worker appends ``role index pid word`` lines to ``DIRECTORY/events``; tests
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import os
 import sys
 import time
@@ -24,6 +24,7 @@ from courier.process.scoreboard import Scoreboard
 from courier.process.stage import Settings, Stage
 from courier.process.supervisor import Supervisor
 
+ORDER = ("consumer", "sender", "auditor")
 EVENTS = os.open(Path(sys.argv[2]) / "events", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
@@ -91,6 +92,26 @@ async def cuts(life: Life) -> None:
     say(life, "cut")
 
 
+async def adopts(life: Life) -> None:
+    """Leave a grandchild to whoever is PID 1, and say so when nothing is left of it."""
+    life.ready()
+    middle = os.fork()
+    if middle == 0:
+        grandchild = os.fork()
+        if grandchild:
+            with open(Path(sys.argv[2]) / "grandchild", "w") as file:
+                file.write(str(grandchild))
+        else:
+            time.sleep(0.2)
+        os._exit(0)
+    os.waitpid(middle, 0)
+    grandchild = int((Path(sys.argv[2]) / "grandchild").read_text())
+    while Path(f"/proc/{grandchild}").exists():
+        await asyncio.sleep(0.01)
+    say(life, f"ppid-{os.getppid()}-reaped")
+    await life.draining.wait()
+
+
 def reads_to_end(channel: Channel) -> Role:
     async def run(life: Life) -> None:
         life.ready()
@@ -124,6 +145,15 @@ def pipeline(middle: Role = idle) -> list[Stage]:
     ]
 
 
+def leaves_unread() -> list[Stage]:
+    work = Channel.create("work")
+    return [
+        Stage("auditor", 1, idle),
+        Stage("sender", 1, idle, reads=(work,)),
+        Stage("consumer", 1, writes_when_drained(work), writes=(work,)),
+    ]
+
+
 def of_one(run: Role) -> list[Stage]:
     return [Stage("auditor", 1, idle, takes_rotate=True), Stage("sender", 2, run, spare=2), Stage("consumer", 1, idle)]
 
@@ -138,9 +168,9 @@ SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "returns": lambda: of_one(returns),
     "blocks": lambda: of_one(blocks),
     "outlasts": lambda: of_one(outlasts),
-    "outlasts-replaced": lambda: [
-        replace(stage, restart_in_drain=stage.role == "sender", count=1) for stage in of_one(outlasts)
-    ],
+    "outlasts-replaced": lambda: [replace(stage, restart_in_drain=True) for stage in of_one(outlasts)],
+    "leaves-unread": leaves_unread,
+    "adopts": lambda: [Stage(role, 1, adopts if role == "sender" else idle) for role in ORDER],
     "cuts": lambda: [replace(stage, drain_reserve=0.5) for stage in of_one(cuts)],
 }
 
@@ -156,11 +186,9 @@ def main() -> int:
     )
     stages = SCENARIOS[sys.argv[1]]()
     timeouts = [float(text) for text in sys.argv[3:]]
-    settings = Settings(("consumer", "sender", "auditor"), *timeouts)
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
-    with contextlib.suppress(FileExistsError):
-        (Path(sys.argv[2]) / "supervisor").write_text(str(os.getpid()))
-    return Supervisor(stages, board, settings, lambda: {"beats": len(board.live("sender"))}).run()
+    restarts = functools.partial(board.total, scoreboard.RESTARTS)
+    return Supervisor(stages, board, Settings(ORDER, *timeouts), lambda: {"restarts": restarts()}).run()
 
 
 if __name__ == "__main__":
