@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from typing import Final
 
-from courier.http.answer import Answer, Failure
+from courier.http.answer import CANCELLED, Answer, Failure
+from courier.http.connection import Connection
+from courier.http.dial import CannotConnect, Resolver, dial
+from courier.http.exchange import Done, Exchange
+from courier.http.limits import Limits
 from courier.http.target import Target
+from courier.http.tls import TlsConnection, client_context
 
+__all__ = ["Done", "Exchange", "Limits", "Session"]
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long things may take and how much is kept; all times are seconds.
+# How often deadlines are looked at: while a request is under way, and while connections only wait to grow old.
+_TICK: Final = 0.05
+_IDLE_TICK: Final = 1.0
 
-    ``connect_timeout`` bounds resolving, connecting and the TLS handshake together; ``first_byte_timeout`` the wait
-    from the written request to the first byte of the answer (None: no bound of its own); ``timeout`` the whole
-    attempt, connect and retry included. An idle connection is closed after ``idle_timeout``, and any connection is
-    used no longer than ``max_age``, so that a changed name is noticed. ``answer_cap`` is how many bytes of an
-    answer's body are kept and read.
-    """
+# A connection idle for longer than this is asked for bytes that the loop hasn't read yet before it's used again:
+# when the process was held up, they'd be taken for the answer. Shorter gaps are left out, since it's a system call.
+_TRUSTED_FOR: Final = 0.002
 
-    connect_timeout: float = 5.0
-    first_byte_timeout: float | None = None
-    timeout: float = 30.0
-    idle_timeout: float = 15.0
-    max_age: float = 300.0
-    answer_cap: int = 65536
-
-
-class Exchange:
-    """One request under way."""
-
-    def cancel(self) -> None:
-        """Give it up: the connection is closed and ``done`` gets Failure(CANCELLED) a turn of the loop later."""
-        raise NotImplementedError
+_monotonic = time.monotonic
 
 
 class Session:
-    """Connections to one target, kept and used again. It belongs to one event loop and isn't thread-safe."""
+    """Connections to one target, kept and used again. It belongs to one event loop and isn't thread-safe.
+
+    There is no limit on how many: each request under way has one of its own, the one that was used last, or a fresh
+    one. Redirects aren't followed and no cookies kept. A connection is used again only if its exchange ended
+    cleanly and nothing has come since; a request is sent twice only if a connection that had been used before was
+    closed by the peer before any byte of the answer, and then once, at once, on a fresh connection.
+
+    ``opened`` counts the connections that were opened, ``reused`` the requests that needed none, ``resent`` the
+    second attempts. ``tls`` is for https targets; without it :func:`courier.http.tls.client_context` makes one.
+    """
 
     def __init__(
         self,
@@ -48,22 +47,132 @@ class Session:
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.loop = loop
+        self.limits = limits or Limits()
+        self.opened = 0
+        self.reused = 0
+        self.resent = 0
+        self._target = target
+        self._tls = (tls or client_context()) if target.scheme == "https" else None
+        self._resolver = Resolver(loop, target.host, target.port)
+        self._connections: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._attentive = False
 
-    def send(
-        self,
-        head: bytes,
-        body: bytes,
-        done: Callable[[Answer | Failure], None],
-        timeout: float | None = None,
-    ) -> Exchange:
-        """Send a request; ``done`` is called exactly once, and never from inside this call."""
-        raise NotImplementedError
+    @property
+    def open(self) -> int:
+        """How many connections there are, those still connecting included."""
+        return len(self._connections)
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
+    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+        """Send a request, rendered by :class:`courier.http.head.HeadTemplate`.
+
+        ``done`` is called exactly once with what comes of it, and never from inside this call. It may send again.
+        ``timeout`` (seconds) stands in for that of the limits. Raises nothing: every failure goes to ``done``.
+        """
+        now = _monotonic()
+        exchange = Exchange(head, body, done, now, now + (self.limits.timeout if timeout is None else timeout))
+        if not self._attentive:
+            self._watch()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if now - connection.idle_since < _TRUSTED_FOR or connection.is_quiet():
+                self.reused += 1
+                connection.start(exchange, now)
+                return exchange
+            connection.close()
+        self._open(exchange, now)
+        return exchange
 
     async def request(self, head: bytes, body: bytes, timeout: float | None = None) -> Answer | Failure:
-        """Send a request and wait for what comes of it."""
-        raise NotImplementedError
+        """Send a request and wait for what comes of it; cancelling the wait cancels the exchange."""
+        future: asyncio.Future[Answer | Failure] = self.loop.create_future()
+
+        def done(result: Answer | Failure) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        exchange = self.send(head, body, done, timeout)
+        try:
+            return await future
+        finally:
+            exchange.cancel()  # does nothing where it has ended
 
     def close(self) -> None:
-        """Close idle connections; requests under way end as Failure(CANCELLED)."""
-        raise NotImplementedError
+        """Close all connections; requests under way and later ones end as Failure(CANCELLED)."""
+        self._closed = True
+        for connection in list(self._connections):
+            connection.cancel("the session was closed")
+        self._resolver.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # From the connections.
+
+    def release(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Leave out a connection that is closed."""
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send a request again, on a fresh connection."""
+        self.resent += 1
+        self._open(exchange, _monotonic())
+
+    # Within.
+
+    def _open(self, exchange: Exchange, now: float) -> None:
+        if self._closed:
+            self.loop.call_soon(exchange.fail, CANCELLED, "the session is closed")
+            return
+        if self._tls is None:
+            connection = Connection(self, exchange, now)
+        else:
+            connection = TlsConnection(self, exchange, now, self._tls, self._target.host)
+        self._connections.add(connection)
+        connection.connecting = self.loop.create_task(self._connect(connection))
+
+    async def _connect(self, connection: Connection) -> None:
+        try:
+            addresses = await self._resolver.addresses()
+            await dial(self.loop, connection, addresses, connection.connect_by)
+        except CannotConnect as error:
+            connection.connecting = None  # this task, which is ending by itself
+            connection.fail(error.reason, str(error))
+        else:
+            connection.connecting = None
+            self.opened += 1
+            connection.connected()
+
+    def _watch(self) -> None:
+        """Look at the deadlines from now on, as often as a request under way needs it."""
+        if self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._attentive = True
+        self._timer = self.loop.call_later(_TICK, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self._attentive = True  # this turn decides below, and what is sent in the middle of it needn't ask
+        now = _monotonic()
+        for connection in list(self._connections):
+            connection.sweep(now)
+        self._attentive = len(self._connections) > len(self._idle)
+        if self._connections:
+            self._timer = self.loop.call_later(_TICK if self._attentive else _IDLE_TICK, self._sweep)

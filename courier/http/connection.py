@@ -1,0 +1,243 @@
+"""One connection of a session: writes a request, reads its answer, and knows when it may do so again."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from typing import Final, Protocol, cast
+
+from courier.http.answer import CANCELLED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, PROTOCOL, RESET, TIMEOUT, Answer
+from courier.http.exchange import Exchange
+from courier.http.limits import Limits
+from courier.http.reader import AnswerReader, BadAnswer
+
+# Up to this many bytes a copy is cheaper than gathering two buffers in one call.
+_JOINED_UP_TO: Final = 16384
+
+# How a peer shows that it had closed a kept-alive connection. Anything else (a host gone, a time-out of the
+# kernel) says nothing about when it did, and isn't retried.
+_CLOSED_BY_PEER: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+
+_monotonic = time.monotonic
+
+
+class Pool(Protocol):
+    """What a connection needs of its session."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+
+    def release(self, connection: Connection) -> None:
+        """Keep it for the next exchange."""
+
+    def forget(self, connection: Connection) -> None:
+        """It's closed."""
+
+    def resend(self, exchange: Exchange) -> None:
+        """Carry the exchange over to a fresh connection."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection over plain TCP; it belongs to its exchange from the first attempt to connect.
+
+    ``exchange`` is the one under way, None while idle. ``idle_since`` and the arguments ``now`` are on the
+    monotonic clock.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_connect_by",
+        "_expires",
+        "_pool",
+        "_reader",
+        "_ready",
+        "_reused",
+        "_sent_at",
+        "_transport",
+        "_unsent",
+        "_write_bytes",
+        "connecting",
+        "exchange",
+        "idle_since",
+    )
+
+    def __init__(self, pool: Pool, exchange: Exchange, now: float) -> None:
+        self._pool = pool
+        self._reader = AnswerReader(pool.limits.answer_cap)
+        self._connect_by = now + pool.limits.connect_timeout
+        self._expires = now + pool.limits.max_age
+        self._transport: asyncio.Transport | None = None
+        self._ready = False
+        self._reused = False
+        self._closed = False
+        self._sent_at = now
+        self.idle_since = now
+        self.connecting: asyncio.Task[None] | None = None
+        self.exchange: Exchange | None = exchange
+        exchange.connection = self
+
+    @property
+    def connect_by(self) -> float:
+        """When connecting, the TLS handshake included, has taken too long."""
+        exchange = self.exchange
+        return self._connect_by if exchange is None else min(self._connect_by, exchange.deadline)
+
+    # From the session.
+
+    def connected(self) -> None:
+        """Send what the connection was opened for, now that it stands."""
+        exchange = self.exchange
+        assert exchange is not None
+        self._ready = True
+        self._sent_at = _monotonic()
+        self._write(exchange.head, exchange.body)
+
+    def start(self, exchange: Exchange, now: float) -> None:
+        """Carry another exchange; only while idle."""
+        self.exchange = exchange
+        exchange.connection = self
+        self._reused = True
+        self._sent_at = now
+        self._write(exchange.head, exchange.body)
+
+    def is_quiet(self) -> bool:
+        """Ask the kernel whether neither a byte nor the end of the connection waits to be read."""
+        assert self._transport is not None
+        waiting = select.poll()
+        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not waiting.poll(0)
+
+    def sweep(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+        exchange = self.exchange
+        limits = self._pool.limits
+        if exchange is None:
+            if now >= self.idle_since + limits.idle_timeout or now >= self._expires:
+                self.close()
+        elif now >= exchange.deadline:
+            self.fail(TIMEOUT, f"no whole answer within {exchange.deadline - exchange.started:g} s{self._stage()}")
+        elif not self._ready:
+            if now >= self._connect_by:
+                self.fail(CONNECT_TIMEOUT, f"no connection within {limits.connect_timeout:g} s")
+        elif limits.first_byte_timeout is not None and not self._reader.first_byte_at:
+            if self._unsent():
+                self._sent_at = now  # a slow upload isn't a slow answer
+            elif now >= self._sent_at + limits.first_byte_timeout:
+                self.fail(FIRST_BYTE_TIMEOUT, f"no byte of an answer within {limits.first_byte_timeout:g} s")
+
+    def cancel(self, detail: str) -> None:
+        """Close; the exchange under way, if any, ends as CANCELLED on the next turn of the loop."""
+        exchange = self.exchange
+        self.close()
+        if exchange is not None:
+            self._pool.loop.call_soon(exchange.fail, CANCELLED, detail)
+
+    def fail(self, reason: str, detail: str) -> None:
+        """Close; the exchange under way, if any, ends with a failure."""
+        exchange = self.exchange
+        self.close()
+        if exchange is not None:
+            exchange.fail(reason, detail)
+
+    def close(self) -> None:
+        """Close for good and let go of the exchange, without a word to its caller."""
+        if self.exchange is not None:
+            self.exchange.connection = None
+            self.exchange = None
+        if self._closed:
+            return
+        self._closed = True
+        self._pool.forget(self)
+        if self.connecting is not None:
+            self.connecting.cancel()
+        if self._transport is not None:
+            # Not close(): that waits for the peer to take what is unsent, for ever if need be.
+            self._transport.abort()
+        self._reader.close()
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """There is a transport, but whoever connects may still give it up: :meth:`connected` says that it stays."""
+        # Not asked for its class: uvloop's transports have none in common with those of asyncio.
+        self._transport = stream = cast(asyncio.Transport, transport)
+        self._write_bytes = stream.write
+        self._unsent = stream.get_write_buffer_size
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer under way, or of none."""
+        exchange = self.exchange
+        if exchange is None or not self._ready:
+            self.fail(PROTOCOL, "bytes before the request was sent")
+            return
+        try:
+            complete = self._reader.feed(data)
+        except BadAnswer as error:
+            self.fail(PROTOCOL, str(error))
+            return
+        if complete:
+            self._answered(exchange)
+
+    def eof_received(self) -> None:
+        """The peer sends no more."""
+        self._ended(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; where the peer closed it in order, eof_received has been before."""
+        self._ended(exc)
+
+    # Within.
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        if len(body) <= _JOINED_UP_TO:
+            self._write_bytes(head + body)
+        elif self._transport is not None:
+            self._transport.writelines((head, body))
+
+    def _answered(self, exchange: Exchange) -> None:
+        reader = self._reader
+        now = _monotonic()
+        written = not self._unsent()
+        answer = Answer(
+            reader.status,
+            reader.headers,
+            b"".join(reader.chunks),
+            reader.truncated,
+            written,
+            reader.first_byte_at,
+            now - exchange.started,
+        )
+        if written and reader.reusable and now < self._expires:
+            self.exchange = exchange.connection = None
+            self.idle_since = now
+            reader.reset()
+            self._pool.release(self)
+        else:
+            self.close()
+        exchange.finish(answer)
+
+    def _ended(self, error: Exception | None) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self.close()
+        elif error is None and self._reader.at_eof():
+            self._answered(exchange)
+        elif self._reader.received:
+            self.fail(RESET, f"closed in the middle of the answer{_because(error)}")
+        elif self._reused and (error is None or isinstance(error, _CLOSED_BY_PEER)):
+            self.close()
+            self._pool.resend(exchange)
+        else:
+            self.fail(RESET, f"closed before any byte of an answer{_because(error)}")
+
+    def _stage(self) -> str:
+        if not self._ready:
+            return ", spent connecting"
+        if self._unsent():
+            return ", the request not all sent"
+        return "" if self._reader.received else ", and no byte of one"
+
+
+def _because(error: Exception | None) -> str:
+    return "" if error is None else f": {error}"

@@ -1,0 +1,61 @@
+"""One request and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from courier.http.answer import Answer, Failure
+
+if TYPE_CHECKING:
+    from courier.http.connection import Connection
+
+Done = Callable[[Answer | Failure], None]
+
+_log = structlog.get_logger("courier.http")
+_monotonic = time.monotonic
+
+
+class Exchange:
+    """One request under way.
+
+    ``connection`` is the one that carries it, and None once its end is settled. ``started`` and ``deadline`` are
+    on the monotonic clock.
+    """
+
+    __slots__ = ("_done", "body", "connection", "deadline", "head", "started")
+
+    def __init__(self, head: bytes, body: bytes, done: Done, started: float, deadline: float) -> None:
+        self.head = head
+        self.body = body
+        self._done: Done | None = done
+        self.started = started
+        self.deadline = deadline
+        self.connection: Connection | None = None
+
+    def cancel(self) -> None:
+        """Give it up: the connection is closed, and ``done`` gets Failure(CANCELLED) a turn of the loop later.
+
+        Does nothing where the end is settled already.
+        """
+        if self.connection is not None:
+            self.connection.cancel("given up by the caller")
+
+    def finish(self, result: Answer | Failure) -> None:
+        """Tell the caller; whoever calls this has put the session in order before, since the caller may send again."""
+        done = self._done
+        if done is None:
+            return
+        self._done = None
+        try:
+            done(result)
+        except Exception:
+            # The caller's bug: let through, it would end up in the transport and tear down a healthy connection.
+            _log.exception("callback of a finished request failed", result=type(result).__name__)
+
+    def fail(self, reason: str, detail: str) -> None:
+        """Tell the caller that there is no answer."""
+        self.finish(Failure(reason, detail, _monotonic() - self.started))
