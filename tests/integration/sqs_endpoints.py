@@ -7,6 +7,7 @@ servers are gone at the end of the session.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -68,6 +69,11 @@ def queue_arn(endpoint: str, queue_url: str) -> str:
     """Ask for the ARN of a queue, as a redrive policy needs it."""
     answer = sqs_client(endpoint).get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
     return str(answer["Attributes"]["QueueArn"])
+
+
+def redrive_policy(endpoint: str, dead_letter_url: str, max_receives: int) -> str:
+    """Write the RedrivePolicy that sends messages to a dead-letter queue after so many receives."""
+    return json.dumps({"deadLetterTargetArn": queue_arn(endpoint, dead_letter_url), "maxReceiveCount": max_receives})
 
 
 @contextmanager
