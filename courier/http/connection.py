@@ -41,22 +41,23 @@ class Pool(Protocol):
 class Connection(asyncio.Protocol):
     """A connection over plain TCP; it belongs to its exchange from the first attempt to connect.
 
-    ``exchange`` is the one under way, None while idle. ``idle_since`` and the arguments ``now`` are on the
-    monotonic clock.
+    ``exchange`` is the one under way, None while idle. ``awaits`` says what is missing until a request can be
+    written, for the text of a failure; it's empty once nothing is. ``idle_since``, ``connect_by`` and the arguments
+    ``now`` are on the monotonic clock.
     """
 
     __slots__ = (
         "_closed",
-        "_connect_by",
         "_expires",
         "_pool",
         "_reader",
-        "_ready",
         "_reused",
         "_sent_at",
         "_transport",
         "_unsent",
         "_write_bytes",
+        "awaits",
+        "connect_by",
         "connecting",
         "exchange",
         "idle_since",
@@ -65,23 +66,17 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: Pool, exchange: Exchange, now: float) -> None:
         self._pool = pool
         self._reader = AnswerReader(pool.limits.answer_cap)
-        self._connect_by = now + pool.limits.connect_timeout
+        self.connect_by = now + pool.limits.connect_timeout
         self._expires = now + pool.limits.max_age
         self._transport: asyncio.Transport | None = None
-        self._ready = False
         self._reused = False
         self._closed = False
         self._sent_at = now
         self.idle_since = now
+        self.awaits = "an address"
         self.connecting: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = exchange
         exchange.connection = self
-
-    @property
-    def connect_by(self) -> float:
-        """When connecting, the TLS handshake included, has taken too long."""
-        exchange = self.exchange
-        return self._connect_by if exchange is None else min(self._connect_by, exchange.deadline)
 
     # From the session.
 
@@ -89,7 +84,7 @@ class Connection(asyncio.Protocol):
         """Send what the connection was opened for, now that it stands."""
         exchange = self.exchange
         assert exchange is not None
-        self._ready = True
+        self.awaits = ""
         self._sent_at = _monotonic()
         self._write(exchange.head, exchange.body)
 
@@ -101,25 +96,31 @@ class Connection(asyncio.Protocol):
         self._sent_at = now
         self._write(exchange.head, exchange.body)
 
-    def is_quiet(self) -> bool:
-        """Ask the kernel whether neither a byte nor the end of the connection waits to be read."""
-        assert self._transport is not None
-        waiting = select.poll()
-        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not waiting.poll(0)
+    def is_usable(self, now: float) -> bool:
+        """Return whether an idle connection may carry another exchange.
+
+        The kernel is asked too: bytes that wait to be read would be taken for the answer, and the end of the
+        connection would cost the request a second attempt.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._is_old(now):
+            return False
+        unread = select.poll()
+        unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not unread.poll(0)
 
     def sweep(self, now: float) -> None:
         """Act on the deadlines that have passed."""
         exchange = self.exchange
         limits = self._pool.limits
         if exchange is None:
-            if now >= self.idle_since + limits.idle_timeout or now >= self._expires:
+            if self._is_old(now):
                 self.close()
         elif now >= exchange.deadline:
             self.fail(TIMEOUT, f"no whole answer within {exchange.deadline - exchange.started:g} s{self._stage()}")
-        elif not self._ready:
-            if now >= self._connect_by:
-                self.fail(CONNECT_TIMEOUT, f"no connection within {limits.connect_timeout:g} s")
+        elif self.awaits:
+            if now >= self.connect_by:
+                self.fail(CONNECT_TIMEOUT, f"still waiting for {self.awaits} after {limits.connect_timeout:g} s")
         elif limits.first_byte_timeout is not None and not self._reader.first_byte_at:
             if self._unsent():
                 self._sent_at = now  # a slow upload isn't a slow answer
@@ -168,7 +169,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer under way, or of none."""
         exchange = self.exchange
-        if exchange is None or not self._ready:
+        if exchange is None or self.awaits:
             self.fail(PROTOCOL, "bytes before the request was sent")
             return
         try:
@@ -231,9 +232,12 @@ class Connection(asyncio.Protocol):
         else:
             self.fail(RESET, f"closed before any byte of an answer{_because(error)}")
 
+    def _is_old(self, now: float) -> bool:
+        return now >= self._expires or now >= self.idle_since + self._pool.limits.idle_timeout
+
     def _stage(self) -> str:
-        if not self._ready:
-            return ", spent connecting"
+        if self.awaits:
+            return f", still waiting for {self.awaits}"
         if self._unsent():
             return ", the request not all sent"
         return "" if self._reader.received else ", and no byte of one"

@@ -21,8 +21,8 @@ __all__ = ["Done", "Exchange", "Limits", "Session"]
 _TICK: Final = 0.05
 _IDLE_TICK: Final = 1.0
 
-# A connection idle for longer than this is asked for bytes that the loop hasn't read yet before it's used again:
-# when the process was held up, they'd be taken for the answer. Shorter gaps are left out, since it's a system call.
+# A connection that was idle for longer than this (seconds) is looked at before it's used again. A shorter gap is the
+# rule under load, and looking is a system call.
 _TRUSTED_FOR: Final = 0.002
 
 _monotonic = time.monotonic
@@ -84,7 +84,7 @@ class Session:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if now - connection.idle_since < _TRUSTED_FOR or connection.is_quiet():
+            if now - connection.idle_since < _TRUSTED_FOR or connection.is_usable(now):
                 self.reused += 1
                 connection.start(exchange, now)
                 return exchange
@@ -149,6 +149,7 @@ class Session:
     async def _connect(self, connection: Connection) -> None:
         try:
             addresses = await self._resolver.addresses()
+            connection.awaits = "a connection"
             await dial(self.loop, connection, addresses, connection.connect_by)
         except CannotConnect as error:
             connection.connecting = None  # this task, which is ending by itself

@@ -11,8 +11,9 @@ from urllib3.util import parse_url
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
+# Labels of at most 63 characters (RFC 1035): longer ones are refused by TLS and the resolver, in the middle of a send.
 # Underscores are no part of a host name by the book, but Docker Compose makes such names for services.
-_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*)")
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 _REQUEST_TARGET: Final = re.compile(r"/[\x21-\x7e]*")
 
 

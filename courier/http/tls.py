@@ -12,6 +12,8 @@ from courier.http.exchange import Exchange
 # One record's worth: OpenSSL never returns more from one call, and a larger buffer would be allocated for nothing.
 _RECORD: Final = 16384
 
+_HANDSHAKE: Final = "the TLS handshake"
+
 
 def client_context() -> ssl.SSLContext:
     """Make the context that is used where none is given.
@@ -46,16 +48,16 @@ class TlsConnection(Connection):
 
     def connected(self) -> None:
         """Begin the handshake; the request follows it."""
+        self.awaits = _HANDSHAKE
         self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
         """Records: of the handshake, of an answer, or of the protocol's own affairs."""
         self._incoming.write(data)
-        if not self._ready:
-            if self.connecting is None:
-                self._shake_hands()
-            if not self._ready:
-                return
+        if self.awaits == _HANDSHAKE:
+            self._shake_hands()
+        if self.awaits:
+            return
         try:
             plain = self._decrypt()
         except ssl.SSLError as error:
@@ -120,7 +122,7 @@ class TlsConnection(Connection):
         self._write_bytes(self._outgoing.read())
 
     def _ended(self, error: Exception | None) -> None:
-        if self._ready:
+        if not self.awaits:
             super()._ended(error or ConnectionResetError("the end didn't come through TLS"))
         else:
             self.fail(
