@@ -25,6 +25,9 @@ from courier.sqs.settler import Held, Settler
 GATHER_SECONDS: Final = 0.010
 """How long a record may wait for others, so that one fdatasync serves many."""
 
+MOST_RECORDS: Final = 4096
+"""Records of one write and one fdatasync."""
+
 PACKETS_PER_TURN: Final = 256
 """Packets read before the loop gets its turn, for the calls and the beat."""
 
@@ -62,6 +65,7 @@ class Auditor:
         self._settler = Settler(client, visibility, fifo=fifo, on_change=self._show)
         self._sweep_every = min(1.0, max(0.05, visibility / 10))
         self._pending: list[tuple[Held, bytes]] = []
+        self._most = MOST_RECORDS
         self._writing = 0
         self._wake = asyncio.Event()
         self._done = asyncio.Event()
@@ -162,7 +166,7 @@ class Auditor:
 
     async def _commit(self) -> bool:
         """Make the gathered records durable, then delete what they cover. ``False``: they aren't, and wait on."""
-        group, self._pending = self._pending, []
+        group, self._pending = self._pending[: self._most], self._pending[self._most :]
         lines = [line for _, line in group]
         assert self._log is not None
         self._writing += 1
@@ -170,11 +174,17 @@ class Auditor:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._log.append, lines)
         except AuditError as error:
             self._pending = group + self._pending
+            # What doesn't fit on a nearly full disk may fit in part.
+            self._most = max(1, len(group) // 2)
             self._failing(error)
             return False
         finally:
             self._writing -= 1
-        self._well()
+        self._most = min(MOST_RECORDS, self._most * 2)
+        if not self._pending:
+            self._well()
+        else:
+            self._wake.set()
         self._words[scoreboard.RECORDED] += len(group)
         for held, _ in group:
             self._settler.delete(held)

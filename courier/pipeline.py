@@ -14,6 +14,7 @@ import signal
 from typing import Final
 
 import structlog
+from setproctitle import setproctitle
 
 from courier import __version__
 from courier.audit.files import AuditFiles
@@ -63,6 +64,7 @@ def run(config: Config) -> int:
     Raises ConfigError or CannotStart with the line to show, where the preflight fails.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    setproctitle("courier: supervisor")
     log.info("starting", version=__version__, **config.told())
     try:
         queue = find_queue(config)

@@ -42,7 +42,7 @@ def test_several_messages_of_a_group_in_one_receive_are_delivered_in_order_and_o
     virtual_queue: str, receiver: Receiver, start: Start
 ) -> None:
     queue = Queue(virtual_queue, fifo=True)
-    sent = queue.send([str(n) for n in range(100)], ["one group"] * 100)
+    sent = queue.send([str(n) for n in range(100)], ["one-group"] * 100)
     courier = start(queue)
     until(lambda: queue.counts() == (0, 0), explain=courier.log)
     assert courier.drain() == 0
