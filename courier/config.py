@@ -134,7 +134,9 @@ class Config:
         if self.queue_type == "remote":
             check_queue(self.queue, self.endpoint_url)
         elif self.endpoint_url:
-            _refuse("--endpoint-url", f"must be left out with --queue-type {self.queue_type}, which calls no SQS")
+            if self.queue_type == "nop":
+                _refuse("--endpoint-url", "must be left out with --queue-type nop, which calls no SQS")
+            _check_url("--endpoint-url", self.endpoint_url, "http://127.0.0.1:9324")
         _check_recipient(self.recipient_url)
         if self.connect_timeout_seconds > self.timeout_seconds:
             _refuse(

@@ -24,6 +24,7 @@ from courier.config import Config
 from courier.consumer import Consumer, Intake
 from courier.errors import EXIT_DRAINED, CannotStart
 from courier.http.head import HeadTemplate
+from courier.http.server import serve
 from courier.http.session import Limits, Session
 from courier.http.sqsd import DeliveryHeaders
 from courier.http.target import parse_target
@@ -39,12 +40,16 @@ from courier.process.stage import Settings, Stage
 from courier.process.supervisor import Supervisor
 from courier.sender import Delivery, Sender
 from courier.sqs.client import SqsClient
-from courier.sqs.credentials import CredentialSource
+from courier.sqs.credentials import CredentialSource, chain, local_keys
 from courier.sqs.queue import QueueInfo
+from courier.sqs.virtual.registry import ACCOUNT
+from courier.sqs.virtual.service import VirtualSqs
 
 PREFLIGHT_SECONDS: Final = 60.0
 VIRTUAL_ENDPOINT: Final = "http://127.0.0.1:9324"
-VIRTUAL_ACCOUNT: Final = "000000000000"
+LOCAL: Final = "local"
+"""The region of the embedded queue, which takes any credentials."""
+
 SPARE_SENDERS: Final = 16
 SENDER_RESERVE_SECONDS: Final = 1.0
 """What senders leave of the drain timeout to the auditor, for the records and deletes of what ended last."""
@@ -173,9 +178,19 @@ def embedded_queue(config: Config, queue: QueueInfo) -> Role:
     """Make the role that is the queue itself, in memory, for ``--queue-type virtual``."""
 
     async def hold(life: Life) -> None:
-        from courier.sqs.virtual.server import serve_forever
-
-        await serve_forever(life, queue, visibility_timeout=config.visibility_timeout_seconds)
+        log.warning("the queue is held in memory and gone when it stops; not for production", url=queue.url)
+        sqs = VirtualSqs()
+        sqs.create_queue(queue.name, {"VisibilityTimeout": str(config.visibility_timeout_seconds)})
+        host, port = queue.endpoint.host, queue.endpoint.port
+        try:
+            server = await serve(sqs.handle, host, port)
+        except OSError as error:
+            raise CannotStart(f"--endpoint-url: cannot serve the queue on {host}:{port}: {error.strerror}") from None
+        life.ready()
+        await life.draining.wait()
+        sqs.close()
+        server.close()
+        await server.wait_closed(1.0)
 
     return hold
 
@@ -199,9 +214,9 @@ def local_queue(config: Config) -> QueueInfo:
     name = config.queue or "courier"
     endpoint = parse_target(config.endpoint_url or VIRTUAL_ENDPOINT)
     return QueueInfo(
-        url=f"http://{endpoint.host_header}/{VIRTUAL_ACCOUNT}/{name}",
+        url=f"http://{endpoint.host_header}/{ACCOUNT}/{name}",
         name=name,
-        region="local",
+        region=LOCAL,
         endpoint=endpoint,
         fifo=name.endswith(".fifo"),
         visibility_timeout=config.visibility_timeout_seconds,
@@ -210,7 +225,8 @@ def local_queue(config: Config) -> QueueInfo:
 
 def sqs_client(life: Life, queue: QueueInfo) -> SqsClient:
     """Make this process's client of the queue, with credentials of its own."""
-    return SqsClient(life.loop, queue, CredentialSource(queue.region))
+    find = local_keys if queue.region == LOCAL else chain
+    return SqsClient(life.loop, queue, CredentialSource(queue.region, find=find))
 
 
 def totals(board: Scoreboard) -> dict[str, int]:

@@ -66,6 +66,11 @@ def chain(region: str | None) -> Credentials:
     return find_credentials(open_session(region))
 
 
+def local_keys(_: str | None) -> Credentials:
+    """Give keys for a queue that takes any, so that the embedded one asks for no AWS account."""
+    return Credentials("courier", "courier")
+
+
 def freeze(credentials: Credentials) -> Keys:
     """Read the keys of one moment, renewed first where they are near their end. It may block. Raises NoKeys."""
     try:
@@ -89,9 +94,15 @@ class CredentialSource:
     expired: after its refusal :meth:`renew` goes through the whole chain again.
     """
 
-    def __init__(self, region: str | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """``region`` is as in :func:`chain`; ``clock`` gives seconds that only go forward."""
+    def __init__(
+        self,
+        region: str | None,
+        clock: Callable[[], float] = time.monotonic,
+        find: Callable[[str | None], Credentials] = chain,
+    ) -> None:
+        """``region`` is given to ``find``, which is as :func:`chain`; ``clock`` gives seconds that only go forward."""
         self._region = region
+        self._find = find
         self._clock = clock
         self._found: Credentials | None = None
         self._keys: Keys | None = None
@@ -166,7 +177,7 @@ class CredentialSource:
             log.warning("cannot renew the AWS credentials, going on with the old ones", reason=str(outcome))
 
     def _find_and_freeze(self) -> Keys:
-        found = chain(self._region)
+        found = self._find(self._region)
         keys = freeze(found)
         self._found = found
         return keys

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
+from courier.http.server import Response
+from tests.integration.sqs_endpoints import sqs_client
 from tests.process.conftest import Start
-from tests.process.world import Queue, Receiver, after, alive, bodies, children, missing, title, totals, until
+from tests.process.world import Courier, Queue, Receiver, after, alive, bodies, children, missing, title, totals, until
 
 
 def test_each_message_is_delivered_recorded_and_deleted_once(queue: Queue, receiver: Receiver, start: Start) -> None:
@@ -61,8 +64,6 @@ def test_an_empty_queue_is_waited_on_and_a_message_that_comes_is_delivered(
 
 
 def test_a_failed_delivery_is_tried_again_by_receive_count(queue: Queue, receiver: Receiver, start: Start) -> None:
-    from courier.http.server import Response
-
     receiver.behave = lambda d: Response(200 if d.number == 3 else 503)
     sent = queue.send(bodies(20))
     courier = start(queue, "--backoff-base", "0.1", "--backoff-cap", "1")
@@ -228,3 +229,29 @@ def test_nothing_is_logged_for_a_message_at_the_default_level(queue: Queue, rece
     assert len(courier.log().splitlines()) == before
     assert courier.drain() == 0
     assert not missing(sent, courier.recorded())
+
+
+def test_the_embedded_queue_serves_other_programs_and_is_delivered_from(
+    receiver: Receiver, tmp_path: Path, free_port: int
+) -> None:
+    endpoint = f"http://127.0.0.1:{free_port}"
+    courier = Courier("trying", receiver.url, tmp_path, "--queue-type", "virtual", endpoint=endpoint)
+    try:
+        courier.wait_ready()
+        sqs = sqs_client(endpoint)
+        url = sqs.get_queue_url(QueueName="trying")["QueueUrl"]
+        sent = [sqs.send_message(QueueUrl=url, MessageBody=body)["MessageId"] for body in bodies(10)]
+        until(lambda: courier.recorded() == dict.fromkeys(sent, 1), explain=courier.log)
+        assert courier.drain() == 0
+    finally:
+        courier.kill()
+
+
+def test_no_queue_receives_nothing_and_drains(receiver: Receiver, tmp_path: Path) -> None:
+    courier = Courier("", receiver.url, tmp_path, "--queue-type", "nop", endpoint="")
+    try:
+        courier.wait_ready()
+        assert courier.drain() == 0
+        assert totals(courier.log())["received"] == 0
+    finally:
+        courier.kill()

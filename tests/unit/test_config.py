@@ -67,7 +67,12 @@ def test_a_missing_queue_is_named_with_its_variables() -> None:
 def test_the_queue_types_without_sqs_need_no_queue_and_take_no_endpoint() -> None:
     assert config(queue="", queue_type="virtual").queue == ""
     assert config(queue="", queue_type="nop").queue == ""
-    assert refusal(queue_type="virtual", endpoint_url="http://127.0.0.1:1").startswith("--endpoint-url: ")
+    assert refusal(queue_type="nop", endpoint_url="http://127.0.0.1:1").startswith("--endpoint-url: ")
+
+
+def test_the_embedded_queue_is_served_where_the_endpoint_says() -> None:
+    assert config(queue="", queue_type="virtual", endpoint_url="http://127.0.0.1:1").endpoint_url is not None
+    assert refusal(queue_type="virtual", endpoint_url="9324").startswith("--endpoint-url: ")
 
 
 def test_a_recipient_that_is_missing_or_no_url_is_refused() -> None:
