@@ -31,7 +31,7 @@ CREDENTIALS: Final = ("test", "test")
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
 
-_START_VIRTUAL: Final = "from courier.cli.virtual import virtual; virtual()"
+VIRTUAL_COMMAND: Final = (sys.executable, "-m", "courier", "virtual")
 _numbers = itertools.count(1)
 
 
@@ -79,7 +79,7 @@ def redrive_policy(endpoint: str, dead_letter_url: str, max_receives: int) -> st
 @contextmanager
 def running_virtual_queue(*arguments: str) -> Iterator[str]:
     """Run the virtual queue in a process of its own with some options, and yield its endpoint URL."""
-    command = [sys.executable, "-c", _START_VIRTUAL, "--port", "0", *arguments]
+    command = [*VIRTUAL_COMMAND, "--port", "0", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         yield _listening_url(process)

@@ -39,20 +39,27 @@ def read_message(parameters: Parameters) -> StoredMessage:
             raise ServiceError(INVALID_MESSAGE_CONTENTS, detail)
     encoded = body.encode()
     message = StoredMessage(body, hashlib.md5(encoded, usedforsecurity=False).hexdigest(), len(encoded))
-    if parameters.get("MessageAttributes"):
-        given = mapping(parameters, "MessageAttributes")
-        if len(given) > MAX_ATTRIBUTES:
-            detail = f"Number of message attributes [{len(given)}] exceeds the allowed maximum [{MAX_ATTRIBUTES}]."
-            raise ServiceError(INVALID_PARAMETER_VALUE, detail)
-        message.attributes = {name: _read_attribute(name, value) for name, value in given.items()}
-        message.attributes_md5 = digest_attributes(message.attributes)
-        message.size += sum(_attribute_size(name, value) for name, value in message.attributes.items())
-    if parameters.get("MessageSystemAttributes"):
+    if "MessageAttributes" in parameters:
+        _read_attributes(message, mapping(parameters, "MessageAttributes"))
+    if "MessageSystemAttributes" in parameters:
         _read_system_attributes(message, mapping(parameters, "MessageSystemAttributes"))
     return message
 
 
+def _read_attributes(message: StoredMessage, given: dict[str, Any]) -> None:
+    if not given:
+        return
+    if len(given) > MAX_ATTRIBUTES:
+        detail = f"Number of message attributes [{len(given)}] exceeds the allowed maximum [{MAX_ATTRIBUTES}]."
+        raise ServiceError(INVALID_PARAMETER_VALUE, detail)
+    message.attributes = {name: _read_attribute(name, value) for name, value in given.items()}
+    message.attributes_md5 = digest_attributes(message.attributes)
+    message.size += sum(_attribute_size(name, value) for name, value in message.attributes.items())
+
+
 def _read_system_attributes(message: StoredMessage, given: dict[str, Any]) -> None:
+    if not given:
+        return
     for name in given:
         if name != TRACE_HEADER:
             raise ServiceError(INVALID_PARAMETER_VALUE, f"Message system attribute name '{name}' is invalid.")

@@ -1,0 +1,119 @@
+"""``courier virtual`` as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from courier.errors import EXIT_CANNOT_START, EXIT_USAGE
+from tests.integration.sqs_endpoints import STOP_SECONDS, VIRTUAL_COMMAND, sqs_client
+
+
+class Program:
+    """The running command: the lines that it printed until it listened, and its endpoint."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.endpoint = ""
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith("listening on "):
+                self.endpoint = line.removeprefix("listening on ").strip()
+                break
+
+
+@contextmanager
+def program(*arguments: str) -> Iterator[Program]:
+    command = [*VIRTUAL_COMMAND, "--port", "0", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield Program(process)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def refused(*arguments: str) -> str:
+    done = subprocess.run([*VIRTUAL_COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == EXIT_USAGE
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_exit_code_0_though_a_long_poll_waits(number: signal.Signals) -> None:
+    with program("--queue", "jobs") as running:
+        sqs = sqs_client(running.endpoint)
+        queue = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
+        answers: list[dict[str, Any]] = []
+        poll = threading.Thread(target=lambda: answers.append(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)))
+        poll.start()
+        running.process.send_signal(number)
+        assert running.process.wait(STOP_SECONDS) == 0
+        poll.join(STOP_SECONDS)
+
+
+def test_it_says_that_it_is_no_production_queue_and_where_its_queues_are() -> None:
+    with program("--queue", "jobs", "--queue", "orders.fifo") as running:
+        assert "no production queue" in running.lines[0]
+        assert f"queue {running.endpoint}/000000000000/jobs" in running.lines
+        assert f"queue {running.endpoint}/000000000000/orders.fifo" in running.lines
+
+
+def test_queues_are_made_as_the_options_say() -> None:
+    with program("--queue", "jobs", "--visibility-timeout", "7", "--dead-letter-queue", "dead") as running:
+        sqs = sqs_client(running.endpoint)
+        queue = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+        assert attributes["VisibilityTimeout"] == "7"
+        policy = json.loads(attributes["RedrivePolicy"])
+        assert policy["deadLetterTargetArn"].endswith(":dead")
+        assert policy["maxReceiveCount"] == 10
+        assert [url.rpartition("/")[2] for url in sqs.list_queues()["QueueUrls"]] == ["dead", "jobs"]
+
+
+def test_a_name_that_ends_in_fifo_makes_a_fifo_queue() -> None:
+    options = ("--queue", "a.fifo", "--dead-letter-queue", "dead.fifo", "--max-receives", "3", "--latency-ms", "1")
+    with program(*options) as running:
+        sqs = sqs_client(running.endpoint)
+        queue = sqs.get_queue_url(QueueName="a.fifo")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["FifoQueue", "RedrivePolicy"])[
+            "Attributes"
+        ]
+        assert attributes["FifoQueue"] == "true"
+        assert json.loads(attributes["RedrivePolicy"])["maxReceiveCount"] == 3
+
+
+def test_a_host_that_others_may_reach_is_warned_about() -> None:
+    with program("--host", "0.0.0.0") as running:
+        assert any("0.0.0.0 is not a loopback address" in line for line in running.lines)
+        assert running.endpoint.startswith("http://0.0.0.0:")
+
+
+def test_what_cannot_be_is_told_with_the_option_that_says_it() -> None:
+    assert "--queue" in refused("--queue", "spa ce")
+    assert "--dead-letter-queue" in refused("--dead-letter-queue", "spa ce")
+    assert "--queue" in refused("--queue", "a.fifo", "--dead-letter-queue", "standard")
+    assert "--dead-letter-queue" in refused("--queue", "a", "--max-receives", "3")
+    assert "--port" in refused("--port", "70000")
+
+
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with program() as running:
+        port = running.endpoint.rpartition(":")[2]
+        command = [*VIRTUAL_COMMAND, "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == EXIT_CANNOT_START
+        assert f"127.0.0.1:{port}" in done.stderr
+        assert "Traceback" not in done.stderr
