@@ -65,6 +65,7 @@ class Auditor:
         self._settler = Settler(client, visibility, fifo=fifo, on_change=self._show)
         self._sweep_every = min(1.0, max(0.05, visibility / 10))
         self._pending: list[tuple[Held, bytes]] = []
+        self._pending_bytes = 0
         self._most = MOST_RECORDS
         self._writing = 0
         self._wake = asyncio.Event()
@@ -134,6 +135,7 @@ class Auditor:
                 settler.delete(held)
             else:
                 self._pending.append((held, s.record))
+                self._pending_bytes += len(s.record)
                 self._wake.set()
             return
         entry = settler.hold(s.message_id, s.receipt, s.lease, s.received_at, s.group)
@@ -185,6 +187,7 @@ class Auditor:
             self._well()
         else:
             self._wake.set()
+        self._pending_bytes -= sum(map(len, lines))
         self._words[scoreboard.RECORDED] += len(group)
         for held, _ in group:
             self._settler.delete(held)
@@ -220,3 +223,4 @@ class Auditor:
         words[scoreboard.STALE] += counts.stale
         counts.deleted = counts.changed = counts.extended = counts.lapsed = counts.stale = 0
         words[scoreboard.HELD] = len(self._settler.held)
+        words[scoreboard.HELD_BYTES] = self._pending_bytes

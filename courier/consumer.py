@@ -27,6 +27,9 @@ QUEUED_BYTES_CAP: Final = 64 * 1024 * 1024
 HELD_CAP: Final = 20_000
 """Outcomes that the auditor may hold unsettled before intake pauses."""
 
+HELD_BYTES_CAP: Final = 64 * 1024 * 1024
+"""Bytes of records that may wait in the auditor for the disk before intake pauses."""
+
 OPEN_POLL_GRACE_SECONDS: Final = 2.0
 """What an open long poll is given at a drain; cut earlier, what SQS had assigned to it would lapse."""
 
@@ -149,7 +152,9 @@ class Consumer:
         auditors = self._board.live("auditor")
         if not auditors or any(a.words[scoreboard.AUDIT_FAILING] for a in auditors):
             return True
-        if sum(a.words[scoreboard.HELD] for a in auditors) > HELD_CAP:
+        if any(
+            a.words[scoreboard.HELD] > HELD_CAP or a.words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP for a in auditors
+        ):
             return True
         board = self._board
         return scoreboard.queued(self._work, board, scoreboard.PUT_BYTES, scoreboard.TAKEN_BYTES) > QUEUED_BYTES_CAP

@@ -32,6 +32,7 @@ IN_FLIGHT: Final = 9
 HELD: Final = 10
 AUDIT_FAILING: Final = 11
 BREAKER: Final = 12
+HELD_BYTES: Final = 13
 
 # Counters: they only grow, and a slot keeps them over restarts.
 RECEIVED: Final = 16
@@ -80,7 +81,7 @@ LATENCY: Final = 41
 SLOT_WORDS: Final = 64
 """Words in a slot: whole cache lines, so that neighbours don't slow each other down."""
 
-GAUGES: Final = frozenset({ASKED, IN_FLIGHT, HELD, AUDIT_FAILING, BREAKER})
+GAUGES: Final = frozenset({ASKED, IN_FLIGHT, HELD, HELD_BYTES, AUDIT_FAILING, BREAKER})
 
 SUPERVISOR: Final = "supervisor"
 
