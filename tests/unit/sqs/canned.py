@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,8 +61,19 @@ class CannedServer:
         self.answer = lambda request: left.pop(0) if len(left) > 1 else left[0]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong in the server, but not that a client went away."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
-def canned_server(answer: Callable[[Request], Canned] = lambda request: Canned()) -> Iterator[CannedServer]:
+def canned_server(
+    answer: Callable[[Request], Canned] = lambda request: Canned(), tls: ssl.SSLContext | None = None
+) -> Iterator[CannedServer]:
     canned = CannedServer(answer)
 
     class Handler(BaseHTTPRequestHandler):
@@ -86,9 +99,11 @@ def canned_server(answer: Callable[[Request], Canned] = lambda request: Canned()
         def log_message(self, *arguments: object) -> None:
             """Say nothing: the tests look at ``requests``."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    canned.url = f"http://127.0.0.1:{server.server_port}"
+    server = _Server(("127.0.0.1", 0), Handler)
+    canned.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        # The handshake is the handler's, so that a client that breaks it off doesn't hold up the others.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
