@@ -1,0 +1,210 @@
+"""An HTTP server that does what a script tells it to, byte for byte, however wrong.
+
+Each connection has a script of its own, a plain function that runs in a thread: the client under test may have an
+event loop or not. The scripts are given in the order of the connections; the last one serves all that come later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+# How long a script waits for the client before the test has failed, seconds.
+PATIENCE: Final = 10.0
+
+OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Gone(Exception):
+    """The client closed the connection; the end of a script that waited for more of it."""
+
+
+class Request(NamedTuple):
+    """A request as it came: ``head`` with its empty line."""
+
+    head: bytes
+    body: bytes
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self._unread = b""
+
+    def read_head(self) -> bytes:
+        """Read up to the end of a head, and no further on the client's account."""
+        while b"\r\n\r\n" not in self._unread:
+            self._read_more()
+        head, _, self._unread = self._unread.partition(b"\r\n\r\n")
+        return head + b"\r\n\r\n"
+
+    def read_request(self) -> Request:
+        """Read a whole request, framed by Content-Length. Raises Gone where the client closed instead."""
+        head = self.read_head()
+        lines = [line.partition(b":") for line in head.split(b"\r\n")]
+        length = next(int(value) for name, _, value in lines if name.lower() == b"content-length")
+        while len(self._unread) < length:
+            self._read_more()
+        body, self._unread = self._unread[:length], self._unread[length:]
+        return Request(head, body)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes. Raises Gone where the client has closed."""
+        try:
+            self._stream.sendall(data)
+        except (ConnectionError, ssl.SSLError):
+            raise Gone from None
+
+    def trickle(self, data: bytes, size: int = 1) -> None:
+        """Send bytes in pieces, each in a packet of its own as far as one can tell."""
+        for start in range(0, len(data), size):
+            self.send(data[start : start + size])
+            time.sleep(0.0005)
+
+    def send_for_ever(self, data: bytes) -> None:
+        """Send the same bytes until the client closes, which raises Gone."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            self.send(data)
+        raise AssertionError("the client took all that it was sent and didn't close")
+
+    def wait_for_close(self) -> None:
+        """Wait until the client closes; whatever it sends before is thrown away."""
+        with contextlib.suppress(Gone):
+            while True:
+                self._unread = b""
+                self._read_more()
+
+    def close(self) -> None:
+        """Close in order: the client reads what was sent and then the end; over TLS, the end of the connection only."""
+        with contextlib.suppress(OSError):
+            self._stream.shutdown(socket.SHUT_WR)
+        self._stream.close()
+
+    def say_goodbye(self) -> None:
+        """Over TLS: say that nothing follows, the way TLS wants it said."""
+        assert isinstance(self._stream, ssl.SSLSocket)
+        with contextlib.suppress(OSError):
+            self._stream.unwrap()
+
+    def reset(self) -> None:
+        """Close with a TCP reset, which throws away what the client hasn't read."""
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._stream.close()
+
+    def _read_more(self) -> None:
+        try:
+            data = self._stream.recv(65536)
+        except (ConnectionError, ssl.SSLError):
+            raise Gone from None
+        if not data:
+            raise Gone
+        self._unread += data
+
+
+Script = Callable[[Peer], None]
+
+
+def answer(*answers: bytes) -> Script:
+    """Make a script: read a request for each of the answers and send it, then wait for the client to close."""
+
+    def script(peer: Peer) -> None:
+        for data in answers:
+            peer.read_request()
+            peer.send(data)
+        peer.wait_for_close()
+
+    return script
+
+
+class MisbehavingServer:
+    """A server on a free loopback port, for the length of a ``with`` block.
+
+    At its end every connection is closed, and a script that failed fails the test. ``connections`` is how many were
+    accepted, ``settled`` how many scripts have ended.
+    """
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self._scripts = scripts
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE)
+        self._streams: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+        self.connections = 0
+        self.settled = 0
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where to send requests."""
+        return f"https://localhost:{self.port}/hook" if self._tls else f"http://127.0.0.1:{self.port}/hook"
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for stream in self._streams:
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+        for thread in list(self._threads):
+            thread.join(PATIENCE)
+        for stream in self._streams:
+            stream.close()
+        if self._errors and error is None:
+            raise self._errors[0]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                stream, _ = self._listener.accept()
+            except OSError:
+                return
+            stream.settimeout(PATIENCE)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+            self.connections += 1
+            self._streams.append(stream)
+            self._start(self._serve, stream, script)
+
+    def _serve(self, stream: socket.socket, script: Script) -> None:
+        try:
+            if self._tls is not None:
+                try:
+                    stream = self._tls.wrap_socket(stream, server_side=True)
+                except OSError:
+                    return  # the client refused the handshake, or this side did
+                self._streams.append(stream)
+            script(Peer(stream))
+        except Gone:
+            pass
+        except BaseException as failure:
+            self._errors.append(failure)
+        finally:
+            stream.close()
+            self.settled += 1
+
+    def _start(self, run: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=run, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()

@@ -1,0 +1,269 @@
+"""When the native session calls back, what it costs, and how requests are given up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from courier.http import answer as reasons
+from courier.http.answer import Answer, Failure
+from courier.http.head import HeadTemplate
+from courier.http.session import Limits, Session
+from courier.http.target import parse_target
+from tests.integration.http_transports import Client, on_loop, open_session, talk, until
+from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, answer
+
+
+def session_of(client: Client) -> Session:
+    session = client.transport
+    assert isinstance(session, Session)
+    return session
+
+
+def silent(peer: Peer) -> None:
+    peer.read_request()
+    peer.wait_for_close()
+
+
+def test_a_request_on_a_kept_connection_makes_no_task_and_no_connection() -> None:
+    async def test(client: Client) -> None:
+        session = session_of(client)
+        await client.answer()
+        assert (session.opened, session.reused, session.open, session.idle) == (1, 0, 1, 1)
+        before = len(asyncio.all_tasks())
+        client.send()
+        assert (session.opened, session.reused, session.open, session.idle) == (1, 1, 1, 0)
+        assert len(asyncio.all_tasks()) == before
+        await until(lambda: len(client.results) == 1)
+
+    with MisbehavingServer(answer(OK, OK)) as server:
+        talk(open_session, server.url, test)
+
+
+def test_a_callback_may_send_again_thousands_of_times() -> None:
+    async def test(client: Client) -> None:
+        session, statuses = session_of(client), []
+        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+
+        def done(result: Answer | Failure) -> None:
+            statuses.append(getattr(result, "status", result))
+            if len(statuses) < 3000:
+                session.send(head, b"", done)
+
+        session.send(head, b"", done)
+        await until(lambda: len(statuses) == 3000)
+        assert set(statuses) == {200}
+        assert session.opened == 1
+
+    with MisbehavingServer(answer(*[OK] * 3000)) as server:
+        talk(open_session, server.url, test)
+
+
+def test_a_callback_that_raises_costs_nobody_a_connection() -> None:
+    async def test(client: Client) -> None:
+        session = session_of(client)
+        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        called = []
+
+        def done(result: Answer | Failure) -> None:
+            called.append(result)
+            raise ValueError("a bug of the caller")
+
+        session.send(head, b"", done)
+        await until(lambda: len(called) == 1)
+        assert (await client.answer()).status == 200
+        assert (len(called), session.opened) == (1, 1)
+
+    with MisbehavingServer(answer(OK, OK)) as server:
+        talk(open_session, server.url, test)
+
+
+def test_cancel_closes_the_connection_and_calls_back_once_and_later() -> None:
+    async def test(client: Client) -> None:
+        sent = client.send()
+        await until(lambda: server.connections == 1)
+        sent.cancel()
+        sent.cancel()
+        assert client.results == []
+        await until(lambda: server.settled == 1)  # the script ends when the connection does
+        sent.cancel()
+        await asyncio.sleep(0)
+        [result] = client.results
+        assert isinstance(result, Failure)
+        assert result.reason == reasons.CANCELLED
+
+    with MisbehavingServer(silent) as server:
+        talk(open_session, server.url, test)
+
+
+def test_cancel_while_connecting_leaves_nothing_behind() -> None:
+    async def test(client: Client) -> None:
+        for turns in range(6):
+            client.results.clear()
+            sent = client.send()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            sent.cancel()
+            await until(lambda: len(client.results) == 1)
+            [result] = client.results
+            assert isinstance(result, Failure)
+            assert result.reason == reasons.CANCELLED
+        session = session_of(client)
+        assert (session.open, session.idle) == (0, 0)
+        await until(lambda: server.settled == server.connections)
+
+    with MisbehavingServer(Peer.wait_for_close) as server:
+        talk(open_session, server.url, test)
+
+
+def test_cancel_after_the_end_does_nothing() -> None:
+    async def test(client: Client) -> None:
+        sent = client.send()
+        await until(lambda: len(client.results) == 1)
+        sent.cancel()
+        assert (await client.answer()).status == 200
+        assert len(client.results) == 1
+        assert session_of(client).opened == 1
+
+    with MisbehavingServer(answer(OK, OK)) as server:
+        talk(open_session, server.url, test)
+
+
+def test_close_ends_what_is_under_way_and_refuses_what_comes_later() -> None:
+    async def test(client: Client) -> None:
+        await client.answer()
+        client.send()
+        client.send()
+        await until(lambda: server.connections == 2)
+        session_of(client).close()
+        assert client.results == []
+        client.send()
+        assert client.results == []
+        await until(lambda: len(client.results) == 3)
+        assert {getattr(r, "reason", r) for r in client.results} == {reasons.CANCELLED}
+        assert session_of(client).open == 0
+        await until(lambda: server.settled == 2)
+
+    def one_answer(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.wait_for_close()
+
+    with MisbehavingServer(one_answer, silent) as server:
+        talk(open_session, server.url, test)
+
+
+def test_close_from_within_a_callback_ends_the_others() -> None:
+    async def test(client: Client) -> None:
+        session = session_of(client)
+        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        ends: list[str] = []
+
+        def done(result: Answer | Failure) -> None:
+            assert isinstance(result, Failure)
+            ends.append(result.reason)
+            session.close()
+
+        for _ in range(3):
+            session.send(head, b"", done, timeout=0.1)
+        await until(lambda: len(ends) == 3)
+        assert sorted(ends) == [reasons.CANCELLED, reasons.CANCELLED, reasons.TIMEOUT]
+
+    with MisbehavingServer(silent) as server:
+        talk(open_session, server.url, test)
+
+
+def test_an_awaited_request_gives_its_answer_or_its_failure() -> None:
+    async def test(client: Client) -> None:
+        session = session_of(client)
+        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        assert getattr(await session.request(head, b""), "status", None) == 200
+        assert getattr(await session.request(head, b"", timeout=0.1), "reason", None) == reasons.TIMEOUT
+
+    with MisbehavingServer(answer(OK)) as server:
+        talk(open_session, server.url, test)
+
+
+def test_cancelling_the_wait_for_a_request_closes_its_connection() -> None:
+    async def test(client: Client) -> None:
+        session = session_of(client)
+        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        waiting = asyncio.ensure_future(session.request(head, b""))
+        await until(lambda: server.connections == 1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await until(lambda: server.settled == 1)
+        assert session.open == 0
+
+    with MisbehavingServer(silent) as server:
+        talk(open_session, server.url, test)
+
+
+def test_second_attempts_are_counted() -> None:
+    def closing(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.read_request()
+
+    async def test(client: Client) -> None:
+        await client.answer()
+        await client.answer()
+        session = session_of(client)
+        assert (session.opened, session.reused, session.resent) == (2, 1, 1)
+
+    with MisbehavingServer(closing, answer(OK)) as server:
+        talk(open_session, server.url, test)
+
+
+def test_a_session_that_is_closed_lets_its_loop_come_to_rest() -> None:
+    async def test() -> None:
+        with MisbehavingServer(answer(OK)) as server:
+            session = Session(asyncio.get_running_loop(), parse_target(server.url), Limits())
+            await session.request(HeadTemplate("POST", parse_target(server.url)).render(0), b"")
+            session.close()
+            await until(lambda: server.settled == 1)
+        assert len(asyncio.all_tasks()) == 1
+
+    on_loop(test)
+
+
+def test_the_session_runs_on_the_loop_of_the_standard_library_too() -> None:
+    async def test() -> None:
+        with MisbehavingServer(answer(OK, OK), answer(OK)) as server:
+            session = Session(asyncio.get_running_loop(), parse_target(server.url), Limits())
+            head = HeadTemplate("POST", parse_target(server.url)).render(5)
+            for _ in range(2):
+                assert getattr(await session.request(head, b"hello"), "status", None) == 200
+            assert getattr(await session.request(head, b"hello", timeout=0.1), "reason", None) == reasons.TIMEOUT
+            assert getattr(await session.request(head, b"hello"), "status", None) == 200
+            session.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(test())
+
+
+def test_no_descriptor_is_left_open() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def use(server: MisbehavingServer) -> None:
+        session = Session(asyncio.get_running_loop(), parse_target(server.url), Limits())
+        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        await session.request(head, b"")
+        await session.request(head, b"", timeout=0.1)
+        session.send(head, b"", lambda _: None).cancel()
+        session.close()
+        await until(lambda: server.settled == server.connections)
+
+    async def test() -> None:
+        with MisbehavingServer(answer(OK)) as server:
+            await use(server)  # the loop opens some of its own when they're first needed
+            before = descriptors()
+            for _ in range(3):
+                await use(server)
+            await until(lambda: descriptors() <= before)
+
+    on_loop(test)

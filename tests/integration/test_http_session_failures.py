@@ -1,0 +1,237 @@
+"""Everything that ends without an answer: deadlines, broken connections, bytes that are no HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from courier.http import answer as reasons
+from courier.http.session import Limits
+from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk
+from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, Script, answer
+
+pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
+
+
+def sends(data: bytes, then: str = "wait") -> Script:
+    """Make a script that reads a request, sends some bytes and closes, resets or waits for the client to close."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(data)
+        if then == "close":
+            peer.close()
+        elif then == "reset":
+            peer.reset()
+        else:
+            peer.wait_for_close()
+
+    return script
+
+
+@contextlib.contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port whose queue of connections is full, so that the kernel drops whoever knocks."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_a_port_where_nobody_listens_is_a_refused_connection(open_transport: OpenTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    async def test(client: Client) -> None:
+        failure = await client.failure()
+        assert failure.reason == reasons.CONNECT_REFUSED
+        assert f"127.0.0.1 port {port}" in failure.detail
+
+    talk(open_transport, f"http://127.0.0.1:{port}/", test)
+
+
+def test_a_name_that_does_not_exist_is_not_resolved(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        failure = await client.failure()
+        assert failure.reason == reasons.RESOLVE
+        assert "nowhere.invalid" in failure.detail
+
+    talk(open_transport, "http://nowhere.invalid/", test, Limits(connect_timeout=10.0))
+
+
+def test_a_connection_that_is_never_accepted_is_a_connect_timeout(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        failure = await client.failure()
+        assert failure.reason == reasons.CONNECT_TIMEOUT
+        assert failure.duration >= 0.1
+
+    with deaf_port() as port:
+        talk(open_transport, f"http://127.0.0.1:{port}/", test, Limits(connect_timeout=0.1))
+
+
+def test_the_whole_timeout_bounds_connecting_too(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
+
+    with deaf_port() as port:
+        talk(open_transport, f"http://127.0.0.1:{port}/", test)
+
+
+def test_a_server_that_never_answers_is_a_first_byte_timeout_and_the_connection_is_closed(
+    open_transport: OpenTransport,
+) -> None:
+    async def test(client: Client) -> None:
+        failure = await client.failure()
+        assert failure.reason == reasons.FIRST_BYTE_TIMEOUT
+        assert failure.duration >= 0.1
+
+    with MisbehavingServer(sends(b"")) as server:  # whose script ends when the client has closed
+        talk(open_transport, server.url, test, Limits(first_byte_timeout=0.1))
+
+
+def test_an_interim_answer_is_not_the_first_byte(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        assert (await client.failure()).reason == reasons.FIRST_BYTE_TIMEOUT
+
+    with MisbehavingServer(sends(b"HTTP/1.1 102 Processing\r\n\r\n")) as server:
+        talk(open_transport, server.url, test, Limits(first_byte_timeout=0.1))
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"", b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["blank lines", "head", "body", "close-delimited body", "interim answers"],
+)
+def test_an_answer_that_never_ends_is_a_timeout_however_busy_the_server_looks(
+    open_transport: OpenTransport, head: bytes, piece: bytes
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head)
+        peer.trickle(piece * 100_000, len(piece))
+
+    async def test(client: Client) -> None:
+        failure = await client.failure(timeout=0.15)
+        assert failure.reason == reasons.TIMEOUT
+        assert failure.duration >= 0.15
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test, Limits(first_byte_timeout=5.0))
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"",
+        b"H",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nwhatever",
+    ],
+    ids=["nothing", "letter", "head", "body", "chunks", "chunk", "last chunk", "interim", "other coding"],
+)
+def test_half_an_answer_is_a_reset_and_never_an_answer(open_transport: OpenTransport, part: bytes, then: str) -> None:
+    async def test(client: Client) -> None:
+        assert (await client.failure()).reason == reasons.RESET
+
+    with MisbehavingServer(sends(part, then)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 1  # a fresh connection: nothing is sent twice
+
+
+def test_a_reset_cuts_off_an_answer_that_only_the_end_would_have_ended(open_transport: OpenTransport) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()  # what stays unread makes the close a reset
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\npart of it")
+        peer.reset()
+
+    async def test(client: Client) -> None:
+        assert (await client.failure()).reason == reasons.RESET
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test)
+
+
+BAD = {
+    "another protocol": b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    "nonsense": b"\x00\x01\x02\x03\xff\xfe",
+    "a request": b"GET / HTTP/1.1\r\n\r\n",
+    "no status": b"HTTP/1.1 OK\r\n\r\n",
+    "status 20": b"HTTP/1.1 20 OK\r\n\r\n",
+    "status 099": b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+    "a list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok!",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
+    "length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks and length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+    "chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "blank in a name": b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+    "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "a fold": b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 0\r\n\r\n",
+    "an upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\nPRI",
+}
+
+
+@pytest.mark.parametrize("raw", BAD.values(), ids=BAD.keys())
+def test_what_is_not_an_http_answer_is_a_protocol_error(open_transport: OpenTransport, raw: bytes) -> None:
+    async def test(client: Client) -> None:
+        failure = await client.failure()
+        assert failure.reason == reasons.PROTOCOL
+        assert failure.detail
+
+    with MisbehavingServer(sends(raw)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 1
+
+
+BOMBS = {
+    "one long header": (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 1000),
+    "many headers": (b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 1000 + b"\r\n"),
+    "a long reason": (b"HTTP/1.1 200 ", b"x" * 1000),
+    "interim answers": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
+    "chunk extension": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 1000),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: " + b"x" * 1000 + b"\r\n"),
+}
+
+
+@pytest.mark.parametrize(("head", "piece"), BOMBS.values(), ids=BOMBS.keys())
+def test_headers_and_framing_without_end_are_a_protocol_error(
+    open_transport: OpenTransport, head: bytes, piece: bytes
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head)
+        peer.send_for_ever(piece)
+
+    async def test(client: Client) -> None:
+        assert (await client.failure()).reason == reasons.PROTOCOL
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test)
+
+
+def test_a_failure_does_not_stand_in_the_way_of_the_next_request(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        assert (await client.failure()).reason == reasons.RESET
+        assert (await client.answer()).status == 200
+
+    with MisbehavingServer(sends(b"HTTP/1.1 2", "close"), answer(OK)) as server:
+        talk(open_transport, server.url, test)

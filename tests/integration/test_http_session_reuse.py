@@ -1,0 +1,328 @@
+"""Which connection carries a request, and which must never carry another."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from courier.http import answer as reasons
+from courier.http.answer import Answer
+from courier.http.session import Limits
+from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk, until
+from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer, Script, answer
+
+pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
+
+OTHER = b"HTTP/1.1 500 Other\r\nContent-Length: 5\r\n\r\nother"
+
+
+def test_requests_one_after_another_share_a_connection(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        for _ in range(20):
+            assert (await client.answer()).body == b"ok"
+
+    with MisbehavingServer(answer(*[OK] * 20)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 1
+
+
+def test_requests_at_the_same_time_have_a_connection_each_and_the_last_used_one_is_used_next(
+    open_transport: OpenTransport,
+) -> None:
+    gates = [threading.Event(), threading.Event()]
+
+    def script(number: int) -> Script:
+        def serve(peer: Peer) -> None:
+            peer.read_request()
+            assert gates[number].wait(PATIENCE)
+            peer.send(OK)
+            while True:
+                peer.read_request()
+                peer.send(b"HTTP/1.1 20%d OK\r\nContent-Length: 0\r\n\r\n" % (number + 1))
+
+        return serve
+
+    async def test(client: Client) -> None:
+        client.send()
+        await until(lambda: server.connections == 1)
+        client.send()
+        await until(lambda: server.connections == 2)
+        gates[1].set()
+        await until(lambda: len(client.results) == 1)
+        gates[0].set()  # the first connection becomes idle last
+        await until(lambda: len(client.results) == 2)
+        for _ in range(5):
+            assert (await client.answer()).status == 201
+
+    with MisbehavingServer(script(0), script(1)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+def test_a_late_answer_is_not_credited_to_the_next_request(open_transport: OpenTransport) -> None:
+    given_up = threading.Event()
+
+    def late(peer: Peer) -> None:
+        peer.read_request()
+        assert given_up.wait(PATIENCE)
+        peer.send(OK)
+
+    async def test(client: Client) -> None:
+        assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
+        given_up.set()
+        for _ in range(3):
+            assert (await client.answer()).status == 500
+
+    with MisbehavingServer(late, answer(OTHER, OTHER, OTHER)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+def test_a_byte_while_idle_ends_the_connection(open_transport: OpenTransport) -> None:
+    answered, closed = threading.Event(), threading.Event()
+
+    def talkative(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        assert answered.wait(PATIENCE)
+        peer.send(OK)
+        peer.wait_for_close()
+        closed.set()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        answered.set()
+        await until(closed.is_set)
+        assert (await client.answer()).status == 500
+
+    with MisbehavingServer(talkative, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up(
+    open_transport: OpenTransport,
+) -> None:
+    answered, sent = threading.Event(), threading.Event()
+
+    def talkative(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        assert answered.wait(PATIENCE)
+        peer.send(OK)
+        sent.set()
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        answered.set()
+        assert sent.wait(PATIENCE)  # holds the loop: the bytes wait in the kernel, unread
+        time.sleep(0.01)
+        assert (await client.answer()).status == 500
+
+    with MisbehavingServer(talkative, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
+
+
+@pytest.mark.parametrize(
+    "extra", [OK, b"x", b"HTTP/1.1 200 OK\r\n", b"\x00" * 100_000], ids=["200", "x", "half", "zeros"]
+)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OK,
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nk\r\n0\r\n\r\n",
+    ],
+    ids=["length", "204", "chunked"],
+)
+def test_bytes_that_follow_an_answer_end_the_connection_and_the_answer_stands(
+    open_transport: OpenTransport, raw: bytes, extra: bytes
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(raw + extra)
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        got = await client.answer()
+        assert (got.status, got.truncated) == (int(raw[9:12]), False)
+        assert (await client.answer()).status == 500
+
+    with MisbehavingServer(script, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+def test_a_connection_that_was_closed_while_idle_is_not_used_again(open_transport: OpenTransport) -> None:
+    answered, closed = threading.Event(), threading.Event()
+    requests = []
+
+    def closing(peer: Peer) -> None:
+        requests.append(peer.read_request())
+        peer.send(OK)
+        assert answered.wait(PATIENCE)
+        peer.close()
+        closed.set()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        answered.set()
+        assert closed.wait(PATIENCE)  # holds the loop: the end waits in the kernel, unread
+        time.sleep(0.01)
+        assert (await client.answer()).status == 500
+
+    with MisbehavingServer(closing, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
+        assert len(requests) == 1
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_request_that_met_a_closing_connection_is_sent_again_on_a_fresh_one(
+    open_transport: OpenTransport, how: str
+) -> None:
+    def closing(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        assert peer.read_request().body == b"second"
+        getattr(peer, how)()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer(b"first")).status == 200
+        assert (await client.answer(b"second")).status == 500
+
+    with MisbehavingServer(closing, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+def test_a_request_is_sent_again_only_once(open_transport: OpenTransport) -> None:
+    def closing(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.read_request()
+        peer.close()
+
+    def closing_at_once(peer: Peer) -> None:
+        peer.read_request()
+        peer.close()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        assert (await client.failure()).reason == reasons.RESET
+
+    with MisbehavingServer(closing, closing_at_once) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("part", [b"H", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", OK[:-1]])
+def test_a_request_is_not_sent_again_once_a_byte_of_an_answer_has_come(
+    open_transport: OpenTransport, part: bytes
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.read_request()
+        peer.send(part)
+        peer.close()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        assert (await client.failure()).reason == reasons.RESET
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(timeout=0.15), Limits(first_byte_timeout=0.1)], ids=["total", "first byte"])
+def test_a_request_that_timed_out_is_not_sent_again(open_transport: OpenTransport, limits: Limits) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.read_request()
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        assert (await client.failure()).reason in (reasons.TIMEOUT, reasons.FIRST_BYTE_TIMEOUT)
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test, limits)
+        assert server.connections == 1
+
+
+def test_the_timeout_spans_both_attempts(open_transport: OpenTransport) -> None:
+    def closing(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.read_request()
+        time.sleep(0.15)  # most of the time that the request has
+        peer.close()
+
+    def silent(peer: Peer) -> None:
+        peer.read_request()
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        failure = await client.failure(timeout=0.3)
+        assert failure.reason == reasons.TIMEOUT
+        assert failure.duration >= 0.3
+
+    with MisbehavingServer(closing, silent) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+def test_an_idle_connection_is_closed_after_a_while(open_transport: OpenTransport) -> None:
+    closed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.wait_for_close()
+        closed.set()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).status == 200
+        await until(closed.is_set)
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test, Limits(idle_timeout=0.1))
+
+
+def test_a_connection_past_its_age_is_not_used_again_however_busy(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while server.connections < 3:
+            assert (await client.answer()).status == 200
+            assert time.monotonic() < deadline
+
+    with MisbehavingServer(answer(*[OK] * 1_000_000)) as server:
+        talk(open_transport, server.url, test, Limits(max_age=0.1))
+
+
+def test_requests_of_many_callers_never_get_each_others_answers(open_transport: OpenTransport) -> None:
+    def echo(peer: Peer) -> None:
+        while True:
+            body = peer.read_request().body
+            peer.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), 41)
+            if sum(body) % 7 == 0:
+                return
+
+    async def caller(client: Client, name: int) -> None:
+        for number in range(20):
+            body = b"%d/%d" % (name, number) * 5
+            result = await client.post(body)
+            # A fresh connection that closes at the wrong moment is a failure; what must not be is another's answer.
+            assert not isinstance(result, Answer) or result.body == body
+
+    async def test(client: Client) -> None:
+        await asyncio.gather(*[caller(client, name) for name in range(8)])
+
+    with MisbehavingServer(echo) as server:
+        talk(open_transport, server.url, test)
