@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from courier.http import answer as reasons
 from courier.http.session import Limits
 from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk
-from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, Script, answer
+from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, Script, answer, deaf_port
 
 pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
 
@@ -30,19 +28,6 @@ def sends(data: bytes, then: str = "wait") -> Script:
             peer.wait_for_close()
 
     return script
-
-
-@contextlib.contextmanager
-def deaf_port() -> Iterator[int]:
-    """A port whose queue of connections is full, so that the kernel drops whoever knocks."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 def test_a_port_where_nobody_listens_is_a_refused_connection(open_transport: OpenTransport) -> None:
