@@ -1,6 +1,6 @@
 """The client of the hot calls: receive, delete, change visibility, send.
 
-They are JSON 1.0 requests over our own HTTP session, signed by our own signer: an eighth of what boto3 costs. The
+They are JSON 1.0 requests over our own HTTP session, signed by our own signer: a tenth of what boto3 costs. The
 client repeats a call only to mend it: once, after new credentials or a corrected clock. Backing off is the caller's.
 """
 

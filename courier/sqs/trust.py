@@ -15,9 +15,12 @@ def trust(ca_bundle: str | None) -> ssl.SSLContext:
     Raises CannotStart where the file can't be read.
     """
     try:
-        return ssl.create_default_context(cafile=ca_bundle or get_cert_path(True))
+        context = ssl.create_default_context(cafile=ca_bundle or get_cert_path(True))
     except OSError as error:
         raise CannotStart(
             f"cannot read the certificates in {ca_bundle}: {error.strerror or error}; "
             "correct AWS_CA_BUNDLE, or ca_bundle in the AWS profile"
         ) from error
+    # Some distributions build Python with the default left to OpenSSL, which may go lower.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

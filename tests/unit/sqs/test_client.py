@@ -261,7 +261,9 @@ def test_without_credentials_no_call_is_made(no_aws: Path) -> None:
     assert sqs.requests == []
 
 
-@pytest.mark.parametrize("code", ["InvalidSignatureException", "RequestTimeTooSkewed", "SignatureDoesNotMatch"])
+@pytest.mark.parametrize(
+    "code", ["InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch"]
+)
 def test_a_clock_that_is_off_is_corrected_once_by_the_clock_of_sqs(sqs: CannedServer, code: str) -> None:
     ahead = 7200.0
 
