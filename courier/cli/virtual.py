@@ -17,9 +17,9 @@ from courier.errors import CannotStart
 from courier.http.server import serve
 from courier.sqs.virtual.errors import ServiceError
 from courier.sqs.virtual.service import VirtualSqs
-from courier.sqs.virtual.settings import DEFAULT_MAX_RECEIVES
 
 CLOSE_SECONDS: Final = 1.0
+DEFAULT_MAX_RECEIVES: Final = 10
 YOUNG_OBJECTS: Final = 50_000
 NOT_FOR_PRODUCTION: Final = (
     "courier virtual is no production queue: it holds everything in memory, and a message is gone when it ends. "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +18,14 @@ STOP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
 TAIL_LINES: Final = 15
 _LISTENING: Final = "listening on "
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None)
 
 # The virtual queue takes any; boto3's chain has to find some.
 _CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "demo",
     "AWS_SECRET_ACCESS_KEY": "demo",
-    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
@@ -117,4 +121,10 @@ class Programs:
             stderr=output,
             env=environment,
             start_new_session=True,
+            preexec_fn=_end_with_the_demo,
         )
+
+
+def _end_with_the_demo() -> None:
+    """Have the kernel send SIGTERM when the demo dies, for a death that leaves it no time to stop anybody."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

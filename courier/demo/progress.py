@@ -29,7 +29,9 @@ def showing(messages: int) -> Iterator[Show]:
     """Give a function that is told every moment and shows it on stdout."""
     console = Console()
     if not console.is_terminal:
-        yield _Lines(messages).show
+        lines = _Lines(messages)
+        yield lines.show
+        lines.close()
         return
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=40), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
@@ -46,9 +48,16 @@ class _Lines:
     def __init__(self, messages: int) -> None:
         self._messages = messages
         self._next = 0.0
+        self._untold: Moment | None = None
 
     def show(self, moment: Moment) -> None:
+        self._untold = moment
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
-            counts = ", ".join(f"{name} {count}" for name, count in zip(Moment._fields, moment, strict=True))
+            self.close()
+
+    def close(self) -> None:
+        if self._untold is not None:
+            counts = ", ".join(f"{name} {count}" for name, count in zip(Moment._fields, self._untold, strict=True))
             print(f"{counts} of {self._messages}", flush=True)
+            self._untold = None

@@ -41,8 +41,8 @@ def test_the_commands_are_taken_by_the_program(lines: list[str], monkeypatch: py
     for line in lines:
         words = shlex.split(line)
         if words[0] == "export":
-            name, _, value = words[1].partition("=")
-            monkeypatch.setenv(name, value)
+            for name, _, value in (word.partition("=") for word in words[1:]):
+                monkeypatch.setenv(name, value)
         elif words[0] == "make":
             assert set(words[1:]) <= targets()
         else:
