@@ -15,7 +15,8 @@ class Limits:
     used no longer than ``max_age``, so that a changed name is noticed. ``answer_cap`` is how many bytes of an
     answer's body are kept and read.
 
-    Deadlines are swept, not timed one by one: each may strike up to a tenth of a second late.
+    Deadlines are swept, not timed one by one: that of a request may strike a twentieth of a second late, and an idle
+    connection be closed a second late (it isn't used in that second).
     """
 
     connect_timeout: float = 5.0

@@ -53,9 +53,7 @@ def test_a_name_that_does_not_exist_is_not_resolved(open_transport: OpenTranspor
 
 def test_a_connection_that_is_never_accepted_is_a_connect_timeout(open_transport: OpenTransport) -> None:
     async def test(client: Client) -> None:
-        failure = await client.failure()
-        assert failure.reason == reasons.CONNECT_TIMEOUT
-        assert failure.duration >= 0.1
+        assert (await client.failure()).reason == reasons.CONNECT_TIMEOUT
 
     with deaf_port() as port:
         talk(open_transport, f"http://127.0.0.1:{port}/", test, Limits(connect_timeout=0.1))
