@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -52,16 +51,17 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_exit_code_0_though_a_long_poll_waits(number: signal.Signals) -> None:
+def test_a_signal_ends_it_with_exit_code_0_and_its_long_polls_with_an_empty_answer(number: signal.Signals) -> None:
     with program("--queue", "jobs") as running:
         sqs = sqs_client(running.endpoint)
         queue = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
-        answers: list[dict[str, Any]] = []
-        poll = threading.Thread(target=lambda: answers.append(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)))
-        poll.start()
+        poll = http.client.HTTPConnection(running.endpoint.removeprefix("http://"), timeout=STOP_SECONDS)
+        headers = {"X-Amz-Target": "AmazonSQS.ReceiveMessage", "Authorization": "any"}
+        poll.request("POST", "/", json.dumps({"QueueUrl": queue, "WaitTimeSeconds": 20}), headers)
+        sqs.list_queues()  # answered after the poll was read
         running.process.send_signal(number)
+        assert poll.getresponse().read() == b"{}"
         assert running.process.wait(STOP_SECONDS) == 0
-        poll.join(STOP_SECONDS)
 
 
 def test_it_says_that_it_is_no_production_queue_and_where_its_queues_are() -> None:

@@ -105,15 +105,35 @@ def test_a_message_that_is_given_back_comes_before_those_after_it(sqs: Any, queu
     assert bodies(receive(sqs, queue)) == ["a", "b"]
 
 
-def test_a_message_given_back_waits_for_the_others_of_its_group_in_flight(sqs: Any, queue: str) -> None:
+def test_a_message_given_back_waits_for_the_older_ones_of_its_group_in_flight(sqs: Any, queue: str) -> None:
     # "Inflight messages block delivery of available messages within the same message group" (AWS re:Post).
     send(sqs, queue, "a", "b", "c")
-    first, second, third = receive(sqs, queue)
-    give_back(sqs, queue, first)
-    delete(sqs, queue, second)
+    first, second = receive(sqs, queue, 2)
+    give_back(sqs, queue, second)
     assert receive(sqs, queue) == []
-    give_back(sqs, queue, third)
-    assert bodies(receive(sqs, queue)) == ["a", "c"]
+    give_back(sqs, queue, first)
+    assert bodies(receive(sqs, queue)) == ["a", "b", "c"]
+
+
+def test_the_oldest_message_of_a_group_comes_back_though_later_ones_are_in_flight(virtual_queue: str) -> None:
+    # Virtual only: moto locks the group. SQS was seen to do so: a group "becomes visible as soon as a message within it
+    # has become visible again" (LocalStack's tests, which were validated against AWS).
+    sqs = sqs_client(virtual_queue)
+    queue = create_queue(virtual_queue, fifo=True)
+    send(sqs, queue, "a", "b", "c")
+    first, _ = receive(sqs, queue, 2)
+    give_back(sqs, queue, first)
+    assert bodies(receive(sqs, queue)) == ["a"]
+    assert receive(sqs, queue) == []
+
+
+def test_a_group_stays_locked_when_only_the_first_of_two_is_deleted(sqs: Any, queue: str) -> None:
+    send(sqs, queue, "a", "b", "c")
+    first, second = receive(sqs, queue, 2)
+    delete(sqs, queue, first)
+    assert receive(sqs, queue) == []
+    delete(sqs, queue, second)
+    assert bodies(receive(sqs, queue)) == ["c"]
 
 
 def test_the_messages_of_a_lapsed_receive_come_back_in_order(virtual_queue: str) -> None:

@@ -140,11 +140,21 @@ def test_a_dead_letter_queue_has_to_be_there(endpoint: str, sqs: Any) -> None:
 
 @pytest.mark.parametrize(
     "policy",
-    ["nonsense", "[]", "{}", '{"deadLetterTargetArn": "dummy", "maxReceiveCount": 3}', "receives: 0", "receives: 1001"],
+    [
+        "nonsense",
+        "[]",
+        "{}",
+        '{"deadLetterTargetArn": "dummy", "maxReceiveCount": 3}',
+        "no count",
+        "receives: 0",
+        "receives: 1001",
+    ],
 )
 def test_a_redrive_policy_that_cannot_be_is_refused(virtual_queue: str, policy: str) -> None:
     # Virtual only: moto takes these, or fails. SQS was seen to refuse the dummy ARN; maxReceiveCount is 1 to 1,000.
     queue = create_queue(virtual_queue)
+    if policy == "no count":
+        policy = json.dumps({"deadLetterTargetArn": queue_arn(virtual_queue, queue)})
     if policy.startswith("receives: "):
         policy = redrive_policy(virtual_queue, create_queue(virtual_queue), int(policy.removeprefix("receives: ")))
     code = refusal(sqs_client(virtual_queue).set_queue_attributes, QueueUrl=queue, Attributes={"RedrivePolicy": policy})
@@ -243,9 +253,15 @@ def test_an_attribute_that_cannot_be_is_refused(virtual_queue: str, name: str, v
 
 def test_the_type_of_a_queue_cannot_be_changed(virtual_queue: str) -> None:
     # Virtual only: moto takes it. SQS was seen to answer so.
-    code = refusal(
-        sqs_client(virtual_queue).set_queue_attributes,
-        QueueUrl=create_queue(virtual_queue),
-        Attributes={"FifoQueue": "true"},
-    )
-    assert code == "InvalidAttributeValue"
+    sqs = sqs_client(virtual_queue)
+    standard, fifo = create_queue(virtual_queue), create_queue(virtual_queue, fifo=True)
+    change = sqs.set_queue_attributes
+    assert refusal(change, QueueUrl=standard, Attributes={"FifoQueue": "true"}) == "InvalidAttributeName"
+    assert refusal(change, QueueUrl=fifo, Attributes={"FifoQueue": "false"}) == "InvalidAttributeValue"
+    change(QueueUrl=fifo, Attributes={"FifoQueue": "true"})
+
+
+def test_an_attribute_that_says_standard_is_refused(virtual_queue: str) -> None:
+    # Virtual only: moto takes it. SQS knows FifoQueue of FIFO queues alone.
+    wanted = {"QueueName": unique_name(), "Attributes": {"FifoQueue": "false"}}
+    assert refusal(sqs_client(virtual_queue).create_queue, **wanted) == "InvalidAttributeName"

@@ -1,8 +1,9 @@
-"""A FIFO queue in memory: groups in order, one holder of a group at a time, and deduplication."""
+"""A FIFO queue in memory: groups in order, and deduplication."""
 
 from __future__ import annotations
 
 import heapq
+import sys
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -17,15 +18,34 @@ FIRST_SEQUENCE: Final = 18_800_000_000_000_000_000
 
 
 class _Group:
-    """The visible messages of one group, oldest first, and how many are in flight: while any is, none is given out."""
+    """The messages of one group: the visible ones and those in flight, oldest first.
 
-    __slots__ = ("in_flight", "in_line", "name", "waiting")
+    A message is given out only when no older one of its group is in flight. So a group that was given out in part is
+    locked, and one whose oldest message comes visible again is open for that message, though later ones of it may still
+    be in other hands.
+    """
+
+    __slots__ = ("flying", "in_line", "name", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.waiting: list[tuple[int, StoredMessage]] = []
-        self.in_flight = 0
+        self.flying: list[tuple[int, int, StoredMessage]] = []
         self.in_line = False
+
+    def oldest_in_flight(self) -> int:
+        """Return the serial of the oldest message in flight, more than any serial where there is none."""
+        flying = self.flying
+        while flying and not (flying[0][2].state == IN_FLIGHT and flying[0][2].turn == flying[0][1]):
+            heapq.heappop(flying)
+        return flying[0][0] if flying else sys.maxsize
+
+    def oldest_waiting(self) -> int:
+        """Return the serial of the oldest visible message, more than any serial where there is none."""
+        waiting = self.waiting
+        while waiting and waiting[0][1].state != VISIBLE:
+            heapq.heappop(waiting)
+        return waiting[0][0] if waiting else sys.maxsize
 
 
 class _Given(NamedTuple):
@@ -46,6 +66,7 @@ class FifoQueue(Queue):
         self._groups: dict[str, _Group] = {}
         self._free_groups: deque[_Group] = deque()
         self._served: _Group | None = None
+        self._served_below = 0
         self._accepted: dict[tuple[str, str], Accepted] = {}
         self._accepted_until: deque[tuple[float, tuple[str, str]]] = deque()
         self._attempts: dict[str, tuple[float, list[_Given]]] = {}
@@ -88,8 +109,8 @@ class FifoQueue(Queue):
         """
         self._surface(now)
         while self._attempts_until and self._attempts_until[0][0] <= now:
-            attempt = self._attempts_until.popleft()[1]
-            if self._attempts[attempt][0] <= now:
+            until, attempt = self._attempts_until.popleft()
+            if attempt in self._attempts and self._attempts[attempt][0] == until:  # else it was used again since
                 del self._attempts[attempt]
         given = self._attempts.get(attempt_id, (0.0, []))[1]
         if not all(g.message.state == IN_FLIGHT and g.message.turn == g.turn and g.message.due == g.due for g in given):
@@ -154,8 +175,10 @@ class FifoQueue(Queue):
                     self._hide_until(message, message.sent + settings.delay)
 
     def purge(self) -> None:
-        """Delete every message; what was sent in the last five minutes is still known as a duplicate."""
+        """Delete every message, and forget the deduplication ids, as SQS does."""
         super().purge()
+        self._accepted.clear()
+        self._accepted_until.clear()
         self._groups.clear()
         self._free_groups.clear()
         self._attempts.clear()
@@ -171,14 +194,14 @@ class FifoQueue(Queue):
     def _next(self) -> StoredMessage | None:
         while True:
             group = self._served
-            while group is not None and group.waiting:
-                message = heapq.heappop(group.waiting)[1]
-                if message.state == VISIBLE:
-                    return message
-            self._stop_serving()
+            if group is not None:
+                if group.oldest_waiting() < self._served_below:
+                    return heapq.heappop(group.waiting)[1]
+                self._stop_serving()
             if not self._free_groups:
                 return None
-            self._served = self._free_groups.popleft()
+            group = self._served = self._free_groups.popleft()
+            self._served_below = group.oldest_in_flight()
 
     def _stop_serving(self) -> None:
         group = self._served
@@ -189,18 +212,18 @@ class FifoQueue(Queue):
 
     def _give_out(self, message: StoredMessage, now: float, hidden: int) -> None:
         super()._give_out(message, now, hidden)
-        self._groups[message.group].in_flight += 1
+        heapq.heappush(self._groups[message.group].flying, (message.serial, message.turn, message))
 
     def _left_flight(self, message: StoredMessage) -> None:
-        group = self._groups[message.group]
-        group.in_flight -= 1
-        self._let_in_line(group)
+        self._let_in_line(self._groups[message.group])
 
     def _let_in_line(self, group: _Group) -> None:
-        if group.in_flight or group.in_line:
+        if group.in_line:
             return
-        if group.waiting:
+        waiting = group.oldest_waiting()
+        flying = group.oldest_in_flight()
+        if waiting < flying:
             group.in_line = True
             self._free_groups.append(group)
-        else:
+        elif waiting == flying:  # there is neither
             self._groups.pop(group.name, None)

@@ -2,8 +2,8 @@
 
 Every step costs O(log n) at most, however many messages wait. Those that come visible later (delayed, or received and
 not deleted) stand in a heap by that instant; an entry whose message has moved on is left there and skipped, and the
-heap is rebuilt when most of it is such. Visible messages stand in a line, where a deleted one is skipped when its turn
-comes.
+heap is rebuilt when most of it is such. Visible messages stand in a line, where one that was deleted or hidden since is
+skipped when its turn comes.
 """
 
 from __future__ import annotations
@@ -106,6 +106,15 @@ class Holding:
             self._delayed -= 1
         self._line_up(message)
 
+    def _hide_again(self, message: StoredMessage, until: float) -> None:
+        if message.state == IN_FLIGHT:
+            self._leave_stale_entry()
+        else:
+            self._visible -= 1
+            self._in_flight += 1
+            message.state = IN_FLIGHT
+        self._hide_until(message, until)
+
     def _give_out(self, message: StoredMessage, now: float, hidden: int) -> None:
         self._visible -= 1
         self._in_flight += 1
@@ -168,13 +177,16 @@ class Holding:
 
     def _line_up(self, message: StoredMessage) -> None:
         """Put a message that is visible now where a receive will find it."""
-        self._line.append(message)
+        if not message.in_line:
+            message.in_line = True
+            self._line.append(message)
 
     def _next(self) -> StoredMessage | None:
         """Take the next visible message out of the line."""
         line = self._line
         while line:
             message = line.popleft()
+            message.in_line = False
             if message.state == VISIBLE:
                 return message
         return None

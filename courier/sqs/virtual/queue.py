@@ -104,26 +104,24 @@ class Queue(Holding):
             self._remove(message)
 
     def change_visibility(self, receipt: str, timeout: int, now: float) -> None:
-        """Hide a received message for ``timeout`` seconds from now; 0 shows it at once.
+        """Hide a message that was received for ``timeout`` seconds from now; 0 shows it at once.
 
-        A message whose visibility timeout had lapsed stays visible, and the call is accepted, as SQS does. Raises
-        ServiceError where the handle isn't the newest, the message is gone, or the 12 hours since its receive would be
-        passed.
+        It does so to a message that had come visible again, and under an old handle too: SQS was seen to, and whoever
+        is late hides the message for nothing. Raises ServiceError where the message is gone, or the 12 hours since its
+        last receive would be passed.
         """
         self._surface(now)
-        message, newest = self._find(receipt)
-        if message is None or not newest:
+        message, _ = self._find(receipt)
+        if message is None:
             raise not_available(receipt)
-        if message.state != IN_FLIGHT:
-            return
         if now + timeout - message.received > MAX_VISIBILITY_SECONDS:
             reason = f"Total VisibilityTimeout for the message is beyond the limit [{MAX_VISIBILITY_SECONDS} seconds]"
             raise invalid_parameter("VisibilityTimeout", timeout, reason)
-        if timeout == 0:
+        if timeout > 0:
+            self._hide_again(message, now + timeout)
+        elif message.state == IN_FLIGHT:
             self._show(message)
-        else:
-            self._hide_until(message, now + timeout)
-        self._leave_stale_entry()
+            self._leave_stale_entry()
 
     def accept_dead_letter(self, message: StoredMessage, source_arn: str, now: float) -> None:
         """Take over a message from the queue that it failed in; its time of sending stays what it was."""
@@ -132,6 +130,7 @@ class Queue(Holding):
         twin.source_arn = source_arn
         twin.earlier_receives = message.receive_count
         twin.turn = 0
+        twin.in_line = False
         self._store(twin, now, 0)
         self._expiry_check = min(self._expiry_check, twin.sent + self.settings.retention)
 

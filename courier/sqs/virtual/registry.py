@@ -45,7 +45,7 @@ class Registry:
 
         Raises ServiceError where the name or an attribute can't be, or the queue exists with other attributes.
         """
-        fifo = "FifoQueue" in given
+        fifo = given.get("FifoQueue") == "true"
         checked = check_attributes(given, fifo=fifo)
         check_name(name, fifo=fifo)
         existing = self._queues.get(name)
@@ -64,7 +64,7 @@ class Registry:
 
     def change(self, queue: Queue, given: Mapping[str, Any], now: float) -> None:
         """Set attributes of a queue. Raises ServiceError where one can't be; then none is set."""
-        if "FifoQueue" in given and not queue.fifo:
+        if queue.fifo and given.get("FifoQueue", "true") != "true":
             detail = "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
             raise ServiceError(INVALID_ATTRIBUTE_VALUE, detail)
         attributes = _merged(self._attributes[queue.name], check_attributes(given, fifo=queue.fifo))

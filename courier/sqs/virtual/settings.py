@@ -18,7 +18,6 @@ from courier.sqs.virtual.errors import (
 )
 
 MAX_MESSAGE_BYTES: Final = 1_048_576
-DEFAULT_MAX_RECEIVES: Final = 10
 
 RANGES: Final = {
     "DelaySeconds": (0, 900),
@@ -156,7 +155,10 @@ def read_redrive_policy(document: str) -> RedrivePolicy:
         raise invalid_parameter("RedrivePolicy", document, reason)
     if not isinstance(target, str) or not ARN.fullmatch(target):
         raise invalid_parameter("RedrivePolicy", document, "Invalid value for deadLetterTargetArn.")
-    receives = str(policy.get("maxReceiveCount", DEFAULT_MAX_RECEIVES))
+    if "maxReceiveCount" not in policy:
+        reason = "Redrive policy does not contain mandatory attribute: maxReceiveCount."
+        raise invalid_parameter("RedrivePolicy", document, reason)
+    receives = str(policy["maxReceiveCount"])
     if not (receives.isascii() and receives.isdigit() and 1 <= int(receives) <= 1000):
         reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
         raise invalid_parameter("RedrivePolicy", document, reason)

@@ -18,6 +18,7 @@ class StoredMessage:
     ``attributes`` is the JSON object of the message attributes, ``size`` counts body and attributes in bytes. Instants
     are seconds of the queue's clock. ``due`` is when a delayed or received message comes visible by itself, ``turn``
     which receive of its queue gave it out last (0: none), ``earlier_receives`` those in the queues that it came from.
+    ``in_line`` says that it stands in a standard queue's line, wherever it should be by its state.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class StoredMessage:
         "earlier_receives",
         "first_received",
         "group",
+        "in_line",
         "message_id",
         "receive_count",
         "received",
@@ -57,6 +59,7 @@ class StoredMessage:
         self.serial = 0
         self.sent = 0.0
         self.state = GONE
+        self.in_line = False
         self.due = NEVER
         self.turn = 0
         self.received = 0.0

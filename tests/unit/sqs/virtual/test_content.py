@@ -61,10 +61,16 @@ def test_an_attribute_that_makes_no_sense_is_refused(attribute: Any) -> None:
     assert refusal(MessageAttributes={"name": attribute}).kind is INVALID_PARAMETER_VALUE
 
 
-@pytest.mark.parametrize("name", [".a", "a.", "a..b", "a b", "ä", "x" * 257, "aws.a", "AMAZON.a"])
+@pytest.mark.parametrize("name", [".a", "a.", "a..b", "a b", "a§", "a!", "x" * 257, "aws.a", "AMAZON.a"])
 def test_a_name_that_cannot_be_is_refused(name: str) -> None:
     error = refusal(MessageAttributes={name: {"DataType": "String", "StringValue": "a"}})
     assert error.kind is INVALID_PARAMETER_VALUE
+
+
+def test_letters_of_any_language_are_taken_in_a_name() -> None:
+    attribute = {"DataType": "String", "StringValue": "a"}
+    message = read_message({"MessageBody": "a", "MessageAttributes": {"attr.1øßä": attribute}})
+    assert message.size == 1 + len("attr.1øßä".encode()) + len("String") + 1
 
 
 def test_list_values_are_not_supported_by_sqs_itself() -> None:

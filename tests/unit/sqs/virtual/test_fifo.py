@@ -64,15 +64,29 @@ def test_messages_given_back_out_of_order_come_in_order() -> None:
     assert bodies(queue.receive(10, START)) == "abcd"
 
 
-def test_a_group_whose_messages_lapse_at_different_times_waits_for_the_last() -> None:
+def test_a_message_waits_for_the_older_ones_of_its_group_in_flight() -> None:
     queue = queue_of(VisibilityTimeout="30")
-    for body in "ab":
+    for body in "abc":
         send(queue, body)
     first, _ = queue.receive(2, START)
     queue.change_visibility(queue.receipt(first), 100, START)
-    assert queue.counts(START + 30) == Counts(visible=1, in_flight=1, delayed=0)
+    assert queue.counts(START + 30) == Counts(visible=2, in_flight=1, delayed=0)
     assert queue.receive(10, START + 30) == []
-    assert bodies(queue.receive(10, START + 100)) == "ab"
+    assert bodies(queue.receive(10, START + 100)) == "abc"
+
+
+def test_the_oldest_message_of_a_group_does_not_wait_for_later_ones_in_flight() -> None:
+    queue = queue_of(VisibilityTimeout="30")
+    for body in "abc":
+        send(queue, body)
+    first, second = queue.receive(2, START)
+    queue.change_visibility(queue.receipt(second), 100, START)
+    (again,) = queue.receive(10, START + 30)
+    assert again is first
+    queue.delete(queue.receipt(again), START + 30)
+    assert queue.receive(10, START + 31) == []
+    queue.delete(queue.receipt(second), START + 31)
+    assert bodies(queue.receive(10, START + 31)) == "c"
 
 
 def test_groups_take_turns() -> None:
@@ -94,12 +108,12 @@ def test_a_deduplication_id_is_forgotten_after_five_minutes() -> None:
     assert bodies(queue.receive(10, START + DEDUPLICATION_SECONDS)) == "ac"
 
 
-def test_a_purge_does_not_forget_deduplication_ids() -> None:
+def test_a_purge_forgets_deduplication_ids() -> None:
     queue = queue_of()
     first = send(queue, "a")
     queue.purge()
-    assert send(queue, "a") == first
-    assert queue.counts(START) == Counts(0, 0, 0)
+    assert send(queue, "a") != first
+    assert bodies(queue.receive(10, START)) == "a"
 
 
 def test_the_delay_of_the_queue_keeps_a_group_in_order() -> None:
@@ -173,6 +187,18 @@ def test_a_receive_is_not_given_again_once_something_has_happened(change: str) -
     elif change == "late":
         now = START + 300
     assert queue.receive_again("another" if change == "unknown" else "attempt", now) == []
+
+
+def test_an_attempt_id_used_again_and_again_is_forgotten_once() -> None:
+    queue = queue_of(VisibilityTimeout="1000")
+    send(queue, "a")
+    for step in range(3):
+        queue.remember("attempt", [], START + step)
+    lost = queue.receive(1, START + 10)
+    queue.remember("attempt", lost, START + 10)
+    assert queue.receive_again("attempt", START + 309) == lost
+    assert queue.receive_again("attempt", START + 310) == []
+    assert queue.receive_again("attempt", START + 1000) == []
 
 
 def test_an_attempt_id_used_again_after_five_minutes_is_a_new_attempt() -> None:

@@ -49,7 +49,7 @@ class QueueHistory(RuleBasedStateMachine):
         self.now = 1000.0
         self.number = 0
         self.known: dict[str, Known] = {}
-        self.old_receipts: list[str] = []
+        self.old_receipts: list[tuple[str, int]] = []
         registry = Registry("us-east-1")
         suffix, kind = (".fifo", {"FifoQueue": "true"}) if self.fifo else ("", {})
         self.dead = registry.create(f"dead{suffix}", kind, self.now)
@@ -62,8 +62,18 @@ class QueueHistory(RuleBasedStateMachine):
     def visible(self) -> list[Known]:
         return [k for k in self.known.values() if k.due <= self.now]
 
-    def locked(self) -> set[str]:
-        return {k.group for k in self.known.values() if k.in_flight and k.due > self.now}
+    def receivable(self) -> list[Known]:
+        """What a receive may give: on a FIFO queue nothing behind an older message of its group that is hidden."""
+        if not self.fifo:
+            return self.visible()
+        found = []
+        blocked = set()
+        for k in sorted(self.known.values(), key=lambda k: k.number):
+            if k.due > self.now:
+                blocked.add(k.group)
+            elif k.group not in blocked:
+                found.append(k)
+        return found
 
     def settle_due(self) -> None:
         for k in self.known.values():
@@ -86,7 +96,7 @@ class QueueHistory(RuleBasedStateMachine):
     @rule(count=st.integers(1, 10), visibility=st.one_of(st.none(), SECONDS))
     def receive(self, count: int, visibility: int | None) -> None:
         self.settle_due()
-        could = [k for k in self.visible() if not self.fifo or k.group not in self.locked()]
+        could = self.receivable()
         fit = [k for k in could if k.receives < MAX_RECEIVES]
         messages = self.queue.receive(count, self.now, visibility)
         given = [self.known[m.message_id] for m in messages]
@@ -101,7 +111,7 @@ class QueueHistory(RuleBasedStateMachine):
             k.receives += 1
             assert message.receive_count == k.receives
             if k.receipt:
-                self.old_receipts.append(k.receipt)
+                self.old_receipts.append((k.receipt, k.number))
             k.receipt = self.queue.receipt(message)
             k.due = self.now + hidden
             k.in_flight = True
@@ -127,7 +137,7 @@ class QueueHistory(RuleBasedStateMachine):
                 self.queue.delete(k.receipt, self.now)
             return
         self.queue.delete(k.receipt, self.now)
-        self.old_receipts.append(k.receipt)
+        self.old_receipts.append((k.receipt, k.number))
         del self.known[message_id]
 
     @precondition(lambda self: any(k.receipt for k in self.known.values()))
@@ -141,19 +151,27 @@ class QueueHistory(RuleBasedStateMachine):
                 self.queue.change_visibility(k.receipt, timeout, self.now)
             return
         self.queue.change_visibility(k.receipt, timeout, self.now)
-        if k.in_flight:
-            k.due = self.now + timeout
+        k.due = self.now + timeout if timeout or k.in_flight else k.due
+        k.in_flight = k.due > self.now
 
     @precondition(lambda self: self.old_receipts)
-    @rule(choice=st.integers(0, 1000))
-    def use_an_old_receipt(self, choice: int) -> None:
-        receipt = self.old_receipts[choice % len(self.old_receipts)]
-        with pytest.raises(ServiceError, match="not available"):
-            self.queue.change_visibility(receipt, 5, self.now)
+    @rule(choice=st.integers(0, 1000), timeout=SECONDS)
+    def use_an_old_receipt(self, choice: int, timeout: int) -> None:
+        self.settle_due()
+        receipt, number = self.old_receipts[choice % len(self.old_receipts)]
+        k = next((k for k in self.known.values() if k.number == number), None)
+        if self.fifo or k is None:
+            with pytest.raises(ServiceError, match="not available"):
+                self.queue.change_visibility(receipt, timeout, self.now)
+        else:
+            self.queue.change_visibility(receipt, timeout, self.now)
+            k.due = self.now + timeout if timeout or k.in_flight else k.due
+            k.in_flight = k.due > self.now
         try:
             self.queue.delete(receipt, self.now)
         except ServiceError:
             assert self.fifo
+            assert k is not None
 
     @rule(seconds=SECONDS)
     def let_time_pass(self, seconds: int) -> None:
@@ -162,7 +180,7 @@ class QueueHistory(RuleBasedStateMachine):
     @rule()
     def purge(self) -> None:
         if self.number % 7 == 0:
-            self.old_receipts += [k.receipt for k in self.known.values() if k.receipt]
+            self.old_receipts += [(k.receipt, k.number) for k in self.known.values() if k.receipt]
             self.queue.purge()
             self.known.clear()
 
@@ -193,8 +211,7 @@ class QueueHistory(RuleBasedStateMachine):
 
     @invariant()
     def something_can_be_received_if_and_only_if_the_queue_says_so(self) -> None:
-        could = [k for k in self.visible() if not self.fifo or k.group not in self.locked()]
-        assert self.queue.has_receivable(self.now) == bool(could)
+        assert self.queue.has_receivable(self.now) == bool(self.receivable())
 
 
 class FifoHistory(QueueHistory):
