@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
 import time
 from typing import Final, Protocol, cast
 
@@ -182,7 +184,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer sends no more."""
-        self._ended(None)
+        self._ended(self._reset() if self.exchange is not None and self._reader.received else None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; where the peer closed it in order, eof_received has been before."""
@@ -231,6 +233,16 @@ class Connection(asyncio.Protocol):
             self._pool.resend(exchange)
         else:
             self.fail(RESET, f"closed before any byte of an answer{_because(error)}")
+
+    def _reset(self) -> ConnectionResetError | None:
+        """Ask the kernel whether the connection was reset.
+
+        A reset that comes together with the last bytes is told as the end by libuv, and would pass for that of a
+        body without a length.
+        """
+        assert self._transport is not None
+        failed = self._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return ConnectionResetError(failed, os.strerror(failed)) if failed else None
 
     def _is_old(self, now: float) -> bool:
         return now >= self._expires or now >= self.idle_since + self._pool.limits.idle_timeout
