@@ -103,6 +103,24 @@ class Config:
     audit_max_age_seconds: float = _option(
         3600.0, "--audit-max-age", Seconds(1, 366 * _DAY), "Seconds after which a new audit file is begun."
     )
+    audit_policy: str = _option(
+        "required",
+        "--audit-policy",
+        OneOf(("required", "best-effort")),
+        "required: delete nothing without its record. best-effort: delete what was delivered though the record failed.",
+    )
+    audit_format: str = _option(
+        "json",
+        "--audit-format",
+        OneOf(("json", "text")),
+        "json: a line of JSON a message. text: rows of message id and body, as trussle/courier wrote them.",
+    )
+    audit_body: str = _option(
+        "full",
+        "--audit-body",
+        OneOf(("full", "sha256", "none")),
+        "What a record keeps of the body: all of it, its SHA-256 and length, or nothing.",
+    )
     backoff_base_seconds: float = _option(
         1.0,
         "--backoff-base",

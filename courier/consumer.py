@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 
+from courier.audit.committer import FAILING
 from courier.errors import SqsError
 from courier.message import RELEASE, Message, Settlement, pack_messages, pack_settlements
 from courier.policy import Backoff
@@ -150,7 +151,7 @@ class Consumer:
     def _paused(self) -> bool:
         """Say whether intake stands still: no auditor, a failing audit log, or too much in memory."""
         auditors = self._board.live("auditor")
-        if not auditors or any(a.words[scoreboard.AUDIT_FAILING] for a in auditors):
+        if not auditors or any(a.words[scoreboard.AUDIT_FAILING] == FAILING for a in auditors):
             return True
         if any(
             a.words[scoreboard.HELD] > HELD_CAP or a.words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP for a in auditors

@@ -19,7 +19,9 @@ from setproctitle import setproctitle
 from courier import __version__
 from courier.audit.files import AuditFiles
 from courier.audit.lock import DirectoryLock
-from courier.auditor import Auditor
+from courier.audit.reader import TEXT
+from courier.audit.record import recorder
+from courier.auditor import Auditing, Auditor
 from courier.config import Config
 from courier.consumer import Consumer, Intake
 from courier.errors import EXIT_DRAINED, CannotStart
@@ -71,6 +73,8 @@ def run(config: Config) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     setproctitle("courier: supervisor")
     log.info("starting", version=__version__, **config.told())
+    if config.audit == "none" or config.audit_policy == "best-effort":
+        log.warning("messages may be deleted without an audit record", audit=config.audit, policy=config.audit_policy)
     try:
         queue = find_queue(config)
     except Interrupted:
@@ -142,7 +146,7 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
         concurrency=config.concurrency,
         visibility=config.visibility_timeout_seconds,
         backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
-        record=config.audit != "none",
+        recorder=None if config.audit == "none" else recorder(config.audit_format, config.audit_body),
     )
     target = config.target
     limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
@@ -164,10 +168,17 @@ def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
             lock = DirectoryLock(config.audit_path)
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, lock.acquire, config.drain_timeout_seconds)
-            audit_log = AuditFiles(config.audit_path, config.audit_max_bytes, config.audit_max_age_seconds)
+            suffix = TEXT if config.audit_format == "text" else ".jsonl"
+            limits = config.audit_max_bytes, config.audit_max_age_seconds
+            audit_log = AuditFiles(config.audit_path, *limits, suffix=suffix)
             await loop.run_in_executor(None, audit_log.open)
         client = sqs_client(life, queue)
-        role = Auditor(life, acks, audit_log, client, visibility=config.visibility_timeout_seconds, fifo=queue.fifo)
+        settings = Auditing(
+            visibility=config.visibility_timeout_seconds,
+            fifo=queue.fifo,
+            required=config.audit_policy == "required",
+        )
+        role = Auditor(life, acks, audit_log, client, settings)
         life.on_rotate = role.rotate
         await role.run()
 

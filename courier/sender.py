@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from courier.audit.record import record_line
+from courier.audit.record import Recorder
 from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Exchange, Session
@@ -49,12 +49,12 @@ log = structlog.get_logger("courier.sender")
 
 
 class Delivery(NamedTuple):
-    """What a sender is set to. Times in seconds."""
+    """What a sender is set to. Times in seconds; ``recorder`` is ``None`` where nothing is recorded."""
 
     concurrency: int
     visibility: int
     backoff: Backoff
-    record: bool
+    recorder: Recorder | None
 
 
 class Holding:
@@ -110,7 +110,7 @@ class Sender:
 
     async def run(self) -> None:
         """Deliver until told to drain; then release what is queued and finish what is under way, until the deadline."""
-        sweeping = self._loop.create_task(self._sweep_forever())
+        sweeping = self._life.start(self._sweep_forever())
         self._listen()
         self._life.ready()
         await self._life.draining.wait()
@@ -225,7 +225,8 @@ class Sender:
         return has_tail and patience <= self._delivery.visibility and not self._life.draining.is_set()
 
     def _report_delivered(self, holding: Holding, message: Message, status: int, duration: float) -> None:
-        record = record_line(message, "delivered", status, duration, time.time()) if self._delivery.record else b""
+        recorder = self._delivery.recorder
+        record = recorder(message, "delivered", status, duration, time.time()) if recorder is not None else b""
         lease = holding.leases[holding.position]
         self._outbox.append(
             Settlement(

@@ -1,4 +1,4 @@
-"""The audit log as JSON lines in rotating files.
+"""The audit log as lines in rotating files.
 
 One file is active at a time and only appended to; a file that was left is never touched again. A successor
 never appends to the file of its predecessor: it begins a new one, so that no torn line can end up in the middle.
@@ -34,8 +34,8 @@ class AuditFiles:
     """The writer of an audit directory. All calls block; one thread at a time, but :meth:`rotate` may come from any.
 
     A new file is begun when the active one would grow beyond ``max_bytes`` (only a single append that is larger
-    does), or ``max_age_seconds`` after it was begun. ``now`` is Unix time in seconds, and names the files;
-    ``clock`` is monotonic, and ages them.
+    does), or ``max_age_seconds`` after it was begun. ``suffix`` tells the format: ``.jsonl`` or ``.txt``. ``now``
+    is Unix time in seconds, and names the files; ``clock`` is monotonic, and ages them.
     """
 
     def __init__(
@@ -44,12 +44,14 @@ class AuditFiles:
         max_bytes: int,
         max_age_seconds: float,
         *,
+        suffix: str = ".jsonl",
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
         self._max_age = max_age_seconds
+        self._suffix = suffix
         self._now = now
         self._clock = clock
         self._fd = -1
@@ -140,7 +142,7 @@ class AuditFiles:
         stamp = rfc3339(int(self._now() * 1000.0)).replace("-", "").replace(":", "")
         self._stamp = max(self._stamp, stamp)
         self._number += 1
-        self._path = self._directory / f"courier-{self._stamp}-{self._number:06d}.jsonl"
+        self._path = self._directory / f"courier-{self._stamp}-{self._number:06d}{self._suffix}"
         self._fd = os.open(self._path, _FLAGS, 0o640)
         self._durable = 0
         self._begun = self._clock()
@@ -163,7 +165,7 @@ class AuditFiles:
         except OSError:
             # Its last lines may be torn, and come again in the next file; the name tells it to people.
             with suppress(OSError):
-                path.rename(path.with_suffix(".abandoned.jsonl"))
+                path.rename(path.with_suffix(f".abandoned{self._suffix}"))
                 sync_directory(self._directory)
         self._fd = _close(self._fd)
         if self._durable:

@@ -14,8 +14,11 @@ import structlog
 
 log = structlog.get_logger("courier.audit")
 
-FILE_NAME: Final = re.compile(r"courier-(\d{8}T\d{6}\.\d{3}Z)-(\d{6,})(?:\.abandoned)?\.jsonl")
-"""An audit file: the instant at which it was opened (UTC), then a number that grows over restarts."""
+FILE_NAME: Final = re.compile(r"courier-(\d{8}T\d{6}\.\d{3}Z)-(\d{6,})(?:\.abandoned)?\.(jsonl|txt)")
+"""An audit file: the instant at which it was opened (UTC), a number that grows over restarts, and its format."""
+
+TEXT: Final = ".txt"
+"""The suffix of files of rows ``<message id> <body>``; the others are lines of JSON."""
 
 
 class Line(NamedTuple):
@@ -28,7 +31,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One audit record; ``time`` and ``sent_at`` are RFC 3339 in UTC, ``status`` is None where no answer counted."""
+    """One audit record; ``time`` and ``sent_at`` are RFC 3339 in UTC, ``status`` is None where no answer counted.
+
+    ``body`` is empty where the log leaves bodies out. A row of text has the id and the body alone.
+    """
 
     time: str
     message_id: str
@@ -52,9 +58,10 @@ def audit_files(directory: Path) -> list[Path]:
 def read_lines(path: Path) -> Iterator[Line]:
     """Read the lines of one file, damaged ones too; raise OSError where it can't be read."""
     offset = 0
+    is_record = _is_row if path.suffix == TEXT else _is_json
     with path.open("rb") as file:
         for raw in file:
-            yield Line(offset, raw, raw.endswith(b"\n") and _parse(raw) is not None)
+            yield Line(offset, raw, raw.endswith(b"\n") and is_record(raw))
             offset += len(raw)
 
 
@@ -73,7 +80,7 @@ def read_records(directory: Path, damaged: Callable[[Path, int], None] | None = 
                 tell(path, broken.offset)
             broken = None if line.whole else line
             if line.whole:
-                yield _record(orjson.loads(line.raw))
+                yield _row(line.raw) if path.suffix == TEXT else _record(orjson.loads(line.raw))
 
 
 def warn_of_damage(path: Path, offset: int) -> None:
@@ -81,12 +88,21 @@ def warn_of_damage(path: Path, offset: int) -> None:
     log.warning("the audit log is damaged; the line is left as it is", file=str(path), offset=offset)
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
+def _is_json(raw: bytes) -> bool:
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return None
-    return fields if isinstance(fields, dict) and "message_id" in fields else None
+        return False
+    return isinstance(fields, dict) and "message_id" in fields
+
+
+def _is_row(raw: bytes) -> bool:
+    return bool(raw.partition(b" ")[0].strip()) and b"\0" not in raw.partition(b" ")[0]
+
+
+def _row(raw: bytes) -> Record:
+    message_id, _, body = raw.rstrip(b"\n").partition(b" ")
+    return Record("", message_id.decode(errors="replace"), 0, "delivered", None, 0.0, "", "", body)
 
 
 def _record(fields: dict[str, Any]) -> Record:

@@ -1,4 +1,4 @@
-"""The audit record: one line of JSON for one settled message.
+"""The audit record: one line for one settled message.
 
 Pure, and called for every message in the sender, so that the auditor only has to write: what is spent here
 is spent per message.
@@ -7,7 +7,9 @@ is spent per message.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from functools import lru_cache
+from hashlib import sha256
 from time import gmtime, strftime
 from typing import Final
 
@@ -29,14 +31,43 @@ def rfc3339(unix_ms: int) -> str:
     return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
 
 
-def record_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
-    """Make the record of a message, newline included.
+Recorder = Callable[[Message, str, int | None, float, float], bytes]
+"""Makes the record of a message, newline included.
 
-    ``outcome`` is a word such as ``delivered``; ``status`` the receiver's HTTP status, or
-    ``None`` where no answer counted; ``duration`` the seconds that the last attempt took; ``at`` the Unix time
-    of the outcome in seconds. The line always parses and holds the whole body: as text in ``body``, or, where
-    it is not UTF-8, in ``body_base64``.
-    """
+Its arguments are the message; the outcome, a word such as ``delivered``; the receiver's HTTP status, or ``None``
+where no answer counted; the seconds that the last attempt took; and the Unix time of the outcome in seconds.
+"""
+
+
+def recorder(form: str, body: str) -> Recorder:
+    """Give the maker of records for ``--audit-format`` (json, text) and ``--audit-body`` (full, sha256, none)."""
+    if form == "text":
+        return {"full": _text_row, "sha256": _text_digest, "none": _text_id}[body]
+    return {"full": record_line, "sha256": _digest_line, "none": _bodiless_line}[body]
+
+
+def record_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
+    """Make a JSON line that always parses and holds the whole body: as text, or, where not UTF-8, ``body_base64``."""
+    fields = _fields(message, outcome, status, duration, at)
+    try:
+        fields["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        fields["body_base64"] = b64encode(message.body).decode("ascii")
+    return orjson.dumps(fields, option=_NEWLINE)
+
+
+def _digest_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
+    fields = _fields(message, outcome, status, duration, at)
+    fields["body_sha256"] = sha256(message.body).hexdigest()
+    fields["body_length"] = len(message.body)
+    return orjson.dumps(fields, option=_NEWLINE)
+
+
+def _bodiless_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
+    return orjson.dumps(_fields(message, outcome, status, duration, at), option=_NEWLINE)
+
+
+def _fields(message: Message, outcome: str, status: int | None, duration: float, at: float) -> dict[str, object]:
     fields: dict[str, object] = {
         "time": rfc3339(int(at * 1000.0)),
         "message_id": message.message_id,
@@ -48,8 +79,20 @@ def record_line(message: Message, outcome: str, status: int | None, duration: fl
     }
     if message.group:
         fields["group"] = message.group
-    try:
-        fields["body"] = message.body.decode()
-    except UnicodeDecodeError:
-        fields["body_base64"] = b64encode(message.body).decode("ascii")
-    return orjson.dumps(fields, option=_NEWLINE)
+    return fields
+
+
+def _text_row(message: Message, *_: object) -> bytes:
+    r"""Make trussle/courier's row, ``<message id> <body>``; line breaks are written ``\n`` and ``\r``."""
+    body = message.body
+    if b"\n" in body or b"\r" in body:
+        body = body.replace(b"\r", b"\\r").replace(b"\n", b"\\n")
+    return b"%b %b\n" % (message.message_id.encode(), body)
+
+
+def _text_digest(message: Message, *_: object) -> bytes:
+    return f"{message.message_id} sha256:{sha256(message.body).hexdigest()}\n".encode()
+
+
+def _text_id(message: Message, *_: object) -> bytes:
+    return f"{message.message_id}\n".encode()

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -83,6 +83,12 @@ class Life:
         if not self.draining.is_set():
             self.slot.words[scoreboard.STATE] = scoreboard.READY
 
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something beside the role, and give its task. What it raises ends the worker, as if the role had."""
+        task = self.loop.create_task(work)
+        task.add_done_callback(raise_its_error)
+        return task
+
     def deadline(self) -> float:
         """Return the instant (monotonic seconds) by which the role must have returned; infinite while not draining.
 
@@ -116,6 +122,12 @@ class Life:
         """Pass SIGUSR1 on to the role."""
         if self.on_rotate is not None:
             self.on_rotate()
+
+
+def raise_its_error(task: asyncio.Task[None]) -> None:
+    """Raise what a task raised: as its done-callback, so that the loop's exception handler ends the worker."""
+    if not task.cancelled():
+        task.result()
 
 
 Role = Callable[[Life], Awaitable[None]]

@@ -56,6 +56,7 @@ DROPPED_HEADERS: Final = 33
 CORRUPT: Final = 34
 SETTLE_PUT: Final = 35
 SETTLE_TAKEN: Final = 36
+RECORDS_LOST: Final = 37
 
 # The histogram of delivery latency: a word for each bucket (not cumulative), the sum a real in seconds.
 LATENCY_BOUNDS: Final = (

@@ -378,7 +378,13 @@ class Settler:
     def _start(self, call: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(call)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # What it raised is a bug; raised here, it reaches the loop's exception handler and ends the worker.
+            task.result()
 
     def _after_call(self) -> None:
         self.pump()

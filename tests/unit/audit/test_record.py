@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.audit.record import record_line, rfc3339
+from courier.audit.record import record_line, recorder, rfc3339
 from courier.message import Message
 
 MESSAGE = Message(
@@ -72,3 +74,28 @@ def test_any_bytes_at_all_make_one_line(body: bytes) -> None:
 )
 def test_times_are_rfc_3339_in_utc_with_milliseconds(unix_ms: int, text: str) -> None:
     assert rfc3339(unix_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "expected"),
+    [
+        ("text", "full", b"id-1 line one\\nline two\n"),
+        ("text", "sha256", b"id-1 sha256:" + hashlib.sha256(b"line one\nline two").hexdigest().encode() + b"\n"),
+        ("text", "none", b"id-1\n"),
+    ],
+)
+def test_text_rows_are_one_line_each(form: str, body: str, expected: bytes) -> None:
+    message = Message("id-1", "r", 1.0, 0.0, 1, 0, 0, "", "", "", (), b"line one\nline two")
+    assert recorder(form, body)(message, "delivered", 200, 0.1, 0.0) == expected
+
+
+def test_a_json_record_keeps_what_it_is_told_to_of_the_body() -> None:
+    message = Message("id-1", "r", 1.0, 0.0, 1, 0, 0, "", "", "", (), b"secret")
+    full, digest, none = (
+        orjson.loads(recorder("json", body)(message, "delivered", 200, 0.1, 0.0)) for body in ("full", "sha256", "none")
+    )
+    assert full["body"] == "secret"
+    assert digest["body_sha256"] == hashlib.sha256(b"secret").hexdigest()
+    assert digest["body_length"] == 6
+    assert not {"body", "body_sha256", "body_length"} & none.keys()
+    assert "body" not in digest
