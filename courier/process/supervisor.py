@@ -44,7 +44,8 @@ class Supervisor:
     """Runs ``stages`` (in the order in which they are started) until a signal says stop.
 
     ``totals`` is asked for the numbers of the last log line. ``reload`` is called on SIGHUP. Make it in the process
-    that shall wait; no thread, loop or client may exist there, since it forks.
+    that shall wait; no thread, loop or client may exist there, since it forks. Raises :class:`ValueError` where
+    ``settings.drain_order`` leaves a stage out.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Supervisor:
         totals: Callable[[], Mapping[str, object]] = dict,
         reload: Callable[[], None] = _cannot_reload,
     ) -> None:
+        if sorted(settings.drain_order) != sorted(stage.role for stage in stages):
+            raise ValueError(f"the drain order {settings.drain_order} doesn't name each stage once")
         self._board = board
         self._settings = settings
         self._totals = totals
