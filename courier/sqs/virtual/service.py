@@ -119,7 +119,7 @@ class VirtualSqs:
                 fault = self.faults.call(action, parameters)
                 if fault is not None:
                     raise fault
-            call = Call(action, parameters, self.clock(), f"http://{request.headers['host']}")
+            call = Call(action, parameters, self.clock(), f"http://{request.headers.get('host', '')}")
             answer: Answer = ACTIONS[action](self, call)
         except ServiceError as error:
             return _render_error(error)

@@ -19,6 +19,8 @@ from courier.sqs.virtual.errors import (
 
 MAX_MESSAGE_BYTES: Final = 1_048_576
 
+MAX_DIGITS: Final = 20  # int() refuses numbers of thousands of digits with an error of its own
+
 RANGES: Final = {
     "DelaySeconds": (0, 900),
     "KmsDataKeyReusePeriodSeconds": (60, 86_400),
@@ -125,8 +127,7 @@ def check_attributes(given: Mapping[str, Any], *, fifo: bool) -> dict[str, str]:
 
 def _check_value(name: str, value: str) -> str:
     if name in RANGES:
-        low, high = RANGES[name]
-        if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+        if not _is_number(value, *RANGES[name]):
             raise _invalid_value(name)
         return str(int(value))
     if name in CHOICES:
@@ -159,10 +160,14 @@ def read_redrive_policy(document: str) -> RedrivePolicy:
         reason = "Redrive policy does not contain mandatory attribute: maxReceiveCount."
         raise invalid_parameter("RedrivePolicy", document, reason)
     receives = str(policy["maxReceiveCount"])
-    if not (receives.isascii() and receives.isdigit() and 1 <= int(receives) <= 1000):
+    if not _is_number(receives, 1, 1000):
         reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
         raise invalid_parameter("RedrivePolicy", document, reason)
     return RedrivePolicy(target, int(receives))
+
+
+def _is_number(text: str, low: int, high: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < MAX_DIGITS and low <= int(text) <= high
 
 
 def _invalid_value(name: str) -> ServiceError:

@@ -171,6 +171,16 @@ class TestProtocol:
         response = now(sqs, "ReceiveMessage", QueueUrl=queue(sqs), AttributeNames=["Nonsense"])
         assert refused(response)[2] == "InvalidAttributeName"
 
+    def test_a_number_of_thousands_of_digits_is_out_of_range(self) -> None:
+        response = now(VirtualSqs(), "CreateQueue", QueueName="queue", Attributes={"DelaySeconds": "1" * 5000})
+        assert refused(response)[2] == "InvalidAttributeValue"
+
+    def test_an_old_client_without_a_host_is_answered(self) -> None:
+        headers = {"authorization": "any"}
+        response = VirtualSqs().handle(request("CreateQueue", {"QueueName": "queue"}, headers))
+        assert isinstance(response, Response)
+        assert response.status == 200
+
     def test_a_short_poll_at_the_limit_of_messages_in_flight_is_refused(self) -> None:
         sqs = VirtualSqs()
         url = queue(sqs)
