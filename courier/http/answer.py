@@ -59,8 +59,8 @@ class Failure(NamedTuple):
     """No answer, and why.
 
     ``reason`` is one of :data:`REASONS`, ``detail`` a line for people, ``duration`` seconds since ``send``. It says
-    nothing about what the server did: except for the reasons of the connect phase, the request may have been
-    received and acted upon.
+    nothing about what the server did: the request may have been received and acted upon, even where connecting
+    failed, since that may have been the second attempt.
     """
 
     reason: str

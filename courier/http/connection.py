@@ -154,6 +154,7 @@ class Connection(asyncio.Protocol):
         self._pool.forget(self)
         if self.connecting is not None:
             self.connecting.cancel()
+            self.connecting = None
         if self._transport is not None:
             # Not close(): that waits for the peer to take what is unsent, for ever if need be.
             self._transport.abort()
@@ -184,7 +185,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer sends no more."""
-        self._ended(self._reset() if self.exchange is not None and self._reader.received else None)
+        self._ended(self._reset_unseen() if self.exchange is not None and self._reader.received else None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; where the peer closed it in order, eof_received has been before."""
@@ -234,7 +235,7 @@ class Connection(asyncio.Protocol):
         else:
             self.fail(RESET, f"closed before any byte of an answer{_because(error)}")
 
-    def _reset(self) -> ConnectionResetError | None:
+    def _reset_unseen(self) -> ConnectionResetError | None:
         """Ask the kernel whether the connection was reset.
 
         A reset that comes together with the last bytes is told as the end by libuv, and would pass for that of a
