@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 EXIT_DRAINED: Final = 0
@@ -33,7 +34,15 @@ class ChannelError(CourierError):
 
 
 class AuditError(CourierError):
-    """The audit log could not make records durable; nothing that they cover may be deleted."""
+    """The audit log could not make records durable; nothing that they cover may be deleted.
+
+    ``failed`` holds the indexes, ascending, of the lines that aren't durable, where the others of the same call are;
+    ``None`` means that none of them is.
+    """
+
+    def __init__(self, line: str, failed: Sequence[int] | None = None) -> None:
+        super().__init__(line)
+        self.failed = failed
 
 
 class SqsError(CourierError):
