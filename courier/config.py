@@ -225,6 +225,18 @@ def _nearest(key: str, keys: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "courier --help lists them"
 
 
+def service_manager() -> tuple[str, float]:
+    """Return the address of the service manager's socket, and the period of its watchdog in seconds.
+
+    As sd_notify(3) and sd_watchdog_enabled(3) read the environment: empty and 0 where there is none, or where the
+    watchdog waits for another process.
+    """
+    period = os.environ.get("WATCHDOG_USEC", "")
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    seconds = int(period) / 1e6 if ours and period.isascii() and period.isdecimal() else 0.0
+    return os.environ.get("NOTIFY_SOCKET", ""), seconds
+
+
 def environment_without_options() -> dict[str, str]:
     """Return the environment for a program that shall take nothing from it: without our variables and AWS's."""
     return {name: value for name, value in os.environ.items() if not name.startswith((VARIABLE_PREFIX, "AWS_"))}

@@ -22,7 +22,7 @@ from courier.audit.lock import DirectoryLock
 from courier.audit.reader import TEXT
 from courier.audit.record import recorder
 from courier.auditor import Auditing, Auditor
-from courier.config import Config
+from courier.config import Config, service_manager
 from courier.consumer import Consumer, Intake
 from courier.errors import EXIT_DRAINED, CannotStart
 from courier.http.head import HeadTemplate
@@ -36,6 +36,7 @@ from courier.preflight import preflight
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life, Role
+from courier.process.notify import Manager
 from courier.process.once import STOPPING, Interrupted, in_child
 from courier.process.scoreboard import Scoreboard
 from courier.process.stage import Settings, Stage
@@ -87,6 +88,7 @@ def run(config: Config) -> int:
         drain_order=tuple(stage.role for stage in reversed(stages)),
         hang_timeout=config.hang_timeout_seconds,
         drain_timeout=config.drain_timeout_seconds,
+        manager=Manager(*service_manager()),
     )
     return Supervisor(stages, board, settings, totals=lambda: totals(board)).run()
 

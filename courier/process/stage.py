@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from courier.process.channel import Channel
+from courier.process.notify import NO_MANAGER, Manager
 
 if TYPE_CHECKING:
     from courier.process.child import Role
@@ -44,9 +45,10 @@ class Settings:
     """How the supervisor runs the stages; times are seconds.
 
     ``drain_order`` names every role, first to be drained first. A worker without a beat for ``hang_timeout`` is
-    replaced. The whole drain takes at most ``drain_timeout``.
+    replaced. The whole drain takes at most ``drain_timeout``. ``manager`` is told how it goes.
     """
 
     drain_order: tuple[str, ...]
     hang_timeout: float = 30.0
     drain_timeout: float = 30.0
+    manager: Manager = NO_MANAGER

@@ -15,6 +15,7 @@ import structlog
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED
 from courier.process import scoreboard
 from courier.process.drain import UNKILLABLE, Drain
+from courier.process.notify import Notifier
 from courier.process.pool import Ended, Pool, Worker
 from courier.process.scaling import Scaling
 from courier.process.scoreboard import Scoreboard
@@ -61,6 +62,7 @@ class Supervisor:
         self._board = board
         self._settings = settings
         self._totals = totals
+        self._notifier = Notifier(settings.manager, totals)
         self._reload = reload
         self._pool = Pool(stages, board, settings)
         self._scaling = Scaling(self._pool, settings.drain_timeout)
@@ -97,6 +99,7 @@ class Supervisor:
         words[scoreboard.STATE] = scoreboard.READY
         self._board.supervisor.reals[scoreboard.STARTED] = self._now = time.monotonic()
         log.info("started", pid=os.getpid(), **{stage.role: stage.count for stage in self._pool.stages})
+        self._notifier.starting()
         for stage in self._pool.stages:
             for _ in range(stage.count):
                 worker = self._pool.add(stage)
@@ -117,6 +120,7 @@ class Supervisor:
             self._act_on(pending)
         for ended in self._pool.reap():
             self._ended(ended)
+        self._notifier.step(self._now)
         if self._kill_at < math.inf:
             return self._stop_step()
         for worker in self._pool.workers:
@@ -129,7 +133,7 @@ class Supervisor:
 
     def _wait(self) -> float:
         quick = not self._all_ready or self._drain is not None or self._kill_at < math.inf
-        wait = QUICK_TURN if quick else TURN
+        wait = min(QUICK_TURN if quick else TURN, self._notifier.due() - self._now)
         for worker in self._pool.workers:
             wait = min(wait, worker.restart_at - self._now)
         return max(0.0, wait)
@@ -165,6 +169,7 @@ class Supervisor:
             self._stop_at_once()
         else:
             log.info("draining", signal=number.name, timeout=self._settings.drain_timeout)
+            self._notifier.stopping(self._now)
             self._unfinished_before = self._unfinished()
             self._drain = Drain(self._pool, self._board, self._settings, self._now)
 
@@ -226,6 +231,7 @@ class Supervisor:
         if self._all_ready:
             pids = {s.role: [w.pid for w in self._pool.of(s.role)] for s in self._pool.stages}
             log.info("ready", **{role: f"{len(those)} {those}" for role, those in pids.items()})
+            self._notifier.ready(self._now)
 
     def _unfinished(self) -> int:
         return self._board.total(scoreboard.CUT) + self._board.total(scoreboard.UNSETTLED)
