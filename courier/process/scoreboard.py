@@ -33,6 +33,18 @@ HELD: Final = 10
 AUDIT_FAILING: Final = 11
 BREAKER: Final = 12
 HELD_BYTES: Final = 13
+STACKS: Final = 14
+CALL_FAILING: Final = 15
+
+# More of them, and when things were: reals, seconds of time.monotonic(). LAST_RECEIVE outlives its process.
+FAILING_SINCE: Final = 56
+FAILED_AT: Final = 57
+LAST_RECEIVE: Final = 58
+
+# Why a slot's workers were replaced: as RESTARTS, written by the supervisor.
+RESTARTS_EXIT: Final = 59
+RESTARTS_SIGNAL: Final = 60
+RESTARTS_HUNG: Final = 61
 
 # Counters: they only grow, and a slot keeps them over restarts.
 RECEIVED: Final = 16
@@ -57,8 +69,9 @@ CORRUPT: Final = 34
 SETTLE_PUT: Final = 35
 SETTLE_TAKEN: Final = 36
 RECORDS_LOST: Final = 37
+AUDIT_FAILURES: Final = 38
 
-# The histogram of delivery latency: a word for each bucket (not cumulative), the sum a real in seconds.
+# Histograms: a word for each bucket (not cumulative), the sum a real in seconds.
 LATENCY_BOUNDS: Final = (
     0.001,
     0.0025,
@@ -79,10 +92,64 @@ LATENCY_BOUNDS: Final = (
 LATENCY_SUM: Final = 40
 LATENCY: Final = 41
 
-SLOT_WORDS: Final = 64
+AGE_BOUNDS: Final = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    900.0,
+    3600.0,
+    21600.0,
+    86400.0,
+    float("inf"),
+)
+AGE_SUM: Final = 144
+AGE: Final = 145
+
+SYNC_SUM: Final = 168
+SYNC: Final = 169
+
+# Counters by kind: an area each. What its words stand for is whoever counts there to know.
+RETRIED_BY: Final = 64
+REJECTED_BY: Final = 88
+CALLS: Final = 112
+
+AREAS: Final = {
+    LATENCY: len(LATENCY_BOUNDS),
+    RETRIED_BY: 24,
+    REJECTED_BY: 24,
+    CALLS: 32,
+    AGE: len(AGE_BOUNDS),
+    SYNC: len(LATENCY_BOUNDS),
+}
+"""Where an area begins, and how many words it has."""
+
+SLOT_WORDS: Final = 256
 """Words in a slot: whole cache lines, so that neighbours don't slow each other down."""
 
-GAUGES: Final = frozenset({ASKED, IN_FLIGHT, HELD, HELD_BYTES, AUDIT_FAILING, BREAKER})
+GAUGES: Final = frozenset(
+    {
+        ASKED,
+        IN_FLIGHT,
+        HELD,
+        HELD_BYTES,
+        AUDIT_FAILING,
+        BREAKER,
+        STACKS,
+        CALL_FAILING,
+        FAILING_SINCE,
+        FAILED_AT,
+    }
+)
 
 SUPERVISOR: Final = "supervisor"
 
@@ -102,6 +169,16 @@ class Slot:
         """Count one delivery that took ``seconds``."""
         self.words[LATENCY + bisect_left(LATENCY_BOUNDS, seconds)] += 1
         self.reals[LATENCY_SUM] += seconds
+
+    def observe_age(self, seconds: float) -> None:
+        """Count one message that was ``seconds`` old when it was delivered."""
+        self.words[AGE + bisect_left(AGE_BOUNDS, seconds)] += 1
+        self.reals[AGE_SUM] += seconds
+
+    def observe_sync(self, seconds: float) -> None:
+        """Count one group of audit records that took ``seconds`` to become durable."""
+        self.words[SYNC + bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        self.reals[SYNC_SUM] += seconds
 
 
 class Scoreboard:
@@ -145,6 +222,12 @@ class Scoreboard:
         for slot in self._all if role is None else self._slots[role]:
             total += slot.words[word]
         return total
+
+    def totals(self, area: int, role: str | None = None) -> list[int]:
+        """Sum each word of one of the :data:`AREAS` over all slots, or over those of one role."""
+        end = area + AREAS[area]
+        slots = self._all if role is None else self._slots[role]
+        return [sum(column) for column in zip(*(slot.words[area:end] for slot in slots), strict=True)]
 
     def total_real(self, word: int, role: str | None = None) -> float:
         """Sum a real over all slots, or over those of one role."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from courier.process import scoreboard
-from courier.process.scoreboard import LATENCY, LATENCY_BOUNDS, SLOT_WORDS, Scoreboard, queued
+from courier.process.scoreboard import AREAS, LATENCY, LATENCY_BOUNDS, SLOT_WORDS, Scoreboard, queued
 from tests.unit.process.waiting import ended, forked
 
 
@@ -21,8 +21,9 @@ def indices() -> dict[str, int]:
 
 
 def test_every_word_has_a_place_of_its_own() -> None:
-    places = [place for name, place in indices().items() if name != "LATENCY"]
-    places += range(LATENCY, LATENCY + len(LATENCY_BOUNDS))
+    places = [place for place in indices().values() if place not in AREAS]
+    for area, size in AREAS.items():
+        places += range(area, area + size)
     assert len(places) == len(set(places))
     assert max(places) < SLOT_WORDS
     assert set(indices().values()) >= scoreboard.GAUGES
@@ -102,6 +103,15 @@ def test_a_latency_falls_into_the_first_bucket_that_bounds_it(board: Scoreboard,
     slot.observe(seconds)
     assert [slot.words[LATENCY + n] for n in range(len(LATENCY_BOUNDS))].index(1) == bucket
     assert board.total_real(scoreboard.LATENCY_SUM) == seconds
+
+
+def test_an_area_is_summed_word_by_word(board: Scoreboard) -> None:
+    for number, slot in enumerate(board.slots("sender")):
+        slot.words[scoreboard.RETRIED_BY + 1] = 10**number
+    board.slots("consumer")[0].words[scoreboard.RETRIED_BY] = 7
+    assert board.totals(scoreboard.RETRIED_BY)[:3] == [7, 111, 0]
+    assert board.totals(scoreboard.RETRIED_BY, "sender")[:3] == [0, 111, 0]
+    assert len(board.totals(scoreboard.CALLS)) == AREAS[scoreboard.CALLS]
 
 
 @pytest.mark.parametrize(
