@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 STATUS_SECONDS: Final = 10.0
+SHORTEST: Final = 1.0
+"""Seconds over which a rate means something."""
 
 Totals = Callable[[], Mapping[str, object]]
 
@@ -89,7 +91,7 @@ class Notifier:
         for name, value in self._shown.items():
             if isinstance(value, int) and value:
                 grown = value - number if isinstance(number := before.get(name, 0), int) else 0
-                rate = f" ({grown / seconds:,.0f}/s)" if grown and seconds > 0 else ""
+                rate = f" ({grown / seconds:,.0f}/s)" if grown and seconds >= SHORTEST else ""
                 parts.append(f"{name} {value:,}{rate}")
         what = "draining" if self._stopping else "running"
         return f"{what}: {', '.join(parts) or 'no messages yet'}"
