@@ -23,6 +23,7 @@ from setproctitle import setproctitle
 from courier.errors import CannotStart
 from courier.process import scoreboard
 from courier.process.channel import Channel
+from courier.process.dump import offer
 from courier.process.scoreboard import Scoreboard, Slot
 from courier.process.stage import Settings, Stage
 
@@ -156,6 +157,7 @@ def run_child(stage: Stage, slot: Slot, board: Scoreboard, settings: Settings, i
         _close_unused(stage, inherited)
         setproctitle(f"courier: {slot.role} {slot.index}")
         _ignore_signals()
+        offer(slot)
         _run(stage, slot, board, settings, inherited)
         code = 0
     except CannotStart as error:

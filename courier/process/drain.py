@@ -37,6 +37,7 @@ class Drain:
         self._deadline = now + settings.drain_timeout - self._grace
         # Before any lifeline is closed: a worker asks for its deadline as soon as it is told.
         board.supervisor.reals[scoreboard.DRAIN_DEADLINE] = self._deadline
+        board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
 
     def step(self, now: float) -> bool:
         """Do what is due; return whether all stages are gone. Call it on every turn."""

@@ -89,6 +89,12 @@ class Ended(NamedTuple):
         except ValueError:  # a real-time signal has no name
             return {"signal": -self.code}
 
+    def cause(self) -> int:
+        """Return the word of the slot that counts restarts after such an end."""
+        if self.worker.aborted_at < math.inf:
+            return scoreboard.RESTARTS_HUNG
+        return scoreboard.RESTARTS_SIGNAL if self.code < 0 else scoreboard.RESTARTS_EXIT
+
 
 class Pool:
     """All workers, in the order of the stages. Forks and reaps; decides nothing."""
@@ -127,7 +133,9 @@ class Pool:
             os.close(writer)
             raise
         if pid == 0:
-            foreign = (writer, self._life_writer, *(w.lifeline for w in self.workers if w.lifeline != -1))
+            foreign = [writer, self._life_writer, *(w.lifeline for w in self.workers)]
+            # The supervisor's own stacks: 0 where it offers none.
+            foreign.append(self._board.supervisor.words[scoreboard.STACKS] or -1)
             inherited = Inherited(reader, self._life_reader, [f for f in foreign if f != -1], self.channels)
             run_child(worker.stage, worker.slot, self._board, self._settings, inherited)
         os.close(reader)

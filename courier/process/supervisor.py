@@ -15,6 +15,7 @@ import structlog
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED
 from courier.process import scoreboard
 from courier.process.drain import UNKILLABLE, Drain
+from courier.process.dump import offer
 from courier.process.notify import Notifier
 from courier.process.pool import Ended, Pool, Worker
 from courier.process.scaling import Scaling
@@ -96,7 +97,9 @@ class Supervisor:
     def _start_all(self) -> None:
         words = self._board.supervisor.words
         words[scoreboard.PID] = os.getpid()
-        words[scoreboard.STATE] = scoreboard.READY
+        # Its state is that of the whole program.
+        words[scoreboard.STATE] = scoreboard.STARTING
+        offer(self._board.supervisor)
         self._board.supervisor.reals[scoreboard.STARTED] = self._now = time.monotonic()
         log.info("started", pid=os.getpid(), **{stage.role: stage.count for stage in self._pool.stages})
         self._notifier.starting()
@@ -175,6 +178,7 @@ class Supervisor:
 
     def _stop_at_once(self) -> None:
         self._kill_at = self._now + STOP_GRACE
+        self._board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
         self._pool.let_go()
 
     def _stop_step(self) -> bool:
@@ -207,6 +211,7 @@ class Supervisor:
             delay = worker.policy.delay(worker.started, self._now)
             worker.restart_at = self._now + delay
             worker.slot.words[scoreboard.RESTARTS] += 1
+            worker.slot.words[ended.cause()] += 1
             event.warning("worker died", restart_in=delay, held=ended.held)
 
     def _watch(self) -> None:
@@ -229,6 +234,8 @@ class Supervisor:
             worker.was_ready |= worker.slot.words[scoreboard.STATE] == scoreboard.READY
         self._all_ready = all(worker.was_ready for worker in self._pool.workers)
         if self._all_ready:
+            if self._drain is None:
+                self._board.supervisor.words[scoreboard.STATE] = scoreboard.READY
             pids = {s.role: [w.pid for w in self._pool.of(s.role)] for s in self._pool.stages}
             log.info("ready", **{role: f"{len(those)} {those}" for role, those in pids.items()})
             self._notifier.ready(self._now)
