@@ -48,9 +48,13 @@ class Auditor:
         self._client = client
         self._settler = Settler(client, settings.visibility, fifo=settings.fifo, on_change=self._show)
         self._sweep_every = min(1.0, max(0.05, settings.visibility / 10))
-        self._committer = (
-            Committer(audit_log, self._delete, self._set_state, required=settings.required) if audit_log else None
-        )
+        self._committer: Committer[Held] | None = None
+        if audit_log is not None:
+            # On a FIFO queue, to delete a message before an earlier one of its group would let that one come after it.
+            series = _group_of if settings.fifo else _no_series
+            self._committer = Committer(
+                audit_log, self._delete, self._set_state, required=settings.required, series=series
+            )
 
     async def run(self) -> None:
         """Record and settle until told to drain and everything is settled, or the deadline has come."""
@@ -160,3 +164,11 @@ class Auditor:
             words[scoreboard.RECORDED] += committer.recorded
             words[scoreboard.RECORDS_LOST] += committer.lost
             committer.recorded = committer.lost = 0
+
+
+def _group_of(held: Held) -> str:
+    return held.group
+
+
+def _no_series(_: Held) -> str:
+    return ""

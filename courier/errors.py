@@ -36,8 +36,8 @@ class ChannelError(CourierError):
 class AuditError(CourierError):
     """The audit log could not make records durable; nothing that they cover may be deleted.
 
-    ``failed`` holds the indexes, ascending, of the lines that aren't durable, where the others of the same call are;
-    ``None`` means that none of them is.
+    ``failed`` holds the indexes of the lines that aren't durable, from a log that takes them one by one; ``None`` means
+    that the call failed as a whole, and none of them is.
     """
 
     def __init__(self, line: str, failed: Sequence[int] | None = None) -> None:

@@ -35,13 +35,14 @@ LOSING: Final = 2
 log = structlog.get_logger("courier.audit")
 
 Item = TypeVar("Item")
+_Records = list[tuple[Item, bytes]]
 
 
 class AuditLog(Protocol):
     """Where records go. All calls block, in one thread."""
 
     def append(self, lines: Sequence[bytes], /) -> None:
-        """Make the lines durable, all of them, or raise AuditError."""
+        """Make the lines durable, all of them, or raise AuditError, which tells those that aren't."""
 
     def rotate(self) -> None:
         """Start a new file with the next record."""
@@ -67,8 +68,9 @@ class Committer(Generic[Item]):
         on_state: Callable[[int], None],
         *,
         required: bool = True,
+        series: Callable[[Item], str] = lambda _: "",
     ) -> None:
-        """``required``: nothing is given back without its record."""
+        """``required``: nothing is given back without its record. ``series``: what must come back in order, if any."""
         self.pending_bytes = 0
         self.recorded = 0
         self.lost = 0
@@ -76,8 +78,9 @@ class Committer(Generic[Item]):
         self._on_durable = on_durable
         self._on_state = on_state
         self._required = required
+        self._series = series
         self._state = WELL
-        self._pending: list[tuple[Item, bytes]] = []
+        self._pending: _Records[Item] = []
         self._most = MOST_RECORDS
         self._wake = asyncio.Event()
         self._hurry = False
@@ -138,27 +141,59 @@ class Committer(Generic[Item]):
             self._succeeded()
 
     async def _commit(self) -> bool:
-        """Make a group durable and give its items back. ``False``: its records aren't durable, and wait on."""
+        """Make a group durable and give its items back. ``False``: some records aren't durable, and wait on."""
         group, self._pending = self._pending[: self._most], self._pending[self._most :]
-        lines = [line for _, line in group]
+        # One that is recorded already, and waits for an earlier one of its series, has no line any more.
+        wanting = [n for n, (_, line) in enumerate(group) if line]
+        failed = await self._append(group, wanting)
+        self.recorded += len(wanting) - len(failed)
+        kept: _Records[Item] = []
+        if failed and self._required:
+            durable, kept = self._part(group, failed)
+            self._pending[:0] = kept
+        else:
+            durable = [item for item, _ in group]
+            self.lost += len(failed)
+        self.pending_bytes -= sum(len(line) for _, line in group) - sum(len(line) for _, line in kept)
+        if not failed:
+            self._most = min(MOST_RECORDS, self._most * 2)
+            if not self._pending:
+                self._succeeded()
+        if durable:
+            self._on_durable(durable)
+        return not kept
+
+    async def _append(self, group: _Records[Item], wanting: list[int]) -> set[int]:
+        """Write the lines at some positions of a group; gives the positions of those that aren't durable."""
+        lines = [group[n][1] for n in wanting]
         try:
             await self._in_thread(lambda: self._log.append(lines))
         except AuditError as error:
             self._failed(error)
+            if error.failed is not None:
+                return {wanting[n] for n in error.failed}
             if self._required:
-                self._pending[:0] = group
                 # What doesn't fit on a nearly full disk may fit in part.
                 self._most = max(1, len(group) // 2)
-                return False
-            self.lost += len(group)
-        else:
-            self.recorded += len(group)
-            self._most = min(MOST_RECORDS, self._most * 2)
-            if not self._pending:
-                self._succeeded()
-        self.pending_bytes -= sum(map(len, lines))
-        self._on_durable([item for item, _ in group])
-        return True
+            return set(wanting)
+        return set()
+
+    def _part(self, group: _Records[Item], failed: set[int]) -> tuple[list[Item], _Records[Item]]:
+        """Part a group whose records are durable but for ``failed``: what is given back, and what waits on in order."""
+        durable: list[Item] = []
+        kept: _Records[Item] = []
+        held_back: set[str] = set()
+        for n, (item, line) in enumerate(group):
+            series = self._series(item)
+            if n in failed:
+                kept.append((item, line))
+                if series:
+                    held_back.add(series)
+            elif series in held_back:
+                kept.append((item, b""))
+            else:
+                durable.append(item)
+        return durable, kept
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         self._writing = True
