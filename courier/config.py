@@ -22,6 +22,7 @@ from courier.units import FilePath, Kind, OneOf, Seconds, Size, Text, Whole
 
 VARIABLE_PREFIX: Final = "COURIER_"
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LONGEST_VISIBILITY: Final = 43_200
 _DAY: Final = 86_400
 _AUDIT_PATH: Final = Path("audit")
@@ -93,8 +94,8 @@ class Config:
     audit: str = _option(
         "files",
         "--audit",
-        OneOf(("files", "none")),
-        "files: record every delivery, durably, before it is deleted. none: don't.",
+        OneOf(("files", "firehose", "none")),
+        "Where every delivery is recorded, durably, before it is deleted: files, or a Firehose stream. none: nowhere.",
     )
     audit_path: Path = _option(_AUDIT_PATH, "--audit-path", FilePath(), "Directory of the audit files.")  # noqa: RUF009 (immutable)
     audit_max_bytes: int = _option(
@@ -102,6 +103,12 @@ class Config:
     )
     audit_max_age_seconds: float = _option(
         3600.0, "--audit-max-age", Seconds(1, 366 * _DAY), "Seconds after which a new audit file is begun."
+    )
+    firehose_stream: str = _option(
+        "", "--firehose-stream", Text(), "Name of the stream for --audit firehose.", "AWS_FIREHOSE_STREAM"
+    )
+    firehose_endpoint_url: str | None = _option(
+        None, "--firehose-endpoint-url", Text(), "URL of another Firehose API than that of AWS, such as an emulator's."
     )
     audit_policy: str = _option(
         "required",
@@ -156,6 +163,10 @@ class Config:
                 _refuse("--endpoint-url", "must be left out with --queue-type nop, which calls no SQS")
             _check_url("--endpoint-url", self.endpoint_url, "http://127.0.0.1:9324")
         _check_recipient(self.recipient_url)
+        if self.audit == "firehose":
+            _check_stream(self.firehose_stream)
+            if self.firehose_endpoint_url:
+                _check_url("--firehose-endpoint-url", self.firehose_endpoint_url, "http://127.0.0.1:4566")
         if self.connect_timeout_seconds > self.timeout_seconds:
             _refuse(
                 "--connect-timeout",
@@ -265,6 +276,18 @@ def _check_url(flag: str, url: str, example: str) -> None:
         right = False
     if not right:
         _refuse(flag, f"{url!r} must be a URL like {example}")
+
+
+def _check_stream(name: str) -> None:
+    if not name:
+        _refuse(
+            "--firehose-stream",
+            "is missing; give the name of the Firehose stream (COURIER_FIREHOSE_STREAM or AWS_FIREHOSE_STREAM do too)",
+        )
+    if not _STREAM_NAME.fullmatch(name):
+        _refuse(
+            "--firehose-stream", f"{name!r} must be a name, not an ARN: up to 64 letters, digits, dots, hyphens and _"
+        )
 
 
 def _check_recipient(url: str) -> None:

@@ -1,4 +1,4 @@
-"""What the program stands on, looked at before it starts: credentials, queue, audit directory, recipient.
+"""What the program stands on, looked at before it starts: credentials, queue, audit log, recipient.
 
 ``run`` asks it in a short-lived child, ``courier check`` shows all of it. Everything here blocks.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from courier.audit.files import AuditFiles
+from courier.audit.firehose_stream import Stream, look_at
 from courier.audit.lock import DirectoryLock
 from courier.config import Config, origin
 from courier.errors import CourierError
@@ -54,13 +55,17 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
     """
     checks: list[Check] = []
     queue = None
-    if config.queue_type == "remote":
+    if config.queue_type == "remote" or config.audit == "firehose":
         checks.append(check_credentials(config.region))
-        queue, check = check_queue(config) if checks[0].ok else (None, None)
-        if check is not None:
-            checks.append(check)
+    # Without credentials nothing of AWS can be asked, and one line about them is enough.
+    keys = not checks or checks[0].ok
+    if config.queue_type == "remote" and keys:
+        queue, check = check_queue(config)
+        checks.append(check)
     if config.audit == "files":
         checks.append(check_audit(config, lock_timeout))
+    elif config.audit == "firehose" and keys:
+        checks.append(check_stream(audit_stream(config, queue)))
     checks.append(check_recipient(config.target, config.connect_timeout_seconds, connect=connect))
     return Preflight(queue, tuple(checks))
 
@@ -107,6 +112,20 @@ def check_audit(config: Config, lock_timeout: float) -> Check:
     finally:
         lock.release()
     return Check("audit", True, f"{config.audit_path.absolute()} takes durable writes and is free")
+
+
+def audit_stream(config: Config, queue: QueueInfo | None) -> Stream:
+    """Name the Firehose stream; where nothing else tells its region, it is that of the queue, if SQS has it."""
+    region = None if queue is None else queue.region
+    return Stream(config.firehose_stream, config.region, config.firehose_endpoint_url, fallback_region=region)
+
+
+def check_stream(stream: Stream) -> Check:
+    """Ask Firehose whether records can be put into the stream."""
+    try:
+        return Check("audit", True, look_at(stream))
+    except CourierError as error:
+        return _failed("audit", str(error))
 
 
 def check_recipient(target: Target, timeout: float, *, connect: bool) -> Check:
