@@ -1,0 +1,61 @@
+"""``python -m scripts.bench COMMAND``: what Courier costs, and what others cost for the same work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from scripts.bench import comparison, programs
+from scripts.bench.servers import set_aws_environment
+
+OUTPUT: Final = Path("build/bench")
+
+
+def main() -> None:
+    """Run a command."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="Measure Courier.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_run(commands)
+    given = parser.parse_args()
+    set_aws_environment()
+    given.function(given)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="compare Courier with its peers")
+    run.add_argument("--messages", type=int, default=40_000, help="for each program and round; slow ones get a share")
+    run.add_argument("--bytes", type=int, default=220, help="length of a body")
+    run.add_argument("--rounds", type=int, default=5)
+    run.add_argument("--endpoint-url", help="another SQS API than our virtual queue")
+    run.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
+    run.add_argument("--peer", action="append", default=[], metavar="NAME='COMMAND'", help="one more program")
+    run.add_argument("--peer-only", action="append", default=[], metavar="NAME", help="run only these")
+    run.add_argument("--output", type=lambda text: Path(text).absolute(), default=OUTPUT.absolute())
+    run.add_argument("courier_options", nargs="*", help="options of courier, behind --")
+    run.set_defaults(function=_run)
+
+
+def _run(given: argparse.Namespace) -> None:
+    chosen = [programs.courier(*given.courier_options), programs.by_hand()]
+    wanted = given.peer_only
+    node = programs.node(given.output / "node") if not wanted or programs.NODE in wanted else None
+    chosen += [node] if node else []
+    chosen += [programs.given(text) for text in given.peer]
+    chosen = [program for program in chosen if not wanted or program.name in wanted]
+    setting = comparison.Setting(
+        given.messages, given.bytes, given.rounds, given.endpoint_url, given.receiver, given.output
+    )
+    trials = comparison.compare(chosen, setting)
+    table = comparison.summary(trials)
+    print(comparison.render(table))
+    if programs.COURIER in trials:
+        print(comparison.render_roles(trials[programs.COURIER]))
+    document = {"machine": comparison.machine(), "setting": setting._asdict(), "summary": table, "trials": trials}
+    comparison.write_json(given.output / "run.json", document)
+    if programs.COURIER in trials:
+        print(comparison.last_line(table))
+
+
+if __name__ == "__main__":
+    main()

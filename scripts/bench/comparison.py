@@ -1,0 +1,203 @@
+"""The comparison: the same work for each program, in one run on one machine, in rounds that are interleaved."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from scripts.bench.programs import BY_HAND, COURIER, Program
+from scripts.bench.servers import (
+    LocalQueue,
+    Nginx,
+    OwnReceiver,
+    Queue,
+    Receiver,
+    RemoteQueue,
+    Server,
+    fill,
+    queue_server,
+)
+from scripts.bench.trial import Trial, measure
+
+LEAST_MESSAGES: Final = 100
+
+
+class Setting(NamedTuple):
+    """What a comparison is told; ``endpoint`` is that of another queue server than ours."""
+
+    messages: int
+    body_bytes: int
+    rounds: int
+    endpoint: str | None
+    receiver: str
+    output: Path
+
+
+class Spread(NamedTuple):
+    """The median over the rounds, and the range."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        digits = 0 if self.median >= 100 else 1 if self.median >= 10 else 2
+        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Summarise the rounds."""
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def compare(programs: Sequence[Program], setting: Setting) -> dict[str, list[Trial]]:
+    """Run every program in turn, round after round; gives the trials of each."""
+    trials: dict[str, list[Trial]] = {program.name: [] for program in programs}
+    setting.output.mkdir(parents=True, exist_ok=True)
+    server = None if setting.endpoint else queue_server()
+    # Where the audit files are matters: fsync costs nothing in a temporary directory that is memory.
+    with tempfile.TemporaryDirectory(prefix="work-", dir=setting.output) as workplace:
+        try:
+            for number in range(setting.rounds):
+                for program in programs:
+                    trial = _trial(program, setting, server, Path(workplace))
+                    trials[program.name].append(trial)
+                    print(f"round {number + 1}: {_line(trial)}", flush=True)
+        finally:
+            if server is not None:
+                server.stop()
+    return trials
+
+
+def _trial(program: Program, setting: Setting, server: Server | None, workplace: Path) -> Trial:
+    messages = max(LEAST_MESSAGES, int(setting.messages * program.share))
+    queue: Queue = LocalQueue(server) if server else RemoteQueue(setting.endpoint or "")
+    fill(queue, messages, setting.body_bytes)
+    receiver = start_receiver(setting.receiver, workplace)
+    return measure(program, queue, receiver, messages, workplace)
+
+
+def start_receiver(name: str, workplace: Path) -> Receiver:
+    """Start the receiver of a name, ``nginx`` or ``own``; ``auto`` takes nginx where it is installed."""
+    if name == "nginx" or (name == "auto" and Nginx.installed()):
+        return Nginx(Path(tempfile.mkdtemp(prefix="nginx-", dir=workplace)) / "run")
+    return OwnReceiver()
+
+
+def _line(trial: Trial) -> str:
+    faults = f"; WRONG: {', '.join(trial.faults)}" if trial.faults else ""
+    return f"{trial.program} {trial.micros:.1f} µs/msg, {trial.rate:,.0f} msg/s{faults}"
+
+
+_FIGURES: Final[dict[str, Callable[[Trial], float | None]]] = {
+    "CPU µs/msg": lambda trial: trial.micros,
+    "msg/s": lambda trial: trial.rate,
+    "PSS MiB": lambda trial: sum(trial.pss_kib.values()) / 1024,
+    "SQS calls/msg": lambda trial: trial.calls_per_message,
+}
+
+
+def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Spread]]:
+    """Give the median and range of each figure of each program; a figure that isn't known is left out."""
+    table: dict[str, dict[str, Spread]] = {}
+    for name, those in trials.items():
+        table[name] = {}
+        for figure, read in _FIGURES.items():
+            values = [value for trial in those if (value := read(trial)) is not None]
+            if values:
+                table[name][figure] = spread(values)
+    return table
+
+
+def ratio(table: dict[str, dict[str, Spread]], name: str, figure: str) -> float | None:
+    """Give a program's median as a multiple of Courier's."""
+    ours, theirs = table.get(COURIER, {}).get(figure), table[name].get(figure)
+    return theirs.median / ours.median if ours and theirs and ours.median else None
+
+
+def render(table: dict[str, dict[str, Spread]]) -> str:
+    """Render the table as Markdown: each figure, and in brackets behind it the range and the ratio to Courier's."""
+    lines = [f"| program | {' | '.join(_FIGURES)} |", f"|---|{'---|' * len(_FIGURES)}"]
+    for name, figures in table.items():
+        cells = []
+        for figure in _FIGURES:
+            times = ratio(table, name, figure)
+            shown = str(figures[figure]) if figure in figures else "–"
+            cells.append(shown if times is None or name == COURIER else f"{shown}, ×{times:.2f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def render_roles(trials: Sequence[Trial]) -> str:
+    """Render what each role of Courier used a message: the median over the rounds."""
+    lines = []
+    for role in sorted({role for trial in trials for role in trial.cpu.roles}):
+        those = [(trial, trial.cpu.roles[role]) for trial in trials if role in trial.cpu.roles]
+        cpu = statistics.median(used.cpu / trial.messages * 1e6 for trial, used in those)
+        kernel = statistics.median(used.kernel / trial.messages * 1e6 for trial, used in those)
+        busy = statistics.median(used.cpu / trial.seconds for trial, used in those)
+        pss = statistics.median(trial.pss_kib.get(role, 0) / 1024 for trial, _ in those)
+        lines.append(
+            f"  {role:<12} × {those[0][1].processes:<3} {cpu:6.1f} µs/msg, {kernel:5.1f} of it in the kernel, "
+            f"{busy:5.0%} of a core, {pss:5.1f} MiB"
+        )
+    return "\n".join(lines)
+
+
+def last_line(table: dict[str, dict[str, Spread]]) -> str:
+    """Give the line that sums it up."""
+    ours = table[COURIER]
+    micros, rate = ours["CPU µs/msg"].median, ours["msg/s"].median
+    times = ratio(table, BY_HAND, "CPU µs/msg") if BY_HAND in table else None
+    share = f"{1 / times:.1%} of by-hand, " if times else ""
+    return f"courier: {micros:.1f} µs/msg, {share}{rate:,.0f} msg/s"
+
+
+def machine() -> dict[str, Any]:
+    """Say what the figures were taken on."""
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    with Path("/proc/loadavg").open() as file:
+        load = file.read().split()[0]
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "processor": processor,
+        "cores": len(_cores()),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_before": float(load),
+        "commit": git.stdout.strip(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cores() -> set[int]:
+    import os
+
+    return os.sched_getaffinity(0)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a result."""
+    path.write_text(json.dumps(document, indent=2, default=_plain) + "\n")
+    print(f"written: {path}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return asdict(value)

@@ -1,0 +1,86 @@
+"""The programs that are compared: how each is started, and what can be asked of it afterwards."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from courier.audit.reader import read_records
+
+HERE: Final = Path(__file__).parent
+COURIER: Final = "courier"
+BY_HAND: Final = "by-hand"
+NODE: Final = "sqs-consumer"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that takes messages from QUEUE_URL at AWS_ENDPOINT_URL to SINK_URL until SIGTERM.
+
+    ``command`` is run with those variables. ``share`` is which part of the messages it gets in a round: one that
+    takes ten times as long would make the rounds ten times as long, and its cost for a message is the same.
+    """
+
+    name: str
+    command: Sequence[str]
+    share: float = 1.0
+    audits: bool = False
+
+
+def courier(*options: str) -> Program:
+    """Give Courier with every default, its audit in the directory AUDIT_PATH, and options beyond that."""
+    return Program(COURIER, (sys.executable, "-m", "courier", *options), audits=True)
+
+
+def by_hand() -> Program:
+    """Give the program that one writes by hand."""
+    return Program(BY_HAND, (sys.executable, str(HERE / "peers" / "by_hand.py")), share=0.2)
+
+
+def node(cache: Path) -> Program | None:
+    """Give sqs-consumer with undici, installed into ``cache``; None where node or npm is missing or that fails."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return None
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "main.mjs"):
+        shutil.copy(HERE / "peers" / "node" / name, cache)
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache)]
+    if not (cache / "node_modules").is_dir() and subprocess.run(command, check=False).returncode != 0:
+        print("npm could not install sqs-consumer; going on without it", file=sys.stderr)
+        return None
+    return Program(NODE, ("node", str(cache / "main.mjs")))
+
+
+def given(text: str) -> Program:
+    """Read ``NAME=COMMAND``. Raises ValueError."""
+    name, _, command = text.partition("=")
+    words = shlex.split(command)
+    if not name or not words:
+        raise ValueError(f"{text!r} isn't NAME='COMMAND'")
+    return Program(name, words)
+
+
+def environment(program: Program, queue_url: str, endpoint: str, sink_url: str, directory: Path) -> dict[str, str]:
+    """Give the variables with which a program is run; Courier's options stand in those of its own."""
+    names = {name: value for name, value in os.environ.items() if not name.startswith("COURIER_")}
+    names |= {"QUEUE_URL": queue_url, "SINK_URL": sink_url, "AWS_ENDPOINT_URL": endpoint}
+    if program.audits:
+        names |= {
+            "COURIER_QUEUE": queue_url,
+            "COURIER_RECIPIENT_URL": sink_url,
+            "COURIER_ENDPOINT_URL": endpoint,
+            "COURIER_AUDIT_PATH": str(directory / "audit"),
+        }
+    return names
+
+
+def audited(directory: Path) -> int:
+    """Count the different messages of the audit files."""
+    return len({record.message_id for record in read_records(directory / "audit") if record.outcome == "delivered"})

@@ -1,0 +1,139 @@
+"""What a program and all that it started have used: CPU by process, and memory.
+
+CPU is read from each process's own clock, in nanoseconds and with its ended threads included; what its ended and reaped
+children used stands in its own accounts. The program is started as the leader of a session, and whatever is in that
+session belongs to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_PROC: Final = Path("/proc")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_ROLE: Final = re.compile(r"courier: (\w+)")
+_UTIME, _STIME, _CUTIME, _CSTIME, _SESSION = 11, 12, 13, 14, 3
+"""Fields of /proc/PID/stat, counted from the one behind the name."""
+
+
+class Usage(NamedTuple):
+    """CPU seconds of one process: by its clock, of that in the kernel, and of its ended children."""
+
+    role: str
+    cpu: float
+    kernel: float
+    children: float
+
+
+class Cpu(NamedTuple):
+    """CPU seconds between two snapshots: in all, and by role; ``processes`` is how many a role had."""
+
+    total: float
+    roles: dict[str, RoleCpu]
+
+
+class RoleCpu(NamedTuple):
+    """CPU seconds of the processes of a role, and the part of it that the kernel used."""
+
+    cpu: float
+    kernel: float
+    processes: int
+
+
+class Tree:
+    """A program that was started as the leader of a session of its own, by its pid."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def pids(self) -> Iterator[int]:
+        """Give the pid of each of its processes that has not been reaped."""
+        for entry in _PROC.iterdir():
+            if entry.name.isdigit():
+                fields = _stat(int(entry.name))
+                if fields and int(fields[_SESSION]) == self.pid:
+                    yield int(entry.name)
+
+    def usage(self) -> dict[int, Usage]:
+        """Take a snapshot of what every process has used so far."""
+        return {pid: usage for pid in self.pids() if (usage := _usage(pid)) is not None}
+
+    def pss_kib(self) -> dict[str, int]:
+        """Give the memory by role in KiB: private pages, and of each shared one a process's share."""
+        return self._memory("Pss:")
+
+    def rss_kib(self) -> dict[str, int]:
+        """Give the memory by role in KiB, shared pages counted for each process that has them."""
+        return self._memory("Rss:")
+
+    def _memory(self, field: str) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for pid in self.pids():
+            try:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:  # gone meanwhile
+                continue
+            size = next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith(field)), 0)
+            sizes[_role(pid)] = sizes.get(_role(pid), 0) + size
+        return sizes
+
+
+def spent(before: dict[int, Usage], after: dict[int, Usage]) -> Cpu:
+    """Give what was used between two snapshots.
+
+    A process that ended between them counts as far as somebody in the tree reaped it: then it is in the accounts of
+    who did, beyond what of it the first snapshot had seen.
+    """
+    roles: dict[str, RoleCpu] = {}
+    total = 0.0
+    for pid, usage in after.items():
+        first = before.get(pid) or Usage(usage.role, 0.0, 0.0, 0.0)
+        cpu, kernel = usage.cpu - first.cpu, max(0.0, usage.kernel - first.kernel)
+        had = roles.get(usage.role, RoleCpu(0.0, 0.0, 0))
+        roles[usage.role] = RoleCpu(had.cpu + cpu, had.kernel + kernel, had.processes + 1)
+        total += cpu + usage.children - first.children
+    total -= sum(usage.cpu + usage.children for pid, usage in before.items() if pid not in after)
+    return Cpu(total, roles)
+
+
+def process_cpu(pid: int) -> float:
+    """Read the CPU clock of a process, in seconds. Raises OSError where there is none."""
+    # The clock of a process is its pid, inverted, above three bits that say which clock: clock_getcpuclockid(3).
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def _usage(pid: int) -> Usage | None:
+    try:
+        cpu = process_cpu(pid)
+    except OSError:
+        return None
+    fields = _stat(pid)
+    if not fields:
+        return None
+    children = (int(fields[_CUTIME]) + int(fields[_CSTIME])) / _TICKS
+    # The kernel splits by ticks, coarser than the clock, and the two needn't agree on the sum.
+    ticks = int(fields[_UTIME]) + int(fields[_STIME])
+    kernel = cpu * int(fields[_STIME]) / ticks if ticks else 0.0
+    return Usage(_role(pid), cpu, kernel, children)
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _role(pid: int) -> str:
+    """Give the role by the title of one of Courier's processes, or the name of the program."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "?"
+    match = _ROLE.match(title)
+    return match[1] if match else os.path.basename(title.partition(" ")[0]) or "?"

@@ -1,0 +1,182 @@
+"""One trial: a full queue, a receiver, a program between them, and what it used from its first receive to the last
+delete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from scripts.bench.programs import Program, audited, environment
+from scripts.bench.servers import Queue, Receiver, State, end
+from scripts.bench.tree import Cpu, Tree, Usage, spent
+
+_LOOK_SECONDS: Final = 0.02
+_LOOK_FOR_START_SECONDS: Final = 0.005
+_SLOWEST_RATE: Final = 100
+"""Messages a second below which a program is taken for stuck."""
+
+START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 40.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one program did in one trial.
+
+    ``messages`` is those within the window, ``seconds`` its length, ``cpu`` what the program used in it, ``pss_kib``
+    its memory halfway by role. ``calls`` counts SQS calls by action, empty where that isn't known. ``faults`` says
+    what isn't as it must be.
+    """
+
+    program: str
+    messages: int
+    seconds: float
+    cpu: Cpu
+    pss_kib: dict[str, int]
+    rss_kib: dict[str, int]
+    calls: dict[str, int]
+    servers_cpu: dict[str, float]
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def micros(self) -> float:
+        """Microseconds of CPU a message."""
+        return self.cpu.total / self.messages * 1e6
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.messages / self.seconds
+
+    @property
+    def calls_per_message(self) -> float | None:
+        """SQS calls a message."""
+        return sum(self.calls.values()) / self.messages if self.calls else None
+
+
+class Running:
+    """A program that runs; leaving the context ends it and all its processes."""
+
+    def __init__(self, program: Program, queue: Queue, sink_url: str, directory: Path) -> None:
+        self.log = directory / f"{program.name}.log"
+        variables = environment(program, queue.url, queue.endpoint, sink_url, directory)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                list(program.command),
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.tree = Tree(self.process.pid)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self.process, seconds=_STOP_SECONDS)
+
+    def check(self, deadline: float, what: str) -> None:
+        """Raise SystemExit with the end of its output where it is gone, or the deadline has come."""
+        if self.process.poll() is not None:
+            raise SystemExit(f"{self.log.stem} ended with {self.process.returncode} {what}:\n{self._tail()}")
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{self.log.stem} did not get {what}:\n{self._tail()}")
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+@dataclass
+class _Mark:
+    """An instant: the time, what was used until then, and the state of the queue."""
+
+    at: float
+    usage: dict[int, Usage]
+    state: State
+
+
+def mark(running: Running, queue: Queue) -> _Mark:
+    """Take note of an instant."""
+    state = queue.state()
+    return _Mark(time.monotonic(), running.tree.usage(), state)
+
+
+def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, workplace: Path) -> Trial:
+    """Run a program on a queue that holds ``messages`` until all are deleted; the receiver is stopped by it."""
+    directory = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=workplace))
+    calls_before = queue.calls()
+    servers_before = receiver.tree.usage()
+    with Running(program, queue, receiver.url, directory) as running:
+        first = _wait_for_start(running, queue, messages)
+        pss, rss = _wait_for_half(running, queue, messages)
+        last = _wait_for_end(running, queue, messages)
+        receiver_cpu = spent(servers_before, receiver.tree.usage()).total
+    handled = first.state.left - last.state.left
+    faults = _verify(program, queue, receiver, messages, directory)
+    calls = queue.calls() - calls_before
+    shutil.rmtree(directory)
+    return Trial(
+        program.name,
+        handled,
+        last.at - first.at,
+        spent(first.usage, last.usage),
+        pss,
+        rss,
+        dict(_sqs_calls(calls)),
+        {"receiver": receiver_cpu / messages * 1e6},
+        faults,
+    )
+
+
+def _sqs_calls(calls: Counter[str]) -> Counter[str]:
+    """Leave out what is called at the start, and what the bench itself calls."""
+    rare = ("GetQueueUrl", "GetQueueAttributes", "CreateQueue", "ListQueues")
+    return Counter({action: count for action, count in calls.items() if action not in rare})
+
+
+def _wait_for_start(running: Running, queue: Queue, messages: int) -> _Mark:
+    deadline = time.monotonic() + START_SECONDS
+    while queue.state().visible == messages:
+        running.check(deadline, "a first message")
+        time.sleep(_LOOK_FOR_START_SECONDS)
+    return mark(running, queue)
+
+
+def _wait_for_half(running: Running, queue: Queue, messages: int) -> tuple[dict[str, int], dict[str, int]]:
+    deadline = time.monotonic() + messages / _SLOWEST_RATE
+    while queue.state().left > messages / 2:
+        running.check(deadline, "half of the messages through")
+        time.sleep(_LOOK_SECONDS)
+    return running.tree.pss_kib(), running.tree.rss_kib()
+
+
+def _wait_for_end(running: Running, queue: Queue, messages: int) -> _Mark:
+    deadline = time.monotonic() + START_SECONDS + messages / _SLOWEST_RATE
+    while queue.state().left:
+        running.check(deadline, "all messages through")
+        time.sleep(_LOOK_SECONDS)
+    return mark(running, queue)
+
+
+def _verify(program: Program, queue: Queue, receiver: Receiver, messages: int, directory: Path) -> list[str]:
+    """Say what is wrong: every message must have been delivered, recorded where the program records, and deleted."""
+    faults = []
+    tally = receiver.stop()
+    if tally.requests < messages or 0 <= tally.distinct < messages:
+        faults.append(f"{messages} messages, but {tally.requests} requests for {tally.distinct} of them")
+    if tally.requests > messages:
+        faults.append(f"{tally.requests - messages} delivered twice")
+    if queue.state().left:
+        faults.append(f"{queue.state().left} messages left in the queue")
+    if program.audits and (records := audited(directory)) != messages:
+        faults.append(f"{records} of {messages} messages in the audit log")
+    return faults
