@@ -9,7 +9,6 @@ settled; drained the other way round, so that whatever is under way still finds 
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import Final
 
@@ -17,10 +16,13 @@ import structlog
 from setproctitle import setproctitle
 
 from courier import __version__
+from courier.audit.committer import AuditLog
 from courier.audit.files import AuditFiles
+from courier.audit.firehose import BRIEF, PATIENCE, FirehoseLog
+from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.lock import DirectoryLock
 from courier.audit.reader import TEXT
-from courier.audit.record import recorder
+from courier.audit.record import Recorder, recorder
 from courier.auditor import Auditing, Auditor
 from courier.config import Config, service_manager
 from courier.consumer import Consumer, Intake
@@ -32,7 +34,7 @@ from courier.http.sqsd import DeliveryHeaders
 from courier.http.target import parse_target
 from courier.http.tls import client_context
 from courier.policy import Backoff
-from courier.preflight import preflight
+from courier.preflight import audit_stream, preflight
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life, Role
@@ -148,7 +150,7 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
         concurrency=config.concurrency,
         visibility=config.visibility_timeout_seconds,
         backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
-        recorder=None if config.audit == "none" else recorder(config.audit_format, config.audit_body),
+        recorder=record_maker(config),
     )
     target = config.target
     limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
@@ -165,15 +167,7 @@ def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
     """Make the role that records and settles."""
 
     async def audit(life: Life) -> None:
-        audit_log = None
-        if config.audit == "files":
-            lock = DirectoryLock(config.audit_path)
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, lock.acquire, config.drain_timeout_seconds)
-            suffix = TEXT if config.audit_format == "text" else ".jsonl"
-            limits = config.audit_max_bytes, config.audit_max_age_seconds
-            audit_log = AuditFiles(config.audit_path, *limits, suffix=suffix)
-            await loop.run_in_executor(None, audit_log.open)
+        audit_log = await life.loop.run_in_executor(None, open_audit_log, config, queue)
         client = sqs_client(life, queue)
         settings = Auditing(
             visibility=config.visibility_timeout_seconds,
@@ -185,6 +179,33 @@ def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
         await role.run()
 
     return audit
+
+
+def record_maker(config: Config) -> Recorder | None:
+    """Give what makes the records, in the senders; ``None`` where nothing is recorded."""
+    if config.audit == "none":
+        return None
+    make = firehose_recorder if config.audit == "firehose" else recorder
+    return make(config.audit_format, config.audit_body)
+
+
+def open_audit_log(config: Config, queue: QueueInfo) -> AuditLog | None:
+    """Open the audit log; ``None`` where there is none. It blocks. Raises CannotStart."""
+    if config.audit == "firehose":
+        patience = PATIENCE if config.audit_policy == "required" else BRIEF
+        stream = audit_stream(config, queue if config.queue_type == "remote" else None)
+        firehose = FirehoseLog(stream, patience=patience)
+        firehose.open()
+        return firehose
+    if config.audit == "files":
+        # Never let go of: the kernel does that when the process is gone.
+        DirectoryLock(config.audit_path).acquire(config.drain_timeout_seconds)
+        suffix = TEXT if config.audit_format == "text" else ".jsonl"
+        limits = config.audit_max_bytes, config.audit_max_age_seconds
+        files = AuditFiles(config.audit_path, *limits, suffix=suffix)
+        files.open()
+        return files
+    return None
 
 
 def embedded_queue(config: Config, queue: QueueInfo) -> Role:

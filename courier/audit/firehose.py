@@ -33,6 +33,9 @@ class Patience(NamedTuple):
 CALLING: Final = Calling()
 PATIENCE: Final = Patience()
 
+BRIEF: Final = Patience(seconds=1.0)
+"""For deliveries that are to go on without their records."""
+
 
 class Left(NamedTuple):
     """What is left of a batch: the indexes of the lines that the stream didn't confirm, and why."""
