@@ -32,8 +32,14 @@ HELD_BYTES_CAP: Final = 64 * 1024 * 1024
 """Bytes of records that may wait in the auditor for the disk before intake pauses."""
 
 OPEN_POLL_GRACE_SECONDS: Final = 2.0
-"""What an open long poll is given at a drain; cut earlier, what SQS had assigned to it would lapse."""
+"""What an open long poll is given at a drain, or a third of the time that is left, if that is less: cut earlier, what
+SQS had assigned to it would lapse."""
 
+BUNDLE_SECONDS: Final = 0.001
+"""How much work one packet may hold, in seconds of the whole program's rate; a packet saves two system calls."""
+
+SHORTEST_PAUSE_SECONDS: Final = 0.0005
+LONGEST_PAUSE_SECONDS: Final = 0.05
 RATE_WINDOW_SECONDS: Final = 5.0
 RECEIVE_BACKOFF: Final = Backoff(0.2, 20.0)
 
@@ -43,7 +49,6 @@ log = structlog.get_logger("courier.consumer")
 class Intake(NamedTuple):
     """What a consumer is set to. Times in seconds."""
 
-    consumers: int
     concurrency: int
     batch_size: int
     wait_time: int
@@ -71,9 +76,10 @@ class RateMeter:
 
 
 def room(slots: int, busy: int, rate: float, visibility: float, queued: int) -> int:
-    """Give how many packets may be asked for by all consumers together: what is wanted in memory, less what is there.
+    """Give how many messages (on a FIFO queue: runs) all consumers together may ask for: what is wanted in memory,
+    less what is there.
 
-    Wanted is one packet for each slot, but never more than the senders get through in a quarter of the visibility
+    Wanted is one for each slot, but never more than the senders get through in a quarter of the visibility
     timeout: what waits in memory burns its lease, and a receive that lapses counts towards the dead-letter queue.
     A slot that stands idle now may always be filled: what is queued for it doesn't wait, and without that
     nothing would ever start.
@@ -82,10 +88,15 @@ def room(slots: int, busy: int, rate: float, visibility: float, queued: int) -> 
     return max(prefetch, slots - busy) - queued
 
 
-def runs(messages: Sequence[Message], fifo: bool) -> list[list[Message]]:
-    """Cut a batch into packets: a message each, or on a FIFO queue all messages of one group, in order."""
+def packets(messages: Sequence[Message], fifo: bool, rate: float) -> list[list[Message]]:
+    """Cut a batch into packets: on a FIFO queue all messages of one group in order, else as many as the rate is worth.
+
+    What a sender can't start at once waits in it while others may have a free slot. So a packet holds no more than
+    all senders together start within a millisecond: one message, unless there are thousands a second.
+    """
     if not fifo:
-        return [[message] for message in messages]
+        size = max(1, int(rate * BUNDLE_SECONDS))
+        return [list(messages[start : start + size]) for start in range(0, len(messages), size)]
     groups: dict[str, list[Message]] = {}
     for message in messages:
         groups.setdefault(message.group, []).append(message)
@@ -112,7 +123,8 @@ class Consumer:
         self._acks = acks
         self._client = client
         self._intake = intake
-        self._meter = RateMeter(time.monotonic(), self._board.total(scoreboard.TAKEN))
+        self._meter = RateMeter(time.monotonic(), self._board.total(scoreboard.TAKEN, "sender"))
+        self._looks = 0
         self._failures = 0
         self._attempt_id: str | None = None
 
@@ -124,6 +136,7 @@ class Consumer:
             while not draining.done():
                 asked = self._ask()
                 if asked:
+                    self._looks = 0
                     await self._poll(asked, draining)
                     if self._intake.poll_interval:
                         await asyncio.wait([draining], timeout=self._intake.poll_interval)
@@ -146,7 +159,7 @@ class Consumer:
         return room(slots, busy, self._rate(), self._intake.visibility, queued)
 
     def _rate(self) -> float:
-        return self._meter.rate(time.monotonic(), self._board.total(scoreboard.TAKEN))
+        return self._meter.rate(time.monotonic(), self._board.total(scoreboard.TAKEN, "sender"))
 
     def _paused(self) -> bool:
         """Say whether intake stands still: no auditor, a failing audit log, or too much in memory."""
@@ -176,10 +189,10 @@ class Consumer:
         return granted
 
     def _pause(self) -> float:
-        """Give the seconds after which a batch's worth of room may have come free, within 2 to 50 ms."""
-        rate = self._rate()
-        worth = self._intake.batch_size * self._intake.consumers
-        return min(0.05, max(0.002, worth / rate)) if rate > 0 else 0.05
+        """Give the seconds until the next look for room: doubled each time, since how soon a sender takes what was put
+        in a moment ago is not to be known from a rate that this very pause would limit."""
+        self._looks += 1
+        return min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2.0 ** min(self._looks, 10))
 
     async def _poll(self, asked: int, draining: asyncio.Task[Literal[True]]) -> None:
         intake = self._intake
@@ -191,7 +204,8 @@ class Consumer:
         waited: list[asyncio.Future[Any]] = [poll, draining]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not poll.done():
-            await asyncio.wait([poll], timeout=OPEN_POLL_GRACE_SECONDS)
+            left = self._life.deadline() - time.monotonic()
+            await asyncio.wait([poll], timeout=max(0.0, min(OPEN_POLL_GRACE_SECONDS, left / 3)))
         if not poll.done():
             poll.cancel()
             await asyncio.wait([poll])
@@ -205,7 +219,7 @@ class Consumer:
         self._receive_succeeded()
         self._words[scoreboard.RECEIVED] += len(received.messages)
         self._words[scoreboard.CORRUPT] += received.corrupt
-        await self._hand_over(runs(received.messages, intake.fifo), draining)
+        await self._hand_over(packets(received.messages, intake.fifo, self._rate()), draining)
         self._words[scoreboard.ASKED] = 0
 
     async def _receive_failed(self, error: SqsError, draining: asyncio.Task[Literal[True]]) -> None:
@@ -224,11 +238,11 @@ class Consumer:
         self._failures = 0
         self._attempt_id = None
 
-    async def _hand_over(self, packets: list[list[Message]], draining: asyncio.Task[Literal[True]]) -> None:
+    async def _hand_over(self, cut: list[list[Message]], draining: asyncio.Task[Literal[True]]) -> None:
         """Put each packet into the work channel; what can't be put before a drain is released."""
-        for done, messages in enumerate(packets):
+        for done, messages in enumerate(cut):
             if draining.done() or not await self._put(messages):
-                await self._release([m for rest in packets[done:] for m in rest])
+                await self._release([m for rest in cut[done:] for m in rest])
                 return
             self._words[scoreboard.ASKED] -= min(len(messages), self._words[scoreboard.ASKED])
 
@@ -240,7 +254,7 @@ class Consumer:
                 return False
             await self._work.wait_writable(asyncio.get_running_loop(), time.monotonic() + 0.05)
         words = self._words
-        words[scoreboard.PUT] += 1
+        words[scoreboard.PUT] += 1 if self._intake.fifo else len(messages)
         words[scoreboard.PUT_BYTES] += len(bulk)
         return True
 

@@ -125,7 +125,6 @@ def build(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> lis
 def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
     """Make the role that receives."""
     intake = Intake(
-        consumers=config.consumers,
         concurrency=config.concurrency,
         batch_size=config.batch_size,
         wait_time=config.wait_time_seconds,
@@ -149,6 +148,7 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
     delivery = Delivery(
         concurrency=config.concurrency,
         visibility=config.visibility_timeout_seconds,
+        fifo=queue.fifo,
         backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
         recorder=record_maker(config),
     )

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import structlog
 
@@ -39,6 +39,9 @@ OUTCOMES_PER_PACKET: Final = 32
 RECORD_BYTES_PER_PACKET: Final = 48 * 1024
 """Above this a packet's records would travel in a descriptor, which costs more than a second packet."""
 
+GATHER_SECONDS: Final = 0.002
+"""How long an outcome may wait for others on their way to the auditor."""
+
 OUTBOX_CAP: Final = 256
 """Outcomes that may wait for the acks channel before no more work is taken."""
 
@@ -53,12 +56,13 @@ class Delivery(NamedTuple):
 
     concurrency: int
     visibility: int
+    fifo: bool
     backoff: Backoff
     recorder: Recorder | None
 
 
 class Holding:
-    """The packet that one slot works on: a message, or a run in order; ``position`` is the one whose turn it is."""
+    """What one slot works on: a message, or a run in order; ``position`` is the one whose turn it is."""
 
     __slots__ = ("attempt", "exchange", "leases", "messages", "patience", "position", "resume", "sender")
 
@@ -76,7 +80,7 @@ class Holding:
     def answered(self, answer: Answer | Failure) -> None:
         """Take the answer of the receiver: the session calls this once for each attempt."""
         self.exchange = None
-        if self in self.sender.held:
+        if self in self.sender.active:
             self.sender.conclude(self, answer)
 
 
@@ -100,11 +104,14 @@ class Sender:
         self._template, self._headers = heads
         self._delivery = delivery
         self._loop = asyncio.get_running_loop()
-        self.held: set[Holding] = set()
+        self.active: set[Holding] = set()
+        self._waiting: deque[Holding] = deque()
         self._outbox: deque[Settlement] = deque()
         self._flush_at: asyncio.Handle | None = None
         self._listening = False
         self._taking = False
+        # A group stays locked until its message is deleted, so a FIFO queue waits for no company.
+        self._gather = 0.0 if delivery.fifo else GATHER_SECONDS
         self._dropped_headers = 0
         self._idle = asyncio.Event()
 
@@ -140,35 +147,38 @@ class Sender:
             return
         self._taking = True
         try:
-            while len(self.held) < self._delivery.concurrency and len(self._outbox) < OUTBOX_CAP:
-                messages = self._next_packet()
-                if messages is None:
+            while len(self.active) < self._delivery.concurrency and len(self._outbox) < OUTBOX_CAP:
+                if not self._waiting and not self._receive():
                     self._listen()
                     return
-                self._begin(messages)
+                self._begin(self._waiting.popleft())
             self._stop_listening()
         finally:
             self._taking = False
 
-    def _next_packet(self) -> list[Message] | None:
-        """Receive one packet whole; one whose bulk was lost is released by name and skipped."""
+    def _receive(self) -> bool:
+        """Receive one packet; ``False``: there is none. One whose bulk was lost is released by name and skipped."""
+        words, fifo = self._words, self._delivery.fifo
         while (received := self._work.receive()) is not None:
-            words = self._words
-            words[scoreboard.TAKEN] += 1
             messages = unpack_messages(*received)
-            if isinstance(messages[0], Handle):
+            words[scoreboard.TAKEN] += 1 if fifo else len(messages)
+            if received[1] is None:
                 for handle in messages:
                     self._settle(RELEASE, handle, handle.lease)
                 continue
-            words[scoreboard.TAKEN_BYTES] += len(received[1] or b"")
-            return messages
-        return None
+            words[scoreboard.TAKEN_BYTES] += len(received[1])
+            whole = cast("list[Message]", messages)
+            self._waiting.extend([Holding(self, whole)] if fifo else [Holding(self, [message]) for message in whole])
+            self._show_held()
+            return True
+        return False
 
-    def _begin(self, messages: list[Message]) -> None:
-        holding = Holding(self, messages)
-        self.held.add(holding)
-        self._words[scoreboard.IN_FLIGHT] = len(self.held)
+    def _begin(self, holding: Holding) -> None:
+        self.active.add(holding)
         self._post(holding)
+
+    def _show_held(self) -> None:
+        self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
 
     # Delivering
 
@@ -242,10 +252,10 @@ class Sender:
         self._free(holding)
 
     def _free(self, holding: Holding) -> None:
-        self.held.discard(holding)
-        self._words[scoreboard.IN_FLIGHT] = len(self.held)
+        self.active.discard(holding)
+        self._show_held()
         if self._life.draining.is_set():
-            if not self.held:
+            if not self.active:
                 self._idle.set()
         elif not self._listening:
             self._take()
@@ -265,12 +275,17 @@ class Sender:
         self._flush_soon()
 
     def _flush_soon(self) -> None:
-        """Report at the end of this turn of the loop, so that one packet carries all outcomes of the turn."""
+        """Report within a few milliseconds, so that one packet carries many outcomes, or at once where it is full."""
         if self._flush_at is None:
+            self._flush_at = self._loop.call_later(self._gather, self._flush)
+        elif len(self._outbox) == OUTCOMES_PER_PACKET:
+            self._flush_at.cancel()
             self._flush_at = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flush_at = None
+        if self._flush_at is not None:
+            self._flush_at.cancel()
+            self._flush_at = None
         outbox = self._outbox
         while outbox:
             settlements = self._next_outcomes()
@@ -279,7 +294,7 @@ class Sender:
                 self._flush_at = self._loop.call_later(0.005, self._flush)
                 return
             self._words[scoreboard.SETTLE_PUT] += len(settlements)
-        if not self._listening and not self._life.draining.is_set() and len(self.held) < self._delivery.concurrency:
+        if not self._listening and not self._life.draining.is_set() and len(self.active) < self._delivery.concurrency:
             self._take()
 
     def _next_outcomes(self) -> list[Settlement]:
@@ -301,7 +316,7 @@ class Sender:
         while True:
             await asyncio.sleep(every)
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
-            for holding in self.held:
+            for holding in (*self.active, *self._waiting):
                 self._extend(holding, now, visibility)
 
     def _extend(self, holding: Holding, now: float, visibility: int) -> None:
@@ -318,26 +333,26 @@ class Sender:
 
     async def _drain(self) -> None:
         """Release what is queued, let deliveries end by themselves until the deadline, then cut and report them."""
-        while (messages := self._next_packet()) is not None:
-            for message in messages:
-                self._settle(RELEASE, message, message.lease)
-        for holding in list(self.held):
+        while self._waiting or self._receive():
+            self._give_back(self._waiting.popleft())
+        for holding in list(self.active):
             if holding.resume is not None:
                 holding.resume.cancel()
                 self._give_back(holding)
-        if self.held:
+        if self.active:
             left = self._life.deadline() - CUT_MARGIN_SECONDS - time.monotonic()
             try:
                 await asyncio.wait_for(self._idle.wait(), max(0.0, left))
             except TimeoutError:
                 self._cut()
+        self._flush()
         while self._outbox and time.monotonic() < self._life.deadline():
             await asyncio.sleep(0.005)
         self._words[scoreboard.UNSETTLED] += len(self._outbox)
 
     def _cut(self) -> None:
         """End the deliveries under way; whether the receiver took them is unknown, so SQS shows them again at once."""
-        held, self.held = self.held, set()
+        held, self.active = self.active, set()
         self._words[scoreboard.CUT] += len(held)
         log.warning("cut deliveries at the end of the drain timeout", deliveries=len(held))
         for holding in held:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.consumer import RateMeter, room, runs, split_room
+from courier.consumer import RateMeter, packets, room, split_room
 from courier.message import Message
 
 
@@ -50,12 +50,18 @@ def test_asks_made_at_the_same_instant_share_the_room_without_passing_it(asks: l
 
 def test_a_standard_queue_gives_a_packet_for_each_message() -> None:
     a, b = message("a", "tenant"), message("b", "tenant")
-    assert runs([a, b], fifo=False) == [[a], [b]]
+    assert packets([a, b], fifo=False, rate=100.0) == [[a], [b]]
+
+
+def test_at_thousands_a_second_a_packet_holds_what_is_started_within_a_millisecond() -> None:
+    batch = [message(str(n)) for n in range(10)]
+    assert packets(batch, fifo=False, rate=4_000.0) == [batch[:4], batch[4:8], batch[8:]]
+    assert packets(batch, fifo=False, rate=40_000.0) == [batch]
 
 
 def test_a_fifo_queue_gives_a_run_for_each_group_in_order() -> None:
     a1, b1, a2 = message("a1", "a"), message("b1", "b"), message("a2", "a")
-    assert runs([a1, b1, a2], fifo=True) == [[a1, a2], [b1]]
+    assert packets([a1, b1, a2], fifo=True, rate=40_000.0) == [[a1, a2], [b1]]
 
 
 def test_the_rate_is_measured_over_the_last_seconds_only() -> None:
