@@ -87,7 +87,9 @@ class Config:
         Seconds(1, _LONGEST_VISIBILITY, whole=True),
         "Seconds for which SQS hides a received message; extended while it is held. 1 to 43200.",
     )
-    region: str | None = _option(None, "--region", Text(), "AWS region; boto3's own choice where not given.")
+    region: str | None = _option(
+        None, "--region", Text(), "AWS region; boto3's own choice where not given.", "AWS_REGION"
+    )
     endpoint_url: str | None = _option(
         None, "--endpoint-url", Text(), "URL of another SQS API than that of AWS, such as http://127.0.0.1:9324."
     )
