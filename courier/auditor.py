@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from courier.audit.committer import AuditLog, Committer
+from courier.audit.timed import TimedLog
 from courier.message import DELIVERED, EXTEND, RETRY, Settlement, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
@@ -52,8 +53,9 @@ class Auditor:
         if audit_log is not None:
             # On a FIFO queue, to delete a message before an earlier one of its group would let that one come after it.
             series = _group_of if settings.fifo else _no_series
+            watched = TimedLog(audit_log, life.slot.observe_sync, self._count_audit_failure)
             self._committer = Committer(
-                audit_log, self._delete, self._set_state, required=settings.required, series=series
+                watched, self._delete, self._set_state, required=settings.required, series=series
             )
 
     async def run(self) -> None:
@@ -135,6 +137,9 @@ class Auditor:
 
     def _set_state(self, state: int) -> None:
         self._words[scoreboard.AUDIT_FAILING] = state
+
+    def _count_audit_failure(self) -> None:
+        self._words[scoreboard.AUDIT_FAILURES] += 1
 
     def _delete(self, durable: Sequence[Held]) -> None:
         """Delete what is recorded."""

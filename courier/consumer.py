@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 
+from courier import tally
 from courier.audit.committer import FAILING
 from courier.errors import SqsError
 from courier.message import RELEASE, Message, Settlement, pack_messages, pack_settlements
@@ -224,6 +225,7 @@ class Consumer:
 
     async def _receive_failed(self, error: SqsError, draining: asyncio.Task[Literal[True]]) -> None:
         self._failures += 1
+        tally.note_failure(self._life.slot, tally.RECEIVE, error.code, time.monotonic())
         delay = 0.05 + RECEIVE_BACKOFF.delay(self._failures, random.random())
         if self._failures == 1:
             log.warning("cannot receive, trying again", code=error.code, detail=error.detail, retriable=error.retriable)
@@ -236,6 +238,8 @@ class Consumer:
         if self._failures:
             log.info("receiving again", failures=self._failures)
         self._failures = 0
+        tally.note_success(self._life.slot, tally.RECEIVE)
+        self._life.slot.reals[scoreboard.LAST_RECEIVE] = time.monotonic()
         self._attempt_id = None
 
     async def _hand_over(self, cut: list[list[Message]], draining: asyncio.Task[Literal[True]]) -> None:

@@ -34,6 +34,7 @@ from courier.policy import Backoff, Delivered, judge, lease_end
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
+from courier.tally import reason_place
 
 OUTCOMES_PER_PACKET: Final = 32
 RECORD_BYTES_PER_PACKET: Final = 48 * 1024
@@ -206,8 +207,12 @@ class Sender:
         outcome = judge(answer, attempt, self._delivery.backoff, random.random())
         self._slot.observe(answer.duration)
         if isinstance(outcome, Delivered):
+            now = time.time()
             self._words[scoreboard.DELIVERED] += 1
-            self._report_delivered(holding, message, outcome.status, answer.duration)
+            if message.sent_ms:
+                # SQS's clock and ours may differ by more than the message took.
+                self._slot.observe_age(max(0.0, now - message.sent_ms / 1000))
+            self._report_delivered(holding, message, outcome.status, answer.duration, now)
             holding.position += 1
             holding.attempt = 0
             holding.patience = 0.0
@@ -219,6 +224,7 @@ class Sender:
                 self._post(holding)
             return
         self._words[scoreboard.RETRIED] += 1
+        self._words[scoreboard.RETRIED_BY + reason_place(outcome.status, outcome.reason)] += 1
         if self._worth_waiting(holding, outcome.delay):
             holding.attempt += 1
             holding.patience += outcome.delay
@@ -234,9 +240,9 @@ class Sender:
         patience = holding.patience + delay
         return has_tail and patience <= self._delivery.visibility and not self._life.draining.is_set()
 
-    def _report_delivered(self, holding: Holding, message: Message, status: int, duration: float) -> None:
+    def _report_delivered(self, holding: Holding, message: Message, status: int, duration: float, now: float) -> None:
         recorder = self._delivery.recorder
-        record = recorder(message, "delivered", status, duration, time.time()) if recorder is not None else b""
+        record = recorder(message, "delivered", status, duration, now) if recorder is not None else b""
         lease = holding.leases[holding.position]
         self._outbox.append(
             Settlement(
