@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from courier.errors import ConfigError
 from courier.http.target import Target, parse_target
-from courier.units import FilePath, Kind, OneOf, Seconds, Size, Text, Whole
+from courier.units import Address, FilePath, Kind, OneOf, Seconds, Size, Text, Whole, parse_address
 
 VARIABLE_PREFIX: Final = "COURIER_"
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -145,6 +145,12 @@ class Config:
     timeout_seconds: float = _option(
         30.0, "--timeout", Seconds(0.001, _LONGEST_VISIBILITY), "Seconds for a whole attempt, connecting included."
     )
+    api: str = _option(
+        "127.0.0.1:8080",
+        "--api",
+        Address(),
+        "Where status and metrics are served, to everybody who can connect there. none: nowhere.",
+    )
     drain_timeout_seconds: float = _option(
         30.0, "--drain-timeout", Seconds(0, _DAY), "Seconds for finishing what is under way at SIGTERM or SIGINT."
     )
@@ -185,6 +191,11 @@ class Config:
     def target(self) -> Target:
         """Where deliveries go."""
         return parse_target(self.recipient_url)
+
+    @property
+    def api_address(self) -> tuple[str, int] | None:
+        """Host and port to serve status and metrics on; None for nowhere."""
+        return parse_address(self.api)
 
     def told(self) -> dict[str, str | float]:
         """Return what differs from the defaults, for the log; only the host of the recipient: a path may be a key."""

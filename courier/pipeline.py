@@ -1,15 +1,17 @@
 """The map: which role runs what, joined by which channel, started and stopped in which order.
 
-    consumer ──work──▶ sender ──acks──▶ auditor
+    consumer ──work──▶ sender ──acks──▶ auditor        api: reads the scoreboard
         └─────────────────acks────────────▲
 
 Started from the end that settles to the end that receives, so that nothing is received before it can be
-settled; drained the other way round, so that whatever is under way still finds everybody after it.
+settled; drained the other way round, so that whatever is under way still finds everybody after it. The API comes
+first and goes last, to tell of both.
 """
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -49,6 +51,7 @@ from courier.sqs.credentials import CredentialSource, chain, local_keys
 from courier.sqs.queue import QueueInfo
 from courier.sqs.virtual.registry import ACCOUNT
 from courier.sqs.virtual.service import VirtualSqs
+from courier.tally import call_counter, call_watcher
 
 PREFLIGHT_SECONDS: Final = 60.0
 VIRTUAL_ENDPOINT: Final = "http://127.0.0.1:9324"
@@ -117,9 +120,12 @@ def build(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> lis
         watches=(work,),
         drain_reserve=SENDER_RESERVE_SECONDS,
     )
+    stages = [auditing, sending, receiving]
     if config.queue_type == "virtual":
-        return [Stage("queue", 1, embedded_queue(config, queue)), auditing, sending, receiving]
-    return [auditing, sending, receiving]
+        stages.insert(0, Stage("queue", 1, embedded_queue(config, queue)))
+    if config.api_address is not None:
+        stages.insert(0, Stage("api", 1, api(config, config.api_address, work, acks), watches=(work, acks)))
+    return stages
 
 
 def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
@@ -138,7 +144,7 @@ def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> 
             life.ready()
             await life.draining.wait()
             return
-        await Consumer(life, work, acks, sqs_client(life, queue), intake).run()
+        await Consumer(life, work, acks, sqs_client(life, queue, call_counter(life.slot)), intake).run()
 
     return receive
 
@@ -168,7 +174,7 @@ def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
 
     async def audit(life: Life) -> None:
         audit_log = await life.loop.run_in_executor(None, open_audit_log, config, queue)
-        client = sqs_client(life, queue)
+        client = sqs_client(life, queue, call_watcher(life.slot))
         settings = Auditing(
             visibility=config.visibility_timeout_seconds,
             fifo=queue.fifo,
@@ -208,6 +214,18 @@ def open_audit_log(config: Config, queue: QueueInfo) -> AuditLog | None:
     return None
 
 
+def api(config: Config, address: tuple[str, int], work: Channel, acks: Channel) -> Role:
+    """Make the role that serves status and metrics."""
+    # Imported here, before the fork: a third as much again as all else, and not wanted with --api none.
+    from courier.api.observed import Observed
+    from courier.api.server import serve_api
+
+    async def tell(life: Life) -> None:
+        await serve_api(life, Observed(life.board, work, acks, config.hang_timeout_seconds), config.told(), address)
+
+    return tell
+
+
 def embedded_queue(config: Config, queue: QueueInfo) -> Role:
     """Make the role that is the queue itself, in memory, for ``--queue-type virtual``."""
 
@@ -237,6 +255,11 @@ def find_queue(config: Config) -> QueueInfo:
         for result in found.checks:
             if not result.ok:
                 raise CannotStart(f"{result.detail}; {result.mend}" if result.mend else result.detail)
+        if config.api_address is not None:
+            from courier.api.server import listen
+
+            # Found taken later, it would cost the messages that are received meanwhile a receive each.
+            listen(config.api_address).close()
         return (found.queue or local_queue(config)).to_json()
 
     timeout = PREFLIGHT_SECONDS + config.drain_timeout_seconds
@@ -257,10 +280,10 @@ def local_queue(config: Config) -> QueueInfo:
     )
 
 
-def sqs_client(life: Life, queue: QueueInfo) -> SqsClient:
+def sqs_client(life: Life, queue: QueueInfo, on_call: Callable[[str, str | None], None]) -> SqsClient:
     """Make this process's client of the queue, with credentials of its own."""
     find = local_keys if queue.region == LOCAL else chain
-    return SqsClient(life.loop, queue, CredentialSource(queue.region, find=find))
+    return SqsClient(life.loop, queue, CredentialSource(queue.region, find=find), on_call=on_call)
 
 
 def totals(board: Scoreboard) -> dict[str, int]:

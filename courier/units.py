@@ -11,6 +11,7 @@ from typing import Final, Protocol
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
 _SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i)?)?b?")
+_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s:/\[\]@]+)):([0-9]{1,5})")
 _POWERS: Final = {None: 0, "k": 1, "m": 2, "g": 3}
 
 
@@ -144,6 +145,30 @@ class Text:
         if not isinstance(value, str) or not value.isprintable():
             raise ValueError(f"{value!r} must be text on one line")
         return value.strip()
+
+
+def parse_address(value: str) -> tuple[str, int] | None:
+    """Return host and port of "127.0.0.1:8080", "[::1]:8080" or "localhost:8080"; None where it is no address."""
+    match = _ADDRESS.fullmatch(value)
+    if match is None or int(match[3]) > 65_535:
+        return None
+    return match[1] or match[2], int(match[3])
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, or the word ``none`` for not at all. Port 0 is any that is free."""
+
+    metavar: str = "HOST:PORT|none"
+
+    def __call__(self, value: object) -> str:
+        """Return host and port as given, or ``none``."""
+        text = value.strip() if isinstance(value, str) else ""
+        if text.lower() == "none":
+            return "none"
+        if parse_address(text) is None:
+            raise ValueError(f"{value!r} must be host:port, like 127.0.0.1:8080 or [::1]:8080, or none")
+        return text
 
 
 @dataclass(frozen=True, slots=True)

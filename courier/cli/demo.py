@@ -107,6 +107,7 @@ class Demo:
             f"--endpoint-url={endpoint}",
             f"--recipient-url={recipient}/",
             f"--audit-path={self._audit}",
+            "--api=none",
             *self._options,
         )
 

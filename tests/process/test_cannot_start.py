@@ -98,6 +98,7 @@ def test_a_full_audit_disk_deletes_nothing_and_work_resumes_when_there_is_room(
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "COURIER_API": "none",
         "DISK": str(disk),
     }
     sent = queue.send(bodies(400, 10_000))

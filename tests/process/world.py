@@ -184,6 +184,8 @@ class Courier:
             "COURIER_RECIPIENT_URL": url,
             "COURIER_ENDPOINT_URL": endpoint,
             "COURIER_AUDIT_PATH": str(self.audit),
+            # There is one default port, and many of these run at once.
+            "COURIER_API": "none",
             **environ,
         }
         with self.log_path.open("wb") as log:

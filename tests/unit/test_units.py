@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.units import FilePath, Kind, OneOf, Rate, Seconds, Size, Text, Whole, parse_duration, parse_size
+from courier.units import (
+    Address,
+    FilePath,
+    Kind,
+    OneOf,
+    Rate,
+    Seconds,
+    Size,
+    Text,
+    Whole,
+    parse_address,
+    parse_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +105,32 @@ def test_no_text_breaks_a_kind(value: str) -> None:
     for kind in (Whole(1, 10), Seconds(0, 20), Size(0, 10), Rate(), OneOf(("a", "b")), Text(), FilePath()):
         with suppress(ValueError):
             kind(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ("0.0.0.0:65535", ("0.0.0.0", 65535)),
+        ("[::1]:8080", ("::1", 8080)),
+        ("[fe80::1%eth0]:8080", ("fe80::1%eth0", 8080)),
+    ],
+)
+def test_addresses_are_host_and_port(value: str, address: tuple[str, int]) -> None:
+    assert Address()(value) == value
+    assert parse_address(value) == address
+
+
+def test_no_address_is_none_in_any_case() -> None:
+    assert Address()(" None ") == "none"
+    assert parse_address("none") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "8080", ":8080", "host", "host:", "host:65536", "::1:8080", "http://host:80", "a b:80", "u@h:80", 8080],
+)
+def test_what_is_no_address_says_what_would_be_right(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1:8080"):
+        Address()(value)
