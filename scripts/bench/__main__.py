@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Final
 
 from scripts.bench import comparison, programs
-from scripts.bench.servers import set_aws_environment
+from scripts.bench import profile as profiling
+from scripts.bench.servers import queue_server, set_aws_environment
 
 OUTPUT: Final = Path("build/bench")
 
@@ -17,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="Measure Courier.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
+    _add_profile(commands)
     given = parser.parse_args()
     set_aws_environment()
     given.function(given)
@@ -31,9 +34,13 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
     run.add_argument("--peer", action="append", default=[], metavar="NAME='COMMAND'", help="one more program")
     run.add_argument("--peer-only", action="append", default=[], metavar="NAME", help="run only these")
-    run.add_argument("--output", type=lambda text: Path(text).absolute(), default=OUTPUT.absolute())
+    run.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
     run.add_argument("courier_options", nargs="*", help="options of courier, behind --")
     run.set_defaults(function=_run)
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()
 
 
 def _run(given: argparse.Namespace) -> None:
@@ -55,6 +62,31 @@ def _run(given: argparse.Namespace) -> None:
     comparison.write_json(given.output / "run.json", document)
     if programs.COURIER in trials:
         print(comparison.last_line(table))
+
+
+def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    profile = commands.add_parser("profile", help="tell where Courier's microseconds go")
+    profile.add_argument("--messages", type=int, default=100_000)
+    profile.add_argument("--bytes", type=int, default=220, help="length of a body")
+    profile.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
+    profile.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
+    profile.add_argument("courier_options", nargs="*", help="options of courier, behind --")
+    profile.set_defaults(function=_profile)
+
+
+def _profile(given: argparse.Namespace) -> None:
+    workload = profiling.Workload(given.messages, given.bytes, given.receiver, tuple(given.courier_options))
+    given.output.mkdir(parents=True, exist_ok=True)
+    server = queue_server()
+    try:
+        with tempfile.TemporaryDirectory(prefix="work-", dir=given.output) as workplace:
+            result = profiling.profile(workload, server, Path(workplace))
+    finally:
+        server.stop()
+    print(profiling.render(result))
+    print(profiling.render_lines(result))
+    document = {"machine": comparison.machine(), "workload": workload._asdict(), **profiling.document(result)}
+    comparison.write_json(given.output / "profile.json", document)
 
 
 if __name__ == "__main__":

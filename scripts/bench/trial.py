@@ -116,9 +116,9 @@ def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, w
     calls_before = queue.calls()
     servers_before = receiver.tree.usage()
     with Running(program, queue, receiver.url, directory) as running:
-        first = _wait_for_start(running, queue, messages)
+        first = wait_for_start(running, queue, messages)
         pss, rss = _wait_for_half(running, queue, messages)
-        last = _wait_for_end(running, queue, messages)
+        last = wait_for_end(running, queue, messages)
         receiver_cpu = spent(servers_before, receiver.tree.usage()).total
     handled = first.state.left - last.state.left
     faults = _verify(program, queue, receiver, messages, directory)
@@ -143,7 +143,8 @@ def _sqs_calls(calls: Counter[str]) -> Counter[str]:
     return Counter({action: count for action, count in calls.items() if action not in rare})
 
 
-def _wait_for_start(running: Running, queue: Queue, messages: int) -> _Mark:
+def wait_for_start(running: Running, queue: Queue, messages: int) -> _Mark:
+    """Wait until the first messages are received."""
     deadline = time.monotonic() + START_SECONDS
     while queue.state().visible == messages:
         running.check(deadline, "a first message")
@@ -159,7 +160,8 @@ def _wait_for_half(running: Running, queue: Queue, messages: int) -> tuple[dict[
     return running.tree.pss_kib(), running.tree.rss_kib()
 
 
-def _wait_for_end(running: Running, queue: Queue, messages: int) -> _Mark:
+def wait_for_end(running: Running, queue: Queue, messages: int) -> _Mark:
+    """Wait until all messages are deleted."""
     deadline = time.monotonic() + START_SECONDS + messages / _SLOWEST_RATE
     while queue.state().left:
         running.check(deadline, "all messages through")

@@ -1,0 +1,167 @@
+"""Where Courier's own microseconds go: by role, by step, and below Python by system call and library.
+
+Three trials of the same work. The first, undisturbed, gives the CPU of each role by the clocks of its processes. The
+second samples Python stacks (see :mod:`scripts.bench.sampled`), the third is watched by perf where it may be used. Both
+give shares, which are applied to what the first measured; so their own cost is in no figure.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from scripts.bench import perf
+from scripts.bench.comparison import start_receiver
+from scripts.bench.programs import COURIER, Program, courier
+from scripts.bench.servers import LocalQueue, Server, fill
+from scripts.bench.steps import Frame, count_lines, count_steps, read_stacks
+from scripts.bench.trial import Running, Trial, mark, measure, wait_for_end, wait_for_start
+
+ROLES: Final = ("consumer", "sender", "auditor")
+LINES_SHOWN: Final = 25
+
+
+class Workload(NamedTuple):
+    """What each trial of the profile does."""
+
+    messages: int
+    body_bytes: int
+    receiver: str
+    options: tuple[str, ...]
+
+
+class Profile(NamedTuple):
+    """Microseconds a message by role: in all, by step, by place below Python (empty without perf), by line."""
+
+    trial: Trial
+    roles: dict[str, float]
+    steps: dict[str, dict[str, float]]
+    places: dict[str, dict[str, float]]
+    lines: dict[str, dict[str, float]]
+
+
+def profile(workload: Workload, server: Server, workplace: Path) -> Profile:
+    """Run the trials and give the figures."""
+    queue = LocalQueue(server)
+    fill(queue, workload.messages, workload.body_bytes)
+    receiver = start_receiver(workload.receiver, workplace)
+    trial = measure(courier(*workload.options), queue, receiver, workload.messages, workplace)
+    roles = {role: trial.cpu.roles[role].cpu / trial.messages * 1e6 for role in ROLES}
+    stacks = _sample(workload, server, workplace)
+    places = _record(workload, server, workplace)
+    return Profile(
+        trial,
+        roles,
+        {role: _scaled(count_steps(stacks[role]), roles[role]) for role in ROLES},
+        {role: _scaled(places[role], roles[role]) for role in ROLES if role in places},
+        {role: _scaled(count_lines(stacks[role]), roles[role]) for role in ROLES},
+    )
+
+
+def _scaled(counts: Counter[str], micros: float) -> dict[str, float]:
+    """Share out the microseconds by the samples."""
+    total = sum(counts.values())
+    return {name: micros * count / total for name, count in counts.most_common()}
+
+
+def _sample(workload: Workload, server: Server, workplace: Path) -> dict[str, list[list[Frame]]]:
+    """Run with a sampler in each worker; gives the stacks of each role within the window."""
+    directory = Path(tempfile.mkdtemp(prefix="stacks-", dir=workplace))
+    command = (sys.executable, "-m", "scripts.bench.sampled", str(directory), *workload.options)
+    before: dict[int, int] = {}
+    roles: dict[int, str] = {}
+
+    def begin(running: Running) -> None:
+        before.update({int(path.stem): path.stat().st_size for path in directory.iterdir()})
+
+    def finish(running: Running) -> None:
+        roles.update({pid: usage.role for pid, usage in running.tree.usage().items()})
+
+    _watch(Program(COURIER, command, audits=True), workload, server, workplace, begin, finish)
+    stacks: dict[str, list[list[Frame]]] = {role: [] for role in ROLES}
+    for pid, role in roles.items():
+        if role in stacks:
+            text = (directory / f"{pid}.stacks").read_bytes()[before.get(pid, 0) :].decode(errors="replace")
+            stacks[role] += read_stacks(text)
+    return stacks
+
+
+def _record(workload: Workload, server: Server, workplace: Path) -> dict[str, Counter[str]]:
+    """Run under perf; gives the samples of each role by place, or nothing where perf may not be used."""
+    if not perf.available(workplace):
+        print("perf isn't installed or may not be used here; going on without it", file=sys.stderr)
+        return {}
+    recordings: list[perf.Recording] = []
+    places: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
+
+    def begin(running: Running) -> None:
+        recordings.append(perf.Recording(running.tree.pids(), workplace))
+
+    def finish(running: Running) -> None:
+        roles = {pid: usage.role for pid, usage in running.tree.usage().items()}
+        for sample in recordings[0].stop():
+            role = roles.get(sample.pid, "")
+            if role in places:
+                places[role][perf.place(sample)] += 1
+
+    _watch(courier(*workload.options), workload, server, workplace, begin, finish)
+    return places
+
+
+def _watch(
+    program: Program,
+    workload: Workload,
+    server: Server,
+    workplace: Path,
+    begin: Callable[[Running], None],
+    finish: Callable[[Running], None],
+) -> None:
+    """Run a program on a full queue; ``begin`` is called at its first receive, ``finish`` after the last delete."""
+    queue = LocalQueue(server)
+    fill(queue, workload.messages, workload.body_bytes)
+    receiver = start_receiver(workload.receiver, workplace)
+    directory = Path(tempfile.mkdtemp(prefix="watched-", dir=workplace))
+    with Running(program, queue, receiver.url, directory) as running:
+        wait_for_start(running, queue, workload.messages)
+        begin(running)
+        wait_for_end(running, queue, workload.messages)
+        mark(running, queue)
+        finish(running)
+    receiver.stop()
+    shutil.rmtree(directory)
+
+
+def render(result: Profile) -> str:
+    """Render the tables."""
+    total = sum(result.roles.values())
+    lines = [f"{total:.1f} µs a message, {result.trial.rate:,.0f} msg/s"]
+    for role in ROLES:
+        lines.append(f"\n{role}: {result.roles[role]:.1f} µs a message")
+        lines += _table("by step", result.steps[role], 0.05)
+        lines += _table("below Python", result.places.get(role, {}), 0.05)
+    return "\n".join(lines)
+
+
+def render_lines(result: Profile) -> str:
+    """Render the lines that cost most, over all roles."""
+    every = [(cost, role, line) for role in ROLES for line, cost in result.lines[role].items()]
+    shown = sorted(every, reverse=True)[:LINES_SHOWN]
+    return "\n".join(["dearest lines", *(f"  {cost:6.2f} µs  {role}: {line}" for cost, role, line in shown)])
+
+
+def _table(title: str, figures: Mapping[str, float], least: float) -> list[str]:
+    if not figures:
+        return []
+    rest = sum(cost for cost in figures.values() if cost < least)
+    lines = [f"  {title}", *(f"    {cost:6.2f} µs  {name}" for name, cost in figures.items() if cost >= least)]
+    return [*lines, f"    {rest:6.2f} µs  all others"] if rest else lines
+
+
+def document(result: Profile) -> dict[str, Any]:
+    """Give what is written as JSON."""
+    return result._asdict()

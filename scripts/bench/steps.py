@@ -1,0 +1,102 @@
+"""Which step of the pipeline a Python stack of Courier belongs to.
+
+A stack is told by its innermost function of Courier's own, by module and, where a module has parts of two steps, by
+function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+LOOP: Final = "loop: epoll, socket reads and writes"
+AWAITING: Final = "tasks and futures"
+OTHER: Final = "other"
+
+
+class Frame(NamedTuple):
+    """A function in a stack: the path of its file, its name, and the line that it is at."""
+
+    path: str
+    line: int
+    function: str
+
+
+STEPS: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
+    ("channel: receive", "process/channel.py", frozenset({"receive"})),
+    ("channel: send", "process/channel.py", frozenset()),
+    ("pack and unpack", "message.py", frozenset()),
+    ("SQS: sign", "sqs/signer.py", frozenset()),
+    ("SQS: read messages", "sqs/received.py", frozenset()),
+    ("SQS: build and read calls", "sqs/", frozenset({"_call", "_exchange", "receive", "delete", "_batch", "_keys"})),
+    ("SQS: build and read calls", "sqs/batch.py", frozenset()),
+    ("SQS: build and read calls", "sqs/reply.py", frozenset()),
+    ("SQS: build and read calls", "sqs/credentials.py", frozenset()),
+    ("settle: batches and leases", "sqs/settler.py", frozenset()),
+    ("HTTP: render the head", "http/head.py", frozenset()),
+    ("HTTP: render the head", "http/sqsd.py", frozenset()),
+    ("HTTP: parse the answer", "http/reader.py", frozenset()),
+    ("HTTP: parse the answer", "http/", frozenset({"data_received", "_answered", "release"})),
+    ("HTTP: send the request", "http/", frozenset()),
+    ("judge the answer", "policy.py", frozenset()),
+    ("audit: make the record", "audit/record.py", frozenset()),
+    ("audit: gather", "audit/committer.py", frozenset()),
+    ("audit: write and fsync", "audit/files.py", frozenset()),
+    ("scoreboard and room", "process/scoreboard.py", frozenset()),
+    (
+        "scoreboard and room",
+        "consumer.py",
+        frozenset({"_ask", "_asks", "_space", "_slots_and_busy", "_rate", "rate", "_paused", "room", "_pause"}),
+    ),
+    ("consumer: the rest", "consumer.py", frozenset()),
+    ("sender: the rest", "sender.py", frozenset()),
+    ("auditor: the rest", "auditor.py", frozenset()),
+)
+
+_FRAME: Final = re.compile(r'  File "([^"]+)", line (\d+) in (.+)')
+
+
+def read_stacks(text: str) -> Iterator[list[Frame]]:
+    """Read what faulthandler wrote: stacks with their innermost function first. A torn one at an end is left out."""
+    for block in text.split("Stack (most recent call first):\n")[1:]:
+        frames = [Frame(m[1], int(m[2]), m[3]) for m in map(_FRAME.fullmatch, block.splitlines()) if m]
+        if frames:
+            yield frames
+
+
+def step_of(frames: Sequence[Frame]) -> str:
+    """Tell the step of a stack.
+
+    One with none of Courier's functions above the worker's frame is the loop's own, in C, unless the machinery of
+    asyncio is on top of it.
+    """
+    for frame in frames:
+        _, found, module = frame.path.rpartition("/courier/")
+        if not found:
+            continue
+        if module == "process/child.py" and frame.function in ("_run", "_serve"):
+            break
+        for step, prefix, functions in STEPS:
+            if module.startswith(prefix) and (not functions or frame.function in functions):
+                return step
+        return f"{OTHER}: {module}"
+    return AWAITING if "/asyncio/" in frames[0].path else LOOP
+
+
+def count_steps(stacks: Iterable[Sequence[Frame]]) -> Counter[str]:
+    """Count the stacks of each step."""
+    return Counter(step_of(frames) for frames in stacks)
+
+
+def count_lines(stacks: Iterable[Sequence[Frame]]) -> Counter[str]:
+    """Count the stacks by their innermost line of Courier's."""
+    lines: Counter[str] = Counter()
+    for frames in stacks:
+        for frame in frames:
+            _, found, module = frame.path.rpartition("/courier/")
+            if found:
+                lines[f"{module}:{frame.line} {frame.function}"] += 1
+                break
+    return lines
