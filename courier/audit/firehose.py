@@ -115,8 +115,10 @@ class FirehoseLog:
         left = Left(batch, None)
         tries = 0
         while time.monotonic() < deadline:
+            before = len(left.indexes)
             left = self._call(client, lines, left.indexes)
-            tries += 1
+            # A stream that takes some is only short of capacity: the rest needn't wait as for one that takes nothing.
+            tries = 1 if len(left.indexes) < before else tries + 1
             if left.why is None or left.why.kind != PASSING:
                 break
             pause = self._patience.backoff.delay(tries, random.random())
