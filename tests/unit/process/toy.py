@@ -182,7 +182,7 @@ def main() -> int:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     stages = SCENARIOS[sys.argv[1]]()
     timeouts = [float(text) for text in sys.argv[3:]]
