@@ -91,7 +91,7 @@ class Notifier:
         for name, value in self._shown.items():
             if isinstance(value, int) and value:
                 grown = value - number if isinstance(number := before.get(name, 0), int) else 0
-                rate = f" ({grown / seconds:,.0f}/s)" if grown and seconds >= SHORTEST else ""
+                rate = f" ({_rate(grown / seconds)}/s)" if grown and seconds >= SHORTEST else ""
                 parts.append(f"{name} {value:,}{rate}")
         what = "draining" if self._stopping else "running"
         return f"{what}: {', '.join(parts) or 'no messages yet'}"
@@ -101,6 +101,10 @@ class Notifier:
             return
         with contextlib.suppress(OSError), _datagrams() as sender:
             sender.sendto(state.encode(), self._address)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def _datagrams() -> socket.socket:

@@ -105,7 +105,7 @@ def test_ready_status_and_stopping_are_told_in_order(
     assert courier.drain() == 0
     states = [message[0] for message in manager.heard if not message[0].startswith("STATUS=")]
     assert states == ["READY=1", "STOPPING=1"]
-    assert re.match(r"STATUS=draining: received 20( \(\d+/s\))?, delivered 20\b", manager.heard[-1][1])
+    assert re.match(r"STATUS=draining: received 20( \([\d.]+/s\))?, delivered 20\b", manager.heard[-1][1])
     # NotifyAccess=main hears the main process alone, and systemd started that one.
     assert manager.senders == {courier.pid}
 

@@ -68,7 +68,7 @@ def test_the_status_has_totals_and_the_rates_since_the_one_before(listener: List
     totals.update(delivered=99)
     notifier.stopping(100.5 + 2 * STATUS_SECONDS)
     assert listener.heard()[1:] == [
-        ["STATUS=running: received 12,345 (1,234/s), delivered 5 (0/s)"],
+        ["STATUS=running: received 12,345 (1,234/s), delivered 5 (0.5/s)"],
         ["STATUS=running: received 13,345 (100/s), delivered 5"],
         ["STOPPING=1", "STATUS=draining: received 13,345, delivered 99"],
     ]
