@@ -193,11 +193,11 @@ class Sender:
             self._give_back(holding)
             return
         message = holding.messages[holding.position]
-        fields = self._headers.fields(message)
+        lines = self._headers.lines(message)
         if self._headers.dropped != self._dropped_headers:
             self._words[scoreboard.DROPPED_HEADERS] += self._headers.dropped - self._dropped_headers
             self._dropped_headers = self._headers.dropped
-        head = self._template.render(len(message.body), fields)
+        head = self._template.render_lines(len(message.body), lines)
         holding.exchange = self._session.send(head, message.body, holding.answered)
 
     def conclude(self, holding: Holding, answer: Answer | Failure) -> None:

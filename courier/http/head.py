@@ -59,6 +59,10 @@ class HeadTemplate:
         lines += (b"", b"")
         return _line_join(lines)
 
+    def render_lines(self, content_length: int, lines: bytes) -> bytes:
+        """Return a whole head around header lines that are ready for the wire, each with its line end."""
+        return b"%b%d\r\n%b\r\n" % (self._start, content_length, lines)
+
 
 def _fixed_name(name: str) -> bytes:
     checked = header_name(name)
