@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from scripts.bench import comparison, programs
 from scripts.bench import profile as profiling
-from scripts.bench.servers import queue_server, set_aws_environment
+from scripts.bench.rig import Rig
+from scripts.bench.scenario import Scenario
+from scripts.bench.scenarios import bodies, distance, growth, idle, latency, processes, slots, tls
+from scripts.bench.servers import set_aws_environment
 
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "latency": latency,
+    "slots": slots,
+    "bodies": bodies,
+    "growth": growth,
+    "processes": processes,
+    "tls": tls,
+    "distance": distance,
+    "idle": idle,
+}
 OUTPUT: Final = Path("build/bench")
 
 
@@ -20,6 +32,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
     _add_profile(commands)
+    for name, scenario in SCENARIOS.items():
+        parser_of_it = commands.add_parser(name, help=scenario.HELP)
+        parser_of_it.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
+        scenario.add_options(parser_of_it)
+        parser_of_it.set_defaults(function=_run_scenario)
     given = parser.parse_args()
     set_aws_environment()
     given.function(given)
@@ -76,17 +93,20 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _profile(given: argparse.Namespace) -> None:
     workload = profiling.Workload(given.messages, given.bytes, given.receiver, tuple(given.courier_options))
-    given.output.mkdir(parents=True, exist_ok=True)
-    server = queue_server()
-    try:
-        with tempfile.TemporaryDirectory(prefix="work-", dir=given.output) as workplace:
-            result = profiling.profile(workload, server, Path(workplace))
-    finally:
-        server.stop()
+    with Rig(given.output) as rig:
+        result = profiling.profile(workload, rig)
     print(profiling.render(result))
     print(profiling.render_lines(result))
     document = {"machine": comparison.machine(), "workload": workload._asdict(), **profiling.document(result)}
     comparison.write_json(given.output / "profile.json", document)
+
+
+def _run_scenario(given: argparse.Namespace) -> None:
+    outcome = SCENARIOS[given.command].run(given)
+    print(outcome.table)
+    document = {"machine": comparison.machine(), "line": outcome.line, "figures": outcome.figures}
+    comparison.write_json(given.output / f"{given.command}.json", document)
+    print(outcome.line)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,18 +14,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from scripts.bench.programs import BY_HAND, COURIER, Program
-from scripts.bench.servers import (
-    LocalQueue,
-    Nginx,
-    OwnReceiver,
-    Queue,
-    Receiver,
-    RemoteQueue,
-    Server,
-    fill,
-    queue_server,
-)
-from scripts.bench.trial import Trial, measure
+from scripts.bench.rig import Rig
+from scripts.bench.trial import Trial
 
 LEAST_MESSAGES: Final = 100
 
@@ -61,38 +51,18 @@ def spread(values: Sequence[float]) -> Spread:
 def compare(programs: Sequence[Program], setting: Setting) -> dict[str, list[Trial]]:
     """Run every program in turn, round after round; gives the trials of each."""
     trials: dict[str, list[Trial]] = {program.name: [] for program in programs}
-    setting.output.mkdir(parents=True, exist_ok=True)
-    server = None if setting.endpoint else queue_server()
-    # Where the audit files are matters: fsync costs nothing in a temporary directory that is memory.
-    with tempfile.TemporaryDirectory(prefix="work-", dir=setting.output) as workplace:
-        try:
-            for number in range(setting.rounds):
-                for program in programs:
-                    trial = _trial(program, setting, server, Path(workplace))
-                    trials[program.name].append(trial)
-                    print(f"round {number + 1}: {_line(trial)}", flush=True)
-        finally:
-            if server is not None:
-                server.stop()
+    with Rig(setting.output, endpoint=setting.endpoint) as rig:
+        for number in range(setting.rounds):
+            for program in programs:
+                messages = max(LEAST_MESSAGES, int(setting.messages * program.share))
+                trial = rig.trial(program, messages, setting.body_bytes, setting.receiver)
+                trials[program.name].append(trial)
+                print(f"round {number + 1}: {line(trial)}", flush=True)
     return trials
 
 
-def _trial(program: Program, setting: Setting, server: Server | None, workplace: Path) -> Trial:
-    messages = max(LEAST_MESSAGES, int(setting.messages * program.share))
-    queue: Queue = LocalQueue(server) if server else RemoteQueue(setting.endpoint or "")
-    fill(queue, messages, setting.body_bytes)
-    receiver = start_receiver(setting.receiver, workplace)
-    return measure(program, queue, receiver, messages, workplace)
-
-
-def start_receiver(name: str, workplace: Path) -> Receiver:
-    """Start the receiver of a name, ``nginx`` or ``own``; ``auto`` takes nginx where it is installed."""
-    if name == "nginx" or (name == "auto" and Nginx.installed()):
-        return Nginx(Path(tempfile.mkdtemp(prefix="nginx-", dir=workplace)) / "run")
-    return OwnReceiver()
-
-
-def _line(trial: Trial) -> str:
+def line(trial: Trial) -> str:
+    """Tell a trial in one line."""
     faults = f"; WRONG: {', '.join(trial.faults)}" if trial.faults else ""
     return f"{trial.program} {trial.micros:.1f} µs/msg, {trial.rate:,.0f} msg/s{faults}"
 
@@ -176,19 +146,13 @@ def machine() -> dict[str, Any]:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "processor": processor,
-        "cores": len(_cores()),
+        "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_before": float(load),
         "commit": git.stdout.strip(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _cores() -> set[int]:
-    import os
-
-    return os.sched_getaffinity(0)
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -7,20 +7,16 @@ give shares, which are applied to what the first measured; so their own cost is 
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from scripts.bench import perf
-from scripts.bench.comparison import start_receiver
 from scripts.bench.programs import COURIER, Program, courier
-from scripts.bench.servers import LocalQueue, Server, fill
+from scripts.bench.rig import Rig
 from scripts.bench.steps import Frame, count_lines, count_steps, read_stacks
-from scripts.bench.trial import Running, Trial, mark, measure, wait_for_end, wait_for_start
+from scripts.bench.trial import Running, Trial, wait_for_end, wait_for_start
 
 ROLES: Final = ("consumer", "sender", "auditor")
 LINES_SHOWN: Final = 25
@@ -45,15 +41,12 @@ class Profile(NamedTuple):
     lines: dict[str, dict[str, float]]
 
 
-def profile(workload: Workload, server: Server, workplace: Path) -> Profile:
+def profile(workload: Workload, rig: Rig) -> Profile:
     """Run the trials and give the figures."""
-    queue = LocalQueue(server)
-    fill(queue, workload.messages, workload.body_bytes)
-    receiver = start_receiver(workload.receiver, workplace)
-    trial = measure(courier(*workload.options), queue, receiver, workload.messages, workplace)
+    trial = rig.trial(courier(*workload.options), workload.messages, workload.body_bytes, workload.receiver)
     roles = {role: trial.cpu.roles[role].cpu / trial.messages * 1e6 for role in ROLES}
-    stacks = _sample(workload, server, workplace)
-    places = _record(workload, server, workplace)
+    stacks = _sample(workload, rig)
+    places = _record(workload, rig)
     return Profile(
         trial,
         roles,
@@ -69,9 +62,9 @@ def _scaled(counts: Counter[str], micros: float) -> dict[str, float]:
     return {name: micros * count / total for name, count in counts.most_common()}
 
 
-def _sample(workload: Workload, server: Server, workplace: Path) -> dict[str, list[list[Frame]]]:
+def _sample(workload: Workload, rig: Rig) -> dict[str, list[list[Frame]]]:
     """Run with a sampler in each worker; gives the stacks of each role within the window."""
-    directory = Path(tempfile.mkdtemp(prefix="stacks-", dir=workplace))
+    directory = rig.directory("stacks")
     command = (sys.executable, "-m", "scripts.bench.sampled", str(directory), *workload.options)
     before: dict[int, int] = {}
     roles: dict[int, str] = {}
@@ -82,7 +75,7 @@ def _sample(workload: Workload, server: Server, workplace: Path) -> dict[str, li
     def finish(running: Running) -> None:
         roles.update({pid: usage.role for pid, usage in running.tree.usage().items()})
 
-    _watch(Program(COURIER, command, audits=True), workload, server, workplace, begin, finish)
+    _watch(Program(COURIER, command, audits=True), workload, rig, begin, finish)
     stacks: dict[str, list[list[Frame]]] = {role: [] for role in ROLES}
     for pid, role in roles.items():
         if role in stacks:
@@ -91,16 +84,16 @@ def _sample(workload: Workload, server: Server, workplace: Path) -> dict[str, li
     return stacks
 
 
-def _record(workload: Workload, server: Server, workplace: Path) -> dict[str, Counter[str]]:
+def _record(workload: Workload, rig: Rig) -> dict[str, Counter[str]]:
     """Run under perf; gives the samples of each role by place, or nothing where perf may not be used."""
-    if not perf.available(workplace):
+    if not perf.available(rig.workplace):
         print("perf isn't installed or may not be used here; going on without it", file=sys.stderr)
         return {}
     recordings: list[perf.Recording] = []
     places: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
 
     def begin(running: Running) -> None:
-        recordings.append(perf.Recording(running.tree.pids(), workplace))
+        recordings.append(perf.Recording(running.tree.pids(), rig.workplace))
 
     def finish(running: Running) -> None:
         roles = {pid: usage.role for pid, usage in running.tree.usage().items()}
@@ -109,31 +102,26 @@ def _record(workload: Workload, server: Server, workplace: Path) -> dict[str, Co
             if role in places:
                 places[role][perf.place(sample)] += 1
 
-    _watch(courier(*workload.options), workload, server, workplace, begin, finish)
+    _watch(courier(*workload.options), workload, rig, begin, finish)
     return places
 
 
 def _watch(
     program: Program,
     workload: Workload,
-    server: Server,
-    workplace: Path,
+    rig: Rig,
     begin: Callable[[Running], None],
     finish: Callable[[Running], None],
 ) -> None:
     """Run a program on a full queue; ``begin`` is called at its first receive, ``finish`` after the last delete."""
-    queue = LocalQueue(server)
-    fill(queue, workload.messages, workload.body_bytes)
-    receiver = start_receiver(workload.receiver, workplace)
-    directory = Path(tempfile.mkdtemp(prefix="watched-", dir=workplace))
-    with Running(program, queue, receiver.url, directory) as running:
+    queue = rig.queue(workload.messages, workload.body_bytes)
+    receiver = rig.receiver(workload.receiver)
+    with Running(program, queue, receiver.url, rig.directory("watched")) as running:
         wait_for_start(running, queue, workload.messages)
         begin(running)
         wait_for_end(running, queue, workload.messages)
-        mark(running, queue)
         finish(running)
     receiver.stop()
-    shutil.rmtree(directory)
 
 
 def render(result: Profile) -> str:

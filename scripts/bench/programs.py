@@ -7,12 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from courier.audit.reader import read_records
+from scripts.bench.servers import free_port
 
 HERE: Final = Path(__file__).parent
 COURIER: Final = "courier"
@@ -26,12 +27,14 @@ class Program:
 
     ``command`` is run with those variables. ``share`` is which part of the messages it gets in a round: one that
     takes ten times as long would make the rounds ten times as long, and its cost for a message is the same.
+    ``variables`` are further ones for its environment.
     """
 
     name: str
     command: Sequence[str]
     share: float = 1.0
     audits: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def courier(*options: str) -> Program:
@@ -70,13 +73,14 @@ def given(text: str) -> Program:
 def environment(program: Program, queue_url: str, endpoint: str, sink_url: str, directory: Path) -> dict[str, str]:
     """Give the variables with which a program is run; Courier's options stand in those of its own."""
     names = {name: value for name, value in os.environ.items() if not name.startswith("COURIER_")}
-    names |= {"QUEUE_URL": queue_url, "SINK_URL": sink_url, "AWS_ENDPOINT_URL": endpoint}
+    names |= {"QUEUE_URL": queue_url, "SINK_URL": sink_url, "AWS_ENDPOINT_URL": endpoint, **program.variables}
     if program.audits:
         names |= {
             "COURIER_QUEUE": queue_url,
             "COURIER_RECIPIENT_URL": sink_url,
             "COURIER_ENDPOINT_URL": endpoint,
             "COURIER_AUDIT_PATH": str(directory / "audit"),
+            "COURIER_API": f"127.0.0.1:{free_port()}",
         }
     return names
 

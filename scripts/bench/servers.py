@@ -27,11 +27,12 @@ from courier.http.target import parse_target
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.queue import QueueInfo, resolve_queue
-from scripts.bench.tree import Tree
+from scripts.bench.tree import Tree, process_cpu
 
 REGION: Final = "us-east-1"
 VISIBILITY_SECONDS: Final = 30
 START_SECONDS: Final = 20.0
+WAIT_SECONDS: Final = 30.0
 FILLING_CALLS: Final = 6
 _LISTENING: Final = "listening on "
 _numbers = itertools.count(1)
@@ -91,13 +92,17 @@ class Queue(Protocol):
     def calls(self) -> Counter[str]:
         """Count the calls that were made to its server by action; empty where that can't be known."""
 
+    def server_cpu(self) -> float:
+        """Give the seconds of CPU that its server has used, 0 where that can't be known."""
+
 
 class LocalQueue:
     """A queue on our own server, which counts the calls."""
 
-    def __init__(self, server: Server, name: str = "") -> None:
+    def __init__(self, server: Server) -> None:
         self.endpoint = server.url
-        self._name = name or f"bench-{next(_numbers)}"
+        self._server = server
+        self._name = f"bench-{next(_numbers)}"
         self.url = _create(boto3_client(server.url), self._name)
         target = parse_target(server.url)
         self._connection = http.client.HTTPConnection(target.host, target.port)
@@ -110,6 +115,10 @@ class LocalQueue:
     def calls(self) -> Counter[str]:
         """Count the calls to the server by action, those of filling and of other queues included."""
         return Counter(self._ask()["calls"])
+
+    def server_cpu(self) -> float:
+        """Give the seconds of CPU that the server has used."""
+        return process_cpu(self._server.process.pid)
 
     def _ask(self) -> Any:
         self._connection.request("GET", "/bench")
@@ -133,6 +142,10 @@ class RemoteQueue:
     def calls(self) -> Counter[str]:
         """Nobody counts them there."""
         return Counter()
+
+    def server_cpu(self) -> float:
+        """It may be on another machine."""
+        return 0.0
 
 
 def boto3_client(endpoint: str) -> Any:
@@ -233,7 +246,6 @@ class Nginx:
     name = "nginx"
 
     def __init__(self, directory: Path, certificate: Path | None = None) -> None:
-        directory.mkdir(parents=True)
         self._directory = directory
         port = free_port()
         pem = f"ssl_certificate {certificate}; ssl_certificate_key {certificate};" if certificate else ""
@@ -274,15 +286,28 @@ class OwnReceiver:
         if certificate:
             command += ["--certificate", str(certificate)]
         self._server = Server(*command)
-        self._certificate = certificate
         self.url = f"{self._server.url}/"
         self.tree = self._server.tree
 
-    def told(self) -> Any:
-        """Ask for its tally as it is."""
-        context = ssl.create_default_context(cafile=str(self._certificate)) if self._certificate else None
-        with urllib.request.urlopen(f"{self._server.url}/tally", context=context) as answer:
+    def told(self, *, ids: bool = True) -> Any:
+        """Ask for its tally as it is; ``ids`` makes the list of all messages a part of it."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # our own child, over loopback
+        with urllib.request.urlopen(f"{self._server.url}/{'tally' if ids else 'counts'}", context=context) as answer:
             return orjson.loads(answer.read())
+
+    def wait_for(self, requests: int) -> list[float]:
+        """Wait for so many requests, and give how old their bodies were, in the order in which they came."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (told := self.told())["requests"] < requests:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"only {told['requests']} of {requests} requests came")
+            time.sleep(0.05)
+        return list(told["ages"])
+
+    def kill(self) -> None:
+        """End it without asking."""
+        self._server.stop()
 
     def stop(self) -> Tally:
         """Ask for its tally and end it."""

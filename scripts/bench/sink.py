@@ -1,8 +1,8 @@
 """The bench's own receiver, a process of its own: answers every POST with 200, after a while where it is told to.
 
-``GET /tally`` tells as JSON how many requests came, the ids of the messages, and the seconds for which requests were
-open, summed up. Of bodies that begin with ``{"at":<seconds of CLOCK_MONOTONIC>`` it keeps how old they were when they
-came. It says on stdout where it listens, and ends at SIGTERM.
+``GET /counts`` tells as JSON how many requests came, and the seconds for which requests were open, summed up;
+``GET /tally`` also the ids of the messages, and of bodies that begin with ``{"at":<seconds of CLOCK_MONOTONIC>`` how
+old they were when they came. It says on stdout where it listens, and ends at SIGTERM.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sink:
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """Take a delivery, or tell what came."""
         if request.method != "POST":
-            return self._tell()
+            return self._tell(whole=request.target == "/tally")
         self._requests += 1
         self._ids.add(request.headers.get("x-aws-sqsd-msgid", ""))
         match = _AT.match(request.body)
@@ -52,13 +52,10 @@ class Sink:
         self._open_seconds += time.monotonic() - begun
         return _OK
 
-    def _tell(self) -> Response:
-        tally = {
-            "requests": self._requests,
-            "ids": sorted(self._ids - {""}),
-            "ages": self._ages,
-            "open_seconds": self._open_seconds,
-        }
+    def _tell(self, whole: bool) -> Response:
+        tally: dict[str, object] = {"requests": self._requests, "open_seconds": self._open_seconds}
+        if whole:
+            tally |= {"ids": sorted(self._ids - {""}), "ages": self._ages}
         return Response(200, [("Content-Type", "application/json")], orjson.dumps(tally))
 
     async def run(self, tls: ssl.SSLContext | None) -> None:

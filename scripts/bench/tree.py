@@ -11,12 +11,14 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 _PROC: Final = Path("/proc")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _ROLE: Final = re.compile(r"courier: (\w+)")
+_SWITCHES: Final = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 _UTIME, _STIME, _CUTIME, _CSTIME, _SESSION = 11, 12, 13, 14, 3
 """Fields of /proc/PID/stat, counted from the one behind the name."""
 
@@ -64,22 +66,32 @@ class Tree:
         return {pid: usage for pid in self.pids() if (usage := _usage(pid)) is not None}
 
     def pss_kib(self) -> dict[str, int]:
-        """Give the memory by role in KiB: private pages, and of each shared one a process's share."""
-        return self._memory("Pss:")
+        """Give the memory by role in KiB: private pages, and of each shared one the process's share."""
+        return {role: sum(sizes) for role, sizes in self._memory("Pss:").items()}
 
-    def rss_kib(self) -> dict[str, int]:
-        """Give the memory by role in KiB, shared pages counted for each process that has them."""
+    def rss_kib(self) -> dict[str, list[int]]:
+        """Give the memory of each process by role in KiB, shared pages counted for each that has them."""
         return self._memory("Rss:")
 
-    def _memory(self, field: str) -> dict[str, int]:
-        sizes: dict[str, int] = {}
+    def switches(self) -> dict[str, int]:
+        """Count how often the threads that live went to sleep by themselves, by role: so often were they woken."""
+        counts: dict[str, int] = {}
+        for pid in self.pids():
+            for task in Path(f"/proc/{pid}/task").glob("*/status"):
+                with suppress(OSError):  # gone meanwhile
+                    status = task.read_text()
+                    counts[_role(pid)] = counts.get(_role(pid), 0) + int(_SWITCHES.findall(status)[0])
+        return counts
+
+    def _memory(self, field: str) -> dict[str, list[int]]:
+        sizes: dict[str, list[int]] = {}
         for pid in self.pids():
             try:
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             except OSError:  # gone meanwhile
                 continue
             size = next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith(field)), 0)
-            sizes[_role(pid)] = sizes.get(_role(pid), 0) + size
+            sizes.setdefault(_role(pid), []).append(size)
         return sizes
 
 

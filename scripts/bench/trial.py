@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -30,9 +29,10 @@ _STOP_SECONDS: Final = 40.0
 class Trial:
     """What one program did in one trial.
 
-    ``messages`` is those within the window, ``seconds`` its length, ``cpu`` what the program used in it, ``pss_kib``
-    its memory halfway by role. ``calls`` counts SQS calls by action, empty where that isn't known. ``faults`` says
-    what isn't as it must be.
+    ``messages`` is those within the window, ``seconds`` its length, ``cpu`` what the program used in it; ``pss_kib``
+    is its memory halfway by role, ``rss_kib`` that of each process at the end. ``calls`` counts SQS calls by action,
+    empty where that isn't known, ``servers_cpu`` is what queue server and receiver used, in microseconds a message.
+    ``faults`` says what isn't as it must be.
     """
 
     program: str
@@ -40,7 +40,7 @@ class Trial:
     seconds: float
     cpu: Cpu
     pss_kib: dict[str, int]
-    rss_kib: dict[str, int]
+    rss_kib: dict[str, list[int]]
     calls: dict[str, int]
     servers_cpu: dict[str, float]
     faults: list[str] = field(default_factory=list)
@@ -84,6 +84,13 @@ class Running:
     def __exit__(self, *_: object) -> None:
         end(self.process, seconds=_STOP_SECONDS)
 
+    def wait_until_logged(self, text: str) -> None:
+        """Wait until its output has a text."""
+        deadline = time.monotonic() + START_SECONDS
+        while text not in self.log.read_text(errors="replace"):
+            self.check(deadline, f"{text!r} into its log")
+            time.sleep(_LOOK_SECONDS)
+
     def check(self, deadline: float, what: str) -> None:
         """Raise SystemExit with the end of its output where it is gone, or the deadline has come."""
         if self.process.poll() is not None:
@@ -110,16 +117,19 @@ def mark(running: Running, queue: Queue) -> _Mark:
     return _Mark(time.monotonic(), running.tree.usage(), state)
 
 
-def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, workplace: Path) -> Trial:
-    """Run a program on a queue that holds ``messages`` until all are deleted; the receiver is stopped by it."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=workplace))
+def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, directory: Path) -> Trial:
+    """Run a program on a queue that holds ``messages`` until all are deleted; the receiver is stopped by it.
+
+    ``directory`` is for its files, and removed.
+    """
     calls_before = queue.calls()
-    servers_before = receiver.tree.usage()
     with Running(program, queue, receiver.url, directory) as running:
         first = wait_for_start(running, queue, messages)
-        pss, rss = _wait_for_half(running, queue, messages)
+        servers = _servers(queue, receiver)
+        pss = _wait_for_half(running, queue, messages)
         last = wait_for_end(running, queue, messages)
-        receiver_cpu = spent(servers_before, receiver.tree.usage()).total
+        rss = running.tree.rss_kib()
+        servers_after = _servers(queue, receiver)
     handled = first.state.left - last.state.left
     faults = _verify(program, queue, receiver, messages, directory)
     calls = queue.calls() - calls_before
@@ -132,9 +142,14 @@ def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, w
         pss,
         rss,
         dict(_sqs_calls(calls)),
-        {"receiver": receiver_cpu / messages * 1e6},
+        {name: (servers_after[name] - used) / handled * 1e6 for name, used in servers.items()},
         faults,
     )
+
+
+def _servers(queue: Queue, receiver: Receiver) -> dict[str, float]:
+    receiver_cpu = sum(usage.cpu + usage.children for usage in receiver.tree.usage().values())
+    return {"queue server": queue.server_cpu(), "receiver": receiver_cpu}
 
 
 def _sqs_calls(calls: Counter[str]) -> Counter[str]:
@@ -152,12 +167,12 @@ def wait_for_start(running: Running, queue: Queue, messages: int) -> _Mark:
     return mark(running, queue)
 
 
-def _wait_for_half(running: Running, queue: Queue, messages: int) -> tuple[dict[str, int], dict[str, int]]:
+def _wait_for_half(running: Running, queue: Queue, messages: int) -> dict[str, int]:
     deadline = time.monotonic() + messages / _SLOWEST_RATE
     while queue.state().left > messages / 2:
         running.check(deadline, "half of the messages through")
         time.sleep(_LOOK_SECONDS)
-    return running.tree.pss_kib(), running.tree.rss_kib()
+    return running.tree.pss_kib()
 
 
 def wait_for_end(running: Running, queue: Queue, messages: int) -> _Mark:

@@ -1,0 +1,51 @@
+"""An empty queue: what waiting costs."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Final
+
+from scripts.bench.programs import courier
+from scripts.bench.rig import Rig
+from scripts.bench.scenario import Outcome, table
+from scripts.bench.tree import spent
+from scripts.bench.trial import Running
+
+HELP: Final = "8 + 16 processes on an empty queue"
+SETTLED_SECONDS: Final = 3.0
+"""What the start is given, whose work would else stand in the figures."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the processes and the time."""
+    parser.add_argument("--consumers", type=int, default=8)
+    parser.add_argument("--senders", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=45.0, help="a long poll takes 20")
+
+
+def run(given: argparse.Namespace) -> Outcome:
+    """Measure a while of nothing to do."""
+    program = courier("--consumers", str(given.consumers), "--senders", str(given.senders))
+    with Rig(given.output) as rig:
+        queue = rig.queue()
+        receiver = rig.receiver()
+        with Running(program, queue, receiver.url, rig.directory("idle")) as running:
+            running.wait_until_logged("event=ready")
+            time.sleep(SETTLED_SECONDS)
+            calls, switches, before = queue.calls(), running.tree.switches(), running.tree.usage()
+            begun = time.monotonic()
+            time.sleep(given.seconds)
+            seconds = time.monotonic() - begun
+            cpu = spent(before, running.tree.usage())
+            woken = {role: count - switches.get(role, 0) for role, count in running.tree.switches().items()}
+            received = (queue.calls() - calls)["ReceiveMessage"]
+        receiver.stop()
+    rows = [
+        [role, str(used.processes), f"{used.cpu / seconds:.3%}", f"{woken[role] / seconds / used.processes:.1f}"]
+        for role, used in sorted(cpu.roles.items())
+    ]
+    polls = received / given.consumers / seconds * 60
+    line = f"idle: {cpu.total / seconds:.2%} of a core, {polls:.1f} receives a minute for each consumer"
+    figures = {"seconds": seconds, "cpu": cpu, "switches": woken, "receives": received}
+    return Outcome(table(["role", "processes", "of a core, all of them", "wakes/s, each"], rows), line, figures)

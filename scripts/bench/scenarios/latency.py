@@ -1,0 +1,118 @@
+"""The latency that Courier adds on an idle queue: from the call that sends a message to the request at the receiver.
+
+The same messages are also received by the bench itself, with nothing in between: what they take that way is the queue
+server's and the machine's, and what they take beyond it is Courier's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import uvloop
+
+from courier.sqs.client import Outgoing, SqsClient
+from courier.sqs.credentials import CredentialSource
+from courier.sqs.queue import resolve_queue
+from scripts.bench.programs import courier
+from scripts.bench.rig import Rig
+from scripts.bench.scenario import Outcome, table
+from scripts.bench.servers import OwnReceiver, Queue
+from scripts.bench.trial import Running
+
+HELP: Final = "the latency added on an idle queue"
+WARM_UP: Final = 50
+"""Messages before those that count: the first ones open connections."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the pace."""
+    parser.add_argument("--rate", type=float, default=100.0, help="messages a second")
+    parser.add_argument("--seconds", type=float, default=20.0)
+
+
+class Ages(NamedTuple):
+    """How old messages were when they came, in milliseconds."""
+
+    p50: float
+    p99: float
+    most: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Ages:
+        """Summarise what was measured in seconds."""
+        cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+        return cls(cuts[49] * 1000, cuts[98] * 1000, max(seconds) * 1000)
+
+
+def run(given: argparse.Namespace) -> Outcome:
+    """Measure the way without Courier, then the way through it."""
+    count = int(given.rate * given.seconds)
+    with Rig(given.output) as rig:
+        direct = Ages.of(_directly(rig.queue(), given.rate, count))
+        queue, receiver = rig.queue(), OwnReceiver()
+        with Running(courier(), queue, receiver.url, rig.directory("latency")) as running:
+            running.wait_until_logged("event=ready")
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_send(queue, given.rate, count + WARM_UP))
+            ages = receiver.wait_for(count + WARM_UP)
+        receiver.stop()
+    through = Ages.of(ages[WARM_UP:])
+    added = Ages(*(a - b for a, b in zip(through, direct, strict=True)))
+    named = {"without Courier": direct, "through Courier": through, "added": added}
+    rows = [[name, *(f"{value:.2f}" for value in those)] for name, those in named.items()]
+    line = f"latency: {added.p50:.1f} ms added at p50, {added.p99:.1f} ms at p99, at {given.rate:g} msg/s"
+    return Outcome(table(["ms", "p50", "p99", "most"], rows), line, {"ms": named, "messages": count})
+
+
+def _directly(queue: Queue, rate: float, count: int) -> list[float]:
+    """Send and receive with no program in between; gives the ages at the receive."""
+
+    async def both() -> list[float]:
+        sending = asyncio.create_task(_send(queue, rate, count + WARM_UP))
+        ages = await _receive(queue, count + WARM_UP)
+        await sending
+        return ages[WARM_UP:]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(both())
+
+
+async def _send(queue: Queue, rate: float, count: int) -> None:
+    """Send messages at a steady pace, each with the time at which the call to send it began."""
+    async with _client(queue) as client:
+        begun = time.monotonic()
+        for number in range(count):
+            await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
+            body = b'{"at":%.6f,"number":%d,"pad":"%s"}' % (time.monotonic(), number, b"x" * 180)
+            if (await client.send([Outgoing(body)]))[0] is not None:
+                raise SystemExit("the queue refused a message")
+
+
+async def _receive(queue: Queue, count: int) -> list[float]:
+    ages: list[float] = []
+    async with _client(queue) as client:
+        while len(ages) < count:
+            received = await client.receive(10, 20, 30)
+            now = time.monotonic()
+            ages += [now - float(message.body[6 : message.body.index(b",")]) for message in received.messages]
+            await client.delete([message.receipt for message in received.messages])
+    return ages
+
+
+class _client:  # noqa: N801 (a context)
+    def __init__(self, queue: Queue) -> None:
+        self._info = resolve_queue(queue.url, None, queue.endpoint)
+        self._credentials = CredentialSource(self._info.region)
+
+    async def __aenter__(self) -> SqsClient:
+        self._client = SqsClient(asyncio.get_running_loop(), self._info, self._credentials)
+        return self._client
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.close()
+        self._credentials.close()
