@@ -199,8 +199,10 @@ class Consumer:
         intake = self._intake
         if intake.fifo and self._attempt_id is None:
             self._attempt_id = uuid.uuid4().hex
+        # After a failure, whether SQS answers at all is to be known soon; an empty queue answers when the wait ends.
+        wait_time = min(intake.wait_time, 1) if self._failures else intake.wait_time
         poll = asyncio.ensure_future(
-            self._client.receive(asked, intake.wait_time, intake.visibility, attempt_id=self._attempt_id)
+            self._client.receive(asked, wait_time, intake.visibility, attempt_id=self._attempt_id)
         )
         waited: list[asyncio.Future[Any]] = [poll, draining]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

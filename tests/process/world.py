@@ -169,9 +169,18 @@ def _batches(bodies: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 class Courier:
-    """A run of ``python -m courier``."""
+    """A run of ``python -m courier``; ``prefix`` is a command that runs it, and becomes it, in another setting."""
 
-    def __init__(self, queue: str, url: str, directory: Path, *options: str, endpoint: str, **environ: str) -> None:
+    def __init__(
+        self,
+        queue: str,
+        url: str,
+        directory: Path,
+        *options: str,
+        endpoint: str,
+        prefix: Sequence[str] = (),
+        **environ: str,
+    ) -> None:
         self.audit = directory / "audit"
         self.log_path = directory / f"courier-{time.monotonic_ns()}.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "COURIER_"))}
@@ -190,7 +199,7 @@ class Courier:
         }
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "courier", *options],
+                [*prefix, sys.executable, "-m", "courier", *options],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
