@@ -1,0 +1,195 @@
+"""docker-compose.yml, and all that it would start: as processes here, with the hosts and ports of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from courier.cli.harness import command as harness
+from courier.cli.virtual import virtual
+from courier.config import DEFAULTS
+from courier.errors import EXIT_USAGE
+from tests.process.world import until
+from tests.unit.deploy.files import (
+    ROOT,
+    compose,
+    environment,
+    healthcheck,
+    image_environment,
+    instructions,
+    manifests,
+    seconds,
+    unknown,
+)
+
+SERVICES = compose()
+RUN_BY_DEFAULT = [name for name, service in SERVICES.items() if "profiles" not in service]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Stack:
+    """What ``docker compose up`` starts. The names and ports of its network are those of loopback here."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ports = {"9324": free_port(), "8081": free_port(), "8080": free_port()}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def adapt(self, text: str) -> str:
+        for name in ("queue", "harness", "0.0.0.0"):
+            text = text.replace(f"//{name}:", "//127.0.0.1:").replace(f"{name}:", "127.0.0.1:")
+        text = re.sub("|".join(self.ports), lambda port: str(self.ports[port[0]]), text)
+        return text.replace("0.0.0.0", "127.0.0.1").replace("/var/lib/courier", str(self.directory))
+
+    def start(self, name: str) -> None:
+        """Start a service when those it depends on are healthy."""
+        for other in SERVICES[name].get("depends_on", {}):
+            until(lambda other=other: self.healthy(other), 30, self.log)  # type: ignore[misc]
+        command = [self.adapt(word) for word in SERVICES[name].get("command", [])]
+        if command:
+            # The ports that the commands leave to their defaults.
+            command += ["--port", str(self.ports["9324" if command[0] == "virtual" else "8081"])]
+        with (self.directory / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "courier", *command],
+                env=self.variables(name),
+                cwd=self.directory,
+                stdout=log,
+                stderr=log,
+            )
+
+    def variables(self, name: str) -> dict[str, str]:
+        given = {**image_environment(), **environment(SERVICES[name])}
+        variables = {key: self.adapt(value) for key, value in given.items() if value is not None}
+        return variables | {"PATH": os.environ["PATH"]}
+
+    def healthy(self, name: str) -> bool:
+        test = SERVICES[name].get("healthcheck", {}).get("test") or ["CMD", *healthcheck()]
+        assert test[0] == "CMD"
+        command = [sys.executable if word == "python" else self.adapt(word) for word in test[1:]]
+        found = subprocess.run(command, env=self.variables(name), capture_output=True, timeout=10, check=False)
+        return found.returncode == 0
+
+    def log(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-2000:] for path in self.directory.glob("*.log"))
+
+    def get(self, path: str) -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['8080']}{path}", timeout=5) as answer:
+            return int(answer.status)
+
+    def stop(self, name: str) -> int:
+        (stop_signal,) = instructions("STOPSIGNAL")
+        self.processes[name].send_signal(signal.Signals[stop_signal.text])
+        return self.processes[name].wait(seconds(SERVICES[name].get("stop_grace_period", "10s")))
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path)
+    yield stack
+    stack.close()
+
+
+def test_what_compose_starts_delivers_and_stops_in_order(stack: Stack) -> None:
+    for name in RUN_BY_DEFAULT:
+        stack.start(name)
+    until(lambda: stack.healthy("courier"), 30, stack.log)
+    until(lambda: sum(file.read_bytes().count(b"\n") for file in audit_files(stack)) >= 3, 30, stack.log)
+    # The probes of Kubernetes ask the same API.
+    (container,) = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert stack.get(container[probe]["httpGet"]["path"]) == 200
+    assert {name: stack.stop(name) for name in reversed(RUN_BY_DEFAULT)} == dict.fromkeys(RUN_BY_DEFAULT, 0)
+    assert not stack.healthy("courier")
+
+
+def audit_files(stack: Stack) -> list[Path]:
+    return list(Path(stack.variables("courier")["COURIER_AUDIT_PATH"]).glob("*.jsonl"))
+
+
+def test_the_ports_left_to_their_defaults_are_those_of_the_commands() -> None:
+    defaults = {command.name: {p.name: p.default for p in command.params} for command in (virtual, harness)}
+    assert defaults["virtual"]["port"] == 9324
+    assert defaults["harness"]["port"] == 8081
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_variable_is_one_that_is_read(name: str) -> None:
+    assert unknown(environment(SERVICES[name])) == set()
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name.startswith("courier")])
+def test_docker_waits_longer_for_the_end_than_the_drain_takes(name: str) -> None:
+    drain = environment(SERVICES[name]).get("COURIER_DRAIN_TIMEOUT") or DEFAULTS["drain_timeout_seconds"]
+    assert seconds(SERVICES[name]["stop_grace_period"]) >= seconds(drain) + 10
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name.startswith("courier")])
+def test_the_audit_log_outlives_the_container(name: str) -> None:
+    (volume,) = SERVICES[name]["volumes"]
+    source, _, target = volume.partition(":")
+    assert source in compose_volumes()
+    assert target == image_environment()["COURIER_AUDIT_PATH"]
+
+
+def compose_volumes() -> set[str]:
+    return set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["volumes"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_may_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "user" not in service
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_only_the_profile_for_aws_takes_its_values_from_outside() -> None:
+    assert SERVICES["courier-aws"]["profiles"] == ["aws"]
+    assert set(environment(SERVICES["courier-aws"]).values()) == {None}
+    for name in RUN_BY_DEFAULT:
+        assert None not in environment(SERVICES[name]).values()
+
+
+def test_the_service_for_aws_says_what_is_missing_in_one_line(stack: Stack) -> None:
+    stack.start("courier-aws")
+    assert stack.processes["courier-aws"].wait(20) == EXIT_USAGE
+    (line,) = stack.log().splitlines()
+    assert "COURIER_QUEUE" in line
+
+
+def test_the_commands_in_its_comments_name_what_is_there() -> None:
+    lines = [line[4:] for line in (ROOT / "docker-compose.yml").read_text().splitlines() if line.startswith("#   ")]
+    assert len(lines) == 3
+    for line in lines:
+        words = shlex.split(line)
+        variables = {word.partition("=")[0] for word in words if "=" in word}
+        assert variables <= set(environment(SERVICES["courier-aws"]))
+        if "docker" in words:
+            assert all(word in SERVICES for word in words[words.index("--build") + 1 :])
+        else:
+            assert words == ["curl", "http://127.0.0.1:8080/status"]
