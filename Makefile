@@ -4,14 +4,14 @@
 SHELL = /bin/sh
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full lint check clean
+.PHONY: help demo test test-full lint check clean bench bench-profile bench-scenarios
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and count them
 	@$(BIN)/python -m courier demo
@@ -29,6 +29,19 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports --no-logo
 
 check: lint demo test ## all that CI runs: lint, the demo, the tests
+
+bench: .venv/bench.stamp ## compare what a message costs with other programs, on this machine
+	$(BIN)/python -m scripts.bench run $(BENCH)
+
+bench-profile: .venv/bench.stamp ## tell where the CPU time of a message goes
+	$(BIN)/python -m scripts.bench profile $(BENCH)
+
+SCENARIOS = latency slots bodies growth processes tls distance idle
+.PHONY: $(SCENARIOS:%=bench-%)
+bench-scenarios: $(SCENARIOS:%=bench-%) ## all of bench-latency, -slots, -bodies, -growth, -processes, -tls, -distance, -idle
+
+$(SCENARIOS:%=bench-%): bench-%: .venv/bench.stamp
+	$(BIN)/python -m scripts.bench $* $(BENCH)
 
 clean: ## remove what was made here, .venv too
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -52,4 +65,8 @@ clean: ## remove what was made here, .venv too
 
 .venv/dev.stamp: .venv/courier.stamp
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/bench.stamp: .venv/courier.stamp
+	@$(PIP) --editable '.[bench]'
 	@touch $@

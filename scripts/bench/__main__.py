@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from scripts.bench import comparison, programs
+from scripts.bench import comparison, plot, programs
 from scripts.bench import profile as profiling
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Scenario
@@ -75,8 +75,11 @@ def _run(given: argparse.Namespace) -> None:
     print(comparison.render(table))
     if programs.COURIER in trials:
         print(comparison.render_roles(trials[programs.COURIER]))
-    document = {"machine": comparison.machine(), "setting": setting._asdict(), "summary": table, "trials": trials}
+    machine = comparison.machine()
+    document = {"machine": machine, "setting": setting._asdict(), "summary": table, "trials": trials}
     comparison.write_json(given.output / "run.json", document)
+    caption = f"{machine['cores']} cores of {machine['processor']}, bodies of {given.bytes} bytes; median and range"
+    plot.draw(table, f"{caption} of {given.rounds} rounds", given.output / "run.png")
     if programs.COURIER in trials:
         print(comparison.last_line(table))
 

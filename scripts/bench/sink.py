@@ -46,11 +46,17 @@ class Sink:
             self._ages.append(time.monotonic() - float(match[1]))
         return self._answer_later() if self._delay else _OK
 
-    async def _answer_later(self) -> Response:
-        begun = time.monotonic()
-        await asyncio.sleep(self._delay)
-        self._open_seconds += time.monotonic() - begun
-        return _OK
+    def _answer_later(self) -> asyncio.Future[Response]:
+        # A future and a timer; a task that sleeps would cost the receiver more than its sender.
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Response] = loop.create_future()
+        loop.call_later(self._delay, self._release, answer, time.monotonic())
+        return answer
+
+    def _release(self, answer: asyncio.Future[Response], begun: float) -> None:
+        if not answer.done():
+            self._open_seconds += time.monotonic() - begun
+            answer.set_result(_OK)
 
     def _tell(self, whole: bool) -> Response:
         tally: dict[str, object] = {"requests": self._requests, "open_seconds": self._open_seconds}

@@ -7,7 +7,9 @@ from the end of one request to the begin of the next, or that the machine is at 
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from scripts.bench.programs import courier
@@ -31,13 +33,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Busy(NamedTuple):
-    """What was found at one latency with so many slots: requests open on average, messages a second, CPU a message."""
+    """What was found at one latency with so many slots: requests open on average, messages a second, CPU a message.
+
+    ``machine`` is the part of all cores that was in use: near 1 the machine is at its end, not the slots.
+    """
 
     latency_ms: int
     slots: int
     open: float
     rate: float
     micros: float
+    machine: float
 
     @property
     def share(self) -> float:
@@ -53,15 +59,19 @@ def run(given: argparse.Namespace) -> Outcome:
             for slots in given.slots:
                 busy = _measure(rig, latency, slots, given.seconds)
                 found.append(busy)
-                print(f"{latency} ms, {slots} slots: {busy.share:.1%} busy, {busy.rate:,.0f} msg/s", flush=True)
+                print(f"{latency} ms: {_cell(busy)} of {slots} slots, machine {busy.machine:.0%}", flush=True)
     rows = []
     for latency in given.latencies:
         those = [busy for busy in found if busy.latency_ms == latency]
-        rows.append([f"{latency} ms", *(f"{busy.share:.1%} ({busy.rate:,.0f}/s)" for busy in those)])
+        rows.append([f"{latency} ms", *(_cell(busy) for busy in those)])
     slow = [busy for busy in found if busy.latency_ms == 50]
     worst = min(slow or found, key=lambda busy: busy.share)
     line = f"slots: at {worst.latency_ms} ms at least {worst.share:.1%} busy (with {worst.slots})"
     return Outcome(table(["receiver takes", *(f"{slots} slots" for slots in given.slots)], rows), line, found)
+
+
+def _cell(busy: Busy) -> str:
+    return f"{busy.share:.1%} ({busy.rate:,.0f}/s)"
 
 
 def _measure(rig: Rig, latency: int, slots: int, seconds: float) -> Busy:
@@ -74,11 +84,20 @@ def _measure(rig: Rig, latency: int, slots: int, seconds: float) -> Busy:
         wait_for_start(running, queue, messages)
         time.sleep(WARM_UP_SECONDS)
         begun, usage, before = time.monotonic(), running.tree.usage(), receiver.told(ids=False)
+        idle_before = _idle_seconds()
         time.sleep(seconds)
         ended, cpu, after = time.monotonic(), running.tree.usage(), receiver.told(ids=False)
+        idle = _idle_seconds() - idle_before
         if not queue.state().visible:
             raise SystemExit("the queue ran empty before the end; raise FASTEST_RATE")
     receiver.kill()
     count = after["requests"] - before["requests"]
     opened = (after["open_seconds"] - before["open_seconds"]) / (ended - begun)
-    return Busy(latency, slots, opened, count / (ended - begun), spent(usage, cpu).total / count * 1e6)
+    machine = 1 - idle / (ended - begun) / (os.cpu_count() or 1)
+    return Busy(latency, slots, opened, count / (ended - begun), spent(usage, cpu).total / count * 1e6, machine)
+
+
+def _idle_seconds() -> float:
+    """Read the seconds that the cores have idled since the machine started, summed up."""
+    fields = Path("/proc/stat").read_text().split(maxsplit=6)
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
