@@ -1,0 +1,68 @@
+"""deploy/iam: the policies name the actions that the code calls, and no others."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore import xform_name
+
+from tests.unit.deploy.files import DEPLOY, ROOT
+
+PACKAGE = ROOT / "courier"
+POLICIES = sorted((DEPLOY / "iam").glob("*.json"))
+HARNESS_ONLY = {"sqs:SendMessage"}
+"""What the pipeline's own code could call, and calls for the harness alone."""
+
+
+def policy(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((DEPLOY / "iam" / name).read_text())
+    return document
+
+
+def actions(name: str) -> set[str]:
+    return {action for statement in policy(name)["Statement"] for action in statement["Action"]}
+
+
+def called(service: str, files: Iterable[Path]) -> set[str]:
+    """Give the IAM actions of the operations that are called by name, or as methods of boto3's client."""
+    model = botocore.session.get_session().get_service_model(service)
+    methods = {xform_name(operation): operation for operation in model.operation_names}
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and node.value in model.operation_names:
+                found.add(node.value)
+            if isinstance(node, ast.Attribute) and node.attr in methods:
+                found.add(methods[node.attr])
+    # A batch is allowed by the action for one, on SQS; Firehose has an action for it.
+    return {f"{service}:{name.removesuffix('Batch') if service == 'sqs' else name}" for name in found}
+
+
+def test_consuming_takes_the_actions_that_the_sqs_client_and_the_preflight_call() -> None:
+    assert actions("courier-consume.json") == called("sqs", (PACKAGE / "sqs").glob("*.py")) - HARNESS_ONLY
+
+
+def test_the_firehose_audit_takes_the_actions_that_it_calls() -> None:
+    assert actions("courier-firehose.json") == called("firehose", (PACKAGE / "audit").glob("*.py"))
+
+
+def test_an_encrypted_queue_takes_what_sqs_asks_kms_for_when_it_is_read() -> None:
+    assert actions("courier-kms.json") == {"kms:Decrypt"}
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: str(path.name))
+def test_every_policy_is_for_one_resource_and_has_no_wildcard(path: Path) -> None:
+    document = policy(path.name)
+    assert document["Version"] == "2012-10-17"
+    for statement in document["Statement"]:
+        assert statement["Effect"] == "Allow"
+        assert "*" not in json.dumps(statement)
+        assert statement["Resource"].startswith("arn:aws:")
+        assert statement["Action"] == sorted(statement["Action"])
+        assert statement["Sid"].isalnum()
