@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -20,9 +21,13 @@ from courier.process.dump import dumps
 
 BACKLOG: Final = 128
 MOST_CONNECTIONS: Final = 256
-"""Connections beyond which requests are answered with 503, so that clients which never leave can't fill the memory."""
+"""Connections beyond which requests are answered with 503, so that clients can't fill the memory."""
 
-SAMPLE_SECONDS: Final = 1.0
+LONGEST_CONNECTION: Final = 30.0
+"""Seconds after which a connection is closed once nothing is under way on it. uvicorn itself waits for ever for a
+request that never comes, or never to its end, and each of those takes a place from the ones above."""
+
+TICK_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 1
 """Seconds that a request under way is given at the end; a whole number to uvicorn."""
 
@@ -35,11 +40,20 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._since: dict[Any, float] = {}
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take no signal: SIGTERM reaches all processes of a container, and this one must outlast the others."""
         yield
+
+    def shed(self, now: float) -> None:
+        """Close the connections that are there for too long at ``now`` (seconds); call it once a second."""
+        self._since = {connection: self._since.get(connection, now) for connection in self.server_state.connections}
+        for connection, since in self._since.items():
+            if now - since > LONGEST_CONNECTION:
+                # Between two requests at once, else after the answer that is owed.
+                connection.shutdown()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
@@ -59,7 +73,8 @@ async def serve_api(life: Life, observed: Observed, settings: Mapping[str, objec
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        # A warning for each request that is none, or one too many, is a log that anybody can fill.
+        log_level="error",
         access_log=False,
         # Whether a request was passed on is for us to see.
         proxy_headers=False,
@@ -69,7 +84,7 @@ async def serve_api(life: Life, observed: Observed, settings: Mapping[str, objec
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = _Server(config, life.ready)
-    sampling = life.start(_sample_forever(status))
+    ticking = life.start(_tick_forever(status, server))
     serving = asyncio.ensure_future(server.serve([listener]))
     draining = asyncio.ensure_future(life.draining.wait())
     log.info("api listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
@@ -77,7 +92,7 @@ async def serve_api(life: Life, observed: Observed, settings: Mapping[str, objec
     server.should_exit = True
     await serving
     draining.cancel()
-    sampling.cancel()
+    ticking.cancel()
 
 
 def listen(address: tuple[str, int]) -> socket.socket:
@@ -105,7 +120,8 @@ def listen(address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-async def _sample_forever(status: Status) -> None:
+async def _tick_forever(status: Status, server: _Server) -> None:
     while True:
-        await asyncio.sleep(SAMPLE_SECONDS)
+        await asyncio.sleep(TICK_SECONDS)
         status.sample()
+        server.shed(time.monotonic())
