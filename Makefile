@@ -4,7 +4,7 @@
 SHELL = /bin/sh
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full lint check clean bench bench-profile bench-scenarios
+.PHONY: help demo test test-full docs lint check clean bench bench-profile bench-scenarios
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -27,6 +27,9 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: .venv/courier.stamp ## write docs/configuration.md anew from the options
+	$(BIN)/python scripts/write_configuration.py
 
 check: lint demo test ## all that CI runs: lint, the demo, the tests
 
