@@ -289,7 +289,7 @@ def http(body: bytes, length: int | None = None, kind: bytes = JSON) -> bytes:
 )
 def test_no_answer_but_firehoses_own_confirms_a_record(response: bytes, open_log: OpenLog) -> None:
     with MisbehavingServer(answer(response)) as server:
-        log = open_log(f"http://127.0.0.1:{server.port}", SHORT, Calling(read_seconds=0.2))
+        log = open_log(f"http://127.0.0.1:{server.port}", Patience(0.05), Calling(read_seconds=0.2))
         assert failure(log, [b"a\n"]).failed == [0]
 
 

@@ -93,7 +93,7 @@ def test_every_delivery_is_in_the_stream_before_its_message_is_deleted(
     stream: WatchedStream, sqs: WatchedSqs, queue: Queue, receiver: Receiver, start: Start, tmp_path: Path
 ) -> None:
     stream.behave = at_random(1, **FAULTS)
-    sent = queue.send(bodies(3000))
+    sent = queue.send(bodies(2000))
     courier = start(queue, *into(stream))
     until(lambda: queue.counts() == (0, 0), 60, courier.log)
     assert courier.drain() == 0
@@ -112,10 +112,11 @@ def test_an_auditor_that_is_killed_in_mid_call_deletes_nothing_unrecorded(
 ) -> None:
     stream.behave = at_random(2, **FAULTS)
     receiver.behave = after(0.01)
-    sent = queue.send(bodies(1500))
+    sent = queue.send(bodies(800))
     courier = start(queue, *into(stream, "--visibility-timeout", "3"))
-    for goal in (200, 700):
+    for goal in (100, 400):
         until(lambda: len(receiver.accepted) > goal, explain=courier.log)  # noqa: B023 - it's called in this turn
+        until(lambda: courier.pids("auditor"), explain=courier.log)
         kill(courier.pids("auditor")[0], signal.SIGKILL)
     until(lambda: queue.counts() == (0, 0), 60, courier.log)
     assert courier.drain() == 0
