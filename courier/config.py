@@ -17,10 +17,15 @@ from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 from courier.errors import ConfigError
+from courier.http.delivery_head import BARE, DEFAULT_TYPE, OFF, PREFIXED, media_type
+from courier.http.header_sets import SETS, SQSD
+from courier.http.header_templates import HeaderLine, HeaderTemplate, Part, check_distinct, parse_header
 from courier.http.target import Target, parse_target
+from courier.presets import NO_PRESET, PRESETS
 from courier.units import Address, FilePath, Kind, OneOf, Seconds, Size, Text, Whole, parse_address
 
 VARIABLE_PREFIX: Final = "COURIER_"
+WEBHOOK_SECRET_VARIABLE: Final = f"{VARIABLE_PREFIX}WEBHOOK_SECRET"
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 _STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LONGEST_VISIBILITY: Final = 43_200
@@ -30,12 +35,16 @@ _AUDIT_PATH: Final = Path("audit")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How an option is given: its flag, what it takes, its help, and variables of other programs that count too."""
+    """How an option is given: its flag, what it takes, its help, and variables of other programs that count too.
+
+    One that is ``repeated`` may be given several times; in its variable each value is a line, in the file it's a list.
+    """
 
     flag: str
     kind: Kind
     help: str
     other_variables: tuple[str, ...] = ()
+    repeated: bool = False
 
     @property
     def key(self) -> str:
@@ -49,9 +58,15 @@ class Option:
 
 
 def _option(
-    default: Any, flag: str, kind: Kind, help_text: str, *other_variables: str, may_hold_secret: bool = False
+    default: Any,
+    flag: str,
+    kind: Kind,
+    help_text: str,
+    *other_variables: str,
+    may_hold_secret: bool = False,
+    repeated: bool = False,
 ) -> Any:
-    described = Option(flag, kind, help_text, other_variables)
+    described = Option(flag, kind, help_text, other_variables, repeated)
     return field(default=default, repr=not may_hold_secret, metadata={"option": described})
 
 
@@ -68,6 +83,64 @@ class Config:
     )
     # The paths and queries of webhooks are keys at times.
     recipient_url: str = _option("", "--recipient-url", Text(), "URL to POST every message to.", may_hold_secret=True)
+    preset: str = _option(
+        NO_PRESET,
+        "--preset",
+        OneOf(tuple(PRESETS)),
+        "sqsd: other defaults, under which an application for Elastic Beanstalk's worker tier runs unchanged.",
+    )
+    headers: str = _option(
+        SQSD,
+        "--headers",
+        OneOf(tuple(SETS)),
+        "What is told of a message in headers. sqsd: as aws-sqsd does. courier: by Courier-... names. none: nothing.",
+    )
+    header: tuple[HeaderTemplate, ...] = _option(
+        (),
+        "--header",
+        HeaderLine(),
+        "A header of your own, such as 'X-Queue: {queue}'; may be repeated.",
+        may_hold_secret=True,
+        repeated=True,
+    )
+    attribute_headers: str = _option(
+        PREFIXED,
+        "--attribute-headers",
+        OneOf((PREFIXED, BARE, OFF)),
+        "Message attributes as headers. prefixed: as --headers names them. bare: by their own names. none: not at all.",
+    )
+    content_type: str = _option(DEFAULT_TYPE, "--content-type", Text(), "Content type of the bodies.")
+    content_type_attribute: str = _option(
+        "", "--content-type-attribute", Text(), "Name of a message attribute that holds the content type."
+    )
+    receipt_header: str = _option(
+        "",
+        "--receipt-header",
+        Text(),
+        "Name of a header for the receipt handle, with which the recipient can delete the message.",
+    )
+    webhook_secret_file: tuple[Path, ...] = _option(
+        (),
+        "--webhook-secret-file",
+        FilePath(),
+        "File of secrets (whsec_..., whsk_...) to sign every request with, by Standard Webhooks; may be repeated.",
+        repeated=True,
+    )
+    bearer_token_file: Path | None = _option(  # noqa: RUF009 (immutable)
+        None, "--bearer-token-file", FilePath(), "File of the token to send as Authorization: Bearer."
+    )
+    basic_auth_file: Path | None = _option(  # noqa: RUF009 (immutable)
+        None, "--basic-auth-file", FilePath(), "File of the user:password to send as Authorization: Basic."
+    )
+    client_cert: Path | None = _option(  # noqa: RUF009 (immutable)
+        None, "--client-cert", FilePath(), "PEM file of the certificate to show to an https recipient."
+    )
+    client_key: Path | None = _option(  # noqa: RUF009 (immutable)
+        None, "--client-key", FilePath(), "PEM file of its key, where --client-cert doesn't hold it."
+    )
+    ca_file: Path | None = _option(  # noqa: RUF009 (immutable)
+        None, "--ca-file", FilePath(), "PEM file of whom an https recipient is trusted by, in place of the system's."
+    )
     consumers: int = _option(2, "--consumers", Whole(1, 256), "Processes that receive.")
     senders: int = _option(4, "--senders", Whole(1, 256), "Processes that deliver.")
     concurrency: int = _option(16, "--concurrency", Whole(1, 4096), "Deliveries in flight in each sender.")
@@ -171,6 +244,7 @@ class Config:
                 _refuse("--endpoint-url", "must be left out with --queue-type nop, which calls no SQS")
             _check_url("--endpoint-url", self.endpoint_url, "http://127.0.0.1:9324")
         _check_recipient(self.recipient_url)
+        self._check_request()
         if self.audit == "firehose":
             _check_stream(self.firehose_stream)
             if self.firehose_endpoint_url:
@@ -187,6 +261,29 @@ class Config:
                 f"{self.backoff_base_seconds:g} s must be at most --backoff-cap ({self.backoff_cap_seconds:g} s)",
             )
 
+    def _check_request(self) -> None:
+        if media_type(self.content_type) is None:
+            _refuse("--content-type", f"{self.content_type!r} must be a media type like application/json")
+        try:
+            check_distinct(self.own_headers)
+        except ValueError as error:
+            _refuse("--receipt-header" if self.receipt_header else "--header", str(error))
+        if self.bearer_token_file and self.basic_auth_file:
+            _refuse("--basic-auth-file", "can't be given with --bearer-token-file: there is one Authorization header")
+        if self.client_key and not self.client_cert:
+            _refuse("--client-key", "needs the certificate that it is for; give --client-cert")
+        if (self.client_cert or self.ca_file) and self.target.scheme != "https":
+            flag = "--client-cert" if self.client_cert else "--ca-file"
+            _refuse(flag, "is for a --recipient-url that begins with https://")
+
+    @property
+    def own_headers(self) -> tuple[HeaderTemplate, ...]:
+        """The headers of the operator's own, with that of the receipt handle. ValueError where its name is none."""
+        if not self.receipt_header:
+            return self.header
+        name = parse_header(f"{self.receipt_header}:").name
+        return (*self.header, HeaderTemplate(name, (Part("", "receipt"),)))
+
     @property
     def target(self) -> Target:
         """Where deliveries go."""
@@ -201,11 +298,13 @@ class Config:
         """Return what differs from the defaults, for the log; only the host of the recipient: a path may be a key."""
         values = {name: getattr(self, name) for name in OPTIONS}
         values["recipient_url"] = origin(self.target)
-        return {
-            name: value if isinstance(value, (int, float)) else str(value)
-            for name, value in values.items()
-            if value != DEFAULTS[name]
-        }
+        return {name: _told(value) for name, value in values.items() if value != DEFAULTS[name]}
+
+
+def _told(value: Any) -> str | float:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, (int, float)) else str(value)
 
 
 def origin(target: Target) -> str:
@@ -238,7 +337,10 @@ def read_file(path: Path) -> dict[str, Any]:
         name = names.get(key.replace("_", "-"))
         if name is None:
             raise ConfigError(f"{path}: there is no option {key!r}; {_nearest(key, list(names))}")
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        if OPTIONS[name].repeated:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise ConfigError(f"{path}: {key} must be a list of strings")
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ConfigError(f"{path}: {key} must be a string or a number")
         values[name] = value
     return values
@@ -259,6 +361,11 @@ def service_manager() -> tuple[str, float]:
     ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     seconds = int(period) / 1e6 if ours and period.isascii() and period.isdecimal() else 0.0
     return os.environ.get("NOTIFY_SOCKET", ""), seconds
+
+
+def webhook_secrets() -> str:
+    """Return the secrets that are given in a variable, for those who have no file to put them in."""
+    return os.environ.get(WEBHOOK_SECRET_VARIABLE, "")
 
 
 def environment_without_options() -> dict[str, str]:

@@ -29,12 +29,9 @@ from courier.auditor import Auditing, Auditor
 from courier.config import Config, service_manager
 from courier.consumer import Consumer, Intake
 from courier.errors import EXIT_DRAINED, CannotStart
-from courier.http.head import HeadTemplate
 from courier.http.server import serve
 from courier.http.session import Limits, Session
-from courier.http.sqsd import DeliveryHeaders
 from courier.http.target import parse_target
-from courier.http.tls import client_context
 from courier.policy import Backoff
 from courier.preflight import audit_stream, preflight
 from courier.process import scoreboard
@@ -45,6 +42,7 @@ from courier.process.once import STOPPING, Interrupted, in_child
 from courier.process.scoreboard import Scoreboard
 from courier.process.stage import Settings, Stage
 from courier.process.supervisor import Supervisor
+from courier.request import delivery_head, recipient_tls
 from courier.sender import Delivery, Sender
 from courier.sqs.client import SqsClient
 from courier.sqs.credentials import CredentialSource, chain, local_keys
@@ -61,12 +59,6 @@ LOCAL: Final = "local"
 SPARE_SENDERS: Final = 16
 SENDER_RESERVE_SECONDS: Final = 1.0
 """What senders leave of the drain timeout to the auditor, for the records and deletes of what ended last."""
-
-REQUEST_FIELDS: Final = (
-    ("User-Agent", f"courier/{__version__}"),
-    ("Content-Type", "application/octet-stream"),
-    ("Accept", "*/*"),
-)
 
 log = structlog.get_logger("courier")
 
@@ -160,11 +152,11 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
     )
     target = config.target
     limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
-    template = HeadTemplate("POST", target, REQUEST_FIELDS)
 
     async def deliver(life: Life) -> None:
-        session = Session(life.loop, target, limits, client_context() if target.scheme == "https" else None)
-        await Sender(life, (work, acks), session, (template, DeliveryHeaders(queue.name)), delivery).run()
+        head = delivery_head(config, queue.name)
+        session = Session(life.loop, target, limits, recipient_tls(config))
+        await Sender(life, (work, acks), session, head, delivery).run()
 
     return deliver
 

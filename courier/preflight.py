@@ -17,6 +17,7 @@ from courier.config import Config, origin
 from courier.errors import CourierError
 from courier.http.target import Target
 from courier.http.tls import client_context
+from courier.request import authentication, recipient_tls
 from courier.sqs.credentials import chain, freeze
 from courier.sqs.queue import QueueInfo, resolve_queue
 
@@ -66,7 +67,11 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
         checks.append(check_audit(config, lock_timeout))
     elif config.audit == "firehose" and keys:
         checks.append(check_stream(audit_stream(config, queue)))
-    checks.append(check_recipient(config.target, config.connect_timeout_seconds, connect=connect))
+    tls, secrets = check_secrets(config)
+    if secrets is not None:
+        checks.append(secrets)
+        connect = connect and secrets.ok
+    checks.append(check_recipient(config.target, config.connect_timeout_seconds, connect=connect, tls=tls))
     return Preflight(queue, tuple(checks))
 
 
@@ -128,8 +133,23 @@ def check_stream(stream: Stream) -> Check:
         return _failed("audit", str(error))
 
 
-def check_recipient(target: Target, timeout: float, *, connect: bool) -> Check:
-    """Resolve the recipient's name and, with ``connect``, ask it for a connection within ``timeout`` seconds."""
+def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:
+    """Read the files of secrets and certificates; give the recipient's context, and no check where there are none."""
+    try:
+        tls = recipient_tls(config)
+        proof = authentication(config)
+    except CourierError as error:
+        return None, _failed("secrets", str(error))
+    kinds = proof.kinds if proof else ()
+    kinds += ("client certificate",) * (config.client_cert is not None) + ("own CA",) * (config.ca_file is not None)
+    return tls, Check("secrets", True, f"usable: {', '.join(kinds)}") if kinds else None
+
+
+def check_recipient(target: Target, timeout: float, *, connect: bool, tls: ssl.SSLContext | None = None) -> Check:
+    """Resolve the recipient's name and, with ``connect``, ask it for a connection within ``timeout`` seconds.
+
+    ``tls`` is for an https recipient; without it the system's certificates are trusted.
+    """
     where = origin(target)
     try:
         addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
@@ -143,7 +163,7 @@ def check_recipient(target: Target, timeout: float, *, connect: bool) -> Check:
     try:
         with socket.create_connection((target.host, target.port), timeout) as connection:
             if target.scheme == "https":
-                with client_context().wrap_socket(connection, server_hostname=target.host.rstrip(".")):
+                with (tls or client_context()).wrap_socket(connection, server_hostname=target.host.rstrip(".")):
                     pass
     except OSError as error:
         return Check(

@@ -16,9 +16,8 @@ import structlog
 
 from courier.audit.record import Recorder
 from courier.http.answer import Answer, Failure
-from courier.http.head import HeadTemplate
+from courier.http.delivery_head import DeliveryHead
 from courier.http.session import Exchange, Session
-from courier.http.sqsd import DeliveryHeaders
 from courier.message import (
     DELIVERED,
     EXTEND,
@@ -93,7 +92,7 @@ class Sender:
         life: Life,
         channels: tuple[Channel, Channel],
         session: Session,
-        heads: tuple[HeadTemplate, DeliveryHeaders],
+        head: DeliveryHead,
         delivery: Delivery,
     ) -> None:
         """``channels`` are (work, acks), read from and written to."""
@@ -102,7 +101,7 @@ class Sender:
         self._slot = life.slot
         self._work, self._acks = channels
         self._session = session
-        self._template, self._headers = heads
+        self._head = head
         self._delivery = delivery
         self._loop = asyncio.get_running_loop()
         self.active: set[Holding] = set()
@@ -193,11 +192,10 @@ class Sender:
             self._give_back(holding)
             return
         message = holding.messages[holding.position]
-        lines = self._headers.lines(message)
-        if self._headers.dropped != self._dropped_headers:
-            self._words[scoreboard.DROPPED_HEADERS] += self._headers.dropped - self._dropped_headers
-            self._dropped_headers = self._headers.dropped
-        head = self._template.render_lines(len(message.body), lines)
+        head = self._head.render(message)
+        if self._head.dropped != self._dropped_headers:
+            self._words[scoreboard.DROPPED_HEADERS] += self._head.dropped - self._dropped_headers
+            self._dropped_headers = self._head.dropped
         holding.exchange = self._session.send(head, message.body, holding.answered)
 
     def conclude(self, holding: Holding, answer: Answer | Failure) -> None:
@@ -316,11 +314,12 @@ class Sender:
     # Keeping alive
 
     async def _sweep_forever(self) -> None:
-        """Ask for an extension of every message held that is past half of its lease."""
+        """Ask for an extension of every message held that is past half of its lease; look for changed secrets."""
         visibility = self._delivery.visibility
         every = min(1.0, max(0.05, visibility / 10))
         while True:
             await asyncio.sleep(every)
+            self._head.refresh()
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             for holding in (*self.active, *self._waiting):
                 self._extend(holding, now, visibility)

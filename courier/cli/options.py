@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from courier.config import DEFAULTS, OPTIONS, VARIABLE_PREFIX, Config, read_file
+from courier.presets import PRESETS
 from courier.units import FilePath, Kind
 
 if TYPE_CHECKING:
@@ -34,9 +35,20 @@ class KindType(_ParamType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Take a variable apart that holds several values: each on a line, since all else may be part of one."""
+        return [line.strip() for line in rv.splitlines() if line.strip()]
+
 
 def option(
-    flag: str, field: str, kind: Kind, default: Any, help_text: str, variables: tuple[str, ...] = ()
+    flag: str,
+    field: str,
+    kind: Kind,
+    default: Any,
+    help_text: str,
+    variables: tuple[str, ...] = (),
+    *,
+    repeated: bool = False,
 ) -> click.Option:
     """Make one option that is also read from variables, the first one that is set and not empty."""
     return click.Option(
@@ -44,8 +56,9 @@ def option(
         type=KindType(kind),
         metavar=kind.metavar,
         default=default,
-        show_default=default not in (None, ""),
+        show_default=default not in (None, "", ()),
         envvar=list(variables),
+        multiple=repeated,
         help=help_text,
     )
 
@@ -53,14 +66,23 @@ def option(
 def shared_options(*fields: str) -> list[click.Parameter]:
     """Return some of the configuration's options, for a command that isn't the pipeline."""
     shared = ((field, OPTIONS[field]) for field in fields)
-    return [option(each.flag, field, each.kind, DEFAULTS[field], each.help, each.variables) for field, each in shared]
+    return [
+        option(each.flag, field, each.kind, DEFAULTS[field], each.help, each.variables, repeated=each.repeated)
+        for field, each in shared
+    ]
 
 
 def valid_config(command: Callable[[Config], int]) -> Callable[..., int]:
-    """Decorate what takes a Config so that click may call it with the options; raises ConfigError."""
+    """Decorate what takes a Config so that click may call it with the options; raises ConfigError.
+
+    A preset stands in for the defaults alone, wherever it is given itself.
+    """
 
     @wraps(command)
     def with_config(**values: Any) -> int:
+        source = click.get_current_context().get_parameter_source
+        preset = PRESETS[values["preset"]]
+        values |= {name: preset[name] for name in preset if source(name) is ParameterSource.DEFAULT}
         return command(Config(**values))
 
     return with_config

@@ -35,9 +35,11 @@ class HeadTemplate:
     ``fixed`` are the headers that every request carries, next to Host and Content-Length, which are made here.
     Raises ValueError where a name or a value can't go on the wire, or names one of those two. HEAD and CONNECT
     aren't for it: the session reads a body by the answer's framing alone.
+
+    ``start`` is what never varies: all of it up to the digits of the length.
     """
 
-    __slots__ = ("_start",)
+    __slots__ = ("start",)
 
     def __init__(self, method: str, target: Target, fixed: Sequence[tuple[str, str]] = ()) -> None:
         if header_name(method) is None:
@@ -46,7 +48,7 @@ class HeadTemplate:
         for name, value in fixed:
             lines.append(_colon_join((_fixed_name(name), _fixed_value(name, value))))
         lines.append(b"Content-Length: ")
-        self._start = _line_join(lines)
+        self.start = _line_join(lines)
 
     def render(self, content_length: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """Return a whole head, which ends in an empty line.
@@ -54,14 +56,10 @@ class HeadTemplate:
         ``extra`` are names and values that went through :func:`header_name` and :func:`header_value`, or are
         known to be safe: they aren't looked at again.
         """
-        lines = [b"%b%d" % (self._start, content_length)]
+        lines = [b"%b%d" % (self.start, content_length)]
         lines += map(_colon_join, extra)
         lines += (b"", b"")
         return _line_join(lines)
-
-    def render_lines(self, content_length: int, lines: bytes) -> bytes:
-        """Return a whole head around header lines that are ready for the wire, each with its line end."""
-        return b"%b%d\r\n%b\r\n" % (self._start, content_length, lines)
 
 
 def _fixed_name(name: str) -> bytes:

@@ -9,6 +9,8 @@ import pytest
 import courier
 from courier.config import DEFAULTS, OPTIONS, Config, read_file
 from courier.errors import ConfigError
+from courier.http.header_templates import parse_header
+from courier.presets import PRESETS
 
 RECIPIENT = "https://example.com:8443/hook/secret-token?key=secret"
 
@@ -99,7 +101,44 @@ def test_what_is_told_of_a_configuration_holds_no_secret() -> None:
         "senders": 8,
         "audit_path": "/var/audit",
     }
-    assert "secret" not in repr(config())
+    assert "secret-token" not in repr(config())
+    assert "key=secret" not in repr(config())
+
+
+def test_of_headers_only_the_names_are_told() -> None:
+    given = config(header=(parse_header("X-Api-Key: hunter2"), parse_header("X-Queue: {queue}")))
+    assert given.told()["header"] == "X-Api-Key, X-Queue"
+    assert "hunter2" not in repr(given)
+
+
+@pytest.mark.parametrize("content_type", ["json", "", "a/b\nc", "text/plain; charset", "é/b"])
+def test_what_is_no_content_type_is_refused(content_type: str) -> None:
+    assert refusal(content_type=content_type).startswith("--content-type: ")
+
+
+def test_headers_that_are_given_twice_or_belong_to_another_option_are_refused() -> None:
+    one = parse_header("X-A: 1")
+    assert "--header: X-A is given twice" in refusal(header=(one, one))
+    assert "--receipt-header: x-a is given twice" in refusal(header=(one,), receipt_header="x-a")
+    assert refusal(receipt_header="Host").startswith("--receipt-header: Host is set by the connection")
+    assert refusal(receipt_header="a b").startswith("--receipt-header: ")
+    assert [header.name for header in config(header=(one,), receipt_header="X-R").own_headers] == ["X-A", "X-R"]
+
+
+def test_one_authorization_a_key_with_its_certificate_and_tls_where_there_is_tls() -> None:
+    path = Path("x")
+    assert refusal(bearer_token_file=path, basic_auth_file=path).startswith("--basic-auth-file: ")
+    assert refusal(client_key=path).startswith("--client-key: ")
+    assert refusal(client_cert=path, recipient_url="http://example.com/").startswith("--client-cert: ")
+    assert refusal(ca_file=path, recipient_url="http://example.com/").startswith("--ca-file: ")
+    assert config(client_cert=path, client_key=path, ca_file=path).client_key == path
+
+
+def test_every_preset_sets_options_to_values_that_they_take() -> None:
+    for values in PRESETS.values():
+        for name, value in values.items():
+            assert OPTIONS[name].kind(value) == value
+            assert name != "preset"
 
 
 def test_every_option_is_written_once_and_has_help_and_its_own_variable() -> None:
@@ -114,9 +153,14 @@ def test_every_option_is_written_once_and_has_help_and_its_own_variable() -> Non
 
 def test_every_default_is_a_value_that_its_option_takes() -> None:
     for name, option in OPTIONS.items():
-        if DEFAULTS[name] not in (None, ""):
+        if DEFAULTS[name] not in (None, "", ()):
             assert option.kind(DEFAULTS[name]) == DEFAULTS[name]
             assert option.kind(str(DEFAULTS[name])) == DEFAULTS[name]
+
+
+def test_the_file_gives_an_option_that_may_be_repeated_as_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path, 'header = ["X-A: {queue}", "X-B: 1"]\nwebhook-secret-file = []')
+    assert read_file(path) == {"header": ["X-A: {queue}", "X-B: 1"], "webhook_secret_file": []}
 
 
 def write(tmp_path: Path, content: str) -> Path:
@@ -137,6 +181,8 @@ def test_a_file_gives_values_by_field(tmp_path: Path) -> None:
         ("config = 'x'", "there is no option 'config'"),
         ("[audit]\npath = 'x'", "audit must be a string or a number"),
         ("senders = true", "senders must be a string or a number"),
+        ("header = 'X: y'", "header must be a list of strings"),
+        ("header = [1]", "header must be a list of strings"),
         ("senders = [1]", "senders must be a string or a number"),
         ("senders =", "is not TOML"),
         ("senders = 1\nsenders = 2", "is not TOML"),
