@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,8 @@ def main() -> None:
         scenario.add_options(parser_of_it)
         parser_of_it.set_defaults(function=_run_scenario)
     given = parser.parse_args()
+    # What was started is stopped on the way out, whichever way that is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     set_aws_environment()
     given.function(given)
 
