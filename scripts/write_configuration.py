@@ -21,8 +21,9 @@ INTRODUCTION: Final = """\
 # Configuration
 
 An option comes from the command line, else from its variable, else from the TOML file of `--config`, else it has its
-default. A variable that is empty counts as not set. What is wrong is told in one line that names the option, the
-variable or the key, with exit code 2. The configuration is read once, at the start.
+default. A variable that is empty counts as not set. An option that may be repeated has a value on each line of its
+variable, and a list in the file. What is wrong is told in one line that names the option, the variable or the key, with
+exit code 2. The configuration is read once, at the start.
 
 Durations are seconds or have a unit: `500ms`, `30s`, `5m`, `1h`, `2d`. Sizes are bytes or have one: `64k` and `1.5GB`
 count in thousands, `256MiB` in 1,024s.
@@ -50,7 +51,8 @@ OTHER: Final = """
 Credentials, and the region where `--region` isn't given, come from boto3's own chain: `AWS_ACCESS_KEY_ID`,
 `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_PROFILE`, `AWS_DEFAULT_REGION`, `AWS_SHARED_CREDENTIALS_FILE`,
 `AWS_CONFIG_FILE`, the role of the machine, task or service account. `AWS_CA_BUNDLE` is the certificates that SQS is
-trusted by. `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are systemd's.
+trusted by. `COURIER_WEBHOOK_SECRET` holds what a file of `--webhook-secret-file` would. `NOTIFY_SOCKET`,
+`WATCHDOG_USEC` and `WATCHDOG_PID` are systemd's.
 """
 
 BAR: Final = r"\|"
