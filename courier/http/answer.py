@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 RESOLVE: Final = "name not resolved"
+DENIED: Final = "address denied"
 CONNECT_REFUSED: Final = "connection refused"
 CONNECT_FAILED: Final = "connection failed"
 CONNECT_TIMEOUT: Final = "connect timeout"
@@ -17,6 +18,7 @@ CANCELLED: Final = "cancelled"
 
 REASONS: Final = (
     RESOLVE,
+    DENIED,
     CONNECT_REFUSED,
     CONNECT_FAILED,
     CONNECT_TIMEOUT,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from courier.http.answer import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, RESOLVE
+from courier.http.answer import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, DENIED, RESOLVE
+from courier.http.guard import AddressGuard
 
 # Long enough that a burst of new connections asks once, short enough that a changed name is noticed.
 _CACHED_FOR: Final = 5.0
@@ -32,13 +33,21 @@ class Address(NamedTuple):
     sockaddr: tuple[Any, ...]
 
 
-class Resolver:
-    """The addresses of one host, asked for again every few seconds at most and by one lookup at a time."""
+Lookup = Callable[[str, int], Awaitable[Iterable[tuple[Any, ...]]]]
+"""From host and port to what ``socket.getaddrinfo`` returns; it raises what that raises."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+
+class Resolver:
+    """The addresses of one host, asked for again every few seconds at most and by one lookup at a time.
+
+    ``lookup`` asks for them, by default the machine's resolver.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, lookup: Lookup | None = None) -> None:
         self._loop = loop
         self._host = host
         self._port = port
+        self._ask = lookup or self._ask_the_machine
         self._addresses: Sequence[Address] = ()
         self._fresh_until = 0.0
         self._lookup: asyncio.Task[Sequence[Address] | CannotConnect] | None = None
@@ -62,15 +71,18 @@ class Resolver:
 
     async def _look_up(self) -> Sequence[Address] | CannotConnect:
         try:
-            # In a thread of the loop: the resolver of the C library blocks, and it alone knows the machine's ways.
-            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            found = await self._ask(self._host, self._port)
         except (OSError, UnicodeError) as error:
-            return CannotConnect(RESOLVE, f"{self._host}: {_said(error)}")
+            return CannotConnect(RESOLVE, f"{self._host}: {said(error)}")
         finally:
             self._lookup = None
         self._addresses = [Address(*info) for info in found]
         self._fresh_until = time.monotonic() + _CACHED_FOR
         return self._addresses
+
+    async def _ask_the_machine(self, host: str, port: int) -> Iterable[tuple[Any, ...]]:
+        # In a thread of the loop: the resolver of the C library blocks, and it alone knows the machine's ways.
+        return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def dial(
@@ -78,34 +90,50 @@ async def dial(
     protocol: asyncio.Protocol,
     addresses: Sequence[Address],
     deadline: float,
+    guard: AddressGuard | None = None,
 ) -> None:
     """Connect ``protocol`` to the first address that accepts; ``deadline`` is on the monotonic clock.
 
-    Each gets an even share of what is left of the time, or one that swallows packets would use up all of it.
-    Raises CannotConnect.
+    Each gets an even share of what is left of the time, or one that swallows packets would use up all of it. Those
+    that ``guard`` denies get none. Raises CannotConnect.
     """
-    reason = CONNECT_FAILED
-    details = []
-    for index, address in enumerate(addresses):
+    permitted, details = sift(addresses, guard)
+    reason = DENIED if details else CONNECT_FAILED
+    for index, address in enumerate(permitted):
         host, port = address.sockaddr[:2]
-        share = (deadline - time.monotonic()) / (len(addresses) - index)
+        share = (deadline - time.monotonic()) / (len(permitted) - index)
         try:
             async with asyncio.timeout(share):
-                await loop.create_connection(lambda: protocol, host, port)
+                # An address and no name: nobody is asked a second time, and answers something else.
+                await loop.create_connection(lambda: protocol, host, port, flags=socket.AI_NUMERICHOST)
             return
         except OSError as error:
-            reason = _reason(error)
-            details.append(f"{host} port {port}: {_said(error)}")
+            reason = connect_reason(error)
+            details.append(f"{host} port {port}: {said(error)}")
     raise CannotConnect(reason, "; ".join(details) or "the name has no address")
 
 
-def _reason(error: OSError) -> str:
+def sift(addresses: Iterable[Address], guard: AddressGuard | None) -> tuple[list[Address], list[str]]:
+    """Return the addresses that may be connected to, and a line for each of the others."""
+    permitted, denials = [], []
+    for address in addresses:
+        rule = guard.denial(address.sockaddr[0]) if guard is not None else None
+        if rule is None:
+            permitted.append(address)
+        else:
+            denials.append(f"{address.sockaddr[0]} is denied: {rule}")
+    return permitted, denials
+
+
+def connect_reason(error: OSError) -> str:
+    """Return the constant of :mod:`courier.http.answer` for what stood in the way of a connection."""
     if isinstance(error, TimeoutError):
         return CONNECT_TIMEOUT
     return CONNECT_REFUSED if isinstance(error, ConnectionRefusedError) else CONNECT_FAILED
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return what an error says, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or "timed out"

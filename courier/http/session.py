@@ -9,8 +9,9 @@ from typing import Final
 
 from courier.http.answer import CANCELLED, Answer, Failure
 from courier.http.connection import Connection
-from courier.http.dial import CannotConnect, Resolver, dial
+from courier.http.dial import CannotConnect, Lookup, Resolver, dial
 from courier.http.exchange import Done, Exchange
+from courier.http.guard import AddressGuard
 from courier.http.limits import Limits
 from courier.http.target import Target
 from courier.http.tls import TlsConnection, client_context
@@ -38,6 +39,7 @@ class Session:
 
     ``opened`` counts the connections that were opened, ``reused`` the requests that needed none, ``resent`` the
     second attempts. ``tls`` is for https targets; without it :func:`courier.http.tls.client_context` makes one.
+    ``guard`` is asked about each address before it is connected to; ``lookup`` stands in for the machine's resolver.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Session:
         target: Target,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
+        guard: AddressGuard | None = None,
+        lookup: Lookup | None = None,
     ) -> None:
         self.loop = loop
         self.limits = limits or Limits()
@@ -54,7 +58,8 @@ class Session:
         self.resent = 0
         self._target = target
         self._tls = (tls or client_context()) if target.scheme == "https" else None
-        self._resolver = Resolver(loop, target.host, target.port)
+        self._guard = guard
+        self._resolver = Resolver(loop, target.host, target.port, lookup)
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closed = False
@@ -150,7 +155,7 @@ class Session:
         try:
             addresses = await self._resolver.addresses()
             connection.awaits = "a connection"
-            await dial(self.loop, connection, addresses, connection.connect_by)
+            await dial(self.loop, connection, addresses, connection.connect_by, self._guard)
         except CannotConnect as error:
             connection.connecting = None  # this task, which is ending by itself
             connection.fail(error.reason, str(error))
