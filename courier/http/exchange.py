@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
 from courier.http.answer import Answer, Failure
-
-if TYPE_CHECKING:
-    from courier.http.connection import Connection
 
 Done = Callable[[Answer | Failure], None]
 
@@ -19,10 +16,17 @@ _log = structlog.get_logger("courier.http")
 _monotonic = time.monotonic
 
 
+class Carrier(Protocol):
+    """What carries an exchange."""
+
+    def cancel(self, detail: str) -> None:
+        """Stop, and let the exchange end as CANCELLED on the next turn of the loop."""
+
+
 class Exchange:
     """One request under way.
 
-    ``connection`` is the one that carries it, and None once its end is settled. ``started`` and ``deadline`` are
+    ``connection`` is what carries it, and None once its end is settled. ``started`` and ``deadline`` are
     on the monotonic clock.
     """
 
@@ -34,7 +38,7 @@ class Exchange:
         self._done: Done | None = done
         self.started = started
         self.deadline = deadline
-        self.connection: Connection | None = None
+        self.connection: Carrier | None = None
 
     def cancel(self) -> None:
         """Give it up: the connection is closed, and ``done`` gets Failure(CANCELLED) a turn of the loop later.
@@ -59,3 +63,13 @@ class Exchange:
     def fail(self, reason: str, detail: str) -> None:
         """Tell the caller that there is no answer."""
         self.finish(Failure(reason, detail, _monotonic() - self.started))
+
+
+class Transport(Protocol):
+    """What carries requests to one target, in one event loop: the native session, or that of requests."""
+
+    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+        """Send a request; see :meth:`courier.http.session.Session.send`."""
+
+    def close(self) -> None:
+        """Close all connections; requests under way and later ones end as Failure(CANCELLED)."""
