@@ -86,6 +86,8 @@ def _run(given: argparse.Namespace) -> None:
     plot.draw(table, f"{caption} of {given.rounds} rounds", given.output / "run.png")
     if programs.COURIER in trials:
         print(comparison.last_line(table))
+    if any(trial.faults for those in trials.values() for trial in those):
+        sys.exit(1)
 
 
 def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

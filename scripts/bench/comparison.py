@@ -7,8 +7,8 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -156,12 +156,18 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a result."""
-    path.write_text(json.dumps(document, indent=2, default=_plain) + "\n")
+    """Write a result; tuples with names and data classes become objects."""
+    path.write_text(json.dumps(_plain(document), indent=2) + "\n")
     print(f"written: {path}")
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return asdict(value)
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain({field.name: getattr(value, field.name) for field in fields(value)})
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | str | None) else str(value)
