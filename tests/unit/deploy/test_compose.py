@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,8 +91,11 @@ class Stack:
         return "\n".join(path.read_text(errors="replace")[-2000:] for path in self.directory.glob("*.log"))
 
     def get(self, path: str) -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['8080']}{path}", timeout=5) as answer:
-            return int(answer.status)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['8080']}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
 
     def stop(self, name: str) -> int:
         (stop_signal,) = instructions("STOPSIGNAL")
@@ -120,7 +124,8 @@ def test_what_compose_starts_delivers_and_stops_in_order(stack: Stack) -> None:
     # The probes of Kubernetes ask the same API.
     (container,) = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert stack.get(container[probe]["httpGet"]["path"]) == 200
+        path = container[probe]["httpGet"]["path"]
+        until(lambda path=path: stack.get(path) == 200, 30, stack.log)  # type: ignore[misc]
     assert {name: stack.stop(name) for name in reversed(RUN_BY_DEFAULT)} == dict.fromkeys(RUN_BY_DEFAULT, 0)
     assert not stack.healthy("courier")
 
