@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,15 @@ from courier.config import Config
 from courier.errors import CannotStart
 from courier.preflight import audit_stream, check_stream, preflight
 from courier.sqs.queue import resolve_queue
+from tests.integration.firehose_places import moto_stream, server
 from tests.integration.firehose_server import Firehose
 from tests.integration.misbehaving_server import MisbehavingServer, answer
 from tests.integration.sqs_endpoints import REGION, create_queue
-from tests.integration.test_firehose import moto_stream
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 
-__all__ = ["no_aws", "static_keys"]
+__all__ = ["no_aws", "server", "static_keys"]
 
 pytestmark = pytest.mark.usefixtures("static_keys")
-
-
-@pytest.fixture
-def server() -> Iterator[Firehose]:
-    running = Firehose()
-    yield running
-    running.stop()
 
 
 def refusal(stream: Stream) -> str:
