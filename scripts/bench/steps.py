@@ -48,6 +48,7 @@ STEPS: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
     ("audit: gather", "audit/committer.py", frozenset()),
     ("audit: write and fsync", "audit/files.py", frozenset()),
     ("scoreboard and room", "process/scoreboard.py", frozenset()),
+    ("scoreboard and room", "tally.py", frozenset()),
     (
         "scoreboard and room",
         "consumer.py",
