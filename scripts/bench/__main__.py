@@ -54,6 +54,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--endpoint-url", help="another SQS API than our virtual queue")
     run.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
     run.add_argument("--peer", action="append", default=[], metavar="NAME='COMMAND'", help="one more program")
+    run.add_argument("--python", action="append", default=[], help="an interpreter to run Courier on too")
     run.add_argument("--peer-only", action="append", default=[], metavar="NAME", help="run only these")
     run.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
     run.add_argument("courier_options", nargs="*", help="options of courier, behind --")
@@ -66,11 +67,12 @@ def _absolute(text: str) -> Path:
 
 def _run(given: argparse.Namespace) -> None:
     chosen = [programs.courier(*given.courier_options), programs.by_hand()]
+    chosen += [programs.courier_on(python, *given.courier_options) for python in given.python]
     wanted = given.peer_only
     node = programs.node(given.output / "node") if not wanted or programs.NODE in wanted else None
     chosen += [node] if node else []
     chosen += [programs.given(text) for text in given.peer]
-    chosen = [program for program in chosen if not wanted or program.name in wanted]
+    chosen = [program for program in chosen if not wanted or program.name.partition(" on ")[0] in wanted]
     setting = comparison.Setting(
         given.messages, given.bytes, given.rounds, given.endpoint_url, given.receiver, given.output
     )

@@ -42,6 +42,14 @@ def courier(*options: str) -> Program:
     return Program(COURIER, (sys.executable, "-m", "courier", *options), audits=True)
 
 
+def courier_on(python: str, *options: str) -> Program:
+    """Give Courier on another interpreter, which has its dependencies; it is named for it."""
+    shown = subprocess.run(
+        [python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True, check=True
+    )
+    return Program(f"courier on {shown.stdout.strip()}", (python, "-m", "courier", *options), audits=True)
+
+
 def by_hand() -> Program:
     """Give the program that one writes by hand."""
     return Program(BY_HAND, (sys.executable, str(HERE / "peers" / "by_hand.py")), share=0.2)

@@ -8,8 +8,6 @@ import statistics
 from pathlib import Path
 from typing import Final
 
-import trustme
-
 from scripts.bench.programs import Program, courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
@@ -44,6 +42,8 @@ def run(given: argparse.Namespace) -> Outcome:
 
 def trusted(directory: Path) -> tuple[Path, Program]:
     """Make a certificate for 127.0.0.1, key and all, and give its file and a Courier that trusts its issuer."""
+    import trustme  # here, so that all the other commands do without it
+
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     file, anchor = directory / "certificate.pem", directory / "authority.pem"
