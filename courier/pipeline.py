@@ -154,8 +154,9 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
     limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
 
     async def deliver(life: Life) -> None:
-        head = delivery_head(config, queue.name)
-        session = Session(life.loop, target, limits, recipient_tls(config))
+        tls = recipient_tls(config)
+        head = delivery_head(config, queue.name, tls)
+        session = Session(life.loop, target, limits, tls)
         await Sender(life, (work, acks), session, head, delivery).run()
 
     return deliver

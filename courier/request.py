@@ -10,14 +10,18 @@ import ssl
 from courier.config import WEBHOOK_SECRET_VARIABLE, Config, webhook_secrets
 from courier.errors import CannotStart
 from courier.http.auth import Authentication, parse_basic, parse_bearer
+from courier.http.certificates import TlsFiles, watched
 from courier.http.delivery_head import DeliveryHead, HeadStyle
 from courier.http.secret_file import SecretFile
 from courier.http.signing import Sign, parse_secrets
-from courier.http.tls import TlsFiles, client_context
+from courier.http.tls import client_context
 
 
-def delivery_head(config: Config, queue_name: str) -> DeliveryHead:
-    """Make what renders the heads. Raises CannotStart where a file of secrets isn't as it should be."""
+def delivery_head(config: Config, queue_name: str, tls: ssl.SSLContext | None = None) -> DeliveryHead:
+    """Make what renders the heads. Raises CannotStart where a file of secrets isn't as it should be.
+
+    ``tls`` is the context of the recipient, which is given the certificate again when its files change.
+    """
     style = HeadStyle(
         config.headers,
         config.own_headers,
@@ -25,11 +29,11 @@ def delivery_head(config: Config, queue_name: str) -> DeliveryHead:
         config.content_type,
         config.content_type_attribute,
     )
-    return DeliveryHead(config.target, queue_name, style, authentication(config))
+    return DeliveryHead(config.target, queue_name, style, authentication(config, tls))
 
 
-def authentication(config: Config) -> Authentication | None:
-    """Make what proves who sends; None where nothing does. Raises CannotStart as :func:`delivery_head`."""
+def authentication(config: Config, tls: ssl.SSLContext | None = None) -> Authentication | None:
+    """Make what proves who sends; None where nothing does. As :func:`delivery_head` else."""
     header = None
     if config.bearer_token_file is not None:
         header = SecretFile("--bearer-token-file", config.bearer_token_file, parse_bearer)
@@ -37,14 +41,20 @@ def authentication(config: Config) -> Authentication | None:
         header = SecretFile("--basic-auth-file", config.basic_auth_file, parse_basic)
     files = [SecretFile("--webhook-secret-file", path, parse_secrets) for path in config.webhook_secret_file]
     keys = _keys_of_the_variable()
-    return Authentication(header, files, keys) if header or files or keys else None
+    certificate = watched(tls, tls_files(config)) if tls is not None else []
+    return Authentication(header, files, keys, certificate) if header or files or keys or certificate else None
 
 
 def recipient_tls(config: Config) -> ssl.SSLContext | None:
     """Make the context for the recipient; None without https. Raises CannotStart where a file isn't as it should be."""
     if config.target.scheme != "https":
         return None
-    return client_context(TlsFiles(config.ca_file, config.client_cert, config.client_key))
+    return client_context(tls_files(config))
+
+
+def tls_files(config: Config) -> TlsFiles:
+    """Name the files of TLS."""
+    return TlsFiles(config.ca_file, config.client_cert, config.client_key)
 
 
 def _keys_of_the_variable() -> tuple[Sign, ...]:

@@ -37,20 +37,35 @@ def parse_basic(text: str) -> bytes:
 class Authentication:
     """Makes the header lines of one attempt."""
 
-    __slots__ = ("_authorization", "_clock", "_header", "_keys", "_look_at", "_secrets", "_signer", "_wall_clock")
+    __slots__ = (
+        "_authorization",
+        "_certificate",
+        "_clock",
+        "_header",
+        "_keys",
+        "_look_at",
+        "_secrets",
+        "_signer",
+        "_wall_clock",
+    )
 
     def __init__(
         self,
         authorization: SecretFile[bytes] | None = None,
         secrets: Sequence[SecretFile[tuple[Sign, ...]]] = (),
         keys: Sequence[Sign] = (),
+        certificate: Sequence[SecretFile[None]] = (),
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """``secrets`` are files of signing keys, and ``keys`` are more of them, which don't change."""
+        """``secrets`` are files of signing keys, and ``keys`` are more of them, which don't change.
+
+        ``certificate`` are the files of the one that TLS shows, looked at together with the others.
+        """
         self._authorization = authorization
         self._secrets = tuple(secrets)
         self._keys = tuple(keys)
+        self._certificate = tuple(certificate)
         self._clock = clock
         self._wall_clock = wall_clock
         self._look_at = clock() + LOOK_EVERY_SECONDS
@@ -75,8 +90,9 @@ class Authentication:
         if self._clock() < self._look_at:
             return
         self._look_at = self._clock() + LOOK_EVERY_SECONDS
-        for file in (*self._secrets, *([self._authorization] if self._authorization else ())):
-            file.refresh()
+        for file in (self._authorization, *self._secrets, *self._certificate):
+            if file is not None:
+                file.refresh()
         self._take_over()
 
     def _take_over(self) -> None:

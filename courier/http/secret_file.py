@@ -34,16 +34,17 @@ class SecretFile(Generic[T]):
     since a file in the middle of being written is no reason to stop.
     """
 
-    __slots__ = ("_flag", "_parse", "_path", "_stamp", "value")
+    __slots__ = ("_encoding", "_flag", "_parse", "_path", "_stamp", "value")
 
-    def __init__(self, flag: str, path: Path, parse: Callable[[str], T]) -> None:
+    def __init__(self, flag: str, path: Path, parse: Callable[[str], T], *, encoding: str = "utf-8") -> None:
         """Read the file. ``parse`` raises ValueError, with a text that says what would be right and shows no secret.
 
-        Raises CannotStart, naming the option that is ``flag``.
+        Raises CannotStart, naming the option that is ``flag``; ``parse`` may raise it too, with a line of its own.
         """
         self._flag = flag
         self._path = path
         self._parse = parse
+        self._encoding = encoding
         self._stamp: _Stamp | None = None
         self.value = self._read()
 
@@ -75,7 +76,7 @@ class SecretFile(Generic[T]):
         try:
             if len(content) > MAX_BYTES:
                 raise ValueError(f"is longer than {MAX_BYTES} bytes; give a file that holds nothing else")
-            return self._parse(content.decode())
+            return self._parse(content.decode(self._encoding))
         except UnicodeDecodeError:
             raise CannotStart(f"{self._flag}: {self._path} is not UTF-8; give a text file") from None
         except ValueError as error:

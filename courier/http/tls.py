@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final
 
-from courier.errors import CannotStart
 from courier.http.answer import TLS
+from courier.http.certificates import TlsFiles, show, trusting
 from courier.http.connection import Connection, Pool
 from courier.http.exchange import Exchange
 
@@ -17,76 +16,19 @@ _RECORD: Final = 16384
 _HANDSHAKE: Final = "the TLS handshake"
 
 
-class TlsFiles(NamedTuple):
-    """Files in PEM: whom to trust in place of the system's store, and the certificate to show, with its key.
-
-    Without ``key`` the key is in the file of the certificate.
-    """
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
 def client_context(files: TlsFiles = TlsFiles()) -> ssl.SSLContext:  # noqa: B008 (immutable)
     """Make the context of a client: without files, the one that is used where none is given.
 
     TLS 1.2 at least, certificates verified, host names checked, HTTP/1.1 offered. Raises CannotStart, which names the
     option at fault, where a file can't be read or isn't what it should be.
     """
-    context = _trusting(files.ca)
+    context = trusting(files.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     if files.cert is not None:
-        _show(context, files.cert, files.key)
+        show(context, files.cert, files.key)
     return context
-
-
-def _trusting(ca: Path | None) -> ssl.SSLContext:
-    if ca is None:
-        return ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
-    _check_readable("--ca-file", ca)
-    try:
-        return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
-    except OSError as error:
-        raise CannotStart(f"--ca-file: {ca} holds no certificates: {_why(error)}; give a file in PEM") from None
-
-
-def _show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
-    _check_readable("--client-cert", cert)
-    if key is not None:
-        _check_readable("--client-key", key)
-    holder = f"--client-cert: {cert}" if key is None else f"--client-key: {key}"
-
-    def no_pass_phrase() -> NoReturn:
-        # Without this OpenSSL would ask the terminal for one, and wait for ever.
-        raise CannotStart(f"{holder} holds an encrypted key; give one without a pass phrase, readable by Courier alone")
-
-    try:
-        context.load_cert_chain(cert, key, no_pass_phrase)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise CannotStart(f"{holder} is not the key of the certificate in {cert}; give the one that is") from None
-        raise CannotStart(
-            f"--client-cert: {cert} with {key or 'the same file'} holds no certificate and key: {_why(error)}; "
-            "give them in PEM"
-        ) from None
-
-
-def _check_readable(flag: str, path: Path) -> None:
-    # OpenSSL's own errors don't say which of the files it was.
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise CannotStart(
-            f"{flag}: cannot read {path}: {error.strerror or error}; give a file in PEM that can be read"
-        ) from None
-
-
-def _why(error: OSError) -> str:
-    return _said(error) if isinstance(error, ssl.SSLError) else error.strerror or str(error)
 
 
 class TlsConnection(Connection):
