@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
-from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from courier.http.auth import Authentication
 from courier.http.head import HeadTemplate, header_name, header_value
+from courier.http.head_layout import ALWAYS, attribute_value, bounded, iso_8601, lay_out, reader, sometimes
 from courier.http.header_rules import is_denied_to_messages
 from courier.http.header_sets import SETS, SQSD, with_own
-from courier.http.header_templates import ATTRIBUTE, HeaderTemplate, Part
+from courier.http.header_templates import HeaderTemplate
 from courier.http.target import Target
-from courier.http.trace import traceparent
 from courier.message import Message
 
 PREFIXED: Final = "prefixed"
@@ -28,9 +26,6 @@ UNSENDABLE: Final = "Binary"
 RESERVED_PREFIX: Final = "beanstalk.sqsd."
 """Attributes under this prefix steer aws-sqsd's periodic tasks and are never passed on."""
 
-MAX_VALUE_BYTES: Final = 8000
-"""Longer values are refused by common servers with the whole request, again and again; RFC 9110 names no limit."""
-
 DEFAULT_TYPE: Final = "application/octet-stream"
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -41,7 +36,7 @@ _TRACES: Final = ("traceparent", "x-amzn-trace-id")
 
 def media_type(text: str) -> bytes | None:
     """Return a media type (RFC 9110, 8.3.1) as it goes on the wire, or None where it is none."""
-    value = header_value(text)
+    value = bounded(text)
     return value if value is not None and _MEDIA_TYPE.fullmatch(text.strip(" \t")) else None
 
 
@@ -93,11 +88,11 @@ class DeliveryHead:
         fixed = [(header.name, header.text) for header in headers if not header.placeholders]
         if not style.type_attribute:
             fixed.append(("Content-Type", style.content_type))
-        self._always, self._choose = _lay_out(HeadTemplate("POST", target, fixed).start, headers)
-        self._sometimes = [_sometimes(header) for header in headers if header.placeholders - _ALWAYS.keys()]
+        self._always, self._choose = lay_out(HeadTemplate("POST", target, fixed).start, headers)
+        self._sometimes = [sometimes(header) for header in headers if header.placeholders - ALWAYS.keys()]
         taken = {header.name.lower() for header in headers}
         traces = headers if style.attributes == BARE else []
-        self._traces = {h.name.lower(): _reader(h) for h in traces if h.name.lower() in _TRACES}
+        self._traces = {h.name.lower(): _has(h) for h in traces if h.name.lower() in _TRACES}
         self._attribute_name = lru_cache(maxsize=1024)(_attribute_names(style, chosen.attribute_prefix, taken))
 
     def render(self, message: Message) -> bytes:
@@ -140,7 +135,7 @@ class DeliveryHead:
             name = self._attribute_name(attribute.name)
             if name == b"" or (self._traces and name and self._is_told(name, message)):
                 continue
-            value = _bounded(attribute.value)
+            value = bounded(attribute.value)
             if name is None or value is None:
                 self.dropped += 1
             else:
@@ -149,112 +144,23 @@ class DeliveryHead:
 
     def _is_told(self, name: bytes, message: Message) -> bool:
         """Say whether a trace that a message's attribute tells, as OpenTelemetry's do, is told by SQS already."""
-        read = self._traces.get(name.decode().lower())
-        return read is not None and bool(read(message))
+        has = self._traces.get(name.decode().lower())
+        return has is not None and has(message)
 
     def _type_of(self, message: Message) -> bytes:
-        value = _attribute(message, self._type_attribute)
+        value = attribute_value(message, self._type_attribute)
         if value is None:
             return self._content_type
-        found = media_type(value) if len(value) <= MAX_VALUE_BYTES else None
+        found = media_type(value)
         if found is None:
             self.dropped += 1
         return found or self._content_type
 
 
-@lru_cache(maxsize=256)
-def iso_8601(unix_second: int) -> bytes:
-    """Format an instant as ISO 8601 in UTC; kept, since messages come in bunches of a few seconds.
-
-    Empty for an instant that is none, which a queue that isn't SQS could send.
-    """
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_second)).encode("ascii")
-    except (OverflowError, OSError, ValueError):
-        return b""
-
-
-# What every message has, and what can't fail to be a header value: its place among the values, its format, and
-# how it is read where a header has a placeholder of the other sort too.
-_ALWAYS: Final[dict[str, tuple[int, bytes, Callable[[Message], str]]]] = {
-    "message_id": (1, b"%b", lambda message: message.message_id),
-    "receive_count": (2, b"%d", lambda message: str(message.receive_count)),
-    "first_received_at": (3, b"%b", lambda message: iso_8601(message.first_received_ms // 1000).decode()),
-    "sent_at": (4, b"%b", lambda message: iso_8601(message.sent_ms // 1000).decode()),
-}
-
-_SOME_HAVE: Final[dict[str, Callable[[Message], str]]] = {
-    "sender_id": attrgetter("sender_id"),
-    "group": attrgetter("group"),
-    "receipt": attrgetter("receipt"),
-    "trace": attrgetter("trace"),
-    "traceparent": lambda message: message.trace and traceparent(message.trace),
-}
-
-_FEW_VALUES: Final = frozenset(("sender_id", "group"))
-"""Of these there are many messages to one value, so that the lines are kept."""
-
-Read = Callable[[Message], Any]
-LineOf = Callable[[Any], "bytes | None"]
-
-
-def _lay_out(start: bytes, headers: list[HeaderTemplate]) -> tuple[bytes, Callable[[tuple[object, ...]], Any]]:
-    """Return the format of what every head has, and what chooses its values out of all."""
-    layout = [start.replace(b"%", b"%%"), b"%d\r\n"]
-    places = [0]
-    for header in headers:
-        if header.placeholders and not header.placeholders - _ALWAYS.keys():
-            layout.append(header.name.encode("ascii").replace(b"%", b"%%") + b": ")
-            for text, placeholder in header.parts:
-                layout.append(text.encode("ascii").replace(b"%", b"%%"))
-                if placeholder:
-                    place, form, _ = _ALWAYS[placeholder]
-                    places.append(place)
-                    layout.append(form)
-            layout.append(b"\r\n")
-    return b"".join(layout), itemgetter(*places)
-
-
-def _sometimes(header: HeaderTemplate) -> tuple[Read, LineOf]:
-    """Return what reads the values of a header that not every message has, and what makes its line of them."""
-    name = header.name.encode("ascii")
-    texts = [part.text for part in header.parts]
-
-    def line_of(values: Hashable) -> bytes | None:
-        given = (values,) if isinstance(values, str) else values
-        assert isinstance(given, tuple)
-        # zip is short where the text ends after the last placeholder.
-        value = _bounded("".join(map("".join, zip(texts, given, strict=False))) + "".join(texts[len(given) :]))
-        return None if value is None else b"%b: %b\r\n" % (name, value)
-
-    if [part.placeholder for part in header.parts] == ["traceparent"] and not header.parts[0].text:
-        # Hardly any message has a trace: whether it has one is all that shall be asked of the others.
-        return attrgetter("trace"), lambda trace: line_of(told) if (told := traceparent(trace)) else b""
-    return _reader(header), lru_cache(maxsize=256)(line_of) if header.placeholders <= _FEW_VALUES else line_of
-
-
-def _reader(header: HeaderTemplate) -> Read:
-    """Return what reads a header's values: the only one, or several; nothing where the message lacks one of them."""
-    readers = [_read(part) for part in header.parts if part.placeholder]
-    if len(readers) == 1:
-        return readers[0]
-
-    def read(message: Message) -> tuple[str, ...] | None:
-        values = tuple(reader(message) for reader in readers)
-        return values if all(values) else None
-
-    return read
-
-
-def _read(part: Part) -> Read:
-    if part.placeholder.startswith(ATTRIBUTE):
-        name = part.placeholder.removeprefix(ATTRIBUTE)
-        return lambda message: _attribute(message, name)
-    return _SOME_HAVE.get(part.placeholder) or _ALWAYS[part.placeholder][2]
-
-
-def _attribute(message: Message, name: str) -> str | None:
-    return next((attribute.value for attribute in message.attributes if attribute.name == name), None)
+def _has(header: HeaderTemplate) -> Callable[[Message], bool]:
+    """Return what says whether a message gives a header its value."""
+    read = reader(header)
+    return lambda message: not header.placeholders or bool(read(message))
 
 
 def _attribute_names(style: HeadStyle, prefix: str, taken: set[str]) -> Callable[[str], bytes | None]:
@@ -273,7 +179,3 @@ def _attribute_names(style: HeadStyle, prefix: str, taken: set[str]) -> Callable
     if style.attributes == OFF or not prefix:
         return lambda name: b""
     return lambda name: header_name(prefix + name)
-
-
-def _bounded(text: str) -> bytes | None:
-    return header_value(text) if len(text) <= MAX_VALUE_BYTES else None

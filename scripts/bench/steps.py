@@ -37,6 +37,7 @@ STEPS: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
     ("settle: batches and leases", "sqs/settler.py", frozenset()),
     ("HTTP: render the head", "http/head.py", frozenset()),
     ("HTTP: render the head", "http/delivery_head.py", frozenset()),
+    ("HTTP: render the head", "http/head_layout.py", frozenset()),
     ("HTTP: render the head", "http/auth.py", frozenset()),
     ("HTTP: render the head", "http/signing.py", frozenset()),
     ("HTTP: render the head", "http/trace.py", frozenset()),

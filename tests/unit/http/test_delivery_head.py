@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import courier
-from courier.http.delivery_head import MAX_VALUE_BYTES, DeliveryHead, HeadStyle
+from courier.http.delivery_head import DeliveryHead, HeadStyle
+from courier.http.head_layout import MAX_VALUE_BYTES
 from courier.http.header_sets import SETS
 from courier.http.header_templates import PLACEHOLDERS, parse_header
 from courier.http.target import parse_target
@@ -259,6 +260,7 @@ def test_a_trace_in_an_attribute_is_passed_on_only_where_sqs_tells_none() -> Non
     style = HeadStyle(attributes="bare")
     assert fields(message, style)["traceparent"] == "from-the-attribute"
     assert fields(message._replace(trace=TRACE), style)["traceparent"] == TRACEPARENT
+    assert fields(message, own("traceparent: mine", attributes="bare"))["traceparent"] == "mine"
 
 
 def test_an_instant_that_is_none_costs_no_delivery() -> None:
