@@ -19,7 +19,7 @@ _JOINED_UP_TO: Final = 16384
 
 # How a peer shows that it had closed a kept-alive connection. Anything else (a host gone, a time-out of the
 # kernel) says nothing about when it did, and isn't retried.
-_CLOSED_BY_PEER: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+CLOSED_BY_PEER: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
 _monotonic = time.monotonic
 
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
             self._answered(exchange)
         elif self._reader.received:
             self.fail(RESET, f"closed in the middle of the answer{_because(error)}")
-        elif self._reused and (error is None or isinstance(error, _CLOSED_BY_PEER)):
+        elif self._reused and (error is None or isinstance(error, CLOSED_BY_PEER)):
             self.close()
             self._pool.resend(exchange)
         else:

@@ -64,7 +64,7 @@ class TlsConnection(Connection):
         try:
             plain = self._decrypt()
         except ssl.SSLError as error:
-            self.fail(TLS, _said(error))
+            self.fail(TLS, said(error))
             return
         if plain:
             super().data_received(plain)
@@ -82,7 +82,7 @@ class TlsConnection(Connection):
             self._flush()
         except ssl.SSLError as error:
             self._flush()  # the alert that tells the server why
-            self.fail(TLS, _said(error))
+            self.fail(TLS, said(error))
         else:
             super().connected()
 
@@ -111,7 +111,7 @@ class TlsConnection(Connection):
             self._encrypt(head + body)
         except ssl.SSLError as error:
             # A turn later: this may run inside of send(), which must not call back.
-            self._pool.loop.call_soon(self.fail, TLS, _said(error))
+            self._pool.loop.call_soon(self.fail, TLS, said(error))
         else:
             self._flush()
 
@@ -133,7 +133,8 @@ class TlsConnection(Connection):
             )
 
 
-def _said(error: ssl.SSLError) -> str:
+def said(error: ssl.SSLError) -> str:
+    """Return what an error of TLS says, without the numbers and names of OpenSSL."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     return error.reason.replace("_", " ").lower() if error.reason else str(error)

@@ -8,35 +8,23 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final
 
 import pytest
 import uvloop
 
 from courier.http.answer import Answer, Failure
+from courier.http.exchange import Exchange, Transport
+from courier.http.guard import AddressGuard
 from courier.http.head import HeadTemplate
+from courier.http.requests_attempt import look_up
+from courier.http.requests_transport import RequestsTransport
 from courier.http.session import Limits, Session
 from courier.http.target import parse_target
 from courier.http.tls import client_context
 
 PATIENCE: Final = 10.0
-
-
-class Sent(Protocol):
-    """What ``send`` returns."""
-
-    def cancel(self) -> None: ...
-
-
-class Transport(Protocol):
-    """What carries requests to one target."""
-
-    def send(
-        self, head: bytes, body: bytes, done: Callable[[Answer | Failure], None], timeout: float | None = None
-    ) -> Sent: ...
-
-    def close(self) -> None: ...
 
 
 OpenTransport = Callable[[asyncio.AbstractEventLoop, str, Limits, ssl.SSLContext | None], Transport]
@@ -47,7 +35,51 @@ def open_session(loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls:
     return Session(loop, parse_target(url), limits, tls)
 
 
-TRANSPORTS: Final = [pytest.param(open_session, id="native")]
+def open_requests(
+    loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None
+) -> RequestsTransport:
+    """Make the transport over requests."""
+    return RequestsTransport(loop, parse_target(url), limits, tls)
+
+
+TRANSPORTS: Final = [pytest.param(open_session, id="native"), pytest.param(open_requests, id="requests")]
+
+Names = Callable[[str, int], Iterable[tuple[Any, ...]]]
+"""A resolver: what ``socket.getaddrinfo`` returns."""
+
+OpenGuarded = Callable[..., OpenTransport]
+
+
+def open_guarded_session(guard: AddressGuard, names: Names | None = None) -> OpenTransport:
+    """Make the native session with a guard, and a resolver of the test's own."""
+
+    async def lookup(host: str, port: int) -> Iterable[tuple[Any, ...]]:
+        assert names is not None
+        return names(host, port)
+
+    def open_transport(
+        loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None
+    ) -> Session:
+        return Session(loop, parse_target(url), limits, tls, guard, None if names is None else lookup)
+
+    return open_transport
+
+
+def open_guarded_requests(guard: AddressGuard, names: Names = look_up) -> OpenTransport:
+    """Make the transport over requests with a guard, and a resolver of the test's own."""
+
+    def open_transport(
+        loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None
+    ) -> RequestsTransport:
+        return RequestsTransport(loop, parse_target(url), limits, tls, guard=guard, lookup=names)
+
+    return open_transport
+
+
+GUARDED: Final = [
+    pytest.param(open_guarded_session, id="native"),
+    pytest.param(open_guarded_requests, id="requests"),
+]
 
 
 class Client:
@@ -58,7 +90,7 @@ class Client:
         self.results: list[Answer | Failure] = []
         self._template = HeadTemplate("POST", parse_target(url), [("Content-Type", "text/plain")])
 
-    def send(self, body: bytes = b"hello", timeout: float | None = None) -> Sent:
+    def send(self, body: bytes = b"hello", timeout: float | None = None) -> Exchange:
         """Post a body; the caller comes back to ``results``."""
         return self.transport.send(self._template.render(len(body)), body, self.results.append, timeout)
 

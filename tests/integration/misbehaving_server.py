@@ -146,10 +146,13 @@ class MisbehavingServer:
     accepted, ``settled`` how many scripts have ended.
     """
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self._scripts = scripts
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._host = host
+        self._listener = socket.create_server((host, port))
         self._listener.settimeout(PATIENCE)
         self._streams: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -165,7 +168,7 @@ class MisbehavingServer:
     @property
     def url(self) -> str:
         """Where to send requests."""
-        return f"https://localhost:{self.port}/hook" if self._tls else f"http://127.0.0.1:{self.port}/hook"
+        return f"https://localhost:{self.port}/hook" if self._tls else f"http://{self._host}:{self.port}/hook"
 
     def __enter__(self) -> Self:
         self._start(self._accept)

@@ -1,4 +1,4 @@
-"""When the native session calls back, what it costs, and how requests are given up."""
+"""When a transport calls back, what it costs, and how requests are given up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Limits, Session
 from courier.http.target import parse_target
-from tests.integration.http_transports import Client, on_loop, open_session, talk, until
+from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, on_loop, open_session, talk, until
 from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, answer
+
+of_each_transport = pytest.mark.parametrize("open_transport", TRANSPORTS)
 
 
 def session_of(client: Client) -> Session:
@@ -61,9 +63,10 @@ def test_a_callback_may_send_again_thousands_of_times() -> None:
         talk(open_session, server.url, test)
 
 
-def test_a_callback_that_raises_costs_nobody_a_connection() -> None:
+@of_each_transport
+def test_a_callback_that_raises_costs_nobody_a_connection(open_transport: OpenTransport) -> None:
     async def test(client: Client) -> None:
-        session = session_of(client)
+        session = client.transport
         head = HeadTemplate("POST", parse_target(server.url)).render(0)
         called = []
 
@@ -74,13 +77,14 @@ def test_a_callback_that_raises_costs_nobody_a_connection() -> None:
         session.send(head, b"", done)
         await until(lambda: len(called) == 1)
         assert (await client.answer()).status == 200
-        assert (len(called), session.opened) == (1, 1)
+        assert (len(called), server.connections) == (1, 1)
 
     with MisbehavingServer(answer(OK, OK)) as server:
-        talk(open_session, server.url, test)
+        talk(open_transport, server.url, test)
 
 
-def test_cancel_closes_the_connection_and_calls_back_once_and_later() -> None:
+@of_each_transport
+def test_cancel_closes_the_connection_and_calls_back_once_and_later(open_transport: OpenTransport) -> None:
     async def test(client: Client) -> None:
         sent = client.send()
         await until(lambda: server.connections == 1)
@@ -95,7 +99,7 @@ def test_cancel_closes_the_connection_and_calls_back_once_and_later() -> None:
         assert result.reason == reasons.CANCELLED
 
     with MisbehavingServer(silent) as server:
-        talk(open_session, server.url, test)
+        talk(open_transport, server.url, test)
 
 
 def test_cancel_while_connecting_leaves_nothing_behind() -> None:
@@ -118,32 +122,33 @@ def test_cancel_while_connecting_leaves_nothing_behind() -> None:
         talk(open_session, server.url, test)
 
 
-def test_cancel_after_the_end_does_nothing() -> None:
+@of_each_transport
+def test_cancel_after_the_end_does_nothing(open_transport: OpenTransport) -> None:
     async def test(client: Client) -> None:
         sent = client.send()
         await until(lambda: len(client.results) == 1)
         sent.cancel()
         assert (await client.answer()).status == 200
         assert len(client.results) == 1
-        assert session_of(client).opened == 1
+        assert server.connections == 1
 
     with MisbehavingServer(answer(OK, OK)) as server:
-        talk(open_session, server.url, test)
+        talk(open_transport, server.url, test)
 
 
-def test_close_ends_what_is_under_way_and_refuses_what_comes_later() -> None:
+@of_each_transport
+def test_close_ends_what_is_under_way_and_refuses_what_comes_later(open_transport: OpenTransport) -> None:
     async def test(client: Client) -> None:
         await client.answer()
         client.send()
         client.send()
         await until(lambda: server.connections == 2)
-        session_of(client).close()
+        client.transport.close()
         assert client.results == []
         client.send()
         assert client.results == []
         await until(lambda: len(client.results) == 3)
         assert {getattr(r, "reason", r) for r in client.results} == {reasons.CANCELLED}
-        assert session_of(client).open == 0
         await until(lambda: server.settled == 2)
 
     def one_answer(peer: Peer) -> None:
@@ -152,12 +157,13 @@ def test_close_ends_what_is_under_way_and_refuses_what_comes_later() -> None:
         peer.wait_for_close()
 
     with MisbehavingServer(one_answer, silent) as server:
-        talk(open_session, server.url, test)
+        talk(open_transport, server.url, test)
 
 
-def test_close_from_within_a_callback_ends_the_others() -> None:
+@of_each_transport
+def test_close_from_within_a_callback_ends_the_others(open_transport: OpenTransport) -> None:
     async def test(client: Client) -> None:
-        session = session_of(client)
+        session = client.transport
         head = HeadTemplate("POST", parse_target(server.url)).render(0)
         ends: list[str] = []
 
@@ -172,7 +178,7 @@ def test_close_from_within_a_callback_ends_the_others() -> None:
         assert sorted(ends) == [reasons.CANCELLED, reasons.CANCELLED, reasons.TIMEOUT]
 
     with MisbehavingServer(silent) as server:
-        talk(open_session, server.url, test)
+        talk(open_transport, server.url, test)
 
 
 def test_an_awaited_request_gives_its_answer_or_its_failure() -> None:
@@ -218,11 +224,12 @@ def test_second_attempts_are_counted() -> None:
         talk(open_session, server.url, test)
 
 
-def test_a_session_that_is_closed_lets_its_loop_come_to_rest() -> None:
+@of_each_transport
+def test_a_session_that_is_closed_lets_its_loop_come_to_rest(open_transport: OpenTransport) -> None:
     async def test() -> None:
         with MisbehavingServer(answer(OK)) as server:
-            session = Session(asyncio.get_running_loop(), parse_target(server.url), Limits())
-            await session.request(HeadTemplate("POST", parse_target(server.url)).render(0), b"")
+            session = open_transport(asyncio.get_running_loop(), server.url, Limits(), None)
+            await Client(session, server.url).answer()
             session.close()
             await until(lambda: server.settled == 1)
         assert len(asyncio.all_tasks()) == 1
@@ -230,31 +237,33 @@ def test_a_session_that_is_closed_lets_its_loop_come_to_rest() -> None:
     on_loop(test)
 
 
-def test_the_session_runs_on_the_loop_of_the_standard_library_too() -> None:
+@of_each_transport
+def test_the_session_runs_on_the_loop_of_the_standard_library_too(open_transport: OpenTransport) -> None:
     async def test() -> None:
         with MisbehavingServer(answer(OK, OK), answer(OK)) as server:
-            session = Session(asyncio.get_running_loop(), parse_target(server.url), Limits())
-            head = HeadTemplate("POST", parse_target(server.url)).render(5)
+            session = open_transport(asyncio.get_running_loop(), server.url, Limits(), None)
+            client = Client(session, server.url)
             for _ in range(2):
-                assert getattr(await session.request(head, b"hello"), "status", None) == 200
-            assert getattr(await session.request(head, b"hello", timeout=0.1), "reason", None) == reasons.TIMEOUT
-            assert getattr(await session.request(head, b"hello"), "status", None) == 200
+                assert (await client.answer()).status == 200
+            assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
+            assert (await client.answer()).status == 200
             session.close()
             await asyncio.sleep(0)
 
     asyncio.run(test())
 
 
-def test_no_descriptor_is_left_open() -> None:
+@of_each_transport
+def test_no_descriptor_is_left_open(open_transport: OpenTransport) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 
     async def use(server: MisbehavingServer) -> None:
-        session = Session(asyncio.get_running_loop(), parse_target(server.url), Limits())
-        head = HeadTemplate("POST", parse_target(server.url)).render(0)
-        await session.request(head, b"")
-        await session.request(head, b"", timeout=0.1)
-        session.send(head, b"", lambda _: None).cancel()
+        session = open_transport(asyncio.get_running_loop(), server.url, Limits(), None)
+        client = Client(session, server.url)
+        await client.answer()
+        await client.failure(timeout=0.1)
+        client.send().cancel()
         session.close()
         await until(lambda: server.settled == server.connections)
 

@@ -1,0 +1,95 @@
+"""A forward proxy as companies have them: it tunnels on CONNECT, and forwards requests that name a whole URL."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+PATIENCE: Final = 10.0
+
+
+class ProxyServer:
+    """A proxy on a free loopback port, for the length of a ``with`` block; ``heads`` are those that it was sent.
+
+    It refuses everything with ``refusal``, a whole answer, where there is one.
+    """
+
+    def __init__(self, refusal: bytes = b"") -> None:
+        self.heads: list[bytes] = []
+        self._refusal = refusal
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._streams: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+
+    @property
+    def authority(self) -> str:
+        """Its host and port."""
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in [self._listener, *self._streams]:
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        for stream in [self._listener, *self._streams]:
+            stream.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                stream, _ = self._listener.accept()
+                self._streams.append(stream)
+                self._start(self._serve, stream)
+
+    def _serve(self, client: socket.socket) -> None:
+        head, rest = b"", b""
+        while b"\r\n\r\n" not in head:
+            if not (data := client.recv(65536)):
+                return
+            head += data
+        head, _, rest = head.partition(b"\r\n\r\n")
+        self.heads.append(head)
+        method, where, _ = head.split(b"\r\n")[0].split(b" ")
+        if self._refusal:
+            client.sendall(self._refusal)
+            client.shutdown(socket.SHUT_WR)
+        elif method == b"CONNECT":
+            server = self._connect(*where.decode().rsplit(":", 1))
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self._relay(client, server)
+        else:
+            url = urlsplit(where.decode())
+            server = self._connect(url.hostname or "", str(url.port or 80))
+            server.sendall(head.replace(where, url.path.encode(), 1) + b"\r\n\r\n" + rest)
+            self._relay(client, server)
+
+    def _connect(self, host: str, port: str) -> socket.socket:
+        server = socket.create_connection((host, int(port)), PATIENCE)
+        self._streams.append(server)
+        return server
+
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        self._start(self._copy, server, client)
+        self._copy(client, server)
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def _start(self, run: object, *args: object) -> None:
+        thread = threading.Thread(target=run, args=args, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
