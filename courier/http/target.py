@@ -53,7 +53,7 @@ def parse_target(url: str) -> Target:
         raise ValueError(f"{_shown(text)} must start with http:// or https://")
     if "@" in re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0]:
         # Not shown: it may hold a password, and this line goes to logs.
-        raise ValueError("the URL must not hold a user name or a password; send an Authorization header instead")
+        raise ValueError("the URL must not hold a user name or a password; --basic-auth-file sends them to a recipient")
     try:
         parts = parse_url(text)
     except (LocationParseError, UnicodeError) as error:
