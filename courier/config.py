@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 
 from courier.errors import ConfigError
 from courier.http.delivery_head import BARE, DEFAULT_TYPE, OFF, PREFIXED, media_type
+from courier.http.guard import AddressGuard, Network, NetworkKind
 from courier.http.header_sets import SETS, SQSD
 from courier.http.header_templates import HeaderLine, HeaderTemplate, Part, check_distinct, parse_header
 from courier.http.target import Target, parse_target
 from courier.presets import NO_PRESET, PRESETS
-from courier.units import Address, FilePath, Kind, OneOf, Seconds, Size, Text, Whole, parse_address
+from courier.units import Address, FilePath, Kind, OneOf, Seconds, Size, Text, Whole, YesNo, parse_address
 
 VARIABLE_PREFIX: Final = "COURIER_"
 WEBHOOK_SECRET_VARIABLE: Final = f"{VARIABLE_PREFIX}WEBHOOK_SECRET"
@@ -141,6 +142,25 @@ class Config:
     ca_file: Path | None = _option(  # noqa: RUF009 (immutable)
         None, "--ca-file", FilePath(), "PEM file of whom an https recipient is trusted by, in place of the system's."
     )
+    transport: str = _option(
+        "native",
+        "--transport",
+        OneOf(("native", "requests")),
+        "What carries the deliveries. requests: Python's requests, for proxies; it costs ten times the CPU.",
+    )
+    deny_private: bool = _option(
+        False,
+        "--deny-private",
+        YesNo(),
+        "Connect only to public addresses: to none that is private, loopback, link-local, or a form of such a one.",
+    )
+    allow_cidr: tuple[Network, ...] = _option(
+        (),
+        "--allow-cidr",
+        NetworkKind(),
+        "A network to connect to in spite of --deny-private, such as 10.1.0.0/16; may be repeated.",
+        repeated=True,
+    )
     consumers: int = _option(2, "--consumers", Whole(1, 256), "Processes that receive.")
     senders: int = _option(4, "--senders", Whole(1, 256), "Processes that deliver.")
     concurrency: int = _option(16, "--concurrency", Whole(1, 4096), "Deliveries in flight in each sender.")
@@ -245,6 +265,7 @@ class Config:
             _check_url("--endpoint-url", self.endpoint_url, "http://127.0.0.1:9324")
         _check_recipient(self.recipient_url)
         self._check_request()
+        self._check_transport()
         if self.audit == "firehose":
             _check_stream(self.firehose_stream)
             if self.firehose_endpoint_url:
@@ -275,6 +296,36 @@ class Config:
         if (self.client_cert or self.ca_file) and self.target.scheme != "https":
             flag = "--client-cert" if self.client_cert else "--ca-file"
             _refuse(flag, "is for a --recipient-url that begins with https://")
+
+    def _check_transport(self) -> None:
+        if self.allow_cidr and not self.deny_private:
+            _refuse("--allow-cidr", "is an exception to --deny-private; without that, every address is connected to")
+        try:
+            proxy = self.proxy
+        except ValueError as error:
+            _refuse("--transport", f"requests: {error}")
+        if proxy is not None and self.deny_private:
+            _refuse(
+                "--deny-private",
+                f"can't be kept behind the proxy {proxy[0]}:{proxy[1]}, which connects to what Courier doesn't see; "
+                "add the recipient to NO_PROXY, or leave it to the proxy to deny",
+            )
+
+    @property
+    def proxy(self) -> tuple[str, int] | None:
+        """Host and port of the proxy of the environment, where deliveries go through it. ValueError where none can."""
+        if self.transport != "requests":
+            return None
+        # Imported here: requests takes long, and few want it.
+        from courier.http.requests_environment import proxy_for
+
+        proxy = proxy_for(self.target)
+        return None if proxy is None else (proxy.host, proxy.port)
+
+    @property
+    def guard(self) -> AddressGuard | None:
+        """Which addresses deliveries may go to; None for all."""
+        return AddressGuard(self.allow_cidr) if self.deny_private else None
 
     @property
     def own_headers(self) -> tuple[HeaderTemplate, ...]:
@@ -340,6 +391,8 @@ def read_file(path: Path) -> dict[str, Any]:
         if OPTIONS[name].repeated:
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise ConfigError(f"{path}: {key} must be a list of strings")
+        elif isinstance(value, bool) and isinstance(OPTIONS[name].kind, YesNo):
+            pass
         elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ConfigError(f"{path}: {key} must be a string or a number")
         values[name] = value

@@ -10,7 +10,9 @@ first and goes last, to tell of both.
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -29,6 +31,7 @@ from courier.auditor import Auditing, Auditor
 from courier.config import Config, service_manager
 from courier.consumer import Consumer, Intake
 from courier.errors import EXIT_DRAINED, CannotStart
+from courier.http.exchange import Transport
 from courier.http.server import serve
 from courier.http.session import Limits, Session
 from courier.http.target import parse_target
@@ -150,16 +153,28 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
         backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
         recorder=record_maker(config),
     )
-    target = config.target
-    limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
+    connect = transport(config)
 
     async def deliver(life: Life) -> None:
         tls = recipient_tls(config)
         head = delivery_head(config, queue.name, tls)
-        session = Session(life.loop, target, limits, tls)
+        session = connect(life.loop, tls)
         await Sender(life, (work, acks), session, head, delivery).run()
 
     return deliver
+
+
+def transport(config: Config) -> Callable[[asyncio.AbstractEventLoop, ssl.SSLContext | None], Transport]:
+    """Give what makes a sender's transport, in its process."""
+    limits = Limits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
+    if config.transport == "native":
+        return lambda loop, tls: Session(loop, config.target, limits, tls, config.guard)
+    # Imported here, before the fork: requests takes long, and few want it.
+    from courier.http.requests_transport import RequestsTransport
+
+    return lambda loop, tls: RequestsTransport(
+        loop, config.target, limits, tls, guard=config.guard, threads=config.concurrency
+    )
 
 
 def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:

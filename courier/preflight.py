@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -15,6 +17,8 @@ from courier.audit.firehose_stream import Stream, look_at
 from courier.audit.lock import DirectoryLock
 from courier.config import Config, origin
 from courier.errors import CourierError
+from courier.http.dial import Address, sift
+from courier.http.guard import AddressGuard
 from courier.http.target import Target
 from courier.http.tls import client_context
 from courier.request import authentication, recipient_tls
@@ -71,7 +75,16 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
     if secrets is not None:
         checks.append(secrets)
         connect = connect and secrets.ok
-    checks.append(check_recipient(config.target, config.connect_timeout_seconds, connect=connect, tls=tls))
+    checks.append(
+        check_recipient(
+            config.target,
+            config.connect_timeout_seconds,
+            connect=connect,
+            tls=tls,
+            guard=config.guard,
+            proxy=config.proxy,
+        )
+    )
     return Preflight(queue, tuple(checks))
 
 
@@ -145,34 +158,55 @@ def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:
     return tls, Check("secrets", True, f"usable: {', '.join(kinds)}") if kinds else None
 
 
-def check_recipient(target: Target, timeout: float, *, connect: bool, tls: ssl.SSLContext | None = None) -> Check:
+def check_recipient(
+    target: Target,
+    timeout: float,
+    *,
+    connect: bool,
+    tls: ssl.SSLContext | None = None,
+    guard: AddressGuard | None = None,
+    proxy: tuple[str, int] | None = None,
+) -> Check:
     """Resolve the recipient's name and, with ``connect``, ask it for a connection within ``timeout`` seconds.
 
-    ``tls`` is for an https recipient; without it the system's certificates are trusted.
+    ``tls`` is for an https recipient; without it the system's certificates are trusted. Only addresses that ``guard``
+    permits count. Where deliveries go through a ``proxy`` that is asked in its place, since it alone may know the name.
     """
-    where = origin(target)
+    host, port = proxy or (target.host, target.port)
+    where, of = (f"the proxy {host}:{port}", "the proxy") if proxy else (origin(target), "--recipient-url")
     try:
-        addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = [Address(*info) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else "it is no host name"
-        return Check(
-            "recipient", False, f"cannot resolve {target.host} of --recipient-url: {reason}", "correct the name, or DNS"
-        )
+        return Check("recipient", False, f"cannot resolve {host} of {of}: {reason}", "correct the name, or DNS")
+    permitted, denials = sift(found, guard)
+    if not permitted:
+        mend = "correct the name or DNS, or name the network in --allow-cidr where it may be connected to"
+        return Check("recipient", False, f"--deny-private stands before {where}: {'; '.join(denials)}", mend)
     if not connect:
-        return Check("recipient", True, f"{where} resolves to {addresses[0][4][0]}")
+        return Check("recipient", True, f"{where} resolves to {permitted[0].sockaddr[0]}")
     try:
-        with socket.create_connection((target.host, target.port), timeout) as connection:
-            if target.scheme == "https":
+        with _connection(permitted, timeout) as connection:
+            if target.scheme == "https" and proxy is None:
                 with (tls or client_context()).wrap_socket(connection, server_hostname=target.host.rstrip(".")):
                     pass
     except OSError as error:
         return Check(
             "recipient",
             False,
-            f"{where} of --recipient-url accepts no connection: {_reason(error)}",
-            "start the recipient, or correct the URL; until then messages would wait in the queue",
+            f"{where}{'' if proxy else ' of --recipient-url'} accepts no connection: {_reason(error)}",
+            f"start {'it' if proxy else 'the recipient'}, or correct {'its' if proxy else 'the'} URL; "
+            "until then messages would wait in the queue",
         )
     return Check("recipient", True, f"{where} accepts connections")
+
+
+def _connection(addresses: Sequence[Address], timeout: float) -> socket.socket:
+    for address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection(address.sockaddr[:2], timeout)
+    # Addresses and no name: what was looked at is what is connected to.
+    return socket.create_connection(addresses[-1].sockaddr[:2], timeout)
 
 
 def _failed(name: str, line: str) -> Check:

@@ -5,7 +5,9 @@ Secrets are read here, in the process that uses them, and nowhere else: never fr
 
 from __future__ import annotations
 
+import os
 import ssl
+from pathlib import Path
 
 from courier.config import WEBHOOK_SECRET_VARIABLE, Config, webhook_secrets
 from courier.errors import CannotStart
@@ -53,8 +55,20 @@ def recipient_tls(config: Config) -> ssl.SSLContext | None:
 
 
 def tls_files(config: Config) -> TlsFiles:
-    """Name the files of TLS."""
-    return TlsFiles(config.ca_file, config.client_cert, config.client_key)
+    """Name the files of TLS. Raises CannotStart where a variable names one that can't be read."""
+    return TlsFiles(config.ca_file or _bundle_of_requests(config), config.client_cert, config.client_key)
+
+
+def _bundle_of_requests(config: Config) -> Path | None:
+    if config.transport != "requests":
+        return None
+    # Imported here, and before the fork in courier.pipeline: requests takes long, and few want it.
+    from courier.http.requests_environment import ca_bundle_for
+
+    bundle = ca_bundle_for(config.target)
+    if bundle is not None and not os.access(bundle, os.R_OK):
+        raise CannotStart(f"REQUESTS_CA_BUNDLE: cannot read {bundle}; give a file of certificates in PEM, or unset it")
+    return None if bundle is None else Path(bundle)
 
 
 def _keys_of_the_variable() -> tuple[Sign, ...]:

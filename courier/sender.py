@@ -17,7 +17,7 @@ import structlog
 from courier.audit.record import Recorder
 from courier.http.answer import Answer, Failure
 from courier.http.delivery_head import DeliveryHead
-from courier.http.session import Exchange, Session
+from courier.http.exchange import Exchange, Transport
 from courier.message import (
     DELIVERED,
     EXTEND,
@@ -91,7 +91,7 @@ class Sender:
         self,
         life: Life,
         channels: tuple[Channel, Channel],
-        session: Session,
+        session: Transport,
         head: DeliveryHead,
         delivery: Delivery,
     ) -> None:

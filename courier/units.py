@@ -187,3 +187,19 @@ class FilePath:
             return Path(value).expanduser()
         except RuntimeError:
             raise ValueError(f"{value!r} names a home directory that isn't there") from None
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """Whether something is done."""
+
+    metavar: str = "YES|NO"
+
+    def __call__(self, value: object) -> bool:
+        """Return the truth of yes, no, true, false, on, off, 1 or 0."""
+        text = str(value).strip().lower()
+        if text in ("yes", "true", "on", "1"):
+            return True
+        if text in ("no", "false", "off", "0"):
+            return False
+        raise ValueError(f"{value!r} must be yes or no")

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from courier.config import DEFAULTS, OPTIONS, VARIABLE_PREFIX, Config, read_file
 from courier.presets import PRESETS
-from courier.units import FilePath, Kind
+from courier.units import FilePath, Kind, YesNo
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -51,6 +51,11 @@ def option(
     repeated: bool = False,
 ) -> click.Option:
     """Make one option that is also read from variables, the first one that is set and not empty."""
+    alone: dict[str, Any] = {}
+    if isinstance(kind, YesNo):
+        default = "yes" if default else "no"
+        # The flag without a value says yes.
+        alone = {"is_flag": False, "flag_value": "yes"}
     return click.Option(
         [flag, field],
         type=KindType(kind),
@@ -60,6 +65,7 @@ def option(
         envvar=list(variables),
         multiple=repeated,
         help=help_text,
+        **alone,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
@@ -48,6 +49,17 @@ def parse_network(text: str) -> Network:
     if "%" in text:
         raise ValueError(f"{text!r} must be without a zone, which plays no part")
     return network
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkKind:
+    """The kind of an option that takes a network."""
+
+    metavar: str = "NETWORK"
+
+    def __call__(self, value: object) -> Network:
+        """Return the network; ValueError says what would be right."""
+        return value if isinstance(value, Network) else parse_network(str(value))
 
 
 class _Embedding(NamedTuple):

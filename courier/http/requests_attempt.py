@@ -98,15 +98,18 @@ class Attempt:
         "awaits",
         "connect_by",
         "first_byte_at",
+        "only_connects",
         "rules",
         "truncated",
         "wants_a_fresh_one",
         "written",
     )
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, only_connects: bool = False) -> None:
+        """``only_connects``: send nothing, over a connection that is fresh."""
         self.rules = rules
-        self.wants_a_fresh_one = False
+        self.only_connects = only_connects
+        self.wants_a_fresh_one = only_connects
         self.awaits = "a thread"
         self.connect_by = math.inf
         self.written = True

@@ -91,8 +91,12 @@ class PlainConnection(HTTPConnection):
         """Write the request and read the answer; then the connection is idle, or closed. Raises NoAnswer."""
         attempt: Attempt = _here.attempt
         limits = attempt.rules.limits
-        reader = AnswerReader(limits.answer_cap)
         request, self._request = self._request, b""
+        if attempt.only_connects:
+            attempt.let_go()
+            self._idle_since = _monotonic()
+            return _response(0, [], b"")
+        reader = AnswerReader(limits.answer_cap)
         talk = Conversation(self.sock, request, reader, reused=self._carried > 0)
         try:
             attempt.written = talk.run(limits.first_byte_timeout)
@@ -107,14 +111,7 @@ class PlainConnection(HTTPConnection):
             self._idle_since = now
         else:
             self.close()
-        return HTTPResponse(
-            io.BytesIO(b"".join(reader.chunks)),
-            HTTPHeaderDict([(name.decode("latin-1"), value.decode("latin-1")) for name, value in reader.headers]),
-            reader.status,
-            preload_content=False,
-            decode_content=False,
-            enforce_content_length=False,  # what is beyond the cap isn't there
-        )
+        return _response(reader.status, reader.headers, b"".join(reader.chunks))
 
     def close(self) -> None:
         """Close; urllib3 may connect it anew."""
@@ -170,6 +167,17 @@ class PlainConnection(HTTPConnection):
 
 class TlsConnection(PlainConnection, HTTPSConnection):
     """The same over TLS, by the context of the pool."""
+
+
+def _response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> HTTPResponse:
+    return HTTPResponse(
+        io.BytesIO(body),
+        HTTPHeaderDict([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]),
+        status,
+        preload_content=False,
+        decode_content=False,
+        enforce_content_length=False,  # what is beyond the cap isn't there
+    )
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -15,6 +15,7 @@ import urllib3.exceptions
 from courier.http.answer import CANCELLED, CONNECT_TIMEOUT, PROTOCOL, TIMEOUT, Answer, Failure
 from courier.http.exchange import Done, Exchange
 from courier.http.guard import AddressGuard
+from courier.http.head import HeadTemplate
 from courier.http.limits import Limits
 from courier.http.requests_attempt import Attempt, Lookup, NoAnswer, Rules, look_up
 from courier.http.requests_connection import Adapter, work_on
@@ -57,7 +58,7 @@ class RequestsTransport:
         self._rules = Rules(target, self.limits, guard, lookup)
         self._target = target
         proxy = proxy_for(target) if guard is None else None
-        self._proxies = {} if proxy is None else {target.scheme: proxy}
+        self._proxies = {} if proxy is None else {target.scheme: proxy.url}
         self._session = _Session()
         # All that it would read of the environment has been; it reads passwords from ~/.netrc, too.
         self._session.trust_env = False
@@ -71,20 +72,12 @@ class RequestsTransport:
 
     def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
         """Send a request; see :meth:`courier.http.session.Session.send`."""
-        now = _monotonic()
-        exchange = Exchange(head, body, done, now, now + (self.limits.timeout if timeout is None else timeout))
-        if self._closed:
-            self.loop.call_soon(exchange.fail, CANCELLED, "the session is closed")
-            return exchange
-        attempt = Attempt(self._rules)
-        answering = self.loop.run_in_executor(self._threads, self._answer, attempt, exchange)
-        errand = _Errand(self, exchange, attempt, answering)
-        exchange.connection = errand
-        self._under_way.add(errand)
-        answering.add_done_callback(errand.answered)
-        if not self._attentive:
-            self._watch()
-        return exchange
+        return self._start(Attempt(self._rules), head, body, done, self.limits.timeout if timeout is None else timeout)
+
+    def connect(self, done: Done) -> None:
+        """Open a connection and keep it idle: ``done`` gets an Answer of status 0 where it stands, else the Failure."""
+        head = HeadTemplate("POST", self._target).render(0)
+        self._start(Attempt(self._rules, only_connects=True), head, b"", done, self.limits.timeout)
 
     def close(self) -> None:
         """Close all connections; requests under way and later ones end as Failure(CANCELLED)."""
@@ -128,6 +121,21 @@ class RequestsTransport:
         )
 
     # In the loop.
+
+    def _start(self, attempt: Attempt, head: bytes, body: bytes, done: Done, timeout: float) -> Exchange:
+        now = _monotonic()
+        exchange = Exchange(head, body, done, now, now + timeout)
+        if self._closed:
+            self.loop.call_soon(exchange.fail, CANCELLED, "the session is closed")
+            return exchange
+        answering = self.loop.run_in_executor(self._threads, self._answer, attempt, exchange)
+        errand = _Errand(self, exchange, attempt, answering)
+        exchange.connection = errand
+        self._under_way.add(errand)
+        answering.add_done_callback(errand.answered)
+        if not self._attentive:
+            self._watch()
+        return exchange
 
     def _watch(self) -> None:
         if self._timer is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,65 @@ def test_nothing_else_of_ours_reads_the_environment() -> None:
     package = Path(courier.__file__).parent
     readers = [path.name for path in package.rglob("*.py") if re.search(r"environ\b|getenv", path.read_text())]
     assert readers == ["config.py"]
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the proxies of whoever runs the tests out of the environment."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_without_a_word_every_address_is_connected_to() -> None:
+    assert config().guard is None
+    guard = config(deny_private=True, allow_cidr=(IPv4Network("10.0.0.0/8"),)).guard
+    assert guard is not None
+    assert guard.denial("10.1.2.3") is None
+    assert guard.denial("127.0.0.1") is not None
+
+
+def test_an_exception_without_a_rule_is_refused() -> None:
+    line = refusal(allow_cidr=(IPv4Network("10.0.0.0/8"),))
+    assert line.startswith("--allow-cidr: ")
+    assert "--deny-private" in line
+
+
+def test_only_requests_goes_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None
+) -> None:
+    assert config(transport="requests").proxy is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")
+    assert config().proxy is None
+    assert config(transport="requests").proxy == ("proxy.example", 3128)
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    assert config(transport="requests").proxy is None
+
+
+def test_a_proxy_is_not_put_behind_the_guard(monkeypatch: pytest.MonkeyPatch, no_proxies: None) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")
+    line = refusal(transport="requests", deny_private=True)
+    assert line.startswith("--deny-private: ")
+    assert "proxy.example:3128" in line
+    assert "hunter2" not in line
+    assert config(deny_private=True).guard is not None
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    assert config(transport="requests", deny_private=True).guard is not None
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1080", "https://user:hunter2@proxy:3128", "http://", "http://a:b"]
+)
+def test_a_proxy_that_requests_cannot_go_through_here_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    line = refusal(transport="requests")
+    assert line.startswith("--transport: requests: ")
+    assert "http://proxy:3128" in line
+    assert "hunter2" not in line
+
+
+def test_a_file_may_say_yes_as_toml_does(tmp_path: Path) -> None:
+    path = write(tmp_path, 'deny-private = true\nallow-cidr = ["10.0.0.0/8", "fd00::/8"]\n')
+    assert read_file(path) == {"deny_private": True, "allow_cidr": ["10.0.0.0/8", "fd00::/8"]}

@@ -9,6 +9,7 @@ import pytest
 
 from courier.audit.lock import DirectoryLock
 from courier.config import Config
+from courier.http.guard import AddressGuard, parse_network
 from courier.http.target import parse_target
 from courier.preflight import check_recipient, describe, preflight
 from courier.sqs.queue import QueueInfo
@@ -100,6 +101,34 @@ def test_a_name_that_does_not_resolve_stops_the_start() -> None:
     check = check_recipient(parse_target("http://no-such-host.invalid/"), 5, connect=False)
     assert not check.ok
     assert "no-such-host.invalid" in check.detail
+
+
+def test_a_recipient_that_the_guard_denies_stops_the_start_in_one_line(listener: socket.socket) -> None:
+    target = parse_target(f"http://2130706433:{listener.getsockname()[1]}/")
+    for connect in (False, True):
+        check = check_recipient(target, 5, connect=connect, guard=AddressGuard())
+        assert not check.ok
+        assert "127.0.0.1 is denied: loopback (127.0.0.0/8)" in check.detail
+        assert "--deny-private" in check.detail
+        assert "--allow-cidr" in check.mend
+        assert "\n" not in check.detail
+        assert check_recipient(target, 5, connect=connect, guard=AddressGuard([parse_network("127.0.0.1")])).ok
+
+
+def test_of_a_name_with_several_addresses_one_that_answers_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # and not on ::1, which localhost may be first
+        target = parse_target(f"http://localhost:{listening.getsockname()[1]}/")
+        assert check_recipient(target, 5, connect=True).ok
+
+
+def test_where_there_is_a_proxy_it_is_asked_in_the_place_of_the_recipient(listener: socket.socket) -> None:
+    target = parse_target("https://known-to-the-proxy-alone.invalid/")
+    up = check_recipient(target, 5, connect=True, proxy=("127.0.0.1", listener.getsockname()[1]))
+    assert up.ok
+    assert "the proxy 127.0.0.1:" in up.detail
+    down = check_recipient(target, 5, connect=True, proxy=("127.0.0.1", closed_port()))
+    assert not down.ok
+    assert "the proxy 127.0.0.1:" in down.detail
 
 
 def test_nothing_that_may_be_a_key_is_shown_of_the_recipient(listener: socket.socket) -> None:

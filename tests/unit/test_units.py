@@ -18,6 +18,7 @@ from courier.units import (
     Size,
     Text,
     Whole,
+    YesNo,
     parse_address,
     parse_duration,
     parse_size,
@@ -134,3 +135,19 @@ def test_no_address_is_none_in_any_case() -> None:
 def test_what_is_no_address_says_what_would_be_right(value: Any) -> None:
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:8080"):
         Address()(value)
+
+
+@pytest.mark.parametrize("value", ["yes", "YES", " true ", "on", "1", True])
+def test_what_means_yes(value: object) -> None:
+    assert YesNo()(value) is True
+
+
+@pytest.mark.parametrize("value", ["no", "False", "off", "0", False])
+def test_what_means_no(value: object) -> None:
+    assert YesNo()(value) is False
+
+
+@pytest.mark.parametrize("value", ["", "maybe", "2", None, 7])
+def test_what_is_neither_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be yes or no"):
+        YesNo()(value)
