@@ -9,10 +9,13 @@ an extension that wasn't sent, and nothing is sent for a lease that has run out.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
+import math
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, Protocol
 
 import structlog
@@ -28,6 +31,13 @@ CHANGE: Final = 3
 
 BATCH: Final = 10
 """Entries in a batch call, SQS's limit."""
+
+BACKOFF: Final = Backoff(0.1, 5.0)
+
+REMEMBERED: Final = 10
+"""Visibility timeouts for which a receipt whose lease is over is remembered as such."""
+
+UNANSWERED_CALL: Final = EntryFailure("network", "the call failed as a whole", sender_fault=False)
 
 GONE: Final = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"})
 """Codes of an entry whose receipt no longer names a message in flight: nothing is left to settle."""
@@ -45,13 +55,16 @@ class Held:
 
     __slots__ = (
         "calling",
+        "change_parked",
         "delay",
+        "delete_parked",
         "extend",
+        "extend_after",
         "goal",
         "group",
+        "leads",
         "lease",
         "message_id",
-        "not_before",
         "receipt",
         "received_at",
         "tries",
@@ -69,7 +82,10 @@ class Held:
         self.calling = False
         self.delay = 0.0
         self.tries = 0
-        self.not_before = 0.0
+        self.extend_after = 0.0
+        self.leads = False
+        self.delete_parked = False
+        self.change_parked = False
 
 
 class Calls(Protocol):
@@ -90,6 +106,48 @@ class Counts:
     def __init__(self) -> None:
         """Start at nothing."""
         self.deleted = self.changed = self.extended = self.lapsed = self.stale = 0
+
+
+class Gate:
+    """Lets calls of one action through: so many at once, and while it fails as a whole one at a time, with back-off.
+
+    Without that, each of thousands of receipts would be tried again by itself while SQS is away.
+    """
+
+    __slots__ = ("_code", "_failures", "_most", "_open_at", "action", "under_way")
+
+    def __init__(self, action: str, most: int) -> None:
+        """``most`` calls may be under way at once."""
+        self.action = action
+        self.under_way = 0
+        self._most = most
+        self._failures = 0
+        self._open_at = 0.0
+        self._code = ""
+
+    def wait(self, now: float) -> float:
+        """Give the seconds until the next call may start; infinite until one that is under way has ended."""
+        if self.under_way >= (1 if self._failures else self._most):
+            return math.inf
+        return max(0.0, self._open_at - now)
+
+    def failed(self, error: SqsError, now: float) -> None:
+        """Take note that a call failed as a whole; told in the log when it begins, and when the reason changes."""
+        self._failures += 1
+        self._open_at = now + 0.05 + BACKOFF.delay(self._failures, random.random())
+        if error.code != self._code:
+            self._code = error.code
+            log.warning(
+                "cannot settle with SQS, trying again", action=self.action, code=error.code, detail=error.detail
+            )
+
+    def succeeded(self) -> None:
+        """Take note that a call went through, whatever became of its entries."""
+        if self._failures:
+            log.info("settling with SQS again", action=self.action, failures=self._failures)
+        self._failures = 0
+        self._open_at = 0.0
+        self._code = ""
 
 
 class Settler:
@@ -113,22 +171,22 @@ class Settler:
         self._calls = calls
         self._visibility = visibility_timeout
         self._fifo = fifo
-        self._max_calls = max_calls
         self._on_change = on_change
         # A group stays locked until its delete, so a FIFO queue isn't kept waiting for a full batch.
         self._linger = 0.005 if fifo else 0.1
-        self._backoff = Backoff(0.1, 5.0)
         self._deletes: deque[Held] = deque()
         self._changes: deque[Held] = deque()
-        self._busy_groups: set[str] = set()
+        self._later: list[tuple[float, int, Held]] = []
+        self._number = itertools.count()
+        # By FIFO group that has a delete under way or put off: the later ones, in order.
+        self._parked: dict[str, deque[Held]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._delete_calls = 0
-        self._change_calls = 0
+        self._delete_gate = Gate("DeleteMessageBatch", max_calls)
+        self._change_gate = Gate("ChangeMessageVisibilityBatch", max_calls)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._partial_from = 0.0
         self._hurry = False
-        self._troubled = False
 
     def hold(self, message_id: str, receipt: str, lease: float, received_at: float, group: str) -> Held | None:
         """Give the receipt's entry, made where it is new; ``None``, counted as lapsed, where its lease is over."""
@@ -174,7 +232,7 @@ class Settler:
 
     def extend(self, held: Held) -> None:
         """Move the end of the lease to one visibility timeout from the call."""
-        if held.extend or held.goal == CHANGE:
+        if held.extend or held.goal == CHANGE or held.extend_after > time.monotonic():
             return
         held.extend = True
         self._changes.append(held)
@@ -191,9 +249,12 @@ class Settler:
                     self._settled(held)
                 elif held.lease < soon and held.lease < held.received_at + MAX_HIDDEN_SECONDS:
                     self.extend(held)
-            elif held.lease <= now and not held.calling:
-                if held.goal == CHANGE:
+            elif held.goal == CHANGE:
+                if held.lease <= now and not held.calling:
                     self.counts.lapsed += 1
+                    self._settled(held)
+            elif held.lease + REMEMBERED * self._visibility <= now and not held.calling:
+                # Known as lapsed until then: an outcome that comes late must find that out, and not its sender's hope.
                 self._settled(held)
 
     def hurry(self) -> None:
@@ -214,109 +275,153 @@ class Settler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def pump(self) -> None:
-        """Start as many calls as there is work and room for."""
+        """Start as many calls as there is work and room for: extensions first, since a delete may wait for its turn."""
         now = time.monotonic()
-        while self._delete_calls < self._max_calls and self._worth_a_call(now):
+        self._bring_back(now)
+        while self._changes and self._may_call(self._change_gate, now):
+            changes = self._take_changes()
+            if changes:
+                self._change_gate.under_way += 1
+                self._start(self._change(changes))
+        while self._worth_a_call(now) and self._may_call(self._delete_gate, now):
             batch = self._take_deletes(now)
-            if not batch:
-                break
-            self._delete_calls += 1
-            self._start(self._delete(batch))
-        while self._change_calls < self._max_calls:
-            changes = self._take_changes(now)
-            if not changes:
-                break
-            self._change_calls += 1
-            self._start(self._change(changes))
+            if batch:
+                self._delete_gate.under_way += 1
+                self._start(self._delete(batch))
         if self._deletes and self._partial_from > now:
             self._wake_in(self._partial_from - now)
+
+    def _may_call(self, gate: Gate, now: float) -> bool:
+        wait = gate.wait(now)
+        if 0 < wait < math.inf:
+            self._wake_in(wait)
+        return wait == 0
 
     def _worth_a_call(self, now: float) -> bool:
         """Say whether to delete now: a batch is full, or the first of what waits has waited for company long enough."""
         return len(self._deletes) >= BATCH or (bool(self._deletes) and (self._hurry or now >= self._partial_from))
 
+    def _bring_back(self, now: float) -> None:
+        """Take up what was put off until now, before what came in later."""
+        later = self._later
+        while later and later[0][0] <= now:
+            held = heapq.heappop(later)[2]
+            if self.held.get(held.receipt) is not held:
+                self._unpark(held.group)
+            elif held.goal == DELETE:
+                held.leads = True
+                self._deletes.appendleft(held)
+            elif held.goal == CHANGE:
+                self._changes.append(held)
+        if later:
+            self._wake_in(later[0][0] - now)
+
     def _take_deletes(self, now: float) -> list[Held]:
         """Take up to ten deletes in order. On a FIFO queue what must wait holds back the rest of its group."""
         batch: list[Held] = []
-        kept: list[Held] = []
-        waiting_groups: set[str] = set()
+        groups: set[str] = set()
         deletes = self._deletes
-        for _ in range(len(deletes)):
-            if len(batch) == BATCH:
-                break
+        while deletes and len(batch) < BATCH:
             held = deletes.popleft()
-            if held.calling or held.not_before > now or held.group in waiting_groups or held.group in self._busy_groups:
-                kept.append(held)
-                if self._fifo:
-                    waiting_groups.add(held.group)
-                if held.not_before > now:
-                    self._wake_in(held.not_before - now)
+            if self.held.get(held.receipt) is not held:
+                continue
+            if held.calling:
+                held.delete_parked = True
+            elif self._fifo and held.group in self._parked and held.group not in groups and not held.leads:
+                self._parked[held.group].append(held)
             else:
                 held.calling = True
+                held.leads = False
                 batch.append(held)
-        deletes.extendleft(reversed(kept))
+                if self._fifo:
+                    groups.add(held.group)
+                    self._parked.setdefault(held.group, deque())
         if batch:
             self._partial_from = now + self._linger
-        if self._fifo:
-            self._busy_groups.update(held.group for held in batch)
         return batch
 
-    def _take_changes(self, now: float) -> list[tuple[Held, int]]:
+    def _take_changes(self) -> list[tuple[Held, int]]:
         """Take up to ten changes and extensions that are still wanted, with the seconds that each asks for."""
         batch: list[tuple[Held, int]] = []
-        kept: list[Held] = []
         boot = boottime()
         changes = self._changes
-        for _ in range(len(changes)):
-            if len(batch) == BATCH:
-                break
+        while changes and len(batch) < BATCH:
             held = changes.popleft()
             if self.held.get(held.receipt) is not held or not (held.goal == CHANGE or held.extend):
                 continue
-            if held.calling or held.not_before > now:
-                kept.append(held)
-                if held.not_before > now:
-                    self._wake_in(held.not_before - now)
+            if held.calling:
+                held.change_parked = True
             elif held.lease <= boot and held.goal not in (RECORD, DELETE):
                 # Asked for now, it would hide a message that is already somebody else's.
                 self.counts.lapsed += 1
-                self._settled(held)
+                held.extend = False
+                if held.goal == CHANGE:
+                    self._settled(held)
             else:
                 delay = held.delay if held.goal == CHANGE else self._visibility
                 held.calling = True
                 batch.append((held, hidden_seconds(delay, held.received_at, boot)))
-        changes.extendleft(reversed(kept))
         return batch
 
+    def _unpark(self, group: str) -> None:
+        """Let go of the deletes that waited for an earlier one of their group."""
+        waiting = self._parked.pop(group, None)
+        if waiting:
+            self._deletes.extendleft(reversed(waiting))
+
+    def _resume(self, held: Held) -> None:
+        """Take up what a receipt wanted while a call for it was under way."""
+        held.calling = False
+        if held.delete_parked:
+            held.delete_parked = False
+            self._deletes.appendleft(held)
+        if held.change_parked:
+            held.change_parked = False
+            self._changes.appendleft(held)
+
     async def _delete(self, batch: list[Held]) -> None:
-        failures = await self._call("DeleteMessageBatch", self._calls.delete([held.receipt for held in batch]), batch)
-        self._delete_calls -= 1
-        if self._fifo:
-            self._busy_groups.difference_update(held.group for held in batch)
-        again = []
-        for held, failure in zip(batch, failures, strict=True):
-            held.calling = False
+        call = self._calls.delete([held.receipt for held in batch])
+        failures = await self._call(self._delete_gate, call)
+        again: list[Held] = []
+        for held, failure in zip(batch, failures or [None] * len(batch), strict=True):
+            self._resume(held)
+            if failures is None or (failure is not None and failure.code not in GONE):
+                again.append(held)
+                continue
             if failure is None:
                 self.counts.deleted += 1
-                self._settled(held)
-            elif failure.code in GONE:
-                self.counts.stale += 1
-                self._settled(held)
             else:
+                self.counts.stale += 1
+            self._settled(held)
+        if self._fifo:
+            self._put_groups_off(batch, again)
+        else:
+            for held in again:
                 self._put_off(held)
-                again.append(held)
-        self._deletes.extendleft(reversed(again))
         self._after_call()
 
+    def _put_groups_off(self, batch: list[Held], again: list[Held]) -> None:
+        """Put off the first failed delete of each group, and let the later ones of the group wait for it."""
+        behind: dict[str, list[Held]] = {}
+        for held in again:
+            if held.group in behind:
+                behind[held.group].append(held)
+            else:
+                behind[held.group] = []
+                self._put_off(held)
+        for group, waiting in behind.items():
+            self._parked[group].extendleft(reversed(waiting))
+        for group in {held.group for held in batch} - behind.keys():
+            self._unpark(group)
+
     async def _change(self, batch: list[tuple[Held, int]]) -> None:
-        helds = [held for held, _ in batch]
-        extending = [held.goal != CHANGE for held in helds]
+        extending = [held.goal != CHANGE for held, _ in batch]
         asked_at = boottime()
         entries = [(held.receipt, seconds) for held, seconds in batch]
-        failures = await self._call("ChangeMessageVisibilityBatch", self._calls.change_visibility(entries), helds)
-        self._change_calls -= 1
-        for (held, seconds), extension, failure in zip(batch, extending, failures, strict=True):
-            held.calling = False
+        failures = await self._call(self._change_gate, self._calls.change_visibility(entries))
+        results = failures if failures is not None else [UNANSWERED_CALL] * len(batch)
+        for (held, seconds), extension, failure in zip(batch, extending, results, strict=True):
+            self._resume(held)
             if extension:
                 self._extended(held, seconds, asked_at, failure)
             else:
@@ -331,13 +436,25 @@ class Settler:
         elif failure.code in GONE:
             if held.goal == NOTHING:
                 self.counts.stale += 1
-                self._settled(held)
-        else:
-            self._put_off(held)
-            if held.goal != CHANGE:
+                held.lease = min(held.lease, boottime())
+            # On a FIFO queue it stays so; asked again at each sweep, it would be a call for nothing.
+            held.extend_after = time.monotonic() + self._visibility
+        elif held.goal != CHANGE:
+            # Asked again by the next sweep that finds it past half of its lease.
+            held.extend_after = time.monotonic() + 0.05 + BACKOFF.delay(1, random.random())
+            if held.goal == NOTHING:
                 held.extend = True
-                self._changes.append(held)
-        # Its outcome came while the call was under way and stands in a queue already.
+                self._put_off_extension(held)
+
+    def _put_off_extension(self, held: Held) -> None:
+        """Ask again soon, for a message that a sender holds: its own sweep takes the extension for granted."""
+        delay = max(0.0, held.extend_after - time.monotonic())
+        asyncio.get_running_loop().call_later(delay, self._extend_again, held)
+
+    def _extend_again(self, held: Held) -> None:
+        if self.held.get(held.receipt) is held and held.extend and held.goal != CHANGE:
+            self._changes.append(held)
+            self._wake_in(0.0)
 
     def _changed(self, held: Held, failure: EntryFailure | None) -> None:
         if failure is None:
@@ -348,31 +465,27 @@ class Settler:
             self._settled(held)
         else:
             self._put_off(held)
-            self._changes.append(held)
 
     def _put_off(self, held: Held) -> None:
+        """Try again later; how much later grows with the tries."""
         held.tries += 1
-        delay = 0.02 + self._backoff.delay(held.tries, random.random())
-        held.not_before = time.monotonic() + delay
+        delay = 0.02 + BACKOFF.delay(held.tries, random.random())
+        heapq.heappush(self._later, (time.monotonic() + delay, next(self._number), held))
         self._wake_in(delay)
 
     def _settled(self, held: Held) -> None:
         self.held.pop(held.receipt, None)
 
-    async def _call(
-        self, action: str, call: Awaitable[list[EntryFailure | None]], batch: Iterable[Held]
-    ) -> list[EntryFailure | None]:
-        """Make a call; where it fails as a whole, every entry has failed with its code."""
+    async def _call(self, gate: Gate, call: Awaitable[list[EntryFailure | None]]) -> list[EntryFailure | None] | None:
+        """Make a call that counts as under way already; ``None`` where it failed as a whole."""
         try:
             failures = await call
         except SqsError as error:
-            if not self._troubled:
-                self._troubled = True
-                log.warning("cannot settle with SQS, trying again", action=action, code=error.code, detail=error.detail)
-            return [EntryFailure(error.code, error.detail, sender_fault=False) for _ in batch]
-        if self._troubled:
-            self._troubled = False
-            log.info("settling with SQS again", action=action)
+            gate.failed(error, time.monotonic())
+            return None
+        finally:
+            gate.under_way -= 1
+        gate.succeeded()
         return failures
 
     def _start(self, call: Coroutine[None, None, None]) -> None:

@@ -21,6 +21,7 @@ class ScriptedSqs:
 
     def __init__(self) -> None:
         self.fail: dict[str, list[EntryFailure]] = {}
+        self.refuse_deletes = False
         self.broken = 0
         self.deletes: list[list[str]] = []
         self.changes: list[list[tuple[str, int]]] = []
@@ -31,6 +32,8 @@ class ScriptedSqs:
 
     async def delete(self, receipts: list[str], /) -> list[EntryFailure | None]:
         self.deletes.append(list(receipts))
+        if self.refuse_deletes:
+            return [THROTTLED] * len(receipts)
         return await self._answer("DeleteMessageBatch", list(receipts))
 
     async def change_visibility(self, entries: list[tuple[str, int]], /) -> list[EntryFailure | None]:
@@ -277,5 +280,71 @@ def test_a_stopping_program_waits_for_no_fuller_batch() -> None:
         assert settler.unsettled() == 1
         await until(lambda: not settler.held)
         assert settler.unsettled() == 0
+
+    run(scenario)
+
+
+def test_a_delivered_message_is_extended_while_its_delete_fails() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 2, fifo=False)
+        sqs.refuse_deletes = True
+        held = deliver(settler, "m", lease=1.0)
+        settler.delete(held)
+        ends = boottime() + 3.0
+        while boottime() < ends:
+            settler.extend_waiting()
+            await asyncio.sleep(0.05)
+        assert held.lease > boottime()
+        assert len(sqs.deletes) > 1
+
+    run(scenario)
+
+
+def test_failed_deletes_of_a_fifo_group_are_made_again_in_order_before_later_ones() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=True)
+        sqs.fail = {"a1": [THROTTLED, THROTTLED], "a2": [THROTTLED]}
+        for name in ("a1", "a2", "a3"):
+            settler.delete(deliver(settler, name, group="a"))
+        await until(lambda: len(sqs.deletes) >= 1)
+        settler.delete(deliver(settler, "a4", group="a"))
+        await until(lambda: not settler.held)
+        order = sqs.deleted()
+        last = {name: max(i for i, receipt in enumerate(order) if receipt == name) for name in ("a1", "a2", "a4")}
+        assert last["a1"] < last["a2"] < last["a4"]
+
+    run(scenario)
+
+
+def test_while_sqs_is_away_one_call_at_a_time_asks_for_it() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.broken = 18
+        for n in range(500):
+            settler.delete(deliver(settler, f"m{n}"))
+        await until(lambda: sqs.broken == 0, 20.0)
+        # What was under way when the first one failed, and then one after another.
+        assert len(sqs.deletes) <= 19
+        await until(lambda: not settler.held)
+        assert settler.counts.deleted == 500
+
+    run(scenario)
+
+
+def test_an_outcome_that_comes_after_a_failed_extension_and_the_lease_is_dropped() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 1, fifo=False)
+        sqs.fail = {"m": [THROTTLED] * 1000}
+        settler.extend(hold(settler, "m", lease=0.3))
+        await asyncio.sleep(0.5)
+        settler.extend_waiting()
+        now = boottime()
+        # Its sender took the extension for granted.
+        assert settler.hold("m", "m", now + 0.5, now - 0.5, "") is None
+        assert settler.counts.lapsed >= 1
 
     run(scenario)
