@@ -15,11 +15,13 @@ import structlog
 
 from courier.audit.committer import AuditLog, Committer
 from courier.audit.timed import TimedLog
-from courier.message import DELIVERED, EXTEND, RETRY, Settlement, unpack_settlements
+from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Settlement, unpack_letter, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
+from courier.sqs.batch import EntryFailure
 from courier.sqs.client import SqsClient
+from courier.sqs.letters import Letters
 from courier.sqs.settler import Held, Settler
 
 PACKETS_PER_TURN: Final = 256
@@ -34,28 +36,47 @@ class Auditing(NamedTuple):
     visibility: int
     fifo: bool
     required: bool = True
+    failure_fifo: bool = False
+
+
+class Recorded(NamedTuple):
+    """A receipt whose record is on its way to the log, and the letter to the failure queue where it was rejected."""
+
+    held: Held
+    letter: bytes
 
 
 class Auditor:
     """One auditor's state: the group of records that gathers, and the receipts that aren't settled."""
 
     def __init__(
-        self, life: Life, acks: Channel, audit_log: AuditLog | None, client: SqsClient, settings: Auditing
+        self,
+        life: Life,
+        acks: Channel,
+        audit_log: AuditLog | None,
+        clients: tuple[SqsClient, SqsClient | None],
+        settings: Auditing,
     ) -> None:
-        """``audit_log`` is ``None`` for ``--audit none``."""
+        """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are those of the queue and the failure queue."""
+        client, failure_client = clients
         self._life = life
         self._words = life.slot.words
         self._acks = acks
-        self._client = client
+        self._clients = clients
+        self._visibility = settings.visibility
         self._settler = Settler(client, settings.visibility, fifo=settings.fifo, on_change=self._show)
         self._sweep_every = min(1.0, max(0.05, settings.visibility / 10))
-        self._committer: Committer[Held] | None = None
+        self._letters = None
+        if failure_client is not None:
+            fifo = settings.failure_fifo
+            self._letters = Letters(failure_client.send, self._settler.delete, self._not_taken, fifo=fifo)
+        self._committer: Committer[Recorded] | None = None
         if audit_log is not None:
             # On a FIFO queue, to delete a message before an earlier one of its group would let that one come after it.
             series = _group_of if settings.fifo else _no_series
             watched = TimedLog(audit_log, life.slot.observe_sync, self._count_audit_failure)
             self._committer = Committer(
-                watched, self._delete, self._set_state, required=settings.required, series=series
+                watched, self._settle, self._set_state, required=settings.required, series=series
             )
 
     async def run(self) -> None:
@@ -65,19 +86,24 @@ class Auditor:
         tasks = [self._life.start(self._sweep_forever())]
         if self._committer is not None:
             tasks.append(self._life.start(self._committer.run()))
+        if self._letters is not None:
+            tasks.append(self._life.start(self._letters.run()))
         self._life.ready()
         try:
             await self._life.draining.wait()
             self._settler.hurry()
             if self._committer is not None:
                 self._committer.hurry()
+            if self._letters is not None:
+                self._letters.hurry()
             await self._settle_the_rest()
         finally:
             loop.remove_reader(self._acks.reader_fileno())
             for task in tasks:
                 task.cancel()
             await self._settler.close()
-            self._client.close()
+            for client in filter(None, self._clients):
+                client.close()
         self._words[scoreboard.UNSETTLED] += self._left()
         self._show()
         if self._committer is not None:
@@ -98,7 +124,8 @@ class Auditor:
             if self._acks.at_eof and not self._left():
                 return
             await asyncio.sleep(0.01)
-        log.warning("stopped with outcomes unsettled; SQS shows those messages again", unsettled=self._left())
+        if self._left():
+            log.warning("stopped with outcomes unsettled; SQS shows those messages again", unsettled=self._left())
 
     def _take_outcomes(self) -> None:
         """Read what the senders and consumers report."""
@@ -117,12 +144,13 @@ class Auditor:
 
     def _take(self, s: Settlement) -> None:
         settler = self._settler
-        if s.kind == DELIVERED and s.record is not None:
+        if s.kind in (DELIVERED, REJECTED) and s.record is not None:
             held = settler.hold_delivered(s.message_id, s.receipt, s.lease, s.received_at, s.group)
+            recorded = Recorded(held, s.letter or b"")
             if self._committer is None:
-                settler.delete(held)
+                self._settle((recorded,))
             else:
-                self._committer.add(held, s.record)
+                self._committer.add(recorded, s.record)
             return
         entry = settler.hold(s.message_id, s.receipt, s.lease, s.received_at, s.group)
         if entry is None:
@@ -132,7 +160,7 @@ class Auditor:
         elif s.kind == RETRY:
             settler.change(entry, s.delay)
         else:
-            # A release, or a delivery whose record was lost on the way: without a record it may not be deleted.
+            # A release, or an outcome whose record was lost on the way: without a record it may not be deleted.
             settler.change(entry, 0.0)
 
     def _set_state(self, state: int) -> None:
@@ -141,11 +169,24 @@ class Auditor:
     def _count_audit_failure(self) -> None:
         self._words[scoreboard.AUDIT_FAILURES] += 1
 
-    def _delete(self, durable: Sequence[Held]) -> None:
-        """Delete what is recorded."""
-        for held in durable:
-            self._settler.delete(held)
+    def _settle(self, durable: Sequence[Recorded]) -> None:
+        """Delete what is recorded; what was rejected, once the failure queue has it."""
+        for held, letter in durable:
+            if letter and self._letters is not None:
+                self._letters.add(held, unpack_letter(letter))
+            else:
+                self._settler.delete(held)
         self._show()
+
+    def _not_taken(self, held: Held, failure: EntryFailure) -> None:
+        """Leave a message that the failure queue will never take to the redrive policy of its own queue."""
+        log.error(
+            "the failure queue refuses a rejected message, it stays in its queue",
+            message_id=held.message_id,
+            code=failure.code,
+            detail=failure.detail,
+        )
+        self._settler.change(held, self._visibility)
 
     async def _sweep_forever(self) -> None:
         """Keep alive what waits here: the holder of a message extends its lease."""
@@ -171,9 +212,9 @@ class Auditor:
             committer.recorded = committer.lost = 0
 
 
-def _group_of(held: Held) -> str:
-    return held.group
+def _group_of(recorded: Recorded) -> str:
+    return recorded.held.group
 
 
-def _no_series(_: Held) -> str:
+def _no_series(_: Recorded) -> str:
     return ""

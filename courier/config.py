@@ -22,8 +22,24 @@ from courier.http.guard import AddressGuard, Network, NetworkKind
 from courier.http.header_sets import SETS, SQSD
 from courier.http.header_templates import HeaderLine, HeaderTemplate, Part, check_distinct, parse_header
 from courier.http.target import Target, parse_target
+from courier.policy import DEFAULT_REJECT, DEFAULT_RETRY, DEFAULT_SUCCESS, Rules
 from courier.presets import NO_PRESET, PRESETS
-from courier.units import Address, FilePath, Kind, OneOf, Seconds, Size, Text, Whole, YesNo, parse_address
+from courier.units import (
+    Address,
+    FilePath,
+    Kind,
+    OneOf,
+    PerSecond,
+    Seconds,
+    Share,
+    Size,
+    Statuses,
+    Text,
+    Whole,
+    YesNo,
+    parse_address,
+    parse_statuses,
+)
 
 VARIABLE_PREFIX: Final = "COURIER_"
 WEBHOOK_SECRET_VARIABLE: Final = f"{VARIABLE_PREFIX}WEBHOOK_SECRET"
@@ -232,6 +248,59 @@ class Config:
     backoff_cap_seconds: float = _option(
         900.0, "--backoff-cap", Seconds(0.001, _LONGEST_VISIBILITY), "Seconds beyond which the delay doesn't grow."
     )
+    success: str = _option(DEFAULT_SUCCESS, "--success", Statuses(), "Statuses that mean the message was delivered.")
+    retry: str = _option(
+        DEFAULT_RETRY,
+        "--retry",
+        Statuses(),
+        "Statuses after which a message is tried again; so is one without an answer, or with a status on no list.",
+    )
+    reject: str = _option(
+        DEFAULT_REJECT,
+        "--reject",
+        Statuses(),
+        "Statuses after which a message isn't tried again, but goes to the failure queue where there is one.",
+    )
+    retry_delay_seconds: float | None = _option(
+        None, "--retry-delay", Seconds(0, _LONGEST_VISIBILITY), "Seconds of every retry's delay, in place of back-off."
+    )
+    failure_queue: str = _option("", "--failure-queue", Text(), "Name or URL of the queue for rejected messages.")
+    max_receives: int = _option(
+        0, "--max-receives", Whole(0, 1000), "Receives after which a failing message counts as rejected; 0 for never."
+    )
+    reject_share: float = _option(
+        0.5,
+        "--reject-share",
+        Share(),
+        "Share of rejections that opens the circuit breaker rather than empty the queue; 0 for never.",
+    )
+    reject_window_seconds: float = _option(
+        60.0, "--reject-window", Seconds(1, _DAY), "Seconds over which the share of rejections is counted."
+    )
+    breaker_threshold: int = _option(
+        10,
+        "--breaker-threshold",
+        Whole(0, 100_000),
+        "Connection errors, time-outs, 5xx and 429 in a row that open the circuit breaker; 0 for never.",
+    )
+    breaker_cool_down_seconds: float = _option(
+        5.0, "--breaker-cool-down", Seconds(0.1, _DAY), "Seconds to the first probe; doubled after each that fails."
+    )
+    breaker_longest_cool_down_seconds: float = _option(
+        60.0, "--breaker-longest-cool-down", Seconds(0.1, _DAY), "Seconds beyond which the cool-down doesn't grow."
+    )
+    rate_limit: float | None = _option(
+        None, "--rate-limit", PerSecond(1_000_000), "Deliveries a second that the whole program starts at most."
+    )
+    max_in_flight: int | None = _option(
+        None, "--max-in-flight", Whole(1, 1_000_000), "Deliveries that the whole program has under way at most."
+    )
+    adaptive: bool = _option(
+        False,
+        "--adaptive",
+        YesNo(),
+        "Let the deliveries in flight follow the recipient's latency and push-back, from 1 to --concurrency.",
+    )
     connect_timeout_seconds: float = _option(
         5.0, "--connect-timeout", Seconds(0.001, 3600), "Seconds for connecting to the recipient."
     )
@@ -275,6 +344,16 @@ class Config:
                 "--connect-timeout",
                 f"{self.connect_timeout_seconds:g} s is longer than a whole attempt may take; "
                 f"it must be at most --timeout ({self.timeout_seconds:g} s)",
+            )
+        if self.max_receives and not self.failure_queue:
+            _refuse("--max-receives", "needs a --failure-queue to move messages to")
+        if self.failure_queue and self.failure_queue == self.queue:
+            _refuse("--failure-queue", "must be another queue than --queue")
+        if self.breaker_cool_down_seconds > self.breaker_longest_cool_down_seconds:
+            _refuse(
+                "--breaker-cool-down",
+                f"{self.breaker_cool_down_seconds:g} s must be at most --breaker-longest-cool-down "
+                f"({self.breaker_longest_cool_down_seconds:g} s)",
             )
         if self.backoff_base_seconds > self.backoff_cap_seconds:
             _refuse(
@@ -334,6 +413,11 @@ class Config:
             return self.header
         name = parse_header(f"{self.receipt_header}:").name
         return (*self.header, HeaderTemplate(name, (Part("", "receipt"),)))
+
+    @property
+    def rules(self) -> Rules:
+        """What each status means."""
+        return Rules.of(*map(parse_statuses, (self.success, self.retry, self.reject)))
 
     @property
     def target(self) -> Target:

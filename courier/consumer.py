@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 import uuid
@@ -12,8 +13,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 
-from courier import tally
+from courier import limiter, tally
 from courier.audit.committer import FAILING
+from courier.breaker import CLOSED, HALF_OPEN
+from courier.endpoint import breaker_state, paused_until
 from courier.errors import SqsError
 from courier.message import RELEASE, Message, Settlement, pack_messages, pack_settlements
 from courier.policy import Backoff
@@ -25,6 +28,12 @@ from courier.sqs.client import SqsClient
 
 QUEUED_BYTES_CAP: Final = 64 * 1024 * 1024
 """Bytes that may wait in the work channel; bodies there are kernel memory that no process owns."""
+
+PATIENCE_SECONDS: Final = 0.5
+"""How long room for a few messages waits to become room for a batch: other slots may be busy for an hour."""
+
+AUDITOR_SILENCE_SECONDS: Final = 2.5
+"""Without a beat of the auditor for so long intake pauses: what it holds is then only what it held."""
 
 HELD_CAP: Final = 20_000
 """Outcomes that the auditor may hold unsettled before intake pauses."""
@@ -56,6 +65,7 @@ class Intake(NamedTuple):
     poll_interval: float
     visibility: int
     fifo: bool
+    rate_limit: float | None = None
 
 
 class RateMeter:
@@ -76,17 +86,17 @@ class RateMeter:
         return (count - before) / max(now - since, 0.1)
 
 
-def room(slots: int, busy: int, rate: float, visibility: float, queued: int) -> int:
+def room(slots: int, busy: int, rate: float, visibility: float, queued: int, usable: float = math.inf) -> int:
     """Give how many messages (on a FIFO queue: runs) all consumers together may ask for: what is wanted in memory,
     less what is there.
 
     Wanted is one for each slot, but never more than the senders get through in a quarter of the visibility
     timeout: what waits in memory burns its lease, and a receive that lapses counts towards the dead-letter queue.
     A slot that stands idle now may always be filled: what is queued for it doesn't wait, and without that
-    nothing would ever start.
+    nothing would ever start; but no more than is ``usable`` under a rate limit.
     """
     prefetch = min(slots, int(rate * visibility / 4))
-    return max(prefetch, slots - busy) - queued
+    return int(min(max(prefetch, slots - busy), usable)) - queued
 
 
 def packets(messages: Sequence[Message], fifo: bool, rate: float) -> list[list[Message]]:
@@ -126,6 +136,7 @@ class Consumer:
         self._intake = intake
         self._meter = RateMeter(time.monotonic(), self._board.total(scoreboard.TAKEN, "sender"))
         self._looks = 0
+        self._room_since = math.inf
         self._failures = 0
         self._attempt_id: str | None = None
 
@@ -150,21 +161,35 @@ class Consumer:
 
     def _slots_and_busy(self) -> tuple[int, int]:
         senders = self._board.live("sender")
-        return len(senders) * self._intake.concurrency, sum(s.words[scoreboard.IN_FLIGHT] for s in senders)
+        slots = sum(s.words[scoreboard.LIMIT] for s in senders)
+        return slots, sum(s.words[scoreboard.IN_FLIGHT] for s in senders)
 
     def _space(self, slots: int, busy: int) -> int:
         """Give the room before anybody's asks; 0 while intake is paused."""
         if self._paused():
             return 0
+        state = breaker_state(self._board)
+        if state != CLOSED:
+            # What others still wait for in open polls mustn't keep the probe back.
+            return 1 + sum(self._asks()) if state == HALF_OPEN and self._brings_the_probe() else 0
         queued = scoreboard.queued(self._work, self._board, scoreboard.PUT, scoreboard.TAKEN)
-        return room(slots, busy, self._rate(), self._intake.visibility, queued)
+        intake = self._intake
+        usable = limiter.usable(intake.rate_limit, intake.visibility) if intake.rate_limit else math.inf
+        return room(slots, busy, self._rate(), intake.visibility, queued, usable)
+
+    def _brings_the_probe(self) -> bool:
+        """Say whether this is the first consumer, and a sender wants a message to probe with that hasn't come yet."""
+        wanted = max(s.reals[scoreboard.PROBE_WANTED] for s in self._board.slots("sender"))
+        came = max(c.reals[scoreboard.PROBED_AT] for c in self._board.slots("consumer"))
+        return wanted > came and self._board.live("consumer")[:1] == [self._life.slot]
 
     def _rate(self) -> float:
         return self._meter.rate(time.monotonic(), self._board.total(scoreboard.TAKEN, "sender"))
 
     def _paused(self) -> bool:
-        """Say whether intake stands still: no auditor, a failing audit log, or too much in memory."""
-        auditors = self._board.live("auditor")
+        """Say whether intake stands still: no auditor, a failing audit log, a pause, or too much in memory."""
+        now = time.monotonic()
+        auditors = [a for a in self._board.live("auditor") if now - a.reals[scoreboard.BEAT] < AUDITOR_SILENCE_SECONDS]
         if not auditors or any(a.words[scoreboard.AUDIT_FAILING] == FAILING for a in auditors):
             return True
         if any(
@@ -172,6 +197,10 @@ class Consumer:
         ):
             return True
         board = self._board
+        if paused_until(board) > now:
+            return True
+        if scoreboard.queued(self._acks, board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN) > HELD_CAP:
+            return True
         return scoreboard.queued(self._work, board, scoreboard.PUT_BYTES, scoreboard.TAKEN_BYTES) > QUEUED_BYTES_CAP
 
     def _asks(self) -> list[int]:
@@ -181,9 +210,21 @@ class Consumer:
         """Claim room on the board; 0 where there isn't enough to be worth a call."""
         slots, busy = self._slots_and_busy()
         space = self._space(slots, busy)
-        free = space - sum(self._asks())
-        if free < min(self._intake.batch_size, max(1, slots // 2)):
+        if space <= 0:
+            self._room_since = math.inf
             return 0
+        free = space - sum(self._asks())
+        # Where few slots or a rate limit leave little room at the best of times, little is worth a call.
+        most = slots if self._intake.rate_limit is None else min(slots, limiter.usable(self._intake.rate_limit, 1))
+        now = time.monotonic()
+        if free <= 0:
+            self._room_since = math.inf
+            return 0
+        self._room_since = min(self._room_since, now)
+        worth = free >= min(self._intake.batch_size, max(1, most // 2))
+        if not worth and now - self._room_since < PATIENCE_SECONDS:
+            return 0
+        self._room_since = math.inf
         self._words[scoreboard.ASKED] = min(self._intake.batch_size, free)
         granted = split_room(self._life.slot.index, self._asks(), space)
         self._words[scoreboard.ASKED] = granted
@@ -207,8 +248,9 @@ class Consumer:
         waited: list[asyncio.Future[Any]] = [poll, draining]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not poll.done():
-            left = self._life.deadline() - time.monotonic()
-            await asyncio.wait([poll], timeout=max(0.0, min(OPEN_POLL_GRACE_SECONDS, left / 3)))
+            until = time.monotonic() + min(OPEN_POLL_GRACE_SECONDS, (self._life.deadline() - time.monotonic()) / 3)
+            while not poll.done() and time.monotonic() < until and not self._life.orphaned:
+                await asyncio.wait([poll], timeout=0.1)
         if not poll.done():
             poll.cancel()
             await asyncio.wait([poll])
@@ -222,6 +264,8 @@ class Consumer:
         self._receive_succeeded()
         self._words[scoreboard.RECEIVED] += len(received.messages)
         self._words[scoreboard.CORRUPT] += received.corrupt
+        if received.messages:
+            self._life.slot.reals[scoreboard.PROBED_AT] = time.monotonic()
         await self._hand_over(packets(received.messages, intake.fifo, self._rate()), draining)
         self._words[scoreboard.ASKED] = 0
 

@@ -59,14 +59,16 @@ DELIVERED: Final = 1
 RETRY: Final = 2
 RELEASE: Final = 3
 EXTEND: Final = 4
+REJECTED: Final = 5
 
 
 class Settlement(NamedTuple):
     """What the auditor shall do with a message.
 
-    ``kind`` is one of DELIVERED, RETRY, RELEASE, EXTEND. ``lease`` and ``received_at`` as in
+    ``kind`` is one of DELIVERED, RETRY, RELEASE, EXTEND, REJECTED. ``lease`` and ``received_at`` as in
     :class:`Message`; ``delay`` (seconds) is the visibility that a RETRY asks for. ``record`` is the audit line
-    of a DELIVERED message, newline included, and ``None`` where its descriptor was lost on the way.
+    of a DELIVERED or REJECTED message, newline included, and ``letter`` what of a REJECTED one goes to the failure
+    queue (:func:`pack_letter`). Both are ``None`` where their descriptor was lost on the way.
     """
 
     kind: int
@@ -77,6 +79,15 @@ class Settlement(NamedTuple):
     group: str
     delay: float = 0.0
     record: bytes | None = b""
+    letter: bytes | None = b""
+
+
+class Letter(NamedTuple):
+    """A rejected message on its way to the failure queue."""
+
+    body: bytes
+    attributes: tuple[Attribute, ...]
+    trace: str
 
 
 def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
@@ -109,29 +120,43 @@ def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Han
     return messages
 
 
+def pack_letter(letter: Letter) -> bytes:
+    """Write a letter down, to travel within a settlement."""
+    return marshal.dumps((letter.body, [tuple(a) for a in letter.attributes], letter.trace))
+
+
+def unpack_letter(packed: bytes) -> Letter:
+    """Read what :func:`pack_letter` wrote."""
+    body, attributes, trace = marshal.loads(packed)
+    return Letter(body, tuple(Attribute(*a) for a in attributes), trace)
+
+
 def pack_settlements(settlements: Iterable[Settlement]) -> tuple[bytes, bytes]:
-    """Make head and bulk of the packet of several outcomes; every record must be there."""
+    """Make head and bulk of the packet of several outcomes; every record and letter must be there."""
     heads = []
     bulk = []
     for s in settlements:
-        record = s.record or b""
-        heads.append((*s[:7], len(record)))
+        record, letter = s.record or b"", s.letter or b""
+        heads.append((*s[:7], len(record), len(letter)))
         if record:
             bulk.append(record)
+        if letter:
+            bulk.append(letter)
     return marshal.dumps(heads), b"".join(bulk)
 
 
 def unpack_settlements(head: bytes, bulk: bytes | None) -> list[Settlement]:
-    """Read the outcomes of a packet; where the bulk was lost, and is ``None``, so are its records."""
+    """Read the outcomes of a packet; where the bulk was lost, and is ``None``, so are its records and letters."""
     settlements = []
     offset = 0
     for h in marshal.loads(head):
-        length = h[7]
-        if length == 0:
-            settlements.append(Settlement._make((*h[:7], b"")))
+        if h[7] == h[8] == 0:
+            settlements.append(Settlement._make((*h[:7], b"", b"")))
         elif bulk is None:
-            settlements.append(Settlement._make((*h[:7], None)))
+            settlements.append(Settlement._make((*h[:7], None, None)))
         else:
-            settlements.append(Settlement._make((*h[:7], bulk[offset : offset + length])))
-            offset += length
+            middle = offset + h[7]
+            end = middle + h[8]
+            settlements.append(Settlement._make((*h[:7], bulk[offset:middle], bulk[middle:end])))
+            offset = end
     return settlements

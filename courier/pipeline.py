@@ -11,15 +11,15 @@ first and goes last, to tell of both.
 from __future__ import annotations
 
 import asyncio
-import signal
+import resource
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from setproctitle import setproctitle
 
-from courier import __version__
+from courier import __version__, breaker, endpoint
 from courier.audit.committer import AuditLog
 from courier.audit.files import AuditFiles
 from courier.audit.firehose import BRIEF, PATIENCE, FirehoseLog
@@ -31,6 +31,7 @@ from courier.auditor import Auditing, Auditor
 from courier.config import Config, service_manager
 from courier.consumer import Consumer, Intake
 from courier.errors import EXIT_DRAINED, CannotStart
+from courier.failure import FailureQueue
 from courier.http.exchange import Transport
 from courier.http.server import serve
 from courier.http.session import Limits, Session
@@ -41,8 +42,9 @@ from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life, Role
 from courier.process.notify import Manager
-from courier.process.once import STOPPING, Interrupted, in_child
+from courier.process.once import Interrupted, in_child
 from courier.process.scoreboard import Scoreboard
+from courier.process.signals import block_signals
 from courier.process.stage import Settings, Stage
 from courier.process.supervisor import Supervisor
 from courier.request import delivery_head, recipient_tls
@@ -71,18 +73,19 @@ def run(config: Config) -> int:
 
     Raises ConfigError or CannotStart with the line to show, where the preflight fails.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    block_signals()
+    allow_descriptors()
     setproctitle("courier: supervisor")
     log.info("starting", version=__version__, **config.told())
     if config.audit == "none" or config.audit_policy == "best-effort":
         log.warning("messages may be deleted without an audit record", audit=config.audit, policy=config.audit_policy)
     try:
-        queue = find_queue(config)
+        queues = find_queues(config)
     except Interrupted:
         log.info("stopped before it started")
         return EXIT_DRAINED
     work, acks = Channel.create("work"), Channel.create("acks")
-    stages = build(config, queue, work, acks)
+    stages = build(config, queues, work, acks)
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
     settings = Settings(
         drain_order=tuple(stage.role for stage in reversed(stages)),
@@ -93,10 +96,16 @@ def run(config: Config) -> int:
     return Supervisor(stages, board, settings, totals=lambda: totals(board)).run()
 
 
-def build(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> list[Stage]:
+def build(config: Config, queues: Queues, work: Channel, acks: Channel) -> list[Stage]:
     """Give the stages in the order in which they start. The channels that each reads and writes stand beside it."""
+    queue, failure_queue = queues
     auditing = Stage(
-        "auditor", 1, auditor(config, queue, acks), reads=(acks,), takes_rotate=True, restart_in_drain=True
+        "auditor",
+        1,
+        auditor(config, queue, failure_queue, acks),
+        reads=(acks,),
+        takes_rotate=True,
+        restart_in_drain=True,
     )
     sending = Stage(
         "sender",
@@ -112,7 +121,7 @@ def build(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> lis
         config.consumers,
         consumer(config, queue, work, acks),
         writes=(work, acks),
-        watches=(work,),
+        watches=(work, acks),
         drain_reserve=SENDER_RESERVE_SECONDS,
     )
     stages = [auditing, sending, receiving]
@@ -132,6 +141,7 @@ def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> 
         poll_interval=config.poll_interval_seconds,
         visibility=config.visibility_timeout_seconds,
         fifo=queue.fifo,
+        rate_limit=config.rate_limit,
     )
 
     async def receive(life: Life) -> None:
@@ -147,11 +157,14 @@ def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> 
 def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
     """Make the role that delivers."""
     delivery = Delivery(
-        concurrency=config.concurrency,
+        limits=endpoint_limits(config),
         visibility=config.visibility_timeout_seconds,
         fifo=queue.fifo,
-        backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
+        rules=config.rules,
+        backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds, config.retry_delay_seconds),
         recorder=record_maker(config),
+        failure_queue=FailureQueue(queue.name) if config.failure_queue else None,
+        max_receives=config.max_receives,
     )
     connect = transport(config)
 
@@ -162,6 +175,22 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
         await Sender(life, (work, acks), session, head, delivery).run()
 
     return deliver
+
+
+def endpoint_limits(config: Config) -> endpoint.Limits:
+    """Give what the senders together may do to the endpoint."""
+    return endpoint.Limits(
+        concurrency=config.concurrency,
+        rate=config.rate_limit,
+        in_flight=config.max_in_flight,
+        adaptive=config.adaptive,
+        breaker=breaker.Settings(
+            config.breaker_threshold, config.breaker_cool_down_seconds, config.breaker_longest_cool_down_seconds
+        ),
+        reject_share=config.reject_share if config.failure_queue else 0.0,
+        reject_window=config.reject_window_seconds,
+        senders=config.senders,
+    )
 
 
 def transport(config: Config) -> Callable[[asyncio.AbstractEventLoop, ssl.SSLContext | None], Transport]:
@@ -177,7 +206,7 @@ def transport(config: Config) -> Callable[[asyncio.AbstractEventLoop, ssl.SSLCon
     )
 
 
-def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
+def auditor(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, acks: Channel) -> Role:
     """Make the role that records and settles."""
 
     async def audit(life: Life) -> None:
@@ -187,8 +216,10 @@ def auditor(config: Config, queue: QueueInfo, acks: Channel) -> Role:
             visibility=config.visibility_timeout_seconds,
             fifo=queue.fifo,
             required=config.audit_policy == "required",
+            failure_fifo=failure_queue is not None and failure_queue.fifo,
         )
-        role = Auditor(life, acks, audit_log, client, settings)
+        failure_client = sqs_client(life, failure_queue, call_counter(life.slot)) if failure_queue else None
+        role = Auditor(life, acks, audit_log, (client, failure_client), settings)
         life.on_rotate = role.rotate
         await role.run()
 
@@ -255,8 +286,22 @@ def embedded_queue(config: Config, queue: QueueInfo) -> Role:
     return hold
 
 
-def find_queue(config: Config) -> QueueInfo:
-    """Check everything that the program stands on, in a child that leaves nothing behind; give the queue."""
+def allow_descriptors() -> None:
+    """Raise the limit of open files to what the system allows: large bodies travel in descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Queues(NamedTuple):
+    """The queue, and that for rejected messages where there is one."""
+
+    queue: QueueInfo
+    failure_queue: QueueInfo | None
+
+
+def find_queues(config: Config) -> Queues:
+    """Check everything that the program stands on, in a child that leaves nothing behind; give the queues."""
 
     def check() -> bytes:
         found = preflight(config, lock_timeout=config.drain_timeout_seconds)
@@ -268,10 +313,12 @@ def find_queue(config: Config) -> QueueInfo:
 
             # Found taken later, it would cost the messages that are received meanwhile a receive each.
             listen(config.api_address).close()
-        return (found.queue or local_queue(config)).to_json()
+        found_queues = [found.queue or local_queue(config), found.failure_queue]
+        return b"\n".join(queue.to_json() for queue in found_queues if queue is not None)
 
     timeout = PREFLIGHT_SECONDS + config.drain_timeout_seconds
-    return QueueInfo.from_json(in_child(check, timeout, "the preflight"))
+    queues = [QueueInfo.from_json(line) for line in in_child(check, timeout, "the preflight").split(b"\n")]
+    return Queues(queues[0], queues[1] if len(queues) > 1 else None)
 
 
 def local_queue(config: Config) -> QueueInfo:
@@ -300,6 +347,7 @@ def totals(board: Scoreboard) -> dict[str, int]:
         "received": scoreboard.RECEIVED,
         "delivered": scoreboard.DELIVERED,
         "retried": scoreboard.RETRIED,
+        "rejected": scoreboard.REJECTED,
         "released": scoreboard.RELEASED,
         "recorded": scoreboard.RECORDED,
         "deleted": scoreboard.DELETED,

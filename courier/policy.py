@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from courier.http.answer import Answer, Failure
+from courier.http.answer import CANCELLED, Answer, Failure
+from courier.units import STATUSES, parse_statuses
 
 MAX_HIDDEN_SECONDS: Final = 43_200
 """SQS keeps a message invisible for at most 12 hours from its receive; extensions don't reset that."""
+
+OURS: Final = frozenset({CANCELLED})
+"""Reasons of failure that say nothing about the endpoint."""
 
 MAX_DOUBLINGS: Final = 32
 """Beyond this many doublings every cap is reached; it keeps ``2.0 ** n`` finite for any receive count."""
@@ -21,44 +27,121 @@ class Delivered(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """Try again after ``delay`` seconds; ``reason`` is a short phrase for logs and counters."""
+    """Try again after ``delay`` seconds; ``reason`` is a short phrase for logs and counters.
+
+    ``fault`` says that it counts against the endpoint as a whole, not only this message. ``slow_down`` is how
+    many seconds the receiver asked everybody to wait, 0 where it didn't.
+    """
 
     delay: float
     reason: str
     status: int | None
+    fault: bool = False
+    slow_down: float = 0.0
 
 
-Outcome = Delivered | Retry
+class Rejected(NamedTuple):
+    """The receiver will never take this message: trying again is no use."""
+
+    reason: str
+    status: int | None
+
+
+Outcome = Delivered | Retry | Rejected
+
+SUCCESS: Final = 1
+RETRY: Final = 2
+REJECT: Final = 3
+
+FAULTS: Final = frozenset({429, *range(500, 600)})
+"""Statuses that speak of the endpoint rather than of the message, and count for its circuit breaker."""
+
+
+class Rules(NamedTuple):
+    """What each status means: SUCCESS, RETRY or REJECT at the index of the status."""
+
+    meaning: bytes
+
+    @classmethod
+    def of(cls, success: Iterable[int], retry: Iterable[int], reject: Iterable[int]) -> Rules:
+        """Make the table of three sets of statuses. Where they overlap success counts first, then retry.
+
+        A status in none of them is tried again: a rule that was forgotten may cost time, but no message.
+        """
+        meaning = bytearray([RETRY]) * STATUSES.stop
+        for statuses, what in ((reject, REJECT), (retry, RETRY), (success, SUCCESS)):
+            for status in statuses:
+                meaning[status] = what
+        return cls(bytes(meaning))
+
+
+DEFAULT_SUCCESS: Final = "200-299"
+DEFAULT_RETRY: Final = "408,425,429,500-599"
+DEFAULT_REJECT: Final = "300-499"
+DEFAULT_RULES: Final = Rules.of(*map(parse_statuses, (DEFAULT_SUCCESS, DEFAULT_RETRY, DEFAULT_REJECT)))
 
 
 class Backoff(NamedTuple):
     """Full-jitter exponential back-off: a delay drawn evenly from 0 to min(cap, base · 2^(attempt − 1)) seconds.
 
-    Full jitter is what AWS's architecture notes on back-off found to clear a crowd of retries the fastest.
+    ``fixed`` seconds take its place where they are given, as aws-sqsd's error visibility timeout does. Full jitter is
+    what AWS's architecture notes on back-off found to clear a crowd of retries the fastest.
     """
 
     base: float
     cap: float
+    fixed: float | None = None
 
     def delay(self, attempt: int, draw: float) -> float:
         """Give the seconds to wait after failed attempt number ``attempt`` (from 1); ``draw`` is in [0, 1)."""
+        if self.fixed is not None:
+            return self.fixed
         doublings = min(max(attempt, 1) - 1, MAX_DOUBLINGS)
         return draw * min(self.cap, self.base * 2.0**doublings)
 
 
-def judge(answer: Answer | Failure, attempt: int, backoff: Backoff, draw: float) -> Outcome:
+def judge(
+    answer: Answer | Failure, attempt: int, rules: Rules, backoff: Backoff, draw: float, unix_now: float
+) -> Outcome:
     """Turn what came back into an outcome.
 
-    Any 2xx that arrived after the whole request was written is a delivery. A 2xx that came earlier isn't: the
-    receiver can't have seen what it says it took. Everything else is tried again.
+    A success counts only where it arrived after the whole request was written: before that the receiver can't have
+    seen what it says it took. ``attempt`` counts from 1, ``draw`` is in [0, 1), ``unix_now`` is for a Retry-After
+    that is a date. No answer at all is tried again, and speaks against the endpoint unless we gave up ourselves.
     """
     if isinstance(answer, Failure):
-        return Retry(backoff.delay(attempt, draw), answer.reason, None)
-    if 200 <= answer.status < 300:
+        return Retry(backoff.delay(attempt, draw), answer.reason, None, fault=answer.reason not in OURS)
+    status = answer.status
+    meaning = rules.meaning[status] if status in STATUSES else RETRY
+    if meaning == SUCCESS:
         if answer.request_written:
-            return Delivered(answer.status)
-        return Retry(backoff.delay(attempt, draw), "answered before the request was written", answer.status)
-    return Retry(backoff.delay(attempt, draw), f"status {answer.status}", answer.status)
+            return Delivered(status)
+        return Retry(backoff.delay(attempt, draw), "answered before the request was written", status)
+    reason = f"status {status}"
+    if meaning == REJECT:
+        return Rejected(reason, status)
+    asked = retry_after(answer.header(b"retry-after"), unix_now)
+    delay = backoff.delay(attempt, draw) if asked is None else asked
+    slow_down = asked if asked is not None and status in (429, 503) else 0.0
+    return Retry(delay, reason, status, fault=status in FAULTS, slow_down=slow_down)
+
+
+def retry_after(value: bytes | None, unix_now: float) -> float | None:
+    """Read a Retry-After (RFC 9110, section 10.2.3), seconds or a date, as seconds from now; ``None`` where it is none.
+
+    At most the 12 hours for which SQS can hide a message.
+    """
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        # More digits than this are a day at least; int() of a megabyte of them would take long.
+        return float(min(MAX_HIDDEN_SECONDS, int(text))) if len(text) < 10 else float(MAX_HIDDEN_SECONDS)
+    try:
+        at = parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return min(float(MAX_HIDDEN_SECONDS), max(0.0, at - unix_now))
 
 
 def hidden_seconds(delay: float, received_at: float, now: float) -> int:

@@ -44,6 +44,7 @@ class Preflight:
 
     queue: QueueInfo | None
     checks: tuple[Check, ...]
+    failure_queue: QueueInfo | None = None
 
     @property
     def ok(self) -> bool:
@@ -64,9 +65,13 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
         checks.append(check_credentials(config.region))
     # Without credentials nothing of AWS can be asked, and one line about them is enough.
     keys = not checks or checks[0].ok
+    failure_queue = None
     if config.queue_type == "remote" and keys:
-        queue, check = check_queue(config)
+        queue, check = check_queue(config, config.queue)
         checks.append(check)
+        if config.failure_queue:
+            failure_queue, check = check_queue(config, config.failure_queue)
+            checks.append(check._replace(name="failure queue"))
     if config.audit == "files":
         checks.append(check_audit(config, lock_timeout))
     elif config.audit == "firehose" and keys:
@@ -85,7 +90,7 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
             proxy=config.proxy,
         )
     )
-    return Preflight(queue, tuple(checks))
+    return Preflight(queue, tuple(checks), failure_queue)
 
 
 def check_credentials(region: str | None) -> Check:
@@ -98,10 +103,10 @@ def check_credentials(region: str | None) -> Check:
     return Check("credentials", True, f"found by boto3 ({credentials.method or 'unknown'})")
 
 
-def check_queue(config: Config) -> tuple[QueueInfo | None, Check]:
-    """Ask SQS for the queue and its attributes."""
+def check_queue(config: Config, name: str) -> tuple[QueueInfo | None, Check]:
+    """Ask SQS for a queue, by name or URL, and its attributes."""
     try:
-        queue = resolve_queue(config.queue, config.region, config.endpoint_url)
+        queue = resolve_queue(name, config.region, config.endpoint_url)
     except CourierError as error:
         return None, _failed("queue", str(error))
     return queue, Check("queue", True, describe(queue))

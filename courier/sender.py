@@ -7,6 +7,7 @@ the leases of everything that is held.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
@@ -15,50 +16,47 @@ from typing import Final, NamedTuple, cast
 import structlog
 
 from courier.audit.record import Recorder
+from courier.breaker import CLOSED
+from courier.endpoint import Endpoint, Limits
+from courier.failure import FailureQueue
 from courier.http.answer import Answer, Failure
 from courier.http.delivery_head import DeliveryHead
 from courier.http.exchange import Exchange, Transport
-from courier.message import (
-    DELIVERED,
-    EXTEND,
-    RELEASE,
-    RETRY,
-    Handle,
-    Message,
-    Settlement,
-    pack_settlements,
-    unpack_messages,
-)
-from courier.policy import Backoff, Delivered, judge, lease_end
+from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY, Handle, Message, unpack_messages
+from courier.outbox import Outbox
+from courier.policy import Backoff, Delivered, Rejected, Retry, Rules, judge, lease_end
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
 from courier.tally import reason_place
 
-OUTCOMES_PER_PACKET: Final = 32
-RECORD_BYTES_PER_PACKET: Final = 48 * 1024
-"""Above this a packet's records would travel in a descriptor, which costs more than a second packet."""
-
-GATHER_SECONDS: Final = 0.002
-"""How long an outcome may wait for others on their way to the auditor."""
-
-OUTBOX_CAP: Final = 256
-"""Outcomes that may wait for the acks channel before no more work is taken."""
-
 CUT_MARGIN_SECONDS: Final = 0.3
 """What a sender keeps of its deadline to report what it cut."""
+
+LOOK_SECONDS: Final = 0.2
+"""How often a drain asks anew how long it has."""
+
+BUSY_SWEEP_SECONDS: Final = 0.1
+IDLE_SWEEP_SECONDS: Final = 0.5
 
 log = structlog.get_logger("courier.sender")
 
 
 class Delivery(NamedTuple):
-    """What a sender is set to. Times in seconds; ``recorder`` is ``None`` where nothing is recorded."""
+    """What a sender is set to. Times in seconds; ``recorder`` is ``None`` where nothing is recorded.
 
-    concurrency: int
+    ``failure_queue`` is where rejected messages go, ``None`` for nowhere: then they are tried again. After
+    ``max_receives`` receives a message that is still failing counts as rejected; 0 for never.
+    """
+
+    limits: Limits
     visibility: int
     fifo: bool
+    rules: Rules
     backoff: Backoff
     recorder: Recorder | None
+    failure_queue: FailureQueue | None = None
+    max_receives: int = 0
 
 
 class Holding:
@@ -85,7 +83,7 @@ class Holding:
 
 
 class Sender:
-    """One sender's slots and its outbox."""
+    """One sender's slots."""
 
     def __init__(
         self,
@@ -99,19 +97,20 @@ class Sender:
         self._life = life
         self._words = life.slot.words
         self._slot = life.slot
-        self._work, self._acks = channels
+        self._work, acks = channels
         self._session = session
         self._head = head
         self._delivery = delivery
         self._loop = asyncio.get_running_loop()
+        self._endpoint = Endpoint(life.slot, life.board, delivery.limits, time.monotonic())
+        self._outbox = Outbox(self._loop, acks, life.slot, self._take_again, fifo=delivery.fifo)
         self.active: set[Holding] = set()
         self._waiting: deque[Holding] = deque()
-        self._outbox: deque[Settlement] = deque()
-        self._flush_at: asyncio.Handle | None = None
         self._listening = False
         self._taking = False
-        # A group stays locked until its message is deleted, so a FIFO queue waits for no company.
-        self._gather = 0.0 if delivery.fifo else GATHER_SECONDS
+        self._has_token = False
+        self._token_at: asyncio.TimerHandle | None = None
+        self._connecting = False
         self._dropped_headers = 0
         self._idle = asyncio.Event()
 
@@ -140,21 +139,56 @@ class Sender:
             self._listening = False
             self._loop.remove_reader(self._work.reader_fileno())
 
+    def _take_again(self) -> None:
+        """Take more where that isn't left to the channel's own word."""
+        if not self._listening and not self._life.draining.is_set():
+            self._take()
+
     def _take(self) -> None:
-        """Take packets while there are free slots, then listen for more only if one is left free."""
+        """Take packets while more may be under way, then listen for the next only if one more still may."""
         if self._taking:
             # A packet whose lease is over frees its slot within the loop below, which goes on by itself.
             return
         self._taking = True
         try:
-            while len(self.active) < self._delivery.concurrency and len(self._outbox) < OUTBOX_CAP:
-                if not self._waiting and not self._receive():
-                    self._listen()
-                    return
-                self._begin(self._waiting.popleft())
-            self._stop_listening()
+            if self._endpoint.shut:
+                self._refuse_work()
+            else:
+                self._take_work()
         finally:
             self._taking = False
+
+    def _take_work(self) -> None:
+        while len(self.active) < self._endpoint.limit and not self._outbox.is_full:
+            if not self._take_token():
+                break
+            if not self._waiting and not self._receive():
+                self._listen()
+                return
+            self._has_token = False
+            self._begin(self._waiting.popleft())
+        self._stop_listening()
+
+    def _take_token(self) -> bool:
+        """Take a token of the rate limit before the packet, or come back when there is one."""
+        if not self._has_token:
+            wait = self._endpoint.wait(time.monotonic())
+            if wait:
+                if self._token_at is None:
+                    self._token_at = self._loop.call_later(wait, self._token_due)
+                return False
+            self._has_token = True
+        return True
+
+    def _token_due(self) -> None:
+        self._token_at = None
+        self._take_again()
+
+    def _refuse_work(self) -> None:
+        """Give back what waits here and in the channel: nothing is sent while the endpoint is shut."""
+        while self._waiting or self._receive():
+            self._give_back(self._waiting.popleft())
+        self._listen()
 
     def _receive(self) -> bool:
         """Receive one packet; ``False``: there is none. One whose bulk was lost is released by name and skipped."""
@@ -163,8 +197,7 @@ class Sender:
             messages = unpack_messages(*received)
             words[scoreboard.TAKEN] += 1 if fifo else len(messages)
             if received[1] is None:
-                for handle in messages:
-                    self._settle(RELEASE, handle, handle.lease)
+                self._lost_bulk(cast("list[Handle]", messages))
                 continue
             words[scoreboard.TAKEN_BYTES] += len(received[1])
             whole = cast("list[Message]", messages)
@@ -172,6 +205,12 @@ class Sender:
             self._show_held()
             return True
         return False
+
+    def _lost_bulk(self, handles: list[Handle]) -> None:
+        """Give back messages whose bodies were lost on the way: later, since given back at once they'd come at once."""
+        log.warning("a large body was lost on its way: too few file descriptors", messages=len(handles))
+        for handle in handles:
+            self._outbox.add(RETRY, handle, handle.lease, self._delivery.backoff.delay(3, random.random()))
 
     def _begin(self, holding: Holding) -> None:
         self.active.add(holding)
@@ -198,37 +237,98 @@ class Sender:
             self._dropped_headers = self._head.dropped
         holding.exchange = self._session.send(head, message.body, holding.answered)
 
+    def _post_next(self, holding: Holding) -> None:
+        """Send the next message of a run, or the same one again, when the rate limit lets it."""
+        if self._endpoint.shut or self._life.draining.is_set():
+            self._give_back(holding)
+            return
+        wait = self._endpoint.wait(time.monotonic())
+        if wait:
+            holding.resume = self._loop.call_later(wait, self._post_next, holding)
+        else:
+            self._post(holding)
+
     def conclude(self, holding: Holding, answer: Answer | Failure) -> None:
         """Turn the answer into the outcome of the message, and go on with what comes after it."""
         message = holding.messages[holding.position]
+        delivery, now = self._delivery, time.time()
         attempt = message.receive_count + holding.attempt
-        outcome = judge(answer, attempt, self._delivery.backoff, random.random())
+        outcome = judge(answer, attempt, delivery.rules, delivery.backoff, random.random(), now)
         self._slot.observe(answer.duration)
         if isinstance(outcome, Delivered):
-            now = time.time()
-            self._words[scoreboard.DELIVERED] += 1
-            if message.sent_ms:
-                # SQS's clock and ours may differ by more than the message took.
-                self._slot.observe_age(max(0.0, now - message.sent_ms / 1000))
-            self._report_delivered(holding, message, outcome.status, answer.duration, now)
-            holding.position += 1
-            holding.attempt = 0
-            holding.patience = 0.0
-            if holding.position == len(holding.messages):
-                self._free(holding)
-            elif self._life.draining.is_set():
-                self._give_back(holding)
-            else:
-                self._post(holding)
+            more = self._endpoint.good(answer.duration, len(self.active), time.monotonic())
+            self._delivered(holding, message, outcome, answer.duration, now)
+            if more:
+                self._take_again()
             return
+        settled = self._judge_again(message, outcome, answer)
+        if isinstance(settled, Rejected):
+            self._rejected(holding, message, settled, answer, now)
+        else:
+            self._failed(holding, message, settled)
+        if self._endpoint.shut:
+            self._shut()
+
+    def _delivered(self, holding: Holding, message: Message, outcome: Delivered, duration: float, now: float) -> None:
+        self._words[scoreboard.DELIVERED] += 1
+        if message.sent_ms:
+            # SQS's clock and ours may differ by more than the message took.
+            self._slot.observe_age(max(0.0, now - message.sent_ms / 1000))
+        recorder = self._delivery.recorder
+        record = recorder(message, "delivered", outcome.status, duration, now) if recorder is not None else b""
+        self._outbox.add(DELIVERED, message, holding.leases[holding.position], 0.0, record)
+        self._go_on(holding)
+
+    def _judge_again(self, message: Message, outcome: Retry | Rejected, answer: Answer | Failure) -> Retry | Rejected:
+        """Tell the endpoint, and weigh the outcome by what that makes of it and by where rejected messages can go."""
+        endpoint, delivery, now = self._endpoint, self._delivery, time.monotonic()
+        if isinstance(outcome, Retry):
+            endpoint.bad(outcome, answer.duration, len(self.active), now)
+            if endpoint.state != CLOSED:
+                # Nothing is sent before the breaker's next probe, and this one needn't be it.
+                return outcome._replace(delay=max(outcome.delay, endpoint.seconds_shut(now)))
+            if delivery.failure_queue and 0 < delivery.max_receives <= message.receive_count:
+                return Rejected(f"{outcome.reason} at receive {message.receive_count}", outcome.status)
+            return outcome
+        endpoint.good(answer.duration, len(self.active), now)
+        if delivery.failure_queue is None or endpoint.rejected(outcome, now):
+            delay = delivery.backoff.delay(message.receive_count, random.random())
+            return Retry(max(delay, endpoint.seconds_shut(now)), outcome.reason, outcome.status)
+        return outcome
+
+    def _rejected(
+        self, holding: Holding, message: Message, rejected: Rejected, answer: Answer | Failure, now: float
+    ) -> None:
+        self._words[scoreboard.REJECTED] += 1
+        self._words[scoreboard.REJECTED_BY + reason_place(rejected.status, rejected.reason)] += 1
+        recorder, failure_queue = self._delivery.recorder, self._delivery.failure_queue
+        assert failure_queue is not None
+        record = b""
+        if recorder is not None:
+            record = recorder(message, f"rejected: {rejected.reason}", rejected.status, answer.duration, now)
+        letter = failure_queue.letter(message, rejected, answer, now)
+        self._outbox.add(REJECTED, message, holding.leases[holding.position], 0.0, record, letter)
+        self._go_on(holding)
+
+    def _go_on(self, holding: Holding) -> None:
+        """Turn to the next message of a run, or free the slot."""
+        holding.position += 1
+        holding.attempt = 0
+        holding.patience = 0.0
+        if holding.position == len(holding.messages):
+            self._free(holding)
+        else:
+            self._post_next(holding)
+
+    def _failed(self, holding: Holding, message: Message, outcome: Retry) -> None:
         self._words[scoreboard.RETRIED] += 1
         self._words[scoreboard.RETRIED_BY + reason_place(outcome.status, outcome.reason)] += 1
         if self._worth_waiting(holding, outcome.delay):
             holding.attempt += 1
             holding.patience += outcome.delay
-            holding.resume = self._loop.call_later(outcome.delay, self._post, holding)
+            holding.resume = self._loop.call_later(outcome.delay, self._post_next, holding)
             return
-        self._settle(RETRY, message, holding.leases[holding.position], outcome.delay)
+        self._outbox.add(RETRY, message, holding.leases[holding.position], outcome.delay)
         holding.position += 1
         self._give_back(holding)
 
@@ -236,23 +336,16 @@ class Sender:
         """Say whether to try again in place: giving a run back costs every message in it a receive."""
         has_tail = holding.position + 1 < len(holding.messages)
         patience = holding.patience + delay
-        return has_tail and patience <= self._delivery.visibility and not self._life.draining.is_set()
-
-    def _report_delivered(self, holding: Holding, message: Message, status: int, duration: float, now: float) -> None:
-        recorder = self._delivery.recorder
-        record = recorder(message, "delivered", status, duration, now) if recorder is not None else b""
-        lease = holding.leases[holding.position]
-        self._outbox.append(
-            Settlement(
-                DELIVERED, message.message_id, message.receipt, lease, message.received_at, message.group, 0.0, record
-            )
-        )
-        self._flush_soon()
+        may_wait = not self._endpoint.shut and not self._life.draining.is_set()
+        return has_tail and patience <= self._delivery.visibility and may_wait
 
     def _give_back(self, holding: Holding) -> None:
         """Release the messages of the run whose turn didn't come, and free the slot."""
+        if holding.resume is not None:
+            holding.resume.cancel()
+            holding.resume = None
         for position in range(holding.position, len(holding.messages)):
-            self._settle(RELEASE, holding.messages[position], holding.leases[position])
+            self._outbox.add(RELEASE, holding.messages[position], holding.leases[position])
         self._free(holding)
 
     def _free(self, holding: Holding) -> None:
@@ -264,65 +357,25 @@ class Sender:
         elif not self._listening:
             self._take()
 
-    # Reporting
+    def _shut(self) -> None:
+        """Give back all that isn't on its way to the receiver."""
+        for holding in [holding for holding in self.active if holding.resume is not None]:
+            self._give_back(holding)
+        self._take()
 
-    def _settle(
-        self, kind: int, message: Message | Handle, lease: float, delay: float = 0.0, record: bytes = b""
-    ) -> None:
-        self._outbox.append(
-            Settlement(
-                kind, message.message_id, message.receipt, lease, message.received_at, message.group, delay, record
-            )
-        )
-        if kind == RELEASE:
-            self._words[scoreboard.RELEASED] += 1
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        """Report within a few milliseconds, so that one packet carries many outcomes, or at once where it is full."""
-        if self._flush_at is None:
-            self._flush_at = self._loop.call_later(self._gather, self._flush)
-        elif len(self._outbox) == OUTCOMES_PER_PACKET:
-            self._flush_at.cancel()
-            self._flush_at = self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        if self._flush_at is not None:
-            self._flush_at.cancel()
-            self._flush_at = None
-        outbox = self._outbox
-        while outbox:
-            settlements = self._next_outcomes()
-            if not self._acks.send(*pack_settlements(settlements)):
-                outbox.extendleft(reversed(settlements))
-                self._flush_at = self._loop.call_later(0.005, self._flush)
-                return
-            self._words[scoreboard.SETTLE_PUT] += len(settlements)
-        if not self._listening and not self._life.draining.is_set() and len(self.active) < self._delivery.concurrency:
-            self._take()
-
-    def _next_outcomes(self) -> list[Settlement]:
-        settlements: list[Settlement] = []
-        size = 0
-        while self._outbox and len(settlements) < OUTCOMES_PER_PACKET:
-            size += len(self._outbox[0].record or b"")
-            if settlements and size > RECORD_BYTES_PER_PACKET:
-                break
-            settlements.append(self._outbox.popleft())
-        return settlements
-
-    # Keeping alive
+    # Keeping alive, and looking at the endpoint
 
     async def _sweep_forever(self) -> None:
-        """Ask for an extension of every message held that is past half of its lease; look for changed secrets."""
+        """Extend what is past half of its lease; look at what the others know, and for changed secrets."""
         visibility = self._delivery.visibility
-        every = min(1.0, max(0.05, visibility / 10))
         while True:
-            await asyncio.sleep(every)
+            quiet = not self.active and not self._waiting and self._endpoint.state == CLOSED
+            await asyncio.sleep(min(IDLE_SWEEP_SECONDS if quiet else BUSY_SWEEP_SECONDS, visibility / 10))
             self._head.refresh()
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             for holding in (*self.active, *self._waiting):
                 self._extend(holding, now, visibility)
+            self._look()
 
     def _extend(self, holding: Holding, now: float, visibility: int) -> None:
         for position in range(holding.position, len(holding.messages)):
@@ -331,36 +384,62 @@ class Sender:
                 message = holding.messages[position]
                 extended = lease_end(now, visibility, message.received_at)
                 if extended > lease:
-                    self._settle(EXTEND, message, lease)
+                    self._outbox.add(EXTEND, message, lease)
                     holding.leases[position] = extended
+
+    def _look(self) -> None:
+        endpoint, now = self._endpoint, time.monotonic()
+        if self._life.draining.is_set():
+            return
+        was_shut = endpoint.shut
+        endpoint.look(now)
+        if endpoint.shut and not was_shut:
+            self._shut()
+        elif len(self.active) >= endpoint.limit:
+            self._stop_listening()
+        else:
+            self._take_again()
+        if not self._connecting and endpoint.wants_connection(now):
+            self._connecting = True
+            self._session.connect(self._connected)
+
+    def _connected(self, result: Answer | Failure) -> None:
+        self._connecting = False
+        self._endpoint.connected(result.reason if isinstance(result, Failure) else None, time.monotonic())
+        self._take_again()
 
     # Draining
 
     async def _drain(self) -> None:
         """Release what is queued, let deliveries end by themselves until the deadline, then cut and report them."""
-        while self._waiting or self._receive():
-            self._give_back(self._waiting.popleft())
-        for holding in list(self.active):
-            if holding.resume is not None:
-                holding.resume.cancel()
-                self._give_back(holding)
+        self._words[scoreboard.LIMIT] = 0
+        self._release_queued()
+        for holding in [holding for holding in self.active if holding.resume is not None]:
+            self._give_back(holding)
+        # The deadline can move closer meanwhile: a second signal, or the supervisor's death.
+        while self.active and (left := self._life.deadline() - CUT_MARGIN_SECONDS - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), min(left, LOOK_SECONDS))
         if self.active:
-            left = self._life.deadline() - CUT_MARGIN_SECONDS - time.monotonic()
-            try:
-                await asyncio.wait_for(self._idle.wait(), max(0.0, left))
-            except TimeoutError:
-                self._cut()
-        self._flush()
+            self._cut()
+        self._release_queued()
+        self._outbox.flush()
         while self._outbox and time.monotonic() < self._life.deadline():
             await asyncio.sleep(0.005)
         self._words[scoreboard.UNSETTLED] += len(self._outbox)
 
+    def _release_queued(self) -> None:
+        """Give back what waits here, and in the channel too where no other sender goes on with it."""
+        all_drain = self._life.orphaned or bool(self._life.board.supervisor.reals[scoreboard.DRAIN_DEADLINE])
+        while self._waiting or (all_drain and self._receive()):
+            self._give_back(self._waiting.popleft())
+
     def _cut(self) -> None:
         """End the deliveries under way; whether the receiver took them is unknown, so SQS shows them again at once."""
-        held, self.active = self.active, set()
-        self._words[scoreboard.CUT] += len(held)
-        log.warning("cut deliveries at the end of the drain timeout", deliveries=len(held))
-        for holding in held:
+        cut, self.active = self.active, set()
+        self._words[scoreboard.CUT] += len(cut)
+        log.warning("cut deliveries at the end of the drain timeout", deliveries=len(cut))
+        for holding in cut:
             if holding.exchange is not None:
                 holding.exchange.cancel()
             self._give_back(holding)

@@ -15,6 +15,10 @@ _ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s:/\[\]@]+))
 _POWERS: Final = {None: 0, "k": 1, "m": 2, "g": 3}
 
 
+STATUSES: Final = range(100, 1000)
+"""Every three-digit HTTP status."""
+
+
 class Kind(Protocol):
     """What an option takes: ``metavar`` stands for it in the help."""
 
@@ -40,6 +44,21 @@ def parse_size(value: object) -> int | None:
         return value
     match = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]]) if match else None
+
+
+def parse_statuses(text: str) -> frozenset[int]:
+    """Read a list of statuses and ranges such as ``200-299,304``; empty for none. Raises ValueError."""
+    statuses: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        try:
+            low, high = int(first), int(last if dash else first)
+        except ValueError:
+            raise ValueError(f"{part!r} is no status or range of statuses; write them like 200-299,304") from None
+        if low > high or low not in STATUSES or high not in STATUSES:
+            raise ValueError(f"{part!r} must be within 100 to 999, the lower one first; write them like 200-299,304")
+        statuses.update(range(low, high + 1))
+    return frozenset(statuses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +206,55 @@ class FilePath:
             return Path(value).expanduser()
         except RuntimeError:
             raise ValueError(f"{value!r} names a home directory that isn't there") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of a whole, from 0 to 1, also in percent."""
+
+    metavar: str = "SHARE"
+
+    def __call__(self, value: object) -> float:
+        """Return the share."""
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = math.nan
+        if isinstance(value, bool) or not 0.0 <= share <= 1.0:
+            raise ValueError(f"{value!r} must be a share from 0 to 1, like 0.5 or 50%")
+        return share
+
+
+@dataclass(frozen=True, slots=True)
+class PerSecond:
+    """A rate above nothing; fractions are taken."""
+
+    maximum: float
+    metavar: str = "PER_SECOND"
+
+    def __call__(self, value: object) -> float:
+        """Return the rate, per second."""
+        try:
+            rate = float(str(value).strip())
+        except ValueError:
+            rate = math.nan
+        if isinstance(value, bool) or not 0.0 < rate <= self.maximum:
+            raise ValueError(f"{value!r} must be a number a second above 0 and up to {self.maximum:g}, like 200 or 0.5")
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """A list of HTTP statuses and ranges of them."""
+
+    metavar: str = "STATUSES"
+
+    def __call__(self, value: object) -> str:
+        """Return the list as it was given, once it was read."""
+        text = str(value)
+        parse_statuses(text)
+        return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class Committer(Generic[Item]):
         self.pending_bytes -= sum(len(line) for _, line in group) - sum(len(line) for _, line in kept)
         if not failed:
             self._most = min(MOST_RECORDS, self._most * 2)
-            if not self._pending:
+            if not self._pending or self._most == MOST_RECORDS:
                 self._succeeded()
         if durable:
             self._on_durable(durable)

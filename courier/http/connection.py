@@ -88,7 +88,10 @@ class Connection(asyncio.Protocol):
         assert exchange is not None
         self.awaits = ""
         self._sent_at = _monotonic()
-        self._write(exchange.head, exchange.body)
+        if exchange.head:
+            self._write(exchange.head, exchange.body)
+        else:
+            self._stands(exchange)
 
     def start(self, exchange: Exchange, now: float) -> None:
         """Carry another exchange; only while idle."""
@@ -198,6 +201,14 @@ class Connection(asyncio.Protocol):
             self._write_bytes(head + body)
         elif self._transport is not None:
             self._transport.writelines((head, body))
+
+    def _stands(self, exchange: Exchange) -> None:
+        """Tell the caller who wanted nothing but the connection."""
+        now = _monotonic()
+        self.exchange = exchange.connection = None
+        self.idle_since = now
+        self._pool.release(self)
+        exchange.finish(Answer(0, [], b"", False, True, 0.0, now - exchange.started))
 
     def _answered(self, exchange: Exchange) -> None:
         reader = self._reader

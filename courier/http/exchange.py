@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
-
-import structlog
 
 from courier.http.answer import Answer, Failure
 
 Done = Callable[[Answer | Failure], None]
 
-_log = structlog.get_logger("courier.http")
 _monotonic = time.monotonic
 
 
@@ -56,9 +54,11 @@ class Exchange:
         self._done = None
         try:
             done(result)
-        except Exception:
-            # The caller's bug: let through, it would end up in the transport and tear down a healthy connection.
-            _log.exception("callback of a finished request failed", result=type(result).__name__)
+        except Exception as error:
+            # The caller's bug: let through here, it would end up in the transport and tear down a healthy connection.
+            # Raised by the loop it reaches its exception handler, and that ends the worker: nobody knows in what state
+            # the caller is, and a slot that it never frees would be kept for ever.
+            asyncio.get_running_loop().call_soon(_raise, error)
 
     def fail(self, reason: str, detail: str) -> None:
         """Tell the caller that there is no answer."""
@@ -71,5 +71,12 @@ class Transport(Protocol):
     def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
         """Send a request; see :meth:`courier.http.session.Session.send`."""
 
+    def connect(self, done: Done) -> None:
+        """Open a connection and keep it idle: ``done`` gets an Answer of status 0 where it stands, else the Failure."""
+
     def close(self) -> None:
         """Close all connections; requests under way and later ones end as Failure(CANCELLED)."""
+
+
+def _raise(error: Exception) -> None:
+    raise error

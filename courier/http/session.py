@@ -97,6 +97,13 @@ class Session:
         self._open(exchange, now)
         return exchange
 
+    def connect(self, done: Done) -> None:
+        """Open a connection and keep it idle: ``done`` gets an Answer of status 0 where it stands, else the Failure."""
+        now = _monotonic()
+        if not self._attentive:
+            self._watch()
+        self._open(Exchange(b"", b"", done, now, now + self.limits.timeout), now)
+
     async def request(self, head: bytes, body: bytes, timeout: float | None = None) -> Answer | Failure:
         """Send a request and wait for what comes of it; cancelling the wait cancels the exchange."""
         future: asyncio.Future[Answer | Failure] = self.loop.create_future()

@@ -42,9 +42,11 @@ def in_child(work: Callable[[], bytes], timeout: float, name: str) -> bytes:
 
 
 def _work_and_exit(work: Callable[[], bytes], writer: int) -> NoReturn:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     for number in STOPPING:
         signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         answer = b"\x00" + work()
     except CourierError as error:

@@ -26,6 +26,9 @@ STARTED: Final = 3
 DRAIN_DEADLINE: Final = 4
 RESTARTS: Final = 5
 
+# How many a sender may have under way now: a gauge.
+LIMIT: Final = 6
+
 # Gauges: true of this moment and this process, so zeroed when it is reaped.
 ASKED: Final = 8
 IN_FLIGHT: Final = 9
@@ -45,6 +48,20 @@ LAST_RECEIVE: Final = 58
 RESTARTS_EXIT: Final = 59
 RESTARTS_SIGNAL: Final = 60
 RESTARTS_HUNG: Final = 61
+
+# What a sender knows of the endpoint, for the circuit breaker: it outlives the process, since the endpoint does.
+# Reals but for FAULTS_IN_ROW and TRIPS. PROBE_WANTED is a gauge: since when the first sender wants one message.
+FAULTS_IN_ROW: Final = 184
+FAULT_AT: Final = 185
+GOOD_AT: Final = 186
+OPENED_AT: Final = 187
+OPEN_UNTIL: Final = 188
+TRIPS: Final = 189
+CLOSED_AT: Final = 190
+PAUSED_UNTIL: Final = 191
+PROBE_WANTED: Final = 192
+PROBED_AT: Final = 193
+OPENINGS: Final = 194
 
 # Counters: they only grow, and a slot keeps them over restarts.
 RECEIVED: Final = 16
@@ -139,6 +156,8 @@ SLOT_WORDS: Final = 256
 GAUGES: Final = frozenset(
     {
         ASKED,
+        LIMIT,
+        PROBE_WANTED,
         IN_FLIGHT,
         HELD,
         HELD_BYTES,

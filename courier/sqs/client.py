@@ -38,6 +38,8 @@ __all__ = ["EntryFailure", "Outgoing", "Received", "SqsClient"]
 TIMEOUT_SECONDS: Final = 10.0
 """For a call that SQS answers at once; a long poll has its wait time on top."""
 
+NO_KEYS_IN_TIME: Final = "boto3's chain gave no credentials in time; a credential process or IMDS hangs"
+
 ANSWER_CAP: Final = 80 * 1024 * 1024
 """Ten messages of 1 MiB, each character escaped to six at worst, and their attributes."""
 
@@ -156,19 +158,25 @@ class SqsClient:
 
     async def _keys(self, action: str) -> Keys:
         try:
-            return await self._credentials.keys()
+            async with asyncio.timeout(self._timeout):
+                return await self._credentials.keys()
         except NoKeys as error:
             raise SqsError(action, NO_CREDENTIALS, str(error), retriable=True) from None
+        except TimeoutError:
+            raise SqsError(action, NO_CREDENTIALS, NO_KEYS_IN_TIME, retriable=True) from None
 
     async def _mend(self, action: str, refusal: Refusal, keys: Keys) -> bool:
         """Do what may let a refused call succeed: renew the keys, or go by the clock of SQS. False: nothing may."""
         code = refusal.error.code
         if code in STALE_KEYS or code in UNKNOWN_KEYS:
             try:
-                if await self._credentials.renew(keys) != keys:
-                    return True
+                async with asyncio.timeout(self._timeout):
+                    if await self._credentials.renew(keys) != keys:
+                        return True
             except NoKeys as error:
                 raise SqsError(action, NO_CREDENTIALS, str(error), retriable=True) from None
+            except TimeoutError:
+                raise SqsError(action, NO_CREDENTIALS, NO_KEYS_IN_TIME, retriable=True) from None
         if code not in SKEWED or refusal.answer is None:
             return False
         now = server_time(refusal.answer)

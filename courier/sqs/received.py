@@ -33,6 +33,7 @@ def read_received(answer: Mapping[str, Any], first_byte_at: float, visibility_ti
     lease = lease_end(first_byte_at, visibility_timeout, first_byte_at)
     messages: list[Message] = []
     corrupt: list[object] = []
+    torn_groups: set[str] = set()
     entries = answer.get("Messages") or []
     for entry in entries:
         try:
@@ -41,11 +42,21 @@ def read_received(answer: Mapping[str, Any], first_byte_at: float, visibility_ti
             message = None
         if message is None:
             corrupt.append(entry.get("MessageId") if isinstance(entry, dict) else None)
+            torn_groups.add(_group(entry))
+        elif message.group in torn_groups and message.group:
+            # On a FIFO queue it mustn't overtake the corrupt one before it, which SQS shows again.
+            corrupt.append(message.message_id)
         else:
             messages.append(message)
     if corrupt:
         log.error("corrupt messages left for SQS to show again", count=len(corrupt), message_ids=corrupt)
     return Received(messages, len(corrupt))
+
+
+def _group(entry: object) -> str:
+    attributes = entry.get("Attributes") if isinstance(entry, dict) else None
+    group = attributes.get("MessageGroupId") if isinstance(attributes, dict) else None
+    return group if isinstance(group, str) else ""
 
 
 def _read_message(entry: Mapping[str, Any], lease: float, received_at: float) -> Message | None:

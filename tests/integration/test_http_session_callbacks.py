@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
 import pytest
 
@@ -64,9 +65,13 @@ def test_a_callback_may_send_again_thousands_of_times() -> None:
 
 
 @of_each_transport
-def test_a_callback_that_raises_costs_nobody_a_connection(open_transport: OpenTransport) -> None:
+def test_a_callback_that_raises_is_told_to_the_loop_and_costs_nobody_a_connection(
+    open_transport: OpenTransport,
+) -> None:
     async def test(client: Client) -> None:
         session = client.transport
+        reports: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
         head = HeadTemplate("POST", parse_target(server.url)).render(0)
         called = []
 
@@ -75,7 +80,10 @@ def test_a_callback_that_raises_costs_nobody_a_connection(open_transport: OpenTr
             raise ValueError("a bug of the caller")
 
         session.send(head, b"", done)
-        await until(lambda: len(called) == 1)
+        await until(lambda: len(reports) == 1)
+        # With its handle, which is how a worker tells its own code's errors from a transport's trouble.
+        assert isinstance(reports[0]["exception"], ValueError)
+        assert "handle" in reports[0]
         assert (await client.answer()).status == 200
         assert (len(called), server.connections) == (1, 1)
 

@@ -66,7 +66,7 @@ def test_an_empty_queue_is_waited_on_and_a_message_that_comes_is_delivered(
 def test_a_failed_delivery_is_tried_again_by_receive_count(queue: Queue, receiver: Receiver, start: Start) -> None:
     receiver.behave = lambda d: Response(200 if d.number == 3 else 503)
     sent = queue.send(bodies(20))
-    courier = start(queue, "--backoff-base", "0.1", "--backoff-cap", "1")
+    courier = start(queue, "--backoff-base", "0.1", "--backoff-cap", "1", "--breaker-threshold", "0")
     until(lambda: queue.counts() == (0, 0), explain=courier.log)
     assert courier.drain() == 0
     assert receiver.accepted == dict.fromkeys(sent, 1)

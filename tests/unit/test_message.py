@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from courier.message import (
     DELIVERED,
     EXTEND,
+    REJECTED,
     RELEASE,
     Attribute,
     Handle,
@@ -36,7 +37,7 @@ messages = st.builds(
 )
 settlements = st.builds(
     Settlement,
-    kind=st.sampled_from([DELIVERED, RELEASE, EXTEND]),
+    kind=st.sampled_from([DELIVERED, RELEASE, EXTEND, REJECTED]),
     message_id=text,
     receipt=text,
     lease=st.floats(0, 1e9),
@@ -44,6 +45,7 @@ settlements = st.builds(
     group=text,
     delay=st.floats(0, 43_200),
     record=st.binary(max_size=200),
+    letter=st.binary(max_size=50),
 )
 
 
@@ -69,4 +71,4 @@ def test_without_its_bulk_an_outcome_has_no_record_and_others_are_whole() -> Non
     recorded = Settlement(DELIVERED, "a", "ra", 1.0, 0.0, "", 0.0, b"line\n")
     released = Settlement(RELEASE, "b", "rb", 1.0, 0.0, "")
     head, _ = pack_settlements([recorded, released])
-    assert unpack_settlements(head, None) == [recorded._replace(record=None), released]
+    assert unpack_settlements(head, None) == [recorded._replace(record=None, letter=None), released]

@@ -1,38 +1,126 @@
 from __future__ import annotations
 
+import itertools
+from email.utils import formatdate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.http.answer import TIMEOUT, Answer, Failure
-from courier.policy import MAX_HIDDEN_SECONDS, Backoff, Delivered, Retry, hidden_seconds, judge, lease_end
+from courier.http.answer import CANCELLED, REASONS, Answer, Failure
+from courier.policy import (
+    DEFAULT_RULES,
+    MAX_HIDDEN_SECONDS,
+    Backoff,
+    Delivered,
+    Outcome,
+    Rejected,
+    Retry,
+    Rules,
+    hidden_seconds,
+    judge,
+    lease_end,
+    retry_after,
+)
+from courier.units import parse_statuses
 
 BACKOFF = Backoff(1.0, 900.0)
+NOW = 1_795_523_500.0
 
 
-def answer(status: int, *, request_written: bool = True) -> Answer:
-    return Answer(status, [], b"", False, request_written, 0.0, 0.01)
+def answer(status: int, *headers: tuple[bytes, bytes], request_written: bool = True) -> Answer:
+    return Answer(status, list(headers), b"", False, request_written, 0.0, 0.01)
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 299])
-def test_any_2xx_after_the_whole_request_delivers(status: int) -> None:
-    assert judge(answer(status), 1, BACKOFF, 0.5) == Delivered(status)
+def outcome(what: Answer | Failure, attempt: int = 1, rules: Rules = DEFAULT_RULES) -> Outcome:
+    return judge(what, attempt, rules, BACKOFF, 0.5, NOW)
+
+
+RETRIED = {408, 425, 429, *range(500, 600)}
+HEADERS: dict[str, tuple[tuple[bytes, bytes], ...]] = {
+    "none": (),
+    "seconds": ((b"retry-after", b"7"),),
+    "date": ((b"retry-after", formatdate(NOW + 7, usegmt=True).encode()),),
+    "past date": ((b"retry-after", formatdate(NOW - 7, usegmt=True).encode()),),
+    "a day": ((b"retry-after", b"86400"),),
+    "nonsense": ((b"retry-after", b"soon"),),
+}
+ASKED = {
+    "none": None,
+    "seconds": 7.0,
+    "date": 7.0,
+    "past date": 0.0,
+    "a day": float(MAX_HIDDEN_SECONDS),
+    "nonsense": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "attempt"),
+    list(
+        itertools.product(
+            [*range(200, 210), *range(300, 310), *range(400, 432), *range(500, 512), 599, 600, 999], HEADERS, (1, 3)
+        )
+    ),
+)
+def test_each_status_with_each_header_at_each_attempt(status: int, header: str, attempt: int) -> None:
+    got = outcome(answer(status, *HEADERS[header]), attempt)
+    if 200 <= status < 300:
+        assert got == Delivered(status)
+    elif status in RETRIED or status >= 600:
+        backed_off = 0.5 * 2.0 ** (attempt - 1)
+        asked = ASKED[header]
+        slow_down = asked or 0.0 if status in (429, 503) else 0.0
+        fault = status == 429 or 500 <= status < 600
+        assert got == Retry(backed_off if asked is None else asked, f"status {status}", status, fault, slow_down)
+    else:
+        assert got == Rejected(f"status {status}", status)
 
 
 @pytest.mark.parametrize("status", [200, 204])
 def test_a_2xx_before_the_whole_request_was_written_does_not_deliver(status: int) -> None:
-    outcome = judge(answer(status, request_written=False), 1, BACKOFF, 0.5)
-    assert isinstance(outcome, Retry)
-    assert "before the request was written" in outcome.reason
+    got = outcome(answer(status, request_written=False))
+    assert isinstance(got, Retry)
+    assert "before the request was written" in got.reason
 
 
-@pytest.mark.parametrize("status", [300, 301, 304, 307, 400, 404, 410, 429, 500, 502, 503])
-def test_any_other_status_retries(status: int) -> None:
-    assert judge(answer(status), 3, BACKOFF, 0.5) == Retry(2.0, f"status {status}", status)
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_failure_retries_with_its_reason_and_speaks_against_the_endpoint_unless_it_is_ours(reason: str) -> None:
+    assert outcome(Failure(reason, "", 1.0)) == Retry(0.5, reason, None, fault=reason != CANCELLED)
 
 
-def test_a_failure_retries_with_its_reason() -> None:
-    assert judge(Failure(TIMEOUT, "no answer", 30.0), 1, BACKOFF, 0.5) == Retry(0.5, TIMEOUT, None)
+def test_strict_success_leaves_other_2xx_to_be_tried_again() -> None:
+    strict = Rules.of({200}, parse_statuses("408,425,429,500-599"), parse_statuses("300-499"))
+    assert outcome(answer(200), rules=strict) == Delivered(200)
+    assert isinstance(outcome(answer(202), rules=strict), Retry)
+
+
+def test_success_counts_before_retry_and_retry_before_reject() -> None:
+    rules = Rules.of({200, 404}, {404, 400}, {404, 400, 403})
+    assert outcome(answer(404), rules=rules) == Delivered(404)
+    assert isinstance(outcome(answer(400), rules=rules), Retry)
+    assert isinstance(outcome(answer(403), rules=rules), Rejected)
+
+
+def test_lists_of_statuses_are_read() -> None:
+    assert parse_statuses("") == frozenset()
+    assert parse_statuses("200, 202-204") == {200, 202, 203, 204}
+
+
+@pytest.mark.parametrize("text", ["ok", "200-", "-200", "300-200", "99", "1000", "200;201", "2xx"])
+def test_a_list_of_statuses_that_is_wrong_is_refused_with_what_would_be_right(text: str) -> None:
+    with pytest.raises(ValueError, match="200-299,304"):
+        parse_statuses(text)
+
+
+@given(st.binary(max_size=40))
+def test_whatever_a_retry_after_holds_it_is_none_or_within_twelve_hours(value: bytes) -> None:
+    seconds = retry_after(value, NOW)
+    assert seconds is None or 0 <= seconds <= MAX_HIDDEN_SECONDS
+
+
+def test_a_retry_after_of_endless_digits_is_the_longest() -> None:
+    assert retry_after(b"9" * 100_000, NOW) == MAX_HIDDEN_SECONDS
 
 
 @given(

@@ -185,10 +185,10 @@ def main() -> int:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     stages = SCENARIOS[sys.argv[1]]()
-    timeouts = [float(text) for text in sys.argv[3:]]
+    hang, drain = [*(float(text) for text in sys.argv[3:]), 30.0, 30.0][:2]
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
     restarts = functools.partial(board.total, scoreboard.RESTARTS)
-    return Supervisor(stages, board, Settings(ORDER, *timeouts), lambda: {"restarts": restarts()}).run()
+    return Supervisor(stages, board, Settings(ORDER, hang, drain), lambda: {"restarts": restarts()}).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,277 @@
+"""What a sender may send now: the limits of the whole program, its part of them, and the state of the endpoint.
+
+Every sender has one; they know of each other by the scoreboard alone. It answers two questions, how many deliveries may
+be under way and when the next may start, and is told what came of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import structlog
+
+from courier import breaker
+from courier.adaptive import AdaptiveLimit
+from courier.breaker import CLOSED, HALF_OPEN, OPEN, View
+from courier.limiter import TokenBucket, share
+from courier.policy import Rejected, Retry
+from courier.process import scoreboard
+from courier.process.scoreboard import Scoreboard, Slot
+
+WORTH_RELEASING_SECONDS: Final = 1.0
+"""A pause that is shorter is waited out with the messages at hand; a longer one gives them back."""
+
+LOST_PROBE_SECONDS: Final = 5.0
+"""A probe that nobody brought is asked for again after this: who had it may have died."""
+
+STARTING_SECONDS: Final = 1.0
+"""How long after its start a sender takes the others to be there, seen or not."""
+
+SPIKE_MINIMUM: Final = 20
+"""Rejections within the window that are needed before their share means anything."""
+
+log = structlog.get_logger("courier.endpoint")
+
+
+class Limits(NamedTuple):
+    """What a sender is limited to; 0 or ``None`` is no limit. ``rate`` and ``in_flight`` are the whole program's.
+
+    ``senders`` is how many there are at start. ``reject_share`` within ``reject_window`` seconds opens the breaker; 0
+    never.
+    """
+
+    concurrency: int
+    rate: float | None
+    in_flight: int | None
+    adaptive: bool
+    breaker: breaker.Settings
+    reject_share: float
+    reject_window: float
+    senders: int = 1
+
+
+def read_view(slot: Slot) -> View:
+    """Read what a sender has written down about the endpoint."""
+    words, reals = slot.words, slot.reals
+    return View(
+        words[scoreboard.FAULTS_IN_ROW],
+        reals[scoreboard.FAULT_AT],
+        reals[scoreboard.GOOD_AT],
+        reals[scoreboard.OPENED_AT],
+        reals[scoreboard.OPEN_UNTIL],
+        words[scoreboard.TRIPS],
+        reals[scoreboard.CLOSED_AT],
+    )
+
+
+def write_view(slot: Slot, view: View) -> None:
+    """Write it down; OPENED_AT and CLOSED_AT last, since they are what makes the others count."""
+    words, reals = slot.words, slot.reals
+    words[scoreboard.FAULTS_IN_ROW] = view.faults
+    reals[scoreboard.FAULT_AT] = view.fault_at
+    reals[scoreboard.GOOD_AT] = view.good_at
+    reals[scoreboard.OPEN_UNTIL] = view.open_until
+    words[scoreboard.TRIPS] = view.trips
+    reals[scoreboard.OPENED_AT] = view.opened_at
+    reals[scoreboard.CLOSED_AT] = view.closed_at
+
+
+def read_views(board: Scoreboard) -> list[View]:
+    """Read the views of all senders that ever were; a view outlives its sender, as the endpoint does."""
+    return [read_view(slot) for slot in board.slots("sender")]
+
+
+def paused_until(board: Scoreboard) -> float:
+    """Give the instant until which the receiver asked everybody to wait, monotonic seconds; 0 for never."""
+    return max(slot.reals[scoreboard.PAUSED_UNTIL] for slot in board.slots("sender"))
+
+
+def breaker_state(board: Scoreboard) -> int:
+    """Give the breaker's state as the senders that are alive know it: open where any says so."""
+    states = {slot.words[scoreboard.BREAKER] for slot in board.live("sender")}
+    return OPEN if OPEN in states else HALF_OPEN if HALF_OPEN in states else CLOSED
+
+
+class Endpoint:
+    """One sender's knowledge of the endpoint. ``limit`` is how many it may have under way; ``state`` the breaker's.
+
+    ``shut`` says that what is at hand shall be given back. ``probing`` that this sender, and no other, may send one
+    message to a half-open endpoint.
+    """
+
+    def __init__(self, slot: Slot, board: Scoreboard, limits: Limits, now: float) -> None:
+        """``now`` is monotonic seconds, as in all calls."""
+        self.limit = 0
+        self.state = CLOSED
+        self.shut = False
+        self.probing = False
+        self._slot = slot
+        self._board = board
+        self._limits = limits
+        self._paused = False
+        self._ramp = limits.concurrency
+        self._adaptive = AdaptiveLimit(limits.concurrency, now) if limits.adaptive else None
+        self._bucket = TokenBucket(limits.rate, now, stagger=0.0) if limits.rate else None
+        self._staggered = False
+        self._alone_until = now + STARTING_SECONDS
+        self._samples: list[tuple[float, int, int]] = []
+        self.look(now)
+
+    # What may be sent
+
+    def wait(self, now: float) -> float:
+        """Take a token and give 0, or give the seconds until there will be one."""
+        bucket = self._bucket
+        if bucket is None or bucket.take(now):
+            return 0.0
+        return max(0.001, bucket.wait(now))
+
+    def look(self, now: float) -> None:
+        """Look at the board: who is there to share with, and what the others know of the endpoint."""
+        rank, senders = self._rank(now)
+        if self._bucket is not None and self._limits.rate:
+            if not self._staggered:
+                self._bucket = TokenBucket(self._limits.rate / senders, now, rank / senders)
+                self._staggered = True
+            self._bucket.change(self._limits.rate / senders, now)
+        views = read_views(self._board)
+        state = breaker.state(views, now) if self._limits.breaker.threshold or self._limits.reject_share else CLOSED
+        pause = paused_until(self._board) - now
+        if (self.state != CLOSED and state == CLOSED) or (self._paused and pause <= 0):
+            self._ramp = breaker.RAMP_START
+        self.state, self._paused = state, pause > 0
+        self._slot.words[scoreboard.BREAKER] = state
+        self.probing = state == HALF_OPEN and self._is_first()
+        self.shut = state == OPEN or pause > WORTH_RELEASING_SECONDS
+        self.limit = self._allowed(rank, senders)
+        self._slot.words[scoreboard.LIMIT] = self.limit
+
+    def _rank(self, now: float) -> tuple[int, int]:
+        """Give this sender's place among those that are alive or starting, and their number.
+
+        In its first moments it counts those that should be there: else the first to start would take all of a limit.
+        """
+        own = self._slot.index
+        if now < self._alone_until and own < self._limits.senders:
+            return own, self._limits.senders
+        others = [s.index for s in self._board.slots("sender") if s.words[scoreboard.STATE] and s.index != own]
+        return sum(1 for index in others if index < own), len(others) + 1
+
+    def _is_first(self) -> bool:
+        """Say whether no sender before this one is alive: the first one probes for all."""
+        return not any(slot.index < self._slot.index for slot in self._board.live("sender"))
+
+    def _allowed(self, rank: int, senders: int) -> int:
+        if self.shut or self._paused or (self.state == HALF_OPEN and not self.probing):
+            return 0
+        if self.state == HALF_OPEN:
+            return 1
+        limits = self._limits
+        # A fault in a row keeps its slot: so an endpoint that is gone costs one attempt a slot, whatever the threshold.
+        allowed = max(1, limits.concurrency - self._slot.words[scoreboard.FAULTS_IN_ROW])
+        if self._adaptive is not None:
+            allowed = min(allowed, self._adaptive.limit)
+        if limits.in_flight is not None:
+            allowed = min(allowed, share(limits.in_flight, rank, senders))
+        return min(allowed, self._ramp)
+
+    # What came of it
+
+    def good(self, latency: float, in_flight: int, now: float) -> bool:
+        """Take note of an answer that doesn't speak against the endpoint; ``True``: more may be sent than before."""
+        slot = self._slot
+        slot.reals[scoreboard.GOOD_AT] = now
+        troubled = slot.words[scoreboard.FAULTS_IN_ROW] > 0 or self.state != CLOSED
+        if troubled:
+            slot.words[scoreboard.FAULTS_IN_ROW] = 0
+            if self.probing:
+                write_view(slot, breaker.closed(read_view(slot), now))
+                log.info("circuit breaker closed: the probe was answered, deliveries resume")
+        if self._ramp < self._limits.concurrency:
+            self._ramp += 1
+            troubled = True
+        if self._adaptive is not None:
+            before = self._adaptive.limit
+            troubled |= self._adaptive.observe(latency, in_flight, now, pushed_back=False) != before
+        if troubled:
+            self.look(now)
+        return troubled
+
+    def bad(self, outcome: Retry, latency: float, in_flight: int, now: float) -> None:
+        """Take note of an answer that asks for a retry, or of none at all."""
+        slot = self._slot
+        if self._adaptive is not None:
+            self._adaptive.observe(latency, in_flight, now, pushed_back=outcome.status in (None, 429, 503))
+        if outcome.slow_down:
+            pause = min(outcome.slow_down, self._limits.breaker.longest)
+            if now + pause > slot.reals[scoreboard.PAUSED_UNTIL]:
+                slot.reals[scoreboard.PAUSED_UNTIL] = now + pause
+                log.info(
+                    "the receiver asks for a pause, deliveries wait", status=outcome.status, seconds=round(pause, 1)
+                )
+        if outcome.fault:
+            views = read_views(self._board)
+            write_view(slot, breaker.after_fault(read_view(slot), views, now))
+            views[slot.index] = read_view(slot)
+            state = breaker.state(views, now)
+            if (state == HALF_OPEN and self.probing) or (
+                state == CLOSED and breaker.should_open(views, self._limits.breaker)
+            ):
+                self._open(views, now, outcome.reason)
+        self.look(now)
+
+    def rejected(self, rejected: Rejected, now: float) -> bool:
+        """Take note of a rejection; ``True``: so many of late that it is rather the endpoint that is wrong."""
+        limits = self._limits
+        if not limits.reject_share or self.state != CLOSED:
+            return self.state != CLOSED
+        board, samples = self._board, self._samples
+        count = board.total(scoreboard.REJECTED, "sender") + 1
+        delivered = board.total(scoreboard.DELIVERED, "sender")
+        while len(samples) > 1 and now - samples[1][0] > limits.reject_window:
+            samples.pop(0)
+        if not samples or now - samples[-1][0] >= limits.reject_window / 30:
+            samples.append((now, count - 1, delivered))
+        _, count_before, delivered_before = samples[0]
+        rejections = count - count_before
+        answers = rejections + delivered - delivered_before
+        if rejections < SPIKE_MINIMUM or rejections < limits.reject_share * answers:
+            return False
+        samples.clear()
+        self._open(read_views(board), now, f"{rejections} of {answers} messages rejected, last: {rejected.reason}")
+        self.look(now)
+        return True
+
+    def connected(self, reason: str | None, now: float) -> None:
+        """Take note of how connecting to the half-open endpoint went; ``reason`` is why it didn't."""
+        if not self.probing:
+            return
+        if reason is None:
+            self._slot.reals[scoreboard.PROBE_WANTED] = now
+            return
+        self._open(read_views(self._board), now, reason)
+        self.look(now)
+
+    def wants_connection(self, now: float) -> bool:
+        """Say whether to connect to the half-open endpoint now: the first time, or since no probe was brought."""
+        asked = self._slot.reals[scoreboard.PROBE_WANTED]
+        return self.probing and now - asked >= LOST_PROBE_SECONDS
+
+    def seconds_shut(self, now: float) -> float:
+        """Give how long the breaker stays open from now."""
+        return max(0.0, breaker.open_until(read_views(self._board)) - now)
+
+    def _open(self, views: Sequence[View], now: float, reason: str) -> None:
+        slot = self._slot
+        view = breaker.opened(read_view(slot), views, self._limits.breaker, now)
+        write_view(slot, view)
+        slot.reals[scoreboard.PROBE_WANTED] = 0.0
+        slot.words[scoreboard.OPENINGS] += 1
+        log.warning(
+            "circuit breaker open: the endpoint fails, receiving stops until it answers a probe",
+            reason=reason,
+            faults=breaker.faults_in_a_row(views),
+            in_a_row=view.trips,
+            next_probe_in=round(view.open_until - now, 1),
+        )
