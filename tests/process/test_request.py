@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import ssl
 import threading
@@ -30,7 +31,7 @@ class WorkerApplication:
     """A worker application as AWS's samples are: WSGI, and all that it knows is in the headers of aws-sqsd."""
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.answers: list[str] = []
         self.tasks: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.refused: list[dict[str, Any]] = []
@@ -43,9 +44,8 @@ class WorkerApplication:
             start_response("403 Forbidden", [("Content-Length", "0")])
             return []
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        if self.failures:
-            self.failures -= 1
-            start_response("500 Internal Server Error", [("Content-Length", "0")])
+        if self.answers:
+            start_response(self.answers.pop(0), [("Content-Length", "0")])
             return []
         self.tasks.append({name: value for name, value in environ.items() if name.startswith("HTTP_")})
         self.tasks[-1]["task"] = json.loads(body)
@@ -111,6 +111,19 @@ def test_a_worker_application_of_elastic_beanstalk_runs_unchanged(
     }
     assert task["HTTP_X_AMZN_TRACE_ID"] == TRACE
     assert task["HTTP_TRACEPARENT"] == "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"
+
+
+def test_to_a_worker_application_only_200_is_success_and_all_else_comes_again_after_two_seconds(
+    queue: Queue, start: Start, application: WorkerApplication, worker: str
+) -> None:
+    application.answers = ["500 Internal Server Error", "202 Accepted", "404 Not Found"]
+    queue.send(["{}"])
+    courier = start(queue, "--preset", "sqsd", "--recipient-url", worker, "--wait-time", "1")
+    until(lambda: queue.counts() == (0, 0), 30, courier.log)
+    assert courier.drain() == 0
+    assert [task["HTTP_X_AWS_SQSD_RECEIVE_COUNT"] for task in application.tasks] == ["4"]
+    # SQS counts the two seconds from the change of the visibility, which follows the answer.
+    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(application.times))
 
 
 class Seen(NamedTuple):
