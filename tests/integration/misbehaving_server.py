@@ -84,6 +84,22 @@ class Peer:
                 self._unread = b""
                 self._read_more()
 
+    def closes_within(self, seconds: float) -> bool:
+        """Wait until the client closes, and return whether it did; whatever it sends before is thrown away."""
+        deadline = time.monotonic() + seconds
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                self._stream.settimeout(left)
+                self._unread = b""
+                self._read_more()
+        except Gone:
+            return True
+        except TimeoutError:
+            pass
+        finally:
+            self._stream.settimeout(PATIENCE)
+        return False
+
     def close(self) -> None:
         """Close in order: the client reads what was sent and then the end; over TLS, the end of the connection only."""
         with contextlib.suppress(OSError):
