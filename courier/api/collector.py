@@ -49,6 +49,7 @@ COUNTERS: Final = (
     Counter("stale", scoreboard.STALE, "Receipts that SQS no longer took when they were to be settled."),
     Counter("cut", scoreboard.CUT, "Deliveries cut at the end of a drain."),
     Counter("unsettled", scoreboard.UNSETTLED, "Outcomes left unsettled at the end of a drain."),
+    Counter("breaker_openings", scoreboard.OPENINGS, "Times that the circuit breaker opened, after failed probes too."),
     Counter("dropped_headers", scoreboard.DROPPED_HEADERS, "Message attributes that can't be a header."),
 )
 
@@ -74,6 +75,7 @@ class BoardCollector(Collector):
         yield self._by_reason("retried", scoreboard.RETRIED_BY, "Deliveries that failed, to be tried again, by reason.")
         yield self._by_reason("rejected", scoreboard.REJECTED_BY, "Messages that no further try would help, by reason.")
         yield from self._calls()
+        yield from self._recipient()
         yield from self._moment()
         yield from self._histograms()
         yield from self._workers()
@@ -94,10 +96,18 @@ class BoardCollector(Collector):
         text = "When SQS last answered a receive, Unix time; 0 before the first."
         yield _one(GaugeMetricFamily, "last_receive_timestamp_seconds", text, _unix(last, now) if last else 0)
 
+    def _recipient(self) -> Iterator[Metric]:
+        told = self._observed.recipient(time.monotonic())
+        text = "The circuit breaker: 0 closed, 1 open, 2 half-open."
+        yield _one(GaugeMetricFamily, "breaker_state", text, told.state)
+        text = "Seconds left of the pause that the recipient asked for; 0 for none."
+        yield _one(GaugeMetricFamily, "paused_seconds", text, told.paused)
+
     def _moment(self) -> Iterator[Metric]:
         board = self._board
         for name, word, text in (
             ("asked", scoreboard.ASKED, "Messages asked for in the receives that are under way."),
+            ("limit", scoreboard.LIMIT, "Deliveries that the senders may have in flight now."),
             ("in_flight", scoreboard.IN_FLIGHT, "Messages (on a FIFO queue: runs) that senders hold."),
             ("held", scoreboard.HELD, "Receipts that the auditor holds unsettled."),
             ("held_bytes", scoreboard.HELD_BYTES, "Bytes of records that wait to be made durable."),

@@ -10,6 +10,7 @@ from courier import __version__
 from courier.api.observed import Observed
 from courier.api.rates import WINDOWS, Rates
 from courier.api.readiness import not_ready
+from courier.breaker import STATE_NAMES
 from courier.process import scoreboard
 from courier.process.scoreboard import EMPTY, Slot
 
@@ -66,12 +67,24 @@ class Status:
             "settings": self._settings,
             "totals": {name: board.total(word) for name, word in TOTALS.items()},
             "rates": {f"{window}s": self._rates_over(window, now) for window in WINDOWS},
+            **self._recipient(now),
+            "limit": board.total(scoreboard.LIMIT),
             "in_flight": board.total(scoreboard.IN_FLIGHT),
             "held": board.total(scoreboard.HELD),
             "held_bytes": board.total(scoreboard.HELD_BYTES),
             "queued": {name: depth._asdict() for name, depth in self._observed.depths().items()},
             "workers": [worker(slot, now) for role in board.roles() for slot in board.slots(role) if _used(slot)],
         }
+
+    def _recipient(self, now: float) -> dict[str, Any]:
+        told = self._observed.recipient(now)
+        shown = {
+            "state": STATE_NAMES[told.state],
+            "faults_in_a_row": told.faults,
+            "next_probe_seconds": round(told.next_probe, 1),
+            "openings": self._observed.board.total(scoreboard.OPENINGS),
+        }
+        return {"breaker": shown, "paused_seconds": round(told.paused, 1)}
 
     def _counts(self) -> Sequence[int]:
         return [self._observed.board.total(word) for word in COUNTED.values()]

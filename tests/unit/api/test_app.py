@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from starlette.applications import Starlette
 import courier
 from courier.api.app import build_app
 from courier.api.status import Status
+from courier.breaker import View
+from courier.endpoint import write_view
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
 from tests.unit.api.boards import observed, running_board
@@ -114,6 +117,25 @@ def test_status_shows_settings_totals_rates_and_every_worker(app: Starlette, boa
     told = next(worker for worker in shown["workers"] if (worker["role"], worker["index"]) == ("sender", 1))
     assert told.pop("last_beat_seconds") >= 0
     assert told == {"role": "sender", "index": 1, "pid": 1001, "state": "ready", "in_flight": 3, "restarts": 2}
+
+
+def test_status_shows_the_breaker_the_pause_the_limit_and_what_was_rejected(app: Starlette, board: Scoreboard) -> None:
+    shown = ask(app, "/status").json()
+    assert shown["breaker"] == {"state": "closed", "faults_in_a_row": 0, "next_probe_seconds": 0.0, "openings": 0}
+    assert (shown["paused_seconds"], shown["limit"], shown["totals"]["rejected"]) == (0.0, 0, 0)
+    now = time.monotonic()
+    first, second = board.slots("sender")[:2]
+    write_view(first, View(faults=3, fault_at=now))
+    write_view(second, View(faults=7, fault_at=now, opened_at=now, open_until=now + 60, trips=2))
+    second.words[scoreboard.OPENINGS] = 2
+    first.words[scoreboard.REJECTED] = 4
+    first.words[scoreboard.LIMIT], second.words[scoreboard.LIMIT] = 16, 5
+    first.reals[scoreboard.PAUSED_UNTIL] = now + 60
+    shown = ask(app, "/status").json()
+    assert shown["breaker"].pop("next_probe_seconds") == pytest.approx(60, abs=5)
+    assert shown["breaker"] == {"state": "open", "faults_in_a_row": 10, "openings": 2}
+    assert shown["paused_seconds"] == pytest.approx(60, abs=5)
+    assert (shown["limit"], shown["totals"]["rejected"]) == (21, 4)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from courier.api.collector import BoardCollector
+from courier.breaker import CLOSED, HALF_OPEN, OPEN, View
+from courier.endpoint import write_view
 from courier.process import scoreboard
 from courier.process.scoreboard import AGE_BOUNDS, LATENCY_BOUNDS, Scoreboard
 from courier.tally import ACTIONS, REASONS, RESULTS, call_counter, reason_place
@@ -54,6 +56,8 @@ def board() -> Scoreboard:
         ("courier_stale_total", scoreboard.STALE),
         ("courier_cut_total", scoreboard.CUT),
         ("courier_in_flight", scoreboard.IN_FLIGHT),
+        ("courier_limit", scoreboard.LIMIT),
+        ("courier_breaker_openings_total", scoreboard.OPENINGS),
         ("courier_held", scoreboard.HELD),
         ("courier_held_bytes", scoreboard.HELD_BYTES),
         ("courier_audit_failures_total", scoreboard.AUDIT_FAILURES),
@@ -136,6 +140,26 @@ def test_states_are_0_or_1(board: Scoreboard) -> None:
     assert [value(board, name) for name in names] == [0, 0, 1]
     board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
     assert [value(board, name) for name in names] == [0, 1, 1]
+
+
+def test_the_breaker_is_told_by_the_views_of_all_senders_those_that_are_gone_too(board: Scoreboard) -> None:
+    now = time.monotonic()
+    spare = board.slots("sender")[2]
+    assert value(board, "courier_breaker_state") == CLOSED
+    write_view(spare, View(opened_at=now - 1, open_until=now + 60, trips=1))
+    assert value(board, "courier_breaker_state") == OPEN
+    write_view(spare, View(opened_at=now - 2, open_until=now - 1, trips=1))
+    assert value(board, "courier_breaker_state") == HALF_OPEN
+    write_view(board.slots("sender")[0], View(closed_at=now))
+    assert value(board, "courier_breaker_state") == CLOSED
+
+
+def test_a_pause_is_told_by_the_seconds_that_are_left_of_it(board: Scoreboard) -> None:
+    assert value(board, "courier_paused_seconds") == 0
+    board.slots("sender")[1].reals[scoreboard.PAUSED_UNTIL] = time.monotonic() + 100
+    assert value(board, "courier_paused_seconds") == pytest.approx(100, abs=5)
+    board.slots("sender")[1].reals[scoreboard.PAUSED_UNTIL] = time.monotonic() - 100
+    assert value(board, "courier_paused_seconds") == 0
 
 
 def test_instants_are_unix_time(board: Scoreboard) -> None:
