@@ -2,40 +2,78 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import pytest
 
 from courier.http.server import Response
 from tests.process.conftest import Start
-from tests.process.world import Queue, Receiver, after, kill, missing, until
+from tests.process.faulty_sqs import FaultySqs
+from tests.process.world import OK, Delivery, Queue, Receiver, kill, missing, until
 
 
-def test_groups_keep_their_order_while_senders_are_killed_and_attempts_fail(
-    virtual_queue: str, receiver: Receiver, start: Start
-) -> None:
-    queue = Queue(virtual_queue, fifo=True)
-    names = [(group, n) for n in range(20) for group in range(50)]
-    sent = queue.send([f"{group}:{n}" for group, n in names], [f"g{group}" for group, _ in names])
-    chance = random.Random(11)
-    receiver.behave = lambda d: Response(503) if chance.random() < 0.1 else after(0.01)(d)
-    courier = start(queue, "--visibility-timeout", "3", "--backoff-base", "0.2", "--backoff-cap", "1")
-    for _ in range(6):
-        time.sleep(2.0)
-        pids = courier.pids("sender")
-        if pids:
-            kill(chance.choice(pids), signal.SIGKILL)
-        if queue.counts() == (0, 0):
-            break
-    until(lambda: queue.counts() == (0, 0), 60, courier.log)
-    assert courier.drain() == 0
-    assert not missing(sent, receiver.accepted)
+@pytest.fixture
+def sqs() -> Iterator[FaultySqs]:
+    """An SQS that shows faults."""
+    sqs = FaultySqs()
+    yield sqs
+    sqs.stop()
+
+
+def assert_order(deliveries: Iterable[Delivery]) -> None:
+    """No message of a group comes before all earlier ones of it came; repeated ones may."""
     reached: dict[str, int] = defaultdict(lambda: -1)
-    for delivery in receiver.deliveries:
+    for delivery in deliveries:
         group, n = delivery.body.decode().split(":")
         assert int(n) <= reached[group] + 1, f"message {n} of group {group} came after {reached[group]}"
         reached[group] = max(reached[group], int(n))
+
+
+@pytest.mark.parametrize("undeleted", [0.0, 0.2], ids=["deletes-succeed", "a-fifth-of-the-deletes-fails"])
+def test_groups_keep_their_order_while_busy_senders_are_killed_and_attempts_fail(
+    sqs: FaultySqs, receiver: Receiver, start: Start, undeleted: float
+) -> None:
+    queue = Queue(sqs.endpoint, fifo=True)
+    # A group's messages stand in a row, so that one receive gives several: a run.
+    names = [(group, n) for group in range(60) for n in range(15)]
+    sent = queue.send([f"{group}:{n}" for group, n in names], [f"g{group}" for group, _ in names])
+    chance = random.Random(11)
+    cut: list[str] = []
+
+    async def answer(delivery: Delivery) -> Response:
+        try:
+            await asyncio.sleep(0.08)
+        except asyncio.CancelledError:
+            # Its client went away in the middle of the request.
+            cut.append(delivery.message_id)
+            raise
+        return Response(503) if chance.random() < 0.05 else OK
+
+    receiver.behave = answer
+    sqs.faults.entries["DeleteMessageBatch"] = undeleted
+    options = ["--senders", "3", "--concurrency", "5", "--visibility-timeout", "3"]
+    courier = start(queue, *options, "--backoff-base", "0.2", "--backoff-cap", "1", "--breaker-threshold", "0")
+    hits = 0
+    for turn in range(1, 6):
+        until(lambda: len(receiver.accepted) > 100 * turn and receiver.open, 20, courier.log)  # noqa: B023
+        before = len(cut)
+        kill(chance.choice(courier.pids("sender")), signal.SIGKILL)
+        deadline = time.monotonic() + 1.0
+        while len(cut) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        hits += len(cut) > before
+    assert hits >= 4, courier.log()
+    until(lambda: queue.counts() == (0, 0), 40, courier.log)
+    assert courier.drain() == 0
+    assert not missing(sent, receiver.accepted)
+    assert not missing(sent, courier.recorded())
+    assert bool(sqs.faults.shown["DeleteMessageBatch"]) == bool(undeleted)
+    assert_order(receiver.deliveries)
 
 
 def test_several_messages_of_a_group_in_one_receive_are_delivered_in_order_and_once(
