@@ -300,7 +300,9 @@ class Sender:
         self, holding: Holding, message: Message, rejected: Rejected, answer: Answer | Failure, now: float
     ) -> None:
         self._words[scoreboard.REJECTED] += 1
-        self._words[scoreboard.REJECTED_BY + reason_place(rejected.status, rejected.reason)] += 1
+        # What stands in the rejection tells of the receive too, where that made it one.
+        reason = answer.reason if isinstance(answer, Failure) else rejected.reason
+        self._words[scoreboard.REJECTED_BY + reason_place(rejected.status, reason)] += 1
         recorder, failure_queue = self._delivery.recorder, self._delivery.failure_queue
         assert failure_queue is not None
         record = b""

@@ -85,8 +85,8 @@ def start_api(start: Start) -> Start:
     return start_with_api
 
 
-def by_reason(metrics: dict[str, float]) -> dict[str, float]:
-    counts = {re.sub(r'.*reason="(.*)".*', r"\1", name): v for name, v in metrics.items() if "retried_total" in name}
+def by_reason(metrics: dict[str, float], metric: str = "retried_total") -> dict[str, float]:
+    counts = {re.sub(r'.*reason="(.*)".*', r"\1", name): v for name, v in metrics.items() if metric in name}
     return {reason: count for reason, count in counts.items() if count}
 
 
@@ -141,6 +141,41 @@ def test_a_receiver_that_cannot_be_reached_is_told_by_its_reason(
     assert set(by_reason(api.metrics())) == {"connection refused"}
     # A receiver that is down is no reason to restart Courier, or to take it out of anything.
     assert api.ready() == (200, {"ready": True})
+    assert courier.drain() == 0
+
+
+def test_rejections_are_told_by_the_reason_of_the_last_attempt(
+    queue: Queue, receiver: Receiver, start_api: Start, virtual_queue: str
+) -> None:
+    failures = Queue(virtual_queue)
+    receiver.behave = lambda d: Response(422) if d.body == b"wrong" else after(60.0)(d)
+    queue.send(["wrong", "slow"])
+    options = ["--failure-queue", failures.name, "--max-receives", "2", "--retry-delay", "0"]
+    courier = start_api(queue, *options, "--timeout", "0.5", "--connect-timeout", "0.5")
+    api = Api(courier)
+    until(lambda: failures.counts() == (2, 0), 30, courier.log)
+    assert by_reason(api.metrics(), "rejected_total") == {"4xx": 1, "timeout": 1}
+    status = json.loads(api.get("/status")[1])
+    assert status["totals"]["rejected"] == 2
+    assert courier.drain() == 0
+
+
+def test_an_open_breaker_is_told_with_the_limit_and_what_comes_next(
+    queue: Queue, receiver: Receiver, start_api: Start
+) -> None:
+    receiver.behave = lambda d: Response(503)
+    queue.send(bodies(60))
+    courier = start_api(queue, "--breaker-threshold", "3", "--breaker-cool-down", "3")
+    api = Api(courier)
+    until(lambda: api.metrics()["courier_breaker_state"] == 1, explain=courier.log)
+    shown = json.loads(api.get("/status")[1])
+    assert shown["breaker"]["openings"] >= 1
+    assert shown["breaker"]["faults_in_a_row"] >= 3
+    until(lambda: api.metrics()["courier_limit"] == 0, explain=courier.log)
+    receiver.behave = lambda d: Response(200)
+    until(lambda: api.metrics()["courier_breaker_state"] == 0, 30, courier.log)
+    until(lambda: queue.counts() == (0, 0), 30, courier.log)
+    assert json.loads(api.get("/status")[1])["breaker"]["state"] == "closed"
     assert courier.drain() == 0
 
 
