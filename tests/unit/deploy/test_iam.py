@@ -16,8 +16,8 @@ from tests.unit.deploy.files import DEPLOY, ROOT
 
 PACKAGE = ROOT / "courier"
 POLICIES = sorted((DEPLOY / "iam").glob("*.json"))
-HARNESS_ONLY = {"sqs:SendMessage"}
-"""What the pipeline's own code could call, and calls for the harness alone."""
+SENDING = {"sqs:SendMessage"}
+"""What the client could call, and calls for the failure queue and the harness alone: never on the queue itself."""
 
 
 def policy(name: str) -> dict[str, Any]:
@@ -45,7 +45,17 @@ def called(service: str, files: Iterable[Path]) -> set[str]:
 
 
 def test_consuming_takes_the_actions_that_the_sqs_client_and_the_preflight_call() -> None:
-    assert actions("courier-consume.json") == called("sqs", (PACKAGE / "sqs").glob("*.py")) - HARNESS_ONLY
+    assert actions("courier-consume.json") == called("sqs", (PACKAGE / "sqs").glob("*.py")) - SENDING
+
+
+def test_the_failure_queue_is_looked_up_and_sent_to_and_nothing_else() -> None:
+    looked_up = called("sqs", [PACKAGE / "sqs" / "queue.py"])
+    assert actions("courier-failure-queue.json") == looked_up | SENDING
+
+
+def test_the_policies_of_the_two_queues_are_for_different_ones() -> None:
+    resources = [policy(f"courier-{name}.json")["Statement"][0]["Resource"] for name in ("consume", "failure-queue")]
+    assert len(set(resources)) == 2
 
 
 def test_the_firehose_audit_takes_the_actions_that_it_calls() -> None:
