@@ -6,13 +6,13 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from typing import Any
 
 import uvloop
 
 from courier.http.server import Server, serve
 from courier.sqs.virtual.errors import INTERNAL_FAILURE, Kind, ServiceError
 from courier.sqs.virtual.faults import Faults
+from courier.sqs.virtual.parameters import Parameters
 from courier.sqs.virtual.service import VirtualSqs
 
 THROTTLED = Kind("com.amazonaws.sqs#RequestThrottled", "RequestThrottled")
@@ -30,14 +30,14 @@ class Switches(Faults):
         self.shown: Counter[str] = Counter()
         self._chance = random.Random(seed)
 
-    def call(self, action: str, parameters: dict[str, Any]) -> ServiceError | None:
+    def call(self, action: str, parameters: Parameters) -> ServiceError | None:
         kind = self.calls.get(action)
         if kind is None:
             return None
         self.shown[action] += 1
         return ServiceError(kind, "as the test wants it", sender_fault=kind.status < 500)
 
-    def entry(self, action: str, entry: dict[str, Any]) -> ServiceError | None:
+    def entry(self, action: str, entry: Parameters) -> ServiceError | None:
         if self._chance.random() >= self.entries.get(action, 0.0):
             return None
         self.shown[action] += 1
