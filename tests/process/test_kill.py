@@ -99,6 +99,55 @@ def test_a_stopped_sender_is_replaced_by_the_watchdog(queue: Queue, receiver: Re
     assert not missing(sent, receiver.accepted)
 
 
+def test_a_stopped_auditor_is_replaced_and_repeats_no_more_than_it_held(
+    queue: Queue, receiver: Receiver, start: Start
+) -> None:
+    receiver.behave = after(0.02)
+    sent = queue.send(bodies(4000))
+    courier = start(queue, "--visibility-timeout", "6", "--hang-timeout", "3", "--senders", "2")
+    until(lambda: len(receiver.accepted) > 500, explain=courier.log)
+    stopped = courier.pids("auditor")[0]
+    kill(stopped, signal.SIGSTOP)
+    until(lambda: not alive(stopped), 10.0, courier.log)
+    until(lambda: queue.counts() == (0, 0), 40, courier.log)
+    assert courier.drain() == 0
+    assert not missing(sent, receiver.accepted)
+    assert not missing(sent, courier.recorded())
+    # What came after the stop waits in the channel and in the senders, and its new reader settles it.
+    assert len(receiver.duplicates()) <= 300
+
+
+def test_a_second_sigterm_after_the_consumers_have_drained_leaves_nothing_hidden(
+    queue: Queue, receiver: Receiver, start: Start
+) -> None:
+    receiver.behave = after(60.0)
+    queue.send(bodies(300))
+    courier = start(queue, "--drain-timeout", "60", "--senders", "2", "--concurrency", "8")
+    until(lambda: len(receiver.open) == 16, explain=courier.log)
+    courier.signal(signal.SIGTERM)
+    until(lambda: 'event="stage drained" role=consumer' in courier.log(), 10.0, courier.log)
+    courier.signal(signal.SIGTERM)
+    assert courier.wait(5.0) == 4
+    until(lambda: queue.counts()[1] == 0, 3.0, queue.counts)
+    assert queue.counts() == (300, 0)
+
+
+def test_a_sender_taken_out_under_load_costs_no_receive(queue: Queue, receiver: Receiver, start: Start) -> None:
+    receiver.behave = after(0.03)
+    sent = queue.send(bodies(2000))
+    courier = start(queue, "--senders", "4", "--concurrency", "8")
+    for left in (3, 2, 1):
+        goal = len(receiver.accepted) + 200
+        until(lambda: len(receiver.accepted) > goal, explain=courier.log)  # noqa: B023 - it's called in this turn
+        courier.signal(signal.SIGTTOU)
+        until(lambda: len(courier.pids("sender")) == left, explain=courier.log)  # noqa: B023
+    assert queue.counts() != (0, 0)
+    until(lambda: queue.counts() == (0, 0), explain=courier.log)
+    assert courier.drain() == 0
+    assert receiver.accepted == dict.fromkeys(sent, 1)
+    assert sum(d.receive_count for d in receiver.deliveries) == 2000
+
+
 def test_a_tree_that_was_stopped_as_a_whole_loses_nobody(queue: Queue, receiver: Receiver, start: Start) -> None:
     courier = start(queue, "--hang-timeout", "2")
     before = children(courier.pid)
