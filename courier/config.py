@@ -347,6 +347,11 @@ class Config:
             )
         if self.max_receives and not self.failure_queue:
             _refuse("--max-receives", "needs a --failure-queue to move messages to")
+        if self.failure_queue and self.queue_type != "remote":
+            # Only a remote one is looked up: what was rejected would be deleted, and go nowhere.
+            _refuse(
+                "--failure-queue", f"must be left out with --queue-type {self.queue_type}, which has no other queue"
+            )
         if self.failure_queue and self.failure_queue == self.queue:
             _refuse("--failure-queue", "must be another queue than --queue")
         if self.breaker_cool_down_seconds > self.breaker_longest_cool_down_seconds:

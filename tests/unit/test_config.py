@@ -73,6 +73,13 @@ def test_the_queue_types_without_sqs_need_no_queue_and_take_no_endpoint() -> Non
     assert refusal(queue_type="nop", endpoint_url="http://127.0.0.1:1").startswith("--endpoint-url: ")
 
 
+@pytest.mark.parametrize("queue_type", ["virtual", "nop"])
+def test_a_failure_queue_needs_a_queue_that_is_looked_up(queue_type: str) -> None:
+    line = refusal(queue="", queue_type=queue_type, failure_queue="failures")
+    assert line == f"--failure-queue: must be left out with --queue-type {queue_type}, which has no other queue"
+    assert config(failure_queue="failures").failure_queue == "failures"
+
+
 def test_the_embedded_queue_is_served_where_the_endpoint_says() -> None:
     assert config(queue="", queue_type="virtual", endpoint_url="http://127.0.0.1:1").endpoint_url is not None
     assert refusal(queue_type="virtual", endpoint_url="9324").startswith("--endpoint-url: ")
