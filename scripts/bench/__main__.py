@@ -10,6 +10,7 @@ from typing import Final
 
 from scripts.bench import comparison, plot, programs
 from scripts.bench import profile as profiling
+from scripts.bench.document import update
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Scenario
 from scripts.bench.scenarios import bodies, distance, growth, idle, latency, processes, slots, tls
@@ -25,6 +26,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "distance": distance,
     "idle": idle,
 }
+PAGE: Final = Path("docs/performance.md")
 OUTPUT: Final = Path("build/bench")
 
 
@@ -34,6 +36,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
     _add_profile(commands)
+    _add_document(commands)
     for name, scenario in SCENARIOS.items():
         parser_of_it = commands.add_parser(name, help=scenario.HELP)
         parser_of_it.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
@@ -78,16 +81,19 @@ def _run(given: argparse.Namespace) -> None:
     )
     trials = comparison.compare(chosen, setting)
     table = comparison.summary(trials)
-    print(comparison.render(table))
+    parts = [comparison.render(table)]
     if programs.COURIER in trials:
-        print(comparison.render_roles(trials[programs.COURIER]))
+        ours = trials[programs.COURIER]
+        parts += [comparison.render_roles(ours), comparison.render_servers(ours)]
+    shown = "\n\n".join(parts)
+    print(shown)
+    line = comparison.last_line(table) if programs.COURIER in trials else ""
     machine = comparison.machine()
-    document = {"machine": machine, "setting": setting._asdict(), "summary": table, "trials": trials}
-    comparison.write_json(given.output / "run.json", document)
+    document = {"machine": machine, "setting": setting, "line": line, "table": shown}
+    comparison.write_json(given.output / "run.json", {**document, "summary": table, "trials": trials})
     caption = f"{machine['cores']} cores of {machine['processor']}, bodies of {given.bytes} bytes; median and range"
     plot.draw(table, f"{caption} of {given.rounds} rounds", given.output / "run.png")
-    if programs.COURIER in trials:
-        print(comparison.last_line(table))
+    print(line)
     if any(trial.faults for those in trials.values() for trial in those):
         sys.exit(1)
 
@@ -108,15 +114,22 @@ def _profile(given: argparse.Namespace) -> None:
         result = profiling.profile(workload, rig)
     print(profiling.render(result))
     print(profiling.render_lines(result))
-    document = {"machine": comparison.machine(), "workload": workload._asdict(), **profiling.document(result)}
-    comparison.write_json(given.output / "profile.json", document)
+    document = {"machine": comparison.machine(), "workload": workload, "table": profiling.tables(result)}
+    comparison.write_json(given.output / "profile.json", {**document, **result._asdict()})
+
+
+def _add_document(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    document = commands.add_parser("document", help="put the newest tables and the plot into docs/performance.md")
+    document.add_argument("--output", type=_absolute, default=OUTPUT.absolute(), help="where the results are")
+    document.add_argument("--page", type=_absolute, default=PAGE.absolute())
+    document.set_defaults(function=lambda given: update(given.page, given.output))
 
 
 def _run_scenario(given: argparse.Namespace) -> None:
     outcome = SCENARIOS[given.command].run(given)
     print(outcome.table)
-    document = {"machine": comparison.machine(), "line": outcome.line, "figures": outcome.figures}
-    comparison.write_json(given.output / f"{given.command}.json", document)
+    document = {"machine": comparison.machine(), "line": outcome.line, "table": outcome.table}
+    comparison.write_json(given.output / f"{given.command}.json", {**document, "figures": outcome.figures})
     print(outcome.line)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from scripts.bench.programs import BY_HAND, COURIER, Program
 from scripts.bench.rig import Rig
+from scripts.bench.scenario import table as markdown
 from scripts.bench.trial import Trial
 
 LEAST_MESSAGES: Final = 100
@@ -94,32 +95,35 @@ def ratio(table: dict[str, dict[str, Spread]], name: str, figure: str) -> float 
 
 
 def render(table: dict[str, dict[str, Spread]]) -> str:
-    """Render the table as Markdown: each figure, and in brackets behind it the range and the ratio to Courier's."""
-    lines = [f"| program | {' | '.join(_FIGURES)} |", f"|---|{'---|' * len(_FIGURES)}"]
+    """Render the table: each figure, the range in brackets, and the ratio to Courier's behind it."""
+    rows = []
     for name, figures in table.items():
         cells = []
         for figure in _FIGURES:
             times = ratio(table, name, figure)
             shown = str(figures[figure]) if figure in figures else "–"
             cells.append(shown if times is None or name == COURIER else f"{shown}, ×{times:.2f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return markdown(["program", *_FIGURES], rows)
 
 
 def render_roles(trials: Sequence[Trial]) -> str:
-    """Render what each role of Courier used a message: the median over the rounds."""
-    lines = []
+    """Render what each role of Courier used, as the median over the rounds."""
+    rows = []
     for role in sorted({role for trial in trials for role in trial.cpu.roles}):
         those = [(trial, trial.cpu.roles[role]) for trial in trials if role in trial.cpu.roles]
         cpu = statistics.median(used.cpu / trial.messages * 1e6 for trial, used in those)
         kernel = statistics.median(used.kernel / trial.messages * 1e6 for trial, used in those)
         busy = statistics.median(used.cpu / trial.seconds for trial, used in those)
         pss = statistics.median(trial.pss_kib.get(role, 0) / 1024 for trial, _ in those)
-        lines.append(
-            f"  {role:<12} × {those[0][1].processes:<3} {cpu:6.1f} µs/msg, {kernel:5.1f} of it in the kernel, "
-            f"{busy:5.0%} of a core, {pss:5.1f} MiB"
-        )
-    return "\n".join(lines)
+        rows.append([role, str(those[0][1].processes), f"{cpu:.1f}", f"{kernel:.1f}", f"{busy:.0%}", f"{pss:.1f}"])
+    return markdown(["role of courier", "processes", "CPU µs/msg", "in the kernel", "of a core", "PSS MiB"], rows)
+
+
+def render_servers(trials: Sequence[Trial]) -> str:
+    """Tell in one line what the two ends used beside Courier, on the same cores."""
+    used = {name: statistics.median(t.servers_cpu[name] for t in trials) for name in trials[0].servers_cpu}
+    return "beside courier: " + ", ".join(f"{name} {cost:.1f} µs/msg" for name, cost in used.items())
 
 
 def last_line(table: dict[str, dict[str, Spread]]) -> str:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from scripts.bench import perf
 from scripts.bench.programs import COURIER, Program, courier
 from scripts.bench.rig import Rig
+from scripts.bench.scenario import table
 from scripts.bench.steps import Frame, count_lines, count_steps, read_stacks
 from scripts.bench.trial import Running, Trial, wait_for_end, wait_for_start
 
 ROLES: Final = ("consumer", "sender", "auditor")
 LINES_SHOWN: Final = 25
+LEAST_SHOWN: Final = 0.1
+"""Microseconds below which a step or a place is among all others."""
 
 
 class Workload(NamedTuple):
@@ -150,6 +153,23 @@ def _table(title: str, figures: Mapping[str, float], least: float) -> list[str]:
     return [*lines, f"    {rest:6.2f} µs  all others"] if rest else lines
 
 
-def document(result: Profile) -> dict[str, Any]:
-    """Give what is written as JSON."""
-    return result._asdict()
+def tables(result: Profile) -> str:
+    """Render the steps, and what is below Python, as two Markdown tables with the roles side by side."""
+    parts = [_side_by_side("step", result.steps, result.roles)]
+    if result.places:
+        parts.append(_side_by_side("below Python", result.places, result.roles))
+    return "\n\n".join(parts)
+
+
+def _side_by_side(title: str, figures: Mapping[str, Mapping[str, float]], roles: Mapping[str, float]) -> str:
+    names = {name: sum(figures[role].get(name, 0.0) for role in ROLES) for those in figures.values() for name in those}
+    dear = sorted((name for name, cost in names.items() if cost >= LEAST_SHOWN), key=lambda name: -names[name])
+    rows = [[name, *(_micros(figures[role].get(name, 0.0)) for role in ROLES), _micros(names[name])] for name in dear]
+    rest = [sum(cost for name, cost in figures[role].items() if name not in dear) for role in ROLES]
+    rows.append(["all others", *map(_micros, rest), _micros(sum(rest))])
+    rows.append(["**in all**", *(_micros(roles[role]) for role in ROLES), _micros(sum(roles.values()))])
+    return table([f"{title}, µs a message", *ROLES, "in all"], rows)
+
+
+def _micros(cost: float) -> str:
+    return f"{cost:.1f}" if cost >= LEAST_SHOWN / 2 else ""

@@ -55,7 +55,7 @@ def test_calls_that_nobody_counts_are_left_out() -> None:
 
 
 def test_roles_are_told_a_message(trials: dict[str, list[Trial]]) -> None:
-    assert "sender       × 4     42.0 µs/msg" in render_roles(trials["courier"])
+    assert "| sender | 4 | 42.0 | 0.0 |" in render_roles(trials["courier"])
 
 
 def test_a_spread_is_told_with_its_range() -> None:
