@@ -110,6 +110,7 @@ class Endpoint:
         self._board = board
         self._limits = limits
         self._paused = False
+        self._leaving = False
         self._ramp = limits.concurrency
         self._adaptive = AdaptiveLimit(limits.concurrency, now) if limits.adaptive else None
         self._bucket = TokenBucket(limits.rate, now, stagger=0.0) if limits.rate else None
@@ -147,6 +148,11 @@ class Endpoint:
         self.limit = self._allowed(rank, senders)
         self._slot.words[scoreboard.LIMIT] = self.limit
 
+    def leave(self) -> None:
+        """Send nothing more: consumers that still saw slots here would receive for them what nobody takes."""
+        self._leaving = True
+        self.limit = self._slot.words[scoreboard.LIMIT] = 0
+
     def _rank(self, now: float) -> tuple[int, int]:
         """Give this sender's place among those that are alive or starting, and their number.
 
@@ -163,7 +169,7 @@ class Endpoint:
         return not any(slot.index < self._slot.index for slot in self._board.live("sender"))
 
     def _allowed(self, rank: int, senders: int) -> int:
-        if self.shut or self._paused or (self.state == HALF_OPEN and not self.probing):
+        if self._leaving or self.shut or self._paused or (self.state == HALF_OPEN and not self.probing):
             return 0
         if self.state == HALF_OPEN:
             return 1

@@ -414,7 +414,7 @@ class Sender:
 
     async def _drain(self) -> None:
         """Release what is queued, let deliveries end by themselves until the deadline, then cut and report them."""
-        self._words[scoreboard.LIMIT] = 0
+        self._endpoint.leave()
         self._release_queued()
         for holding in [holding for holding in self.active if holding.resume is not None]:
             self._give_back(holding)
