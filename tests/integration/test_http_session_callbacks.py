@@ -284,3 +284,41 @@ def test_no_descriptor_is_left_open(open_transport: OpenTransport) -> None:
             await until(lambda: descriptors() <= before)
 
     on_loop(test)
+
+
+@of_each_transport
+def test_a_connection_may_be_had_without_a_request(open_transport: OpenTransport) -> None:
+    heads: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            heads.append(peer.read_request().head)
+            peer.send(OK)
+
+    async def test(client: Client) -> None:
+        await client.answer()
+        client.transport.connect(client.results.append)
+        assert client.results == []
+        await until(lambda: len(client.results) == 1)
+        [stands] = client.results
+        assert isinstance(stands, Answer)
+        assert (stands.status, stands.headers, stands.body) == (0, [], b"")
+        await until(lambda: server.connections == 2)  # one that was there before says nothing about now
+        await client.answer()
+        assert server.connections == 2
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test)
+    assert len(heads) == 2
+
+
+@of_each_transport
+def test_a_connection_that_cannot_be_had_is_a_failure(open_transport: OpenTransport) -> None:
+    async def test(client: Client) -> None:
+        client.transport.connect(client.results.append)
+        await until(lambda: len(client.results) == 1)
+        assert getattr(client.results[0], "reason", None) == reasons.CONNECT_REFUSED
+
+    with MisbehavingServer(silent) as server:
+        url = server.url
+    talk(open_transport, url, test)

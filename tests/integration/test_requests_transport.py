@@ -237,36 +237,6 @@ def test_giving_up_frees_a_thread_that_is_connecting() -> None:
         talk(opening(threads=1), f"http://127.0.0.1:{port}/", test, Limits(connect_timeout=60.0, timeout=60.0))
 
 
-def test_a_connection_may_be_asked_for_without_a_request() -> None:
-    received: list[Request] = []
-
-    async def test(client: Client) -> None:
-        transport = client.transport
-        assert isinstance(transport, RequestsTransport)
-        await client.answer()
-        transport.connect(client.results.append)
-        await until(lambda: len(client.results) == 1)
-        [stands] = client.results
-        assert isinstance(stands, Answer)
-        assert stands.status == 0
-        await until(lambda: server.connections == 2)  # a fresh one: the other says nothing about now
-        await client.answer()
-        assert server.connections == 2
-
-    async def refused(client: Client) -> None:
-        transport = client.transport
-        assert isinstance(transport, RequestsTransport)
-        transport.connect(client.results.append)
-        await until(lambda: len(client.results) == 1)
-        assert getattr(client.results[0], "reason", None) == reasons.CONNECT_REFUSED
-
-    with noting(received) as server:
-        url = server.url
-        talk(open_requests, url, test)
-    talk(open_requests, url, refused)
-    assert len(received) == 2
-
-
 def test_what_nobody_foresaw_is_a_failure_and_no_end_of_it() -> None:
     calls: list[str] = []
 
