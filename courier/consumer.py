@@ -160,7 +160,8 @@ class Consumer:
             self._client.close()
 
     def _slots_and_busy(self) -> tuple[int, int]:
-        senders = self._board.live("sender")
+        # What one that drains still has under way fills no slot of those that stay.
+        senders = [s for s in self._board.slots("sender") if s.words[scoreboard.STATE] == scoreboard.READY]
         slots = sum(s.words[scoreboard.LIMIT] for s in senders)
         return slots, sum(s.words[scoreboard.IN_FLIGHT] for s in senders)
 
