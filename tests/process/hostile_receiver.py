@@ -119,6 +119,10 @@ def packed(attempt: Attempt) -> None:
     attempt.send(b"HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(PACKED) + PACKED)
 
 
+def retry_after_a_day(attempt: Attempt) -> None:
+    attempt.send(b"HTTP/1.1 503 No\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n")
+
+
 HOSTILITIES: Final[dict[str, Callable[[Attempt], None]]] = {
     "301": redirect(301),
     "302": redirect(302),
@@ -137,11 +141,15 @@ HOSTILITIES: Final[dict[str, Callable[[Attempt], None]]] = {
 }
 """What must never pass for success."""
 
-KEEPING: Final = {"301", "302", "307", "packed"}
-"""After these the connection stays."""
-
 ENDLESS_SUCCESS: Final = "endless success"
 """What is one, with more of an answer than anybody wants."""
+
+RETRY_AFTER: Final = "retry after a day"
+"""What is honoured, as far as SQS can hide a message."""
+
+_BEHAVIOURS: Final = HOSTILITIES | {ENDLESS_SUCCESS: endless_success, RETRY_AFTER: retry_after_a_day}
+_KEEPING: Final = {"301", "302", "307", "packed", RETRY_AFTER}
+"""After these the connection stays."""
 
 
 class HostileReceiver:
@@ -186,7 +194,10 @@ class HostileReceiver:
 
     def _serve(self, peer: Peer) -> None:
         while True:
-            request = peer.read_request()
+            try:
+                request = peer.read_request()
+            except TimeoutError:
+                return  # a connection that nobody has needed for a while
             name = next(line for line in request.head.split(b"\r\n") if line.lower().startswith(b"x-aws-sqsd-msgid"))
             self.attempts[name.partition(b": ")[2].decode()] += 1
             kind = request.body.decode()
@@ -195,10 +206,10 @@ class HostileReceiver:
                 continue
             attempt = Attempt(peer, self.elsewhere.url)
             try:
-                (HOSTILITIES | {ENDLESS_SUCCESS: endless_success})[kind](attempt)
+                _BEHAVIOURS[kind](attempt)
             finally:
                 self.most_sent = max(self.most_sent, attempt.sent)
                 self.outlasted[kind] += attempt.outlasted
                 self.served[kind] += 1
-            if kind not in KEEPING:
+            if kind not in _KEEPING:
                 return

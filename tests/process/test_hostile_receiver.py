@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ import pytest
 
 from scripts.bench.tree import Tree
 from tests.integration.misbehaving_server import MisbehavingServer, Peer
-from tests.process.hostile_receiver import ENDLESS_SUCCESS, HOSTILITIES, TIMEOUT, HostileReceiver
+from tests.process.hostile_receiver import ENDLESS_SUCCESS, HOSTILITIES, RETRY_AFTER, TIMEOUT, HostileReceiver
 from tests.process.world import Courier, Queue, until
 
 OF_EACH: Final = 3
@@ -26,7 +27,10 @@ EAGER: Final = ("--backoff-base", "0.1", "--backoff-cap", "0.5", "--visibility-t
 IN_TIME: Final = ("--timeout", f"{TIMEOUT:g}", "--connect-timeout", "1")
 SMALL: Final = ("--senders", "2", "--concurrency", "16", "--consumers", "1")
 # A receiver like this would be left alone for a while, and this is about what it can do as long as it isn't.
-UNBROKEN: Final = {"COURIER_BREAKER_THRESHOLD": "0", "COURIER_REJECT_SHARE": "0"}
+UNBROKEN: Final = (
+    *("--breaker-threshold", "0", "--reject-share", "0"),
+    *("--breaker-cool-down", "0.1", "--breaker-longest-cool-down", "0.1"),
+)
 
 
 class Ordeal(NamedTuple):
@@ -52,41 +56,35 @@ def ordeal(request: pytest.FixtureRequest, virtual_queue: str, tmp_path_factory:
             receiver.url,
             tmp_path_factory.mktemp("hostile"),
             *("--transport", request.param),
-            *(*EAGER, *IN_TIME, *SMALL),
+            *(*EAGER, *IN_TIME, *SMALL, *UNBROKEN),
             endpoint=queue.endpoint,
-            **UNBROKEN,
         )
         try:
             courier.wait_ready()
             tree = Tree(courier.pid)
             before = sum(tree.pss_kib().values())
-            bodies = [ENDLESS_SUCCESS, *HOSTILITIES] * OF_EACH
+            bodies = [ENDLESS_SUCCESS, RETRY_AFTER, *HOSTILITIES] * OF_EACH
             kinds = dict(zip(queue.send(bodies), bodies, strict=True))
             sizes = []
 
             def is_enough() -> bool:
                 sizes.append(sum(tree.pss_kib().values()))
-                return all(
-                    receiver.attempts[name] >= (1 if kind == ENDLESS_SUCCESS else 2) for name, kind in kinds.items()
-                )
+                tries = {name: 2 if kind in HOSTILITIES else 1 for name, kind in kinds.items()}
+                return receiver.attempts >= Counter(tries)
 
             until(is_enough, 60, courier.log, every=0.1)
             early = set(courier.recorded())
             receiver.calm_down()
-            until(lambda: queue.counts() == (0, 0), 60, courier.log)
+            until(lambda: queue.counts() == (0, OF_EACH), 60, courier.log)
             code = courier.drain()
-            return Ordeal(
-                receiver,
-                kinds,
-                early,
-                set(courier.recorded()),
-                max(sizes) - before,
-                queue.counts(),
-                code,
-                courier.log(),
-            )
+            recorded = set(courier.recorded())
+            return Ordeal(receiver, kinds, early, recorded, max(sizes) - before, queue.counts(), code, courier.log())
         finally:
             courier.kill()
+
+
+def ids(ordeal: Ordeal, kind: str) -> set[str]:
+    return {name for name, each in ordeal.kinds.items() if each == kind}
 
 
 def test_nothing_but_success_is_taken_for_success(ordeal: Ordeal) -> None:
@@ -94,8 +92,7 @@ def test_nothing_but_success_is_taken_for_success(ordeal: Ordeal) -> None:
 
 
 def test_an_answer_that_never_ends_is_cut_and_a_success_all_the_same(ordeal: Ordeal) -> None:
-    endless = {name for name, kind in ordeal.kinds.items() if kind == ENDLESS_SUCCESS}
-    assert {ordeal.receiver.attempts[name] for name in endless} == {1}
+    assert {ordeal.receiver.attempts[name] for name in ids(ordeal, ENDLESS_SUCCESS)} == {1}
     # Most of this is what the kernel took before anybody read it.
     assert ordeal.receiver.most_sent < 64 << 20
 
@@ -112,9 +109,14 @@ def test_memory_does_not_grow(ordeal: Ordeal) -> None:
     assert ordeal.growth < GROWTH
 
 
+def test_a_message_waits_as_long_as_it_is_told_to(ordeal: Ordeal) -> None:
+    waiting = ids(ordeal, RETRY_AFTER)
+    assert {ordeal.receiver.attempts[name] for name in waiting} == {1}
+    assert ordeal.left == (0, len(waiting))
+
+
 def test_nothing_is_lost(ordeal: Ordeal) -> None:
-    assert ordeal.recorded == set(ordeal.kinds)
-    assert ordeal.left == (0, 0)
+    assert ordeal.recorded == set(ordeal.kinds) - ids(ordeal, RETRY_AFTER)
     assert ordeal.exit_code == 0
     assert "Traceback" not in ordeal.log
 
@@ -178,12 +180,11 @@ def test_a_name_that_rebinds_to_a_denied_address_gets_no_connection_there(
         rebinding.url,
         tmp_path,
         *("--transport", transport, "--deny-private", "--allow-cidr", "127.0.0.2"),
-        *(*EAGER, *IN_TIME, *SMALL),
+        *(*EAGER, *IN_TIME, *SMALL, *UNBROKEN),
         endpoint=queue.endpoint,
         prefix=with_hosts_of_its_own,
         HOSTS=str(rebinding.hosts),
         COURIER_API=f"127.0.0.1:{free_port}",
-        **UNBROKEN,
     )
 
     def denials() -> float:
