@@ -1,0 +1,263 @@
+"""What a sender may send: its part of the limits, and the endpoint's state as all senders know it. Time is passed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from courier.breaker import CLOSED, HALF_OPEN, OPEN, Settings
+from courier.endpoint import (
+    LOST_PROBE_SECONDS,
+    SPIKE_MINIMUM,
+    STARTING_SECONDS,
+    WORTH_RELEASING_SECONDS,
+    Endpoint,
+    Limits,
+    breaker_state,
+    paused_until,
+)
+from courier.policy import Rejected, Retry
+from courier.process import scoreboard
+from courier.process.scoreboard import Scoreboard
+
+START = 1000.0
+LATER = START + STARTING_SECONDS
+BREAKER = Settings(3, 5.0, 60.0)
+FAULT = Retry(0.0, "status 503", 503, fault=True)
+
+
+class Senders:
+    """The endpoints of several senders on one scoreboard, all alive."""
+
+    def __init__(self, count: int = 1, **limits: Any) -> None:
+        self.board = Scoreboard.create({"sender": count + 1})
+        given: dict[str, Any] = {"concurrency": 8, "rate": None, "in_flight": None, "adaptive": False}
+        given |= {"breaker": BREAKER, "reject_share": 0.0, "reject_window": 60.0, "senders": count}
+        self.limits = Limits(**(given | limits))
+        self.all: list[Endpoint] = []
+        for index in range(count):
+            self.board.slots("sender")[index].words[scoreboard.STATE] = scoreboard.READY
+            self.all.append(self.join(index, START))
+        self.look(START)
+
+    def join(self, index: int, now: float) -> Endpoint:
+        return Endpoint(self.board.slots("sender")[index], self.board, self.limits, now)
+
+    def look(self, now: float) -> None:
+        for endpoint in self.all:
+            endpoint.look(now)
+
+    def gone(self, index: int) -> None:
+        self.board.slots("sender")[index].words[scoreboard.STATE] = scoreboard.EMPTY
+
+
+def test_the_limit_stands_on_the_board_for_the_consumers() -> None:
+    senders = Senders(2)
+    assert [endpoint.limit for endpoint in senders.all] == [8, 8]
+    assert senders.board.total(scoreboard.LIMIT) == 16
+
+
+def test_each_fault_in_a_row_takes_a_slot_down_to_one_and_a_good_answer_gives_all_back() -> None:
+    senders = Senders(breaker=Settings(0, 1.0, 1.0))
+    (endpoint,) = senders.all
+    limits = []
+    for n in range(9):
+        endpoint.bad(FAULT, 0.1, 1, LATER + n / 100)
+        limits.append(endpoint.limit)
+    assert limits == [7, 6, 5, 4, 3, 2, 1, 1, 1]
+    assert endpoint.good(0.1, 1, LATER + 1)
+    assert endpoint.limit == 8
+    assert not endpoint.good(0.1, 1, LATER + 1)
+
+
+def test_a_failure_that_is_no_fault_of_the_endpoint_takes_no_slot() -> None:
+    senders = Senders()
+    senders.all[0].bad(Retry(1.0, "status 404", 404), 0.1, 1, LATER)
+    assert senders.all[0].limit == 8
+
+
+def test_the_faults_of_all_senders_open_the_breaker_for_all() -> None:
+    senders = Senders(3)
+    for n, endpoint in enumerate(senders.all):
+        endpoint.bad(FAULT, 0.1, 1, LATER + n / 100)
+    senders.look(LATER + 0.1)
+    assert {endpoint.state for endpoint in senders.all} == {OPEN}
+    assert all(endpoint.shut and endpoint.limit == 0 for endpoint in senders.all)
+    assert breaker_state(senders.board) == OPEN
+    assert senders.all[0].seconds_shut(LATER + 1.02) == pytest.approx(4.0)
+
+
+def test_a_good_answer_of_one_sender_forgets_the_faults_of_the_others() -> None:
+    senders = Senders(3)
+    senders.all[0].bad(FAULT, 0.1, 1, LATER)
+    senders.all[1].bad(FAULT, 0.1, 1, LATER + 0.1)
+    senders.all[2].good(0.1, 1, LATER + 0.2)
+    senders.all[0].bad(FAULT, 0.1, 1, LATER + 0.3)
+    senders.look(LATER + 0.4)
+    assert {endpoint.state for endpoint in senders.all} == {CLOSED}
+
+
+def opened(senders: Senders) -> float:
+    """Open the breaker, and give the instant at which it is half-open."""
+    for n in range(3):
+        senders.all[0].bad(FAULT, 0.1, 1, LATER + n / 100)
+    return LATER + 0.02 + 5.0
+
+
+def test_the_first_living_sender_probes_a_half_open_endpoint_and_no_other() -> None:
+    senders = Senders(3)
+    half_open = opened(senders)
+    senders.look(half_open)
+    assert [(e.probing, e.limit, e.shut) for e in senders.all] == [
+        (True, 1, False),
+        (False, 0, False),
+        (False, 0, False),
+    ]
+    senders.gone(0)
+    senders.look(half_open)
+    assert [endpoint.probing for endpoint in senders.all[1:]] == [True, False]
+
+
+def test_a_probe_that_is_answered_closes_the_breaker_and_the_load_comes_back_by_doubling() -> None:
+    senders = Senders(2)
+    half_open = opened(senders)
+    senders.look(half_open)
+    senders.all[0].good(0.1, 1, half_open + 0.1)
+    senders.look(half_open + 0.2)
+    assert {endpoint.state for endpoint in senders.all} == {CLOSED}
+    assert [endpoint.limit for endpoint in senders.all] == [1, 1]
+    limits = []
+    for n in range(8):
+        senders.all[1].good(0.1, 1, half_open + 0.3 + n / 100)
+        limits.append(senders.all[1].limit)
+    assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
+
+
+def test_a_probe_that_fails_opens_it_again_for_twice_as_long() -> None:
+    senders = Senders(2)
+    half_open = opened(senders)
+    senders.look(half_open)
+    senders.all[0].bad(FAULT, 0.1, 1, half_open)
+    assert senders.all[0].state == OPEN
+    assert senders.all[0].seconds_shut(half_open) == pytest.approx(10.0)
+
+
+def test_a_connection_that_fails_opens_it_again_and_one_that_stands_asks_for_a_message() -> None:
+    senders = Senders()
+    (endpoint,) = senders.all
+    half_open = opened(senders)
+    endpoint.look(half_open)
+    assert endpoint.wants_connection(half_open)
+    endpoint.connected("connection refused", half_open)
+    assert endpoint.state == OPEN
+    half_open += 10.0
+    endpoint.look(half_open)
+    endpoint.connected(None, half_open)
+    assert not endpoint.wants_connection(half_open + 1.0)
+    assert senders.board.slots("sender")[0].reals[scoreboard.PROBE_WANTED] == half_open
+    assert endpoint.wants_connection(half_open + LOST_PROBE_SECONDS), "its probe was never brought"
+
+
+def test_a_sender_that_does_not_probe_changes_nothing_by_a_connection() -> None:
+    senders = Senders(2)
+    half_open = opened(senders)
+    senders.look(half_open)
+    senders.all[1].connected("connection refused", half_open)
+    assert not senders.all[1].wants_connection(half_open)
+    assert senders.all[1].state == HALF_OPEN
+
+
+def test_a_long_pause_gives_back_what_is_at_hand_and_a_short_one_waits_it_out() -> None:
+    senders = Senders(2)
+    senders.all[0].bad(Retry(0.5, "status 429", 429, slow_down=0.5), 0.1, 1, LATER)
+    senders.look(LATER + 0.1)
+    assert [(endpoint.limit, endpoint.shut) for endpoint in senders.all] == [(0, False)] * 2
+    senders.all[1].bad(Retry(9.0, "status 429", 429, slow_down=9.0), 0.1, 1, LATER + 0.1)
+    senders.look(LATER + 0.2)
+    assert [(endpoint.limit, endpoint.shut) for endpoint in senders.all] == [(0, True)] * 2
+    assert paused_until(senders.board) == LATER + 9.1
+    senders.look(LATER + 9.2 - WORTH_RELEASING_SECONDS)
+    assert [(endpoint.limit, endpoint.shut) for endpoint in senders.all] == [(0, False)] * 2
+    senders.look(LATER + 9.2)
+    assert [endpoint.limit for endpoint in senders.all] == [1, 1], (
+        "as after an outage, the load comes back step by step"
+    )
+
+
+def test_no_pause_is_longer_than_the_longest_cool_down() -> None:
+    senders = Senders()
+    senders.all[0].bad(Retry(43_200.0, "status 503", 503, slow_down=43_200.0), 0.1, 1, LATER)
+    assert paused_until(senders.board) == LATER + BREAKER.longest
+
+
+def test_a_limit_in_flight_is_parted_among_those_that_are_alive() -> None:
+    senders = Senders(3, in_flight=10)
+    senders.look(LATER)
+    assert sum(endpoint.limit for endpoint in senders.all) == 10
+    senders.gone(1)
+    senders.all.pop(1)
+    senders.look(LATER)
+    assert [endpoint.limit for endpoint in senders.all] == [5, 5]
+
+
+def test_the_first_to_start_takes_no_more_than_its_part_of_a_limit_in_flight() -> None:
+    senders = Senders(4, in_flight=4)
+    for index in range(1, 4):
+        senders.gone(index)
+    first = senders.join(0, START)
+    assert first.limit == 1
+    first.look(LATER)
+    assert first.limit == 4
+
+
+def test_a_rate_is_parted_among_senders_and_comes_evenly_spaced() -> None:
+    senders = Senders(2, rate=10.0)
+    tokens = 0
+    for milli in range(1000, 3000):
+        now = LATER + milli / 1000
+        tokens += sum(endpoint.wait(now) == 0.0 for endpoint in senders.all)
+    assert 20 <= tokens <= 22
+
+
+def test_without_a_rate_nothing_waits() -> None:
+    assert Senders().all[0].wait(LATER) == 0.0
+
+
+def test_so_many_rejections_that_the_endpoint_must_be_wrong_open_the_breaker() -> None:
+    senders = Senders(2, reject_share=0.5)
+    words = [slot.words for slot in senders.board.slots("sender")]
+    words[0][scoreboard.DELIVERED] = 5
+    opening = []
+    for n in range(SPIKE_MINIMUM):
+        opening.append(senders.all[0].rejected(Rejected("status 404", 404), LATER + n / 10))
+        words[0][scoreboard.REJECTED] += not opening[-1]
+    assert opening == [False] * (SPIKE_MINIMUM - 1) + [True]
+    assert senders.all[0].state == OPEN
+
+
+def test_rejections_among_many_deliveries_are_the_messages_own() -> None:
+    senders = Senders(reject_share=0.5)
+    words = senders.board.slots("sender")[0].words
+    for n in range(100):
+        assert not senders.all[0].rejected(Rejected("status 404", 404), LATER + n / 10)
+        words[scoreboard.REJECTED] += 1
+        words[scoreboard.DELIVERED] += 2
+
+
+def test_rejections_long_ago_do_not_count() -> None:
+    senders = Senders(reject_share=0.5, reject_window=60.0)
+    words = senders.board.slots("sender")[0].words
+    for n in range(SPIKE_MINIMUM * 4):
+        assert not senders.all[0].rejected(Rejected("status 404", 404), LATER + n * 10)
+        words[scoreboard.REJECTED] += 1
+
+
+def test_a_sender_that_leaves_shows_no_slots_whatever_its_last_answers_are() -> None:
+    senders = Senders()
+    (endpoint,) = senders.all
+    endpoint.leave()
+    endpoint.bad(FAULT, 0.1, 1, LATER)
+    endpoint.good(0.1, 1, LATER + 0.1)
+    assert endpoint.limit == 0
+    assert senders.board.total(scoreboard.LIMIT) == 0
