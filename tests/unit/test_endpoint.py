@@ -1,4 +1,4 @@
-"""What a sender may send: its part of the limits, and the endpoint's state as all senders know it. Time is passed in."""
+"""What a sender may send: its part of limits, and the endpoint's state as all senders know it. Time is passed in."""
 
 from __future__ import annotations
 

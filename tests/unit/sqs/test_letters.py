@@ -33,7 +33,8 @@ class Post:
     async def _send(self, entries: Sequence[Outgoing]) -> list[EntryFailure | None]:
         self.calls.append(list(entries))
         await asyncio.sleep(0)
-        answer = self.answers.pop(0) if self.answers else [None] * len(entries)
+        nothing_wrong: list[EntryFailure | None] = [None] * len(entries)
+        answer = self.answers.pop(0) if self.answers else nothing_wrong
         if isinstance(answer, Exception):
             raise answer
         return answer
