@@ -17,6 +17,9 @@ DELETE = "DeleteMessageBatch"
 CHANGE = "ChangeMessageVisibilityBatch"
 RECEIVE = "ReceiveMessage"
 
+BRIEF = ("--wait-time", "1")
+"""A drain waits for open polls."""
+
 
 @pytest.fixture
 def sqs() -> Iterator[FaultySqs]:
@@ -43,10 +46,10 @@ def test_throttled_deletes_are_made_later_and_repeat_nothing(sqs: FaultySqs, rec
     queue = Queue(sqs.endpoint)
     sent = queue.send(bodies(600))
     sqs.faults.calls[DELETE] = THROTTLED
-    courier = start(queue, "--visibility-timeout", "3")
+    courier = start(queue, "--visibility-timeout", "2", *BRIEF)
     until(lambda: len(receiver.accepted) == 600, explain=courier.log)
     # Beyond the first leases: what waits for its delete is kept alive meanwhile.
-    wait = time.monotonic() + 4.0
+    wait = time.monotonic() + 2.5
     until(lambda: time.monotonic() > wait and sqs.faults.shown[DELETE] > 3, explain=courier.log)
     assert sum(queue.counts()) == 600
     assert sqs.faults.shown[DELETE] < 60, "one call at a time, with back-off"
@@ -63,7 +66,7 @@ def test_entries_that_fail_in_a_delete_are_deleted_later_and_repeat_nothing(
     queue = Queue(sqs.endpoint)
     sent = queue.send(bodies(600))
     sqs.faults.entries[DELETE] = 0.3
-    courier = start(queue)
+    courier = start(queue, *BRIEF)
     until(lambda: len(receiver.accepted) > 200, explain=courier.log)
     assert_nothing_deleted_unrecorded(courier, queue, sent)
     assert_all_settled(courier, queue, receiver, sent)
@@ -75,10 +78,10 @@ def test_extensions_that_fail_for_a_while_are_asked_for_again_within_the_lease(
     sqs: FaultySqs, receiver: Receiver, start: Start
 ) -> None:
     queue = Queue(sqs.endpoint)
-    receiver.behave = after(5.5)
+    receiver.behave = after(4.5)
     sent = queue.send(bodies(20))
     sqs.faults.calls[CHANGE] = FAILURE
-    courier = start(queue, "--visibility-timeout", "4")
+    courier = start(queue, "--visibility-timeout", "3", *BRIEF)
     until(lambda: sqs.faults.shown[CHANGE] >= 3, explain=courier.log)
     del sqs.faults.calls[CHANGE]
     assert_all_settled(courier, queue, receiver, sent)
@@ -90,13 +93,13 @@ def test_an_sqs_that_is_gone_for_seconds_loses_nothing_and_is_found_again(
 ) -> None:
     queue = Queue(sqs.endpoint)
     receiver.behave = after(0.02)
-    sent = queue.send(bodies(3000))
-    courier = start(queue, "--visibility-timeout", "10")
+    sent = queue.send(bodies(1500))
+    courier = start(queue, "--visibility-timeout", "10", *BRIEF)
     until(lambda: len(receiver.accepted) > 300, explain=courier.log)
     sqs.go_away()
     try:
         until(lambda: "cannot receive" in courier.log() and "cannot settle" in courier.log(), 10, courier.log)
-        gone_until = time.monotonic() + 3.0
+        gone_until = time.monotonic() + 2.0
         until(lambda: time.monotonic() > gone_until)
     finally:
         sqs.come_back()
@@ -113,7 +116,7 @@ def test_receives_that_fail_are_tried_again_with_pauses_and_told_once(
     queue = Queue(sqs.endpoint)
     sent = queue.send(bodies(200))
     sqs.faults.calls[RECEIVE] = FAILURE
-    courier = start(queue, "--consumers", "1")
+    courier = start(queue, "--consumers", "1", *BRIEF)
     until(lambda: sqs.faults.shown[RECEIVE] >= 4, explain=courier.log)
     assert not receiver.deliveries
     del sqs.faults.calls[RECEIVE]

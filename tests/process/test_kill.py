@@ -104,7 +104,7 @@ def test_a_stopped_auditor_is_replaced_and_repeats_no_more_than_it_held(
 ) -> None:
     receiver.behave = after(0.02)
     sent = queue.send(bodies(4000))
-    courier = start(queue, "--visibility-timeout", "6", "--hang-timeout", "3", "--senders", "2")
+    courier = start(queue, "--visibility-timeout", "6", "--hang-timeout", "3", "--senders", "2", "--wait-time", "1")
     until(lambda: len(receiver.accepted) > 500, explain=courier.log)
     stopped = courier.pids("auditor")[0]
     kill(stopped, signal.SIGSTOP)
@@ -134,10 +134,10 @@ def test_a_second_sigterm_after_the_consumers_have_drained_leaves_nothing_hidden
 
 def test_a_sender_taken_out_under_load_costs_no_receive(queue: Queue, receiver: Receiver, start: Start) -> None:
     receiver.behave = after(0.03)
-    sent = queue.send(bodies(2000))
-    courier = start(queue, "--senders", "4", "--concurrency", "8")
+    sent = queue.send(bodies(1200))
+    courier = start(queue, "--senders", "4", "--concurrency", "8", "--wait-time", "1")
     for left in (3, 2, 1):
-        goal = len(receiver.accepted) + 200
+        goal = len(receiver.accepted) + 100
         until(lambda: len(receiver.accepted) > goal, explain=courier.log)  # noqa: B023 - it's called in this turn
         courier.signal(signal.SIGTTOU)
         until(lambda: len(courier.pids("sender")) == left, explain=courier.log)  # noqa: B023
@@ -145,7 +145,7 @@ def test_a_sender_taken_out_under_load_costs_no_receive(queue: Queue, receiver: 
     until(lambda: queue.counts() == (0, 0), explain=courier.log)
     assert courier.drain() == 0
     assert receiver.accepted == dict.fromkeys(sent, 1)
-    assert sum(d.receive_count for d in receiver.deliveries) == 2000
+    assert sum(d.receive_count for d in receiver.deliveries) == 1200
 
 
 def test_a_tree_that_was_stopped_as_a_whole_loses_nobody(queue: Queue, receiver: Receiver, start: Start) -> None:
