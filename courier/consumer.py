@@ -249,9 +249,7 @@ class Consumer:
         waited: list[asyncio.Future[Any]] = [poll, draining]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not poll.done():
-            until = time.monotonic() + min(OPEN_POLL_GRACE_SECONDS, (self._life.deadline() - time.monotonic()) / 3)
-            while not poll.done() and time.monotonic() < until and not self._life.orphaned:
-                await asyncio.wait([poll], timeout=0.1)
+            await self._wait_a_little_longer(poll)
         if not poll.done():
             poll.cancel()
             await asyncio.wait([poll])
@@ -269,6 +267,16 @@ class Consumer:
             self._life.slot.reals[scoreboard.PROBED_AT] = time.monotonic()
         await self._hand_over(packets(received.messages, intake.fifo, self._rate()), draining)
         self._words[scoreboard.ASKED] = 0
+
+    async def _wait_a_little_longer(self, poll: asyncio.Future[Any]) -> None:
+        """Give an open poll its grace at a drain. How long that is is asked anew: the deadline can move closer."""
+        began = time.monotonic()
+        while not poll.done():
+            waited = time.monotonic() - began
+            whole = self._life.deadline() - began
+            if waited >= min(OPEN_POLL_GRACE_SECONDS, whole / 3):
+                return
+            await asyncio.wait([poll], timeout=0.05)
 
     async def _receive_failed(self, error: SqsError, draining: asyncio.Task[Literal[True]]) -> None:
         self._failures += 1
