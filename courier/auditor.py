@@ -172,10 +172,13 @@ class Auditor:
     def _settle(self, durable: Sequence[Recorded]) -> None:
         """Delete what is recorded; what was rejected, once the failure queue has it."""
         for held, letter in durable:
-            if letter and self._letters is not None:
+            if not letter:
+                self._settler.delete(held)
+            elif self._letters is not None:
                 self._letters.add(held, unpack_letter(letter))
             else:
-                self._settler.delete(held)
+                # Nowhere to send it: it stays in its queue, whose redrive policy decides.
+                self._settler.change(held, self._visibility)
         self._show()
 
     def _not_taken(self, held: Held, failure: EntryFailure) -> None:

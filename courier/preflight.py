@@ -71,6 +71,11 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
         checks.append(check)
         if config.failure_queue:
             failure_queue, check = check_queue(config, config.failure_queue)
+            if failure_queue is not None and queue is not None and failure_queue.url == queue.url:
+                same = f"--failure-queue is {queue.url}, the queue itself"
+                check = Check(
+                    "failure queue", False, same, "name another one: rejected messages would go round in a circle"
+                )
             checks.append(check._replace(name="failure queue"))
     if config.audit == "files":
         checks.append(check_audit(config, lock_timeout))

@@ -126,3 +126,8 @@ def make_room(pid: int, disk: Path, size: str) -> None:
     """Enlarge the disk that a process sees, as an operator enlarges a volume."""
     enter = ["nsenter", "-t", str(pid), "-m"] if os.getuid() == 0 else ["nsenter", "-t", str(pid), "-U", "-m"]
     subprocess.run([*enter, "mount", "-o", f"remount,size={size}", str(disk)], check=True, timeout=10)
+
+
+def test_a_failure_queue_that_is_the_queue_itself(tmp_path: Path, queue: Queue, receiver: Receiver) -> None:
+    courier = Courier(queue.name, receiver.url, tmp_path, "--failure-queue", queue.url, endpoint=queue.endpoint)
+    assert "--failure-queue" in refused(courier, 3)

@@ -29,7 +29,7 @@ MESSAGES: Final = 4000
 ROLES: Final = ("consumer", "sender", "auditor")
 EVERY_CALL: Final = "every call"
 
-FUNCTION_CALLS: Final = {"consumer": 60.0, "sender": 115.0, "auditor": 52.0}
+FUNCTION_CALLS: Final = {"consumer": 60.0, "sender": 124.0, "auditor": 52.0}
 """Calls of functions, in Python and in C, that the main threads of a role make for a message."""
 
 PACKETS: Final = {"consumer": 0.8, "sender": 0.25, "auditor": 0.0}
