@@ -51,10 +51,10 @@ OTHER: Final = """
 Credentials, and the region where `--region` isn't given, come from boto3's own chain: `AWS_ACCESS_KEY_ID`,
 `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_PROFILE`, `AWS_DEFAULT_REGION`, `AWS_SHARED_CREDENTIALS_FILE`,
 `AWS_CONFIG_FILE`, the role of the machine, task or service account. `AWS_CA_BUNDLE` is the certificates that SQS is
-trusted by. `COURIER_WEBHOOK_SECRET` holds what a file of `--webhook-secret-file` would. With `--transport
-requests` `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name the proxy for deliveries, and `REQUESTS_CA_BUNDLE` or
-`CURL_CA_BUNDLE` the certificates that an https recipient is trusted by. `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`
-are systemd's.
+trusted by. `COURIER_WEBHOOK_SECRET` holds what a file of `--webhook-secret-file` would. With
+`--transport requests` the variables `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name the proxy for
+deliveries, and `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` the certificates that an https recipient is trusted by.
+`NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are systemd's.
 """
 
 BAR: Final = r"\|"
