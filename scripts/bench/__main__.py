@@ -51,7 +51,7 @@ def main() -> None:
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = commands.add_parser("run", help="compare Courier with its peers")
-    run.add_argument("--messages", type=int, default=40_000, help="for each program and round; slow ones get a share")
+    run.add_argument("--messages", type=int, default=100_000, help="for each program and round; slow ones get a share")
     run.add_argument("--bytes", type=int, default=220, help="length of a body")
     run.add_argument("--rounds", type=int, default=5)
     run.add_argument("--endpoint-url", help="another SQS API than our virtual queue")
@@ -102,6 +102,7 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     profile = commands.add_parser("profile", help="tell where Courier's microseconds go")
     profile.add_argument("--messages", type=int, default=100_000)
     profile.add_argument("--bytes", type=int, default=220, help="length of a body")
+    profile.add_argument("--latency-ms", type=float, default=0.0, help="of each call to the queue")
     profile.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
     profile.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
     profile.add_argument("courier_options", nargs="*", help="options of courier, behind --")
@@ -110,7 +111,7 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _profile(given: argparse.Namespace) -> None:
     workload = profiling.Workload(given.messages, given.bytes, given.receiver, tuple(given.courier_options))
-    with Rig(given.output) as rig:
+    with Rig(given.output, latency_ms=given.latency_ms) as rig:
         result = profiling.profile(workload, rig)
     print(profiling.render(result))
     print(profiling.render_lines(result))

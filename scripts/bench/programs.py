@@ -52,7 +52,7 @@ def courier_on(python: str, *options: str) -> Program:
 
 def by_hand() -> Program:
     """Give the program that one writes by hand."""
-    return Program(BY_HAND, (sys.executable, str(HERE / "peers" / "by_hand.py")), share=0.2)
+    return Program(BY_HAND, (sys.executable, str(HERE / "peers" / "by_hand.py")), share=0.1)
 
 
 def node(cache: Path) -> Program | None:

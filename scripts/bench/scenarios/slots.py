@@ -21,6 +21,9 @@ from scripts.bench.trial import Running, wait_for_start
 
 HELP: Final = "slots kept busy by a receiver that takes 1 to 200 ms"
 WARM_UP_SECONDS: Final = 1.5
+AT_ITS_END: Final = 0.97
+"""The part of all cores in use from which on the machine, and not the slots, may be the bound: marked with a star."""
+
 FASTEST_RATE: Final = 40_000
 """Messages a second that are never reached here: how full the queue has to be."""
 
@@ -71,7 +74,7 @@ def run(given: argparse.Namespace) -> Outcome:
 
 
 def _cell(busy: Busy) -> str:
-    return f"{busy.share:.1%} ({busy.rate:,.0f}/s)"
+    return f"{busy.share:.1%} ({busy.rate:,.0f}/s){'*' if busy.machine > AT_ITS_END else ''}"
 
 
 def _measure(rig: Rig, latency: int, slots: int, seconds: float) -> Busy:
