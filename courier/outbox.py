@@ -19,7 +19,7 @@ BYTES_PER_PACKET: Final = 60 * 1024
 HEAD_BYTES: Final = 200
 """What an outcome takes in the head of its packet beside its receipt."""
 
-GATHER_SECONDS: Final = 0.002
+GATHER_SECONDS: Final = 0.004
 """How long an outcome may wait for others on their way to the auditor."""
 
 FULL_SECONDS: Final = 0.005

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import logging
 import math
 import os
@@ -34,6 +35,9 @@ ORPHAN_END: Final = 1.9
 """Seconds after which the kernel ends an orphan that is still there, whatever its loop is doing."""
 
 EXIT_FAILED: Final = 1
+
+GC_THRESHOLDS: Final = (20_000, 20, 20)
+"""Objects more than before, and rounds of the younger generation, at which the collector looks."""
 
 DRAIN: Final = b"d"
 """What the supervisor writes into a lifeline before it closes it."""
@@ -200,6 +204,9 @@ def _ignore_signals() -> None:
 
 
 def _run(stage: Stage, slot: Slot, board: Scoreboard, settings: Settings, inherited: Inherited) -> None:
+    # Young objects of a delivery are gone with it, and none of them in cycles: looked at this often, it costs a percent
+    # or two less than by default.
+    gc.set_threshold(*GC_THRESHOLDS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     life = Life(slot, board, loop, settings.drain_timeout, stage.drain_reserve)

@@ -157,6 +157,9 @@ class SqsClient:
         return reply
 
     async def _keys(self, action: str) -> Keys:
+        known = self._credentials.known()
+        if known is not None:
+            return known
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._credentials.keys()

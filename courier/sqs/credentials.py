@@ -111,6 +111,12 @@ class CredentialSource:
         self._under_way: asyncio.Future[Keys | NoKeys] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
+    def known(self) -> Keys | None:
+        """Give the current keys without waiting; ``None`` where there are none yet."""
+        if self._keys is not None and self._clock() >= self._look_at:
+            self._look()
+        return self._keys
+
     async def keys(self) -> Keys:
         """Give the current keys; only the first call waits. Raises NoKeys where there are none."""
         keys = self._keys
