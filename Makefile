@@ -8,6 +8,8 @@ SHELL = /bin/sh
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
+# Most tests wait rather than work, for a deadline, a lease or a back-off.
+JOBS = 4
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help: ## list the targets
@@ -17,7 +19,8 @@ demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and coun
 	@$(BIN)/python -m courier demo
 
 test: .venv/dev.stamp ## run the tests, without those that take minutes
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest -m "alone and not full"
+	$(BIN)/python -m pytest -m "not alone and not full" -n $(JOBS)
 
 test-full: .venv/dev.stamp ## run all the tests
 	$(BIN)/python -m pytest

@@ -25,6 +25,8 @@ from scripts.bench.syscalls import NotTraceable, Tracer
 from scripts.bench.trial import Running
 from tests.process.world import until
 
+pytestmark = pytest.mark.alone
+
 MESSAGES: Final = 4000
 ROLES: Final = ("consumer", "sender", "auditor")
 EVERY_CALL: Final = "every call"

@@ -128,6 +128,7 @@ def test_a_retry_after_is_waited_for_by_everybody(queue: Queue, receiver: Receiv
     assert max(gaps) >= 2.0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("senders", [1, 3])
 def test_a_rate_limit_is_kept_by_all_senders_together(
     queue: Queue, receiver: Receiver, start: Start, senders: int
@@ -157,6 +158,7 @@ def test_max_in_flight_bounds_the_whole_program(queue: Queue, receiver: Receiver
     assert receiver.accepted == dict.fromkeys(sent, 1)
 
 
+@pytest.mark.alone
 def test_adaptive_concurrency_backs_off_from_a_receiver_that_pushes_back(
     queue: Queue, receiver: Receiver, start: Start
 ) -> None:

@@ -123,6 +123,7 @@ def test_one_slot_of_a_second_with_eight_consumers_sends_nothing_untried_to_the_
     assert receiver.accepted == dict.fromkeys(sent, 1)
 
 
+@pytest.mark.alone
 def test_slots_are_kept_busy(queue: Queue, receiver: Receiver, start: Start) -> None:
     receiver.behave = after(0.02)
     queue.send(bodies(6000))
