@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from scripts.bench.programs import Program
 from scripts.bench.servers import (
@@ -15,6 +17,7 @@ from scripts.bench.servers import (
     Receiver,
     RemoteQueue,
     Server,
+    end,
     fill,
     queue_server,
 )
@@ -33,12 +36,15 @@ class Rig:
         self._directory = tempfile.TemporaryDirectory(prefix="work-", dir=output)
         self.workplace = Path(self._directory.name)
         self._endpoint = endpoint
+        self._receivers: list[subprocess.Popen[Any]] = []
         self.server: Server | None = None if endpoint else queue_server(latency_ms)
 
     def __enter__(self) -> Rig:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for receiver in self._receivers:
+            end(receiver)  # those that a failure left behind
         if self.server is not None:
             self.server.stop()
         self._directory.cleanup()
@@ -52,9 +58,17 @@ class Rig:
 
     def receiver(self, name: str = "auto", certificate: Path | None = None) -> Receiver:
         """Start the receiver of a name, ``nginx`` or ``own``; ``auto`` takes nginx where it is installed."""
-        if name == "nginx" or (name == "auto" and Nginx.installed()):
-            return Nginx(self.directory("nginx"), certificate)
-        return OwnReceiver(certificate=certificate)
+        if name == "own" or (name == "auto" and not Nginx.installed()):
+            return self.own_receiver(certificate=certificate)
+        nginx = Nginx(self.directory("nginx"), certificate)
+        self._receivers.append(nginx.process)
+        return nginx
+
+    def own_receiver(self, delay_ms: float = 0.0, certificate: Path | None = None) -> OwnReceiver:
+        """Start our own receiver; ``delay_ms`` is how long each answer takes."""
+        receiver = OwnReceiver(delay_ms, certificate)
+        self._receivers.append(receiver.process)
+        return receiver
 
     def directory(self, stem: str) -> Path:
         """Make an empty directory."""

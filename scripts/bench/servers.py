@@ -286,6 +286,7 @@ class OwnReceiver:
         if certificate:
             command += ["--certificate", str(certificate)]
         self._server = Server(*command)
+        self.process = self._server.process
         self.url = f"{self._server.url}/"
         self.tree = self._server.tree
 

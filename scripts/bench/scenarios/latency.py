@@ -21,7 +21,7 @@ from courier.sqs.queue import resolve_queue
 from scripts.bench.programs import courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
-from scripts.bench.servers import OwnReceiver, Queue
+from scripts.bench.servers import Queue
 from scripts.bench.trial import Running
 
 HELP: Final = "the latency added on an idle queue"
@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> Outcome:
     count = int(given.rate * given.seconds)
     with Rig(given.output) as rig:
         direct = Ages.of(_directly(rig.queue(), given.rate, count))
-        queue, receiver = rig.queue(), OwnReceiver()
+        queue, receiver = rig.queue(), rig.own_receiver()
         with Running(courier(), queue, receiver.url, rig.directory("latency")) as running:
             running.wait_until_logged("event=ready")
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

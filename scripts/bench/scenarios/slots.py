@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 from scripts.bench.programs import courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, numbers, table
-from scripts.bench.servers import OwnReceiver
 from scripts.bench.tree import spent
 from scripts.bench.trial import Running, wait_for_start
 
@@ -81,7 +80,7 @@ def _measure(rig: Rig, latency: int, slots: int, seconds: float) -> Busy:
     senders = min(4, slots)
     most = min(slots / latency * 1000, FASTEST_RATE)
     messages = int(most * (WARM_UP_SECONDS + seconds + 1.0)) + 200
-    queue, receiver = rig.queue(messages), OwnReceiver(delay_ms=latency)
+    queue, receiver = rig.queue(messages), rig.own_receiver(delay_ms=latency)
     program = courier("--senders", str(senders), "--concurrency", str(slots // senders))
     with Running(program, queue, receiver.url, rig.directory("slots")) as running:
         wait_for_start(running, queue, messages)
