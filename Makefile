@@ -20,7 +20,7 @@ demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and coun
 
 test: .venv/dev.stamp ## run the tests, without those that take minutes
 	$(BIN)/python -m pytest -m "alone and not full"
-	$(BIN)/python -m pytest -m "not alone and not full" -n $(JOBS)
+	$(BIN)/python -m pytest -m "not alone and not full" -n $(JOBS) --dist worksteal
 
 test-full: .venv/dev.stamp ## run all the tests
 	$(BIN)/python -m pytest

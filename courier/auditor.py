@@ -171,10 +171,11 @@ class Auditor:
 
     def _settle(self, durable: Sequence[Recorded]) -> None:
         """Delete what is recorded; what was rejected, once the failure queue has it."""
+        self._settler.delete(*(held for held, letter in durable if not letter))
         for held, letter in durable:
             if not letter:
-                self._settler.delete(held)
-            elif self._letters is not None:
+                continue
+            if self._letters is not None:
                 self._letters.add(held, unpack_letter(letter))
             else:
                 # Nowhere to send it: it stays in its queue, whose redrive policy decides.

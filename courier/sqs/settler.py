@@ -169,6 +169,8 @@ class Settler:
         self.held: dict[str, Held] = {}
         self.counts = Counts()
         self._calls = calls
+        # Kept: to ask for it is a system call on Python 3.11, and it stands on the hot path.
+        self._loop = asyncio.get_running_loop()
         self._visibility = visibility_timeout
         self._fifo = fifo
         self._on_change = on_change
@@ -211,12 +213,13 @@ class Settler:
         held.extend = False
         return held
 
-    def delete(self, held: Held) -> None:
-        """Delete the message: its record is durable."""
-        held.goal = DELETE
+    def delete(self, *those: Held) -> None:
+        """Delete messages: their records are durable."""
         if not self._deletes:
             self._partial_from = time.monotonic() + self._linger
-        self._deletes.append(held)
+        for held in those:
+            held.goal = DELETE
+        self._deletes.extend(those)
         if len(self._deletes) >= BATCH or self._hurry:
             self.pump()
         else:
@@ -449,7 +452,7 @@ class Settler:
     def _put_off_extension(self, held: Held) -> None:
         """Ask again soon, for a message that a sender holds: its own sweep takes the extension for granted."""
         delay = max(0.0, held.extend_after - time.monotonic())
-        asyncio.get_running_loop().call_later(delay, self._extend_again, held)
+        self._loop.call_later(delay, self._extend_again, held)
 
     def _extend_again(self, held: Held) -> None:
         if self.held.get(held.receipt) is held and held.extend and held.goal != CHANGE:
@@ -489,7 +492,7 @@ class Settler:
         return failures
 
     def _start(self, call: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(call)
+        task = self._loop.create_task(call)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -505,14 +508,13 @@ class Settler:
 
     def _wake_in(self, seconds: float) -> None:
         """Pump at the latest after so many seconds."""
-        loop = asyncio.get_running_loop()
-        at = loop.time() + seconds
+        at = self._loop.time() + seconds
         if self._timer is not None:
             if self._timer_at <= at:
                 return
             self._timer.cancel()
         self._timer_at = at
-        self._timer = loop.call_later(seconds, self._woken)
+        self._timer = self._loop.call_later(seconds, self._woken)
 
     def _woken(self) -> None:
         self._timer = None

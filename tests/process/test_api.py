@@ -311,7 +311,8 @@ def test_no_counter_falls_when_a_worker_is_replaced_and_the_cause_is_counted(
     queue: Queue, receiver: Receiver, start_api: Start
 ) -> None:
     sent = queue.send(bodies(60))
-    courier = start_api(queue, "--senders", "2")
+    # What SQS hands to a poll whose consumer was killed a moment ago comes back after the visibility timeout.
+    courier = start_api(queue, "--senders", "2", "--visibility-timeout", "3")
     api = Api(courier)
     until(lambda: api.metrics()["courier_deleted_total"] == 60, explain=courier.log)
     before = api.metrics()
