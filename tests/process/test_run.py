@@ -110,6 +110,7 @@ def test_one_slow_slot_burns_no_receives_of_what_waits(virtual_queue: str, recei
 
 
 @pytest.mark.full
+@pytest.mark.timeout(400)
 def test_one_slot_of_a_second_with_eight_consumers_sends_nothing_untried_to_the_dead_letters(
     virtual_queue: str, receiver: Receiver, start: Start
 ) -> None:
