@@ -6,8 +6,9 @@ to the same state. So it survives any process, and needs no lock and no vote:
 - a sender that sees a fault counts it, unless somebody has seen a good answer since its last one;
 - once the faults of all senders that came after the last good answer reach the threshold, the sender that saw the
   last of them writes that the breaker is *open*, until when, and how often in a row that has happened;
+- so does one that sees too many rejections at once: that is a *spike*, and written down too;
 - after that instant it is *half-open*: the first sender connects, then delivers a single message;
-- it writes that the breaker is *closed*, or opens it again for longer.
+- it writes that the breaker is *closed*, or opens it again for longer. After a spike only a delivery closes it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ RAMP_START: Final = 1
 class View(NamedTuple):
     """What one sender has written down. All instants are seconds on one monotonic clock, 0 for never.
 
-    ``faults``: in a row, since a good answer that it knew of. ``trips``: openings in a row, as of ``opened_at``.
+    ``faults``: in a row, since a good answer that it knew of. ``trips``: openings in a row, as of ``opened_at``;
+    ``spike``: whether rejections were the reason of the first of them.
     """
 
     faults: int = 0
@@ -37,6 +39,7 @@ class View(NamedTuple):
     open_until: float = 0.0
     trips: int = 0
     closed_at: float = 0.0
+    spike: bool = False
 
 
 class Settings(NamedTuple):
@@ -83,13 +86,23 @@ def closed_at(views: Sequence[View]) -> float:
     return max((view.closed_at for view in views), default=0.0)
 
 
-def opened(view: View, views: Sequence[View], settings: Settings, now: float) -> View:
-    """Give a sender's view with the breaker opened, for longer each time until it has been closed in between."""
+def after_spike(views: Sequence[View]) -> bool:
+    """Say whether it was rejections that opened the breaker, when it was last opened after having been closed."""
+    return max(views, key=lambda view: view.opened_at, default=View()).spike
+
+
+def opened(view: View, views: Sequence[View], settings: Settings, now: float, *, spike: bool = False) -> View:
+    """Give a sender's view with the breaker opened, for longer each time until it has been closed in between.
+
+    ``spike``: by rejections. Where a probe failed, what opened it first still holds: a recipient that went down after
+    it had refused everything hasn't shown thereby that it refuses less.
+    """
     last = max(views, key=lambda other: other.opened_at, default=View())
     again = bool(last.opened_at) and closed_at(views) <= last.opened_at
     trips = last.trips + 1 if again else 1
     cool_down = min(settings.longest, settings.cool_down * 2.0 ** min(trips - 1, 30))
-    return view._replace(opened_at=now, open_until=now + cool_down, trips=trips)
+    spike = last.spike if again else spike
+    return view._replace(opened_at=now, open_until=now + cool_down, trips=trips, spike=spike)
 
 
 def closed(view: View, now: float) -> View:

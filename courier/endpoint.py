@@ -62,6 +62,7 @@ def read_view(slot: Slot) -> View:
         reals[scoreboard.OPEN_UNTIL],
         words[scoreboard.TRIPS],
         reals[scoreboard.CLOSED_AT],
+        bool(words[scoreboard.SPIKE]),
     )
 
 
@@ -73,6 +74,7 @@ def write_view(slot: Slot, view: View) -> None:
     reals[scoreboard.GOOD_AT] = view.good_at
     reals[scoreboard.OPEN_UNTIL] = view.open_until
     words[scoreboard.TRIPS] = view.trips
+    words[scoreboard.SPIKE] = view.spike
     reals[scoreboard.OPENED_AT] = view.opened_at
     reals[scoreboard.CLOSED_AT] = view.closed_at
 
@@ -141,6 +143,8 @@ class Endpoint:
         pause = paused_until(self._board) - now
         if (self.state != CLOSED and state == CLOSED) or (self._paused and pause <= 0):
             self._ramp = breaker.RAMP_START
+            # What was rejected before it closed says nothing of now.
+            self._samples.clear()
         self.state, self._paused = state, pause > 0
         self._slot.words[scoreboard.BREAKER] = state
         self.probing = state == HALF_OPEN and self._is_first()
@@ -227,8 +231,16 @@ class Endpoint:
                 self._open(views, now, outcome.reason)
         self.look(now)
 
-    def rejected(self, rejected: Rejected, now: float) -> bool:
-        """Take note of a rejection; ``True``: so many of late that it is rather the endpoint that is wrong."""
+    def rejected(self, rejected: Rejected, latency: float, in_flight: int, now: float) -> bool:
+        """Take note of a rejection; ``True``: so many of late that it is rather the endpoint that is wrong.
+
+        It is an answer, and so good for the endpoint; but not the answer to a probe after a spike of rejections.
+        """
+        if self.probing and breaker.after_spike(read_views(self._board)):
+            self._open(read_views(self._board), now, f"the probe was rejected too: {rejected.reason}")
+            self.look(now)
+            return True
+        self.good(latency, in_flight, now)
         limits = self._limits
         if not limits.reject_share or self.state != CLOSED:
             return self.state != CLOSED
@@ -245,7 +257,11 @@ class Endpoint:
         if rejections < SPIKE_MINIMUM or rejections < limits.reject_share * answers:
             return False
         samples.clear()
-        self._open(read_views(board), now, f"{rejections} of {answers} messages rejected, last: {rejected.reason}")
+        views = read_views(board)
+        # Another sender may have seen it a moment ago; opened twice, it would stay open for twice as long.
+        if breaker.state(views, now) == CLOSED:
+            reason = f"{rejections} of {answers} messages rejected, last: {rejected.reason}"
+            self._open(views, now, reason, spike=True)
         self.look(now)
         return True
 
@@ -268,9 +284,9 @@ class Endpoint:
         """Give how long the breaker stays open from now."""
         return max(0.0, breaker.open_until(read_views(self._board)) - now)
 
-    def _open(self, views: Sequence[View], now: float, reason: str) -> None:
+    def _open(self, views: Sequence[View], now: float, reason: str, *, spike: bool = False) -> None:
         slot = self._slot
-        view = breaker.opened(read_view(slot), views, self._limits.breaker, now)
+        view = breaker.opened(read_view(slot), views, self._limits.breaker, now, spike=spike)
         write_view(slot, view)
         slot.reals[scoreboard.PROBE_WANTED] = 0.0
         slot.words[scoreboard.OPENINGS] += 1

@@ -290,8 +290,8 @@ class Sender:
             if delivery.failure_queue and 0 < delivery.max_receives <= message.receive_count:
                 return Rejected(f"{outcome.reason} at receive {message.receive_count}", outcome.status)
             return outcome
-        endpoint.good(answer.duration, len(self.active), now)
-        if delivery.failure_queue is None or endpoint.rejected(outcome, now):
+        wrong = endpoint.rejected(outcome, answer.duration, len(self.active), now)
+        if wrong or delivery.failure_queue is None:
             delay = delivery.backoff.delay(message.receive_count, random.random())
             return Retry(max(delay, endpoint.seconds_shut(now)), outcome.reason, outcome.status)
         return outcome

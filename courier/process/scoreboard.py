@@ -26,8 +26,9 @@ STARTED: Final = 3
 DRAIN_DEADLINE: Final = 4
 RESTARTS: Final = 5
 
-# How many a sender may have under way now: a gauge.
+# How many a sender may have under way now: a gauge. SEND_FAILING is that of the failure queue, as CALL_FAILING.
 LIMIT: Final = 6
+SEND_FAILING: Final = 7
 
 # Gauges: true of this moment and this process, so zeroed when it is reaped.
 ASKED: Final = 8
@@ -49,8 +50,12 @@ RESTARTS_EXIT: Final = 59
 RESTARTS_SIGNAL: Final = 60
 RESTARTS_HUNG: Final = 61
 
+# As FAILING_SINCE and FAILED_AT, for the failure queue.
+SEND_FAILING_SINCE: Final = 62
+SEND_FAILED_AT: Final = 63
+
 # What a sender knows of the endpoint, for the circuit breaker: it outlives the process, since the endpoint does.
-# Reals but for FAULTS_IN_ROW and TRIPS. PROBE_WANTED is a gauge: since when the first sender wants one message.
+# Reals but for FAULTS_IN_ROW, TRIPS and SPIKE. PROBE_WANTED is a gauge: since when the first sender wants one message.
 FAULTS_IN_ROW: Final = 184
 FAULT_AT: Final = 185
 GOOD_AT: Final = 186
@@ -62,6 +67,7 @@ PAUSED_UNTIL: Final = 191
 PROBE_WANTED: Final = 192
 PROBED_AT: Final = 193
 OPENINGS: Final = 194
+SPIKE: Final = 195
 
 # Counters: they only grow, and a slot keeps them over restarts.
 RECEIVED: Final = 16
@@ -87,6 +93,7 @@ SETTLE_PUT: Final = 35
 SETTLE_TAKEN: Final = 36
 RECORDS_LOST: Final = 37
 AUDIT_FAILURES: Final = 38
+EXPIRED: Final = 39
 
 # Histograms: a word for each bucket (not cumulative), the sum a real in seconds.
 LATENCY_BOUNDS: Final = (
@@ -167,6 +174,9 @@ GAUGES: Final = frozenset(
         CALL_FAILING,
         FAILING_SINCE,
         FAILED_AT,
+        SEND_FAILING,
+        SEND_FAILING_SINCE,
+        SEND_FAILED_AT,
     }
 )
 

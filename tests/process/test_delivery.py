@@ -253,6 +253,25 @@ def test_a_spike_of_rejections_opens_the_breaker_instead_of_emptying_the_queue(
     assert len(receiver.accepted) == len(sent) - lost_to_failures
 
 
+def test_a_spike_that_lasts_costs_no_message_more_while_its_probes_are_rejected(
+    virtual_queue: str, receiver: Receiver, start: Start
+) -> None:
+    queue, failures = Queue(virtual_queue), Queue(virtual_queue)
+    receiver.behave = lambda d: Response(404)
+    sent = queue.send(bodies(200))
+    courier = start(queue, "--failure-queue", failures.name, "--breaker-cool-down", "1", "--backoff-cap", "1")
+    rejected_probe = "the probe was rejected too"
+    until(lambda: rejected_probe in courier.log(), explain=courier.log)
+    lost_to_failures = sum(failures.counts())
+    until(lambda: courier.log().count(rejected_probe) >= 3, 20, courier.log)
+    assert sum(failures.counts()) == lost_to_failures
+    receiver.behave = lambda d: Response(200)
+    until(lambda: queue.counts() == (0, 0), 40, courier.log)
+    assert courier.drain() == 0
+    assert sum(failures.counts()) == lost_to_failures
+    assert len(receiver.accepted) == len(sent) - lost_to_failures
+
+
 def test_a_fifo_group_keeps_its_order_around_a_rejected_message(
     virtual_queue: str, receiver: Receiver, start: Start
 ) -> None:

@@ -25,6 +25,7 @@ START = 1000.0
 LATER = START + STARTING_SECONDS
 BREAKER = Settings(3, 5.0, 60.0)
 FAULT = Retry(0.0, "status 503", 503, fault=True)
+REJECTED = Rejected("status 404", 404)
 
 
 class Senders:
@@ -230,17 +231,95 @@ def test_so_many_rejections_that_the_endpoint_must_be_wrong_open_the_breaker() -
     words[0][scoreboard.DELIVERED] = 5
     opening = []
     for n in range(SPIKE_MINIMUM):
-        opening.append(senders.all[0].rejected(Rejected("status 404", 404), LATER + n / 10))
+        opening.append(senders.all[0].rejected(REJECTED, 0.1, 1, LATER + n / 10))
         words[0][scoreboard.REJECTED] += not opening[-1]
     assert opening == [False] * (SPIKE_MINIMUM - 1) + [True]
     assert senders.all[0].state == OPEN
+
+
+def spiked(senders: Senders, now: float) -> float:
+    """Let rejections open the breaker, and give the instant at which it is half-open."""
+    for _ in range(SPIKE_MINIMUM):
+        if senders.all[0].rejected(REJECTED, 0.1, 1, now):
+            senders.look(now)
+            return now + 5.0
+        senders.board.slots("sender")[0].words[scoreboard.REJECTED] += 1
+    raise AssertionError("the breaker stays closed")
+
+
+def test_a_rejected_probe_after_a_spike_is_a_failed_one_whichever_sender_brings_it() -> None:
+    senders = Senders(3, reject_share=0.5)
+    half_open = spiked(senders, LATER)
+    # The one that opened it is gone; another, in its turn a new process in an old slot, probes.
+    senders.gone(0)
+    second = senders.all[1] = senders.join(1, half_open)
+    waits = []
+    for _ in range(3):
+        second.look(half_open)
+        assert second.probing
+        assert second.rejected(REJECTED, 0.1, 1, half_open)
+        assert second.state == OPEN
+        assert second.shut
+        waits.append(second.seconds_shut(half_open))
+        half_open += waits[-1]
+    assert waits == pytest.approx([10.0, 20.0, 40.0])
+
+
+def test_a_delivered_probe_after_a_spike_closes_it_and_only_new_rejections_count() -> None:
+    senders = Senders(2, reject_share=0.5)
+    half_open = spiked(senders, LATER)
+    senders.look(half_open)
+    assert senders.all[0].good(0.1, 1, half_open)
+    senders.look(half_open)
+    for endpoint in senders.all:
+        assert endpoint.state == CLOSED
+        assert not endpoint.rejected(REJECTED, 0.1, 1, half_open + 0.1)
+    again = spiked(senders, half_open + 1.0)
+    assert again == half_open + 6.0
+    assert senders.all[1].seconds_shut(half_open + 1.0) == pytest.approx(5.0)
+
+
+def test_a_rejected_probe_after_an_outage_is_an_answer_and_closes_it() -> None:
+    senders = Senders(2, reject_share=0.5)
+    half_open = spiked(senders, LATER)
+    senders.look(half_open)
+    senders.all[0].good(0.1, 1, half_open)
+    senders.look(half_open)
+    for n in range(3):
+        senders.all[1].bad(FAULT, 0.1, 1, half_open + 1 + n / 100)
+    half_open += 1.02 + 5.0
+    senders.look(half_open)
+    assert not senders.all[0].rejected(REJECTED, 0.1, 1, half_open)
+    assert senders.all[0].state == CLOSED
+
+
+def test_a_receiver_that_goes_down_amid_a_spike_must_still_take_a_message_before_it_closes() -> None:
+    senders = Senders(2, reject_share=0.5)
+    half_open = spiked(senders, LATER)
+    senders.look(half_open)
+    senders.all[0].connected("connection refused", half_open)
+    half_open += 10.0
+    senders.look(half_open)
+    assert senders.all[0].rejected(REJECTED, 0.1, 1, half_open)
+    assert senders.all[0].state == OPEN
+
+
+def test_senders_that_see_one_spike_at_the_same_moment_open_the_breaker_once() -> None:
+    senders = Senders(8, reject_share=0.5)
+    for endpoint in senders.all:
+        endpoint.rejected(REJECTED, 0.1, 1, LATER)
+    senders.board.slots("sender")[0].words[scoreboard.REJECTED] += SPIKE_MINIMUM + 5
+    for endpoint in senders.all:
+        assert endpoint.rejected(REJECTED, 0.1, 1, LATER + 0.01)
+    assert senders.board.total(scoreboard.OPENINGS) == 1
+    assert senders.all[0].seconds_shut(LATER + 0.01) == pytest.approx(5.0)
 
 
 def test_rejections_among_many_deliveries_are_the_messages_own() -> None:
     senders = Senders(reject_share=0.5)
     words = senders.board.slots("sender")[0].words
     for n in range(100):
-        assert not senders.all[0].rejected(Rejected("status 404", 404), LATER + n / 10)
+        assert not senders.all[0].rejected(REJECTED, 0.1, 1, LATER + n / 10)
         words[scoreboard.REJECTED] += 1
         words[scoreboard.DELIVERED] += 2
 
@@ -249,7 +328,7 @@ def test_rejections_long_ago_do_not_count() -> None:
     senders = Senders(reject_share=0.5, reject_window=60.0)
     words = senders.board.slots("sender")[0].words
     for n in range(SPIKE_MINIMUM * 4):
-        assert not senders.all[0].rejected(Rejected("status 404", 404), LATER + n * 10)
+        assert not senders.all[0].rejected(REJECTED, 0.1, 1, LATER + n * 10)
         words[scoreboard.REJECTED] += 1
 
 

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from courier import breaker
 from courier.audit.record import recorder
-from courier.endpoint import Limits
+from courier.endpoint import SPIKE_MINIMUM, Limits
 from courier.failure import FailureQueue
-from courier.http.answer import CONNECT_REFUSED
+from courier.http.answer import CONNECT_REFUSED, Answer
 from courier.http.delivery_head import DeliveryHead
 from courier.http.target import parse_target
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
@@ -399,6 +399,27 @@ def test_a_rejected_message_is_reported_with_its_letter_and_the_run_goes_on() ->
         await stage.reports(Outcome(REJECTED, "a"), Outcome(DELIVERED, "b"))
         assert stage.settlements[0].record
         assert stage.settlements[0].letter
+
+    run(scenario)
+
+
+def test_a_rejected_probe_after_a_spike_of_rejections_is_tried_again_once_the_breaker_may_be_half_open() -> None:
+    async def scenario() -> None:
+        limits = {"concurrency": 64, "breaker": breaker.Settings(0, 0.05, 60.0), "reject_share": 0.5}
+        stage = Stage(limits=limits, failure_queue=FailureQueue("queue"))
+        names = [f"m{n}" for n in range(SPIKE_MINIMUM)]
+        stage.put(*named(*names))
+        await stage.sends(len(names))
+        for post in stage.transport.posts:
+            post.answer(404)
+        await until(lambda: stage.transport.dials)
+        stage.transport.dials[0](Answer(200, [], b"", False, True, boottime(), 0.01))
+        stage.put(*named("probe"))
+        await stage.sends(len(names) + 1)
+        stage.transport.posts[-1].answer(404)
+        await stage.reports(*of_kind(REJECTED, names[:-1]), *of_kind(RETRY, [names[-1], "probe"]))
+        assert stage.word(scoreboard.OPENINGS) == 2
+        assert stage.word(scoreboard.TRIPS) == 2
 
     run(scenario)
 
