@@ -135,7 +135,6 @@ def build(config: Config, queues: Queues, work: Channel, acks: Channel) -> list[
 def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
     """Make the role that receives."""
     intake = Intake(
-        concurrency=config.concurrency,
         batch_size=config.batch_size,
         wait_time=config.wait_time_seconds,
         poll_interval=config.poll_interval_seconds,

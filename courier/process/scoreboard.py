@@ -213,25 +213,27 @@ class Slot:
 class Scoreboard:
     """All slots, by role. Made before the fork; there is always one slot of the role ``supervisor``."""
 
-    def __init__(self, slots: Mapping[str, Sequence[Slot]]) -> None:
-        self._slots = slots
-        self._all = [slot for those in slots.values() for slot in those]
-        self.supervisor = slots[SUPERVISOR][0]
+    def __init__(self, counts: Mapping[str, int], memory: memoryview) -> None:
+        """Lay slots over zeroed memory, role after role, as many as ``counts`` says of each."""
+        self._words: memoryview[int] = memory.cast("Q")
+        self._reals: memoryview[float] = memory.cast("d")
+        self._slots: dict[str, list[Slot]] = {}
+        self._ends: dict[str | None, tuple[int, int]] = {None: (0, len(self._words))}
+        start, size = 0, SLOT_WORDS * 8
+        for role, count in counts.items():
+            end = start + count
+            self._slots[role] = [
+                Slot(role, place - start, memory[place * size : (place + 1) * size]) for place in range(start, end)
+            ]
+            self._ends[role] = start * SLOT_WORDS, end * SLOT_WORDS
+            start = end
+        self.supervisor = self._slots[SUPERVISOR][0]
 
     @classmethod
     def create(cls, counts: Mapping[str, int]) -> Scoreboard:
         """Map the memory for ``counts``: role to number of slots, with those for workers that may be added later."""
         counts = {**counts, SUPERVISOR: 1}
-        size = SLOT_WORDS * 8
-        memory = memoryview(mmap.mmap(-1, size * sum(counts.values())))
-        slots: dict[str, list[Slot]] = {}
-        offset = 0
-        for role, count in counts.items():
-            slots[role] = []
-            for index in range(count):
-                slots[role].append(Slot(role, index, memory[offset : offset + size]))
-                offset += size
-        return cls(slots)
+        return cls(counts, memoryview(mmap.mmap(-1, SLOT_WORDS * 8 * sum(counts.values()))))
 
     def slots(self, role: str) -> Sequence[Slot]:
         """Return every slot of a role, empty ones too."""
@@ -245,22 +247,32 @@ class Scoreboard:
         """Return the slots of a role whose worker is ready or draining."""
         return [slot for slot in self._slots[role] if slot.words[STATE] >= READY]
 
+    # A stride over the whole board reads a word of every slot in a third of the time of a loop over the slots; each of
+    # the words is still one load.
+
+    def column(self, word: int, role: str | None = None) -> list[int]:
+        """Return a word of each slot, or of each one of a role, in the order of the slots."""
+        start, end = self._ends[role]
+        return self._words[start + word : end : SLOT_WORDS].tolist()
+
+    def real_column(self, word: int, role: str | None = None) -> Sequence[float]:
+        """Return a real of each slot, or of each one of a role, in the order of the slots."""
+        start, end = self._ends[role]
+        return self._reals[start + word : end : SLOT_WORDS].tolist()
+
     def total(self, word: int, role: str | None = None) -> int:
         """Sum a word over all slots, or over those of one role."""
-        total = 0
-        for slot in self._all if role is None else self._slots[role]:
-            total += slot.words[word]
-        return total
+        start, end = self._ends[role]
+        return sum(self._words[start + word : end : SLOT_WORDS])
 
     def totals(self, area: int, role: str | None = None) -> list[int]:
         """Sum each word of one of the :data:`AREAS` over all slots, or over those of one role."""
-        end = area + AREAS[area]
-        slots = self._all if role is None else self._slots[role]
-        return [sum(column) for column in zip(*(slot.words[area:end] for slot in slots), strict=True)]
+        return [self.total(word, role) for word in range(area, area + AREAS[area])]
 
     def total_real(self, word: int, role: str | None = None) -> float:
         """Sum a real over all slots, or over those of one role."""
-        return sum(slot.reals[word] for slot in (self._all if role is None else self._slots[role]))
+        start, end = self._ends[role]
+        return sum(self._reals[start + word : end : SLOT_WORDS])
 
 
 class Unread(Protocol):

@@ -5,69 +5,20 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from courier import breaker
 from courier.audit.committer import FAILING, LOSING
-from courier.consumer import (
-    AUDITOR_SILENCE_SECONDS,
-    HELD_BYTES_CAP,
-    HELD_CAP,
-    PATIENCE_SECONDS,
-    Consumer,
-    Intake,
-    RateMeter,
-    packets,
-    room,
-    split_room,
-)
+from courier.consumer import MOST_RECEIVES, Consumer, Intake, packets
 from courier.errors import SqsError
 from courier.message import RELEASE, Message, unpack_messages
 from courier.process import scoreboard
+from courier.room import AUDITOR_SILENCE_SECONDS, HELD_BYTES_CAP, HELD_CAP, PATIENCE_SECONDS
 from courier.sqs.received import Received
 from tests.unit.stage import Surroundings, empty, ended, fill, message, of_kind, run, stays, until
 
 if TYPE_CHECKING:
     from courier.sqs.client import SqsClient
-
-
-def test_an_idle_program_has_room_for_every_slot() -> None:
-    assert room(slots=64, busy=0, rate=0.0, visibility=30, queued=0) == 64
-
-
-def test_what_is_queued_takes_its_room() -> None:
-    assert room(slots=64, busy=64, rate=1000.0, visibility=30, queued=60) == 4
-
-
-def test_a_slow_receiver_gets_only_what_it_takes_in_a_quarter_of_the_visibility_timeout() -> None:
-    assert room(slots=64, busy=64, rate=1.0, visibility=30, queued=0) == 7
-    assert room(slots=64, busy=64, rate=0.1, visibility=30, queued=0) == 0
-
-
-def test_a_free_slot_may_be_filled_however_slow_the_receiver() -> None:
-    assert room(slots=1, busy=0, rate=0.001, visibility=3, queued=0) == 1
-    assert room(slots=1, busy=1, rate=0.001, visibility=3, queued=0) == 0
-
-
-@given(
-    slots=st.integers(1, 1000),
-    busy=st.integers(0, 1000),
-    rate=st.floats(0, 1e6),
-    visibility=st.integers(1, 43_200),
-    queued=st.integers(0, 2000),
-)
-def test_room_and_queue_never_pass_the_slots(slots: int, busy: int, rate: float, visibility: int, queued: int) -> None:
-    space = room(slots, min(busy, slots), rate, visibility, queued)
-    assert space <= 0 or space + queued <= slots
-
-
-@given(asks=st.lists(st.integers(0, 10), min_size=1, max_size=16), space=st.integers(0, 100))
-def test_asks_made_at_the_same_instant_share_the_room_without_passing_it(asks: list[int], space: int) -> None:
-    granted = [split_room(index, asks, space) for index in range(len(asks))]
-    assert sum(granted) <= max(space, 0)
-    assert sum(granted) == min(space, sum(asks))
 
 
 def test_a_standard_queue_gives_a_packet_for_each_message() -> None:
@@ -86,16 +37,6 @@ def test_a_fifo_queue_gives_a_run_for_each_group_in_order() -> None:
     assert packets([a1, b1, a2], fifo=True, rate=40_000.0) == [[a1, a2], [b1]]
 
 
-def test_the_rate_is_measured_over_the_last_seconds_only() -> None:
-    meter = RateMeter(0.0, 0)
-    for tick in range(1, 101):
-        rate = meter.rate(tick * 0.1, tick * 10)
-    assert round(rate) == 100
-    for tick in range(101, 201):
-        rate = meter.rate(tick * 0.1, 1000)
-    assert rate == 0
-
-
 class FakeSqs:
     """Answers each receive as the test scripts it: a batch, an error, or never; keeps what was asked for."""
 
@@ -105,6 +46,7 @@ class FakeSqs:
         self.waits: list[int] = []
         self.attempts: list[str | None] = []
         self.at: list[float] = []
+        self.answered = 0
         self.cancelled = 0
         self.closed = False
 
@@ -120,6 +62,7 @@ class FakeSqs:
             self.cancelled += 1
             raise
         answer = self.script.pop(0)
+        self.answered += 1
         if isinstance(answer, SqsError):
             raise answer
         return Received(answer, 0)
@@ -140,7 +83,7 @@ class Stage(Surroundings):
         self.sender.words[scoreboard.LIMIT] = slots
         self.sender.words[scoreboard.IN_FLIGHT] = busy
         self.beat()
-        given = {"concurrency": 16, "batch_size": 10, "wait_time": 20, "poll_interval": 0.0, "visibility": 30}
+        given = {"batch_size": 10, "wait_time": 20, "poll_interval": 0.0, "visibility": 30}
         settings = Intake(**({**given, "fifo": False} | intake))
         self.sqs = FakeSqs()
         self.started = time.monotonic()
@@ -320,5 +263,75 @@ def test_an_open_breaker_stops_intake_and_a_half_open_one_lets_a_single_message_
         stage.sqs.script.append([message("probe")])
         await until(lambda: stage.word(scoreboard.PUT) == 1)
         await stays(lambda: len(stage.sqs.asked) == 1, 0.2)
+
+    run(scenario)
+
+
+def test_receives_that_come_back_full_are_joined_by_more_and_an_empty_one_leaves_a_single_long_poll() -> None:
+    async def scenario() -> None:
+        stage = Stage(slots=64)
+        await stage.asks(1)
+        assert stage.word(scoreboard.ASKED) == 10
+        for count in (2, 3, 4):
+            stage.sqs.script.append([message(str(n)) for n in range(10)])
+            await until(lambda count=count: len(stage.sqs.asked) - stage.sqs.answered == count)  # type: ignore[misc]
+            assert stage.word(scoreboard.ASKED) == 10 * count
+            empty(stage.work)
+            stage.sender.words[scoreboard.TAKEN] = stage.word(scoreboard.PUT)
+        # Only the one that was alone when it began waits long: the others find out soon that the queue is empty.
+        assert stage.sqs.waits == [20, 20, *[1] * 5], stage.sqs.waits
+        stage.sqs.script += [[]] * 4
+        await until(lambda: len(stage.sqs.asked) - stage.sqs.answered == 1)
+        await stays(lambda: len(stage.sqs.asked) - stage.sqs.answered == 1)
+        assert stage.sqs.waits[-1] == 20
+        assert stage.word(scoreboard.ASKED) == 10
+
+    run(scenario)
+
+
+def test_never_are_more_receives_under_way_than_there_is_room_for_nor_than_the_most() -> None:
+    async def scenario(slots: int, most: int) -> None:
+        stage = Stage(slots=slots)
+        for _ in range(60):
+            asked = len(stage.sqs.asked)
+            stage.sqs.script.append([message(str(n)) for n in range(stage.sqs.asked[-1] if asked else 10)])
+            await until(lambda: not stage.sqs.script)
+            empty(stage.work)
+            stage.sender.words[scoreboard.TAKEN] = stage.word(scoreboard.PUT)
+            assert stage.word(scoreboard.ASKED) <= slots
+            assert len(stage.sqs.asked) - stage.sqs.answered <= most
+        await until(lambda: len(stage.sqs.asked) - stage.sqs.answered == most)
+
+    run(lambda: scenario(slots=40, most=4))
+    run(lambda: scenario(slots=100_000, most=MOST_RECEIVES))
+
+
+def test_with_a_poll_interval_one_receive_follows_another() -> None:
+    async def scenario() -> None:
+        stage = Stage(slots=64, poll_interval=0.05)
+        for count in (1, 2, 3):
+            await stage.asks(count)
+            await stays(lambda count=count: len(stage.sqs.asked) == count, 0.1)  # type: ignore[misc]
+            stage.sqs.script.append([message(str(n)) for n in range(10)])
+        assert stage.sqs.at[2] - stage.sqs.at[1] >= 0.05
+
+    run(scenario)
+
+
+def test_receives_that_fail_together_are_one_failure_and_each_of_a_fifo_queue_is_asked_for_again() -> None:
+    async def scenario() -> None:
+        stage = Stage(slots=64, fifo=True)
+        await stage.asks(1)
+        stage.sqs.script.append([message(str(n), group=str(n)) for n in range(10)])
+        await stage.asks(3)
+        lost = set(stage.sqs.attempts[1:3])
+        assert len(lost) == 2
+        with capture_logs() as logs:
+            stage.sqs.script += [SqsError("ReceiveMessage", "network", "", retriable=True)] * 2
+            await stage.asks(4)
+            stage.sqs.script.append([message("a", group="a")] * 10)
+            await until(lambda: lost <= set(stage.sqs.attempts[3:]), explain=lambda: stage.sqs.attempts)
+        told = [(line["event"], line.get("failures")) for line in logs]
+        assert told == [("cannot receive, trying again", None), ("receiving again", 1)]
 
     run(scenario)
