@@ -206,7 +206,8 @@ class Auditor:
         words[scoreboard.EXTENDED] += counts.extended
         words[scoreboard.LAPSED] += counts.lapsed
         words[scoreboard.STALE] += counts.stale
-        counts.deleted = counts.changed = counts.extended = counts.lapsed = counts.stale = 0
+        words[scoreboard.EXPIRED] += counts.expired
+        counts.deleted = counts.changed = counts.extended = counts.lapsed = counts.stale = counts.expired = 0
         words[scoreboard.HELD] = len(self._settler.held)
         committer = self._committer
         if committer is not None:

@@ -24,7 +24,7 @@ from courier.http.delivery_head import DeliveryHead
 from courier.http.exchange import Exchange, Transport
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY, Handle, Message, unpack_messages
 from courier.outbox import Outbox
-from courier.policy import Backoff, Delivered, Rejected, Retry, Rules, judge, lease_end
+from courier.policy import MAX_HIDDEN_SECONDS, Backoff, Delivered, Rejected, Retry, Rules, judge, lease_end
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
@@ -388,6 +388,18 @@ class Sender:
                 if extended > lease:
                     self._outbox.add(EXTEND, message, lease)
                     holding.leases[position] = extended
+            elif 0 < lease <= now and lease >= holding.messages[position].received_at + MAX_HIDDEN_SECONDS:
+                holding.leases[position] = 0.0
+                self._expired(holding, position)
+
+    def _expired(self, holding: Holding, position: int) -> None:
+        """Tell that the 12 hours of a message are over; what isn't under way by now won't be sent."""
+        self._words[scoreboard.EXPIRED] += 1
+        log.warning(
+            "12 hours after its receive SQS shows a message again that is still held: it may be delivered twice",
+            message_id=holding.messages[position].message_id,
+            waits_for="its answer" if position == holding.position and holding.exchange else "its turn",
+        )
 
     def _look(self) -> None:
         endpoint, now = self._endpoint, time.monotonic()

@@ -46,6 +46,7 @@ COUNTERS: Final = (
     Counter("visibility_changed", scoreboard.CHANGED, "Messages given back to SQS, with a delay or without."),
     Counter("extended", scoreboard.EXTENDED, "Extensions of a message's visibility timeout."),
     Counter("lapsed", scoreboard.LAPSED, "Outcomes dropped since the message's lease was over."),
+    Counter("expired", scoreboard.EXPIRED, "Messages still held when their 12 hours since the receive were over."),
     Counter("stale", scoreboard.STALE, "Receipts that SQS no longer took when they were to be settled."),
     Counter("cut", scoreboard.CUT, "Deliveries cut at the end of a drain."),
     Counter("unsettled", scoreboard.UNSETTLED, "Outcomes left unsettled at the end of a drain."),

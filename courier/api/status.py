@@ -29,6 +29,7 @@ COUNTED: Final[Mapping[str, int]] = {
 TOTALS: Final[Mapping[str, int]] = {
     **COUNTED,
     "extended": scoreboard.EXTENDED,
+    "expired": scoreboard.EXPIRED,
     "stale": scoreboard.STALE,
     "cut": scoreboard.CUT,
     "unsettled": scoreboard.UNSETTLED,

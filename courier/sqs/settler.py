@@ -58,6 +58,7 @@ class Held:
         "change_parked",
         "delay",
         "delete_parked",
+        "expired",
         "extend",
         "extend_after",
         "goal",
@@ -86,6 +87,7 @@ class Held:
         self.leads = False
         self.delete_parked = False
         self.change_parked = False
+        self.expired = False
 
 
 class Calls(Protocol):
@@ -101,11 +103,11 @@ class Calls(Protocol):
 class Counts:
     """What has been settled, and how."""
 
-    __slots__ = ("changed", "deleted", "extended", "lapsed", "stale")
+    __slots__ = ("changed", "deleted", "expired", "extended", "lapsed", "stale")
 
     def __init__(self) -> None:
         """Start at nothing."""
-        self.deleted = self.changed = self.extended = self.lapsed = self.stale = 0
+        self.deleted = self.changed = self.extended = self.lapsed = self.stale = self.expired = 0
 
 
 class Gate:
@@ -191,13 +193,18 @@ class Settler:
         self._hurry = False
 
     def hold(self, message_id: str, receipt: str, lease: float, received_at: float, group: str) -> Held | None:
-        """Give the receipt's entry, made where it is new; ``None``, counted as lapsed, where its lease is over."""
+        """Give the receipt's entry, made where it is new; ``None``, counted as lapsed, where its lease is over.
+
+        ``None`` too for one that was delivered: nothing else comes of it any more.
+        """
         held = self.held.get(receipt)
         if held is None:
             if lease <= boottime():
                 self.counts.lapsed += 1
                 return None
             held = self.held[receipt] = Held(message_id, receipt, lease, received_at, group)
+        elif held.goal in (RECORD, DELETE):
+            return None
         elif held.lease <= boottime() and not held.calling:
             self.counts.lapsed += 1
             self._settled(held)
@@ -247,10 +254,9 @@ class Settler:
         soon = now + self._visibility / 2
         for held in list(self.held.values()):
             if held.goal in (RECORD, DELETE):
-                if held.received_at + MAX_HIDDEN_SECONDS <= now and held.goal == DELETE and not held.calling:
-                    self.counts.stale += 1
-                    self._settled(held)
-                elif held.lease < soon and held.lease < held.received_at + MAX_HIDDEN_SECONDS:
+                if held.received_at + MAX_HIDDEN_SECONDS <= now:
+                    self._expire(held)
+                elif now < held.lease < min(soon, held.received_at + MAX_HIDDEN_SECONDS):
                     self.extend(held)
             elif held.goal == CHANGE:
                 if held.lease <= now and not held.calling:
@@ -259,6 +265,18 @@ class Settler:
             elif held.lease + REMEMBERED * self._visibility <= now and not held.calling:
                 # Known as lapsed until then: an outcome that comes late must find that out, and not its sender's hope.
                 self._settled(held)
+
+    def _expire(self, held: Held) -> None:
+        """Tell once that the 12 hours of a delivered message are over. Its delete is tried all the same."""
+        if held.expired:
+            return
+        held.expired = True
+        self.counts.expired += 1
+        log.warning(
+            "12 hours after its receive SQS shows a message again that is still held: it may be delivered twice",
+            message_id=held.message_id,
+            waits_for="its record" if held.goal == RECORD else "its delete",
+        )
 
     def hurry(self) -> None:
         """Wait for no fuller batch from now on: the program is stopping."""
@@ -354,16 +372,22 @@ class Settler:
                 continue
             if held.calling:
                 held.change_parked = True
-            elif held.lease <= boot and held.goal not in (RECORD, DELETE):
+            elif held.lease <= boot:
                 # Asked for now, it would hide a message that is already somebody else's.
-                self.counts.lapsed += 1
                 held.extend = False
+                if held.goal not in (RECORD, DELETE):
+                    self.counts.lapsed += 1
                 if held.goal == CHANGE:
                     self._settled(held)
             else:
                 delay = held.delay if held.goal == CHANGE else self._visibility
+                seconds = hidden_seconds(delay, held.received_at, boot)
+                if held.goal != CHANGE and not seconds:
+                    # In the last second of its 12 hours an extension would show it at once.
+                    held.extend = False
+                    continue
                 held.calling = True
-                batch.append((held, hidden_seconds(delay, held.received_at, boot)))
+                batch.append((held, seconds))
         return batch
 
     def _unpark(self, group: str) -> None:

@@ -17,7 +17,7 @@ from courier.http.delivery_head import DeliveryHead
 from courier.http.target import parse_target
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
 from courier.outbox import CAPACITY
-from courier.policy import DEFAULT_RULES, Backoff
+from courier.policy import DEFAULT_RULES, MAX_HIDDEN_SECONDS, Backoff
 from courier.process import scoreboard
 from courier.sender import CUT_MARGIN_SECONDS, Delivery, Sender
 from tests.unit.stage import (
@@ -245,6 +245,29 @@ def test_a_sender_that_drains_alone_gives_back_what_it_took_and_had_no_slot_for(
         stage.transport.posts[0].answer()
         await ended(stage.role)
         await stage.reports(*of_kind(RELEASE, ["b", "c"]), Outcome(DELIVERED, "a"))
+
+    run(scenario)
+
+
+def test_what_is_held_as_its_twelve_hours_end_is_told_of_and_only_what_is_under_way_goes_on() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"concurrency": 1})
+        received = boottime() - MAX_HIDDEN_SECONDS + 1.0
+        end = received + MAX_HIDDEN_SECONDS
+        old = [m._replace(received_at=received, lease=end) for m in named("old", "waiting")]
+        with capture_logs() as logs:
+            stage.put(*old)
+            await stage.sends(1)
+            await until(lambda: stage.word(scoreboard.EXPIRED) == 2)
+            await stays(lambda: stage.word(scoreboard.EXPIRED) == 2)
+        told = {line["message_id"]: line["waits_for"] for line in logs if "12 hours" in line["event"]}
+        assert told == {"old": "its answer", "waiting": "its turn"}
+        assert {line["log_level"] for line in logs if "12 hours" in line["event"]} == {"warning"}
+        stage.transport.posts[0].answer(200)
+        await stage.reports(Outcome(DELIVERED, "old"))
+        assert stage.settlements[0].record
+        assert stage.sent() == ["old"]
+        assert stage.word(scoreboard.LAPSED) == 1
 
     run(scenario)
 

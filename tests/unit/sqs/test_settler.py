@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from courier.errors import SqsError
+from courier.policy import MAX_HIDDEN_SECONDS
 from courier.sqs.batch import EntryFailure
 from courier.sqs.settler import Held, Settler, boottime
 
@@ -64,9 +67,9 @@ def hold(settler: Settler, name: str, *, lease: float = 30.0, group: str = "", a
     return held
 
 
-def deliver(settler: Settler, name: str, *, lease: float = 30.0, group: str = "") -> Held:
+def deliver(settler: Settler, name: str, *, lease: float = 30.0, group: str = "", age: float = 0.0) -> Held:
     now = boottime()
-    return settler.hold_delivered(name, name, now + lease, now, group)
+    return settler.hold_delivered(name, name, now + lease, now - age, group)
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
@@ -346,5 +349,57 @@ def test_an_outcome_that_comes_after_a_failed_extension_and_the_lease_is_dropped
         # Its sender took the extension for granted.
         assert settler.hold("m", "m", now + 0.5, now - 0.5, "") is None
         assert settler.counts.lapsed >= 1
+
+    run(scenario)
+
+
+def test_a_delivered_message_whose_twelve_hours_are_over_is_told_once_and_deleted_all_the_same() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        sqs.refuse_deletes = True
+        deliver(settler, "recording", lease=0.0, age=MAX_HIDDEN_SECONDS)
+        settler.delete(deliver(settler, "deleting", lease=0.0, age=MAX_HIDDEN_SECONDS))
+        with capture_logs() as logs:
+            await until(lambda: len(sqs.deletes) > 1)
+            for _ in range(3):
+                settler.extend_waiting()
+        told = [
+            (line["log_level"], line["message_id"], line["waits_for"]) for line in logs if "12 hours" in line["event"]
+        ]
+        assert told == [("warning", "recording", "its record"), ("warning", "deleting", "its delete")]
+        assert settler.counts.expired == 2
+        assert not sqs.changes
+        sqs.refuse_deletes = False
+        settler.delete(settler.held["recording"])
+        await until(lambda: not settler.held)
+        assert settler.counts.deleted == 2
+
+    run(scenario)
+
+
+def test_no_extension_in_the_last_second_of_the_twelve_hours_shows_the_message_at_once() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        deliver(settler, "a", lease=0.4, age=MAX_HIDDEN_SECONDS - 0.9)
+        deliver(settler, "b", lease=5.0, age=MAX_HIDDEN_SECONDS - 9.9)
+        settler.extend_waiting()
+        await until(lambda: sqs.changes)
+        assert sqs.changes == [[("b", 9)]]
+
+    run(scenario)
+
+
+def test_what_comes_after_a_delivery_changes_nothing_for_it() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=False)
+        held = deliver(settler, "m", lease=-1.0)
+        now = boottime()
+        assert settler.hold("m", "m", now + 5.0, now, "") is None
+        settler.delete(held)
+        await until(lambda: not settler.held)
+        assert (settler.counts.deleted, settler.counts.lapsed) == (1, 0)
 
     run(scenario)
