@@ -86,7 +86,7 @@ def read_views(board: Scoreboard) -> list[View]:
 
 def paused_until(board: Scoreboard) -> float:
     """Give the instant until which the receiver asked everybody to wait, monotonic seconds; 0 for never."""
-    return max(slot.reals[scoreboard.PAUSED_UNTIL] for slot in board.slots("sender"))
+    return max(board.real_column(scoreboard.PAUSED_UNTIL, "sender"))
 
 
 def breaker_state(board: Scoreboard) -> int:

@@ -43,6 +43,9 @@ NO_KEYS_IN_TIME: Final = "boto3's chain gave no credentials in time; a credentia
 ANSWER_CAP: Final = 80 * 1024 * 1024
 """Ten messages of 1 MiB, each character escaped to six at worst, and their attributes."""
 
+RECEIVES_KEPT: Final = 64
+"""Receives of different counts and wait times that are remembered as requests."""
+
 DIFFERENCE_WORTH_A_LINE: Final = 60.0
 """Seconds between two clocks; SQS itself bears with minutes."""
 
@@ -80,6 +83,8 @@ class SqsClient:
         self._timeout = timeout
         self._on_call = on_call
         self._clock_offset = 0.0
+        # The bodies of receives, of which there are few: each is kept, and signed once a second.
+        self._receives: dict[tuple[int, int, int], bytes] = {}
 
     async def receive(
         self, count: int, wait_time_seconds: int, visibility_timeout: int, attempt_id: str | None = None
@@ -89,7 +94,22 @@ class SqsClient:
         ``attempt_id`` makes a lost answer of a FIFO queue repeatable for five minutes. Cancelling the call closes
         its connection; what SQS had already handed over is shown again after its visibility timeout.
         """
-        request = {
+        asked = count, wait_time_seconds, visibility_timeout
+        body = self._receives.get(asked)
+        if body is None:
+            if len(self._receives) >= RECEIVES_KEPT:
+                self._receives.clear()
+            body = self._receives[asked] = orjson.dumps(self._receive_request(*asked))
+        if attempt_id is not None:
+            body = orjson.dumps(self._receive_request(*asked) | {"ReceiveRequestAttemptId": attempt_id})
+        reply = await self._call("ReceiveMessage", body, wait_time_seconds + self._timeout)
+        try:
+            return read_received(reply.fields, reply.answer.first_byte_at, visibility_timeout)
+        except TypeError:
+            raise unreadable("ReceiveMessage", reply.answer) from None
+
+    def _receive_request(self, count: int, wait_time_seconds: int, visibility_timeout: int) -> dict[str, Any]:
+        return {
             "QueueUrl": self._queue_url,
             "MaxNumberOfMessages": count,
             "WaitTimeSeconds": wait_time_seconds,
@@ -97,13 +117,6 @@ class SqsClient:
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
         }
-        if attempt_id is not None:
-            request["ReceiveRequestAttemptId"] = attempt_id
-        reply = await self._call("ReceiveMessage", request, wait_time_seconds + self._timeout)
-        try:
-            return read_received(reply.fields, reply.answer.first_byte_at, visibility_timeout)
-        except TypeError:
-            raise unreadable("ReceiveMessage", reply.answer) from None
 
     async def delete(self, receipts: Sequence[str]) -> list[EntryFailure | None]:
         """Delete up to 10 messages; the result of each stands at its place, ``None`` for success."""
@@ -129,7 +142,8 @@ class SqsClient:
     ) -> list[EntryFailure | None]:
         if not entries:
             return []
-        reply = await self._call(action, {"QueueUrl": self._queue_url, "Entries": entries}, self._timeout)
+        body = orjson.dumps({"QueueUrl": self._queue_url, "Entries": entries})
+        reply = await self._call(action, body, self._timeout)
         try:
             outcome = results(len(entries), reply.fields)
             if sent:
@@ -138,9 +152,8 @@ class SqsClient:
             raise unreadable(action, reply.answer) from None
         return outcome
 
-    async def _call(self, action: str, request: dict[str, Any], timeout: float) -> Success:
+    async def _call(self, action: str, body: bytes, timeout: float) -> Success:
         """Make a call, and once more where new keys or a corrected clock may mend it."""
-        body = orjson.dumps(request)
         keys = await self._keys(action)
         reply = await self._exchange(action, body, keys, timeout)
         if isinstance(reply, Refusal) and await self._mend(action, reply, keys):

@@ -63,20 +63,28 @@ def _read_message(entry: Mapping[str, Any], lease: float, received_at: float) ->
     body = entry["Body"].encode()
     if hashlib.md5(body, usedforsecurity=False).hexdigest() != entry["MD5OfBody"]:
         return None
-    # An old emulator that doesn't know MessageSystemAttributeNames sends no Attributes; its messages are sound.
-    system = (entry.get("Attributes") or {}).get
+    system: Mapping[str, str] = entry.get("Attributes") or {}
+    try:
+        receives = int(system["ApproximateReceiveCount"])
+        sent, first_received = int(system["SentTimestamp"]), int(system["ApproximateFirstReceiveTimestamp"])
+    except KeyError:
+        # An old emulator that doesn't know MessageSystemAttributeNames sends no Attributes; its messages are sound.
+        receives = int(system.get("ApproximateReceiveCount", 1))
+        sent, first_received = (
+            int(system.get(name, 0)) for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp")
+        )
     attributes = entry.get("MessageAttributes")
     return Message(
         entry["MessageId"],
         entry["ReceiptHandle"],
         lease,
         received_at,
-        int(system("ApproximateReceiveCount", 1)),
-        int(system("SentTimestamp", 0)),
-        int(system("ApproximateFirstReceiveTimestamp", 0)),
-        system("SenderId", ""),
-        system("MessageGroupId", ""),
-        system("AWSTraceHeader", ""),
+        receives,
+        sent,
+        first_received,
+        system.get("SenderId", ""),
+        system.get("MessageGroupId", ""),
+        system.get("AWSTraceHeader", ""),
         _read_attributes(attributes) if attributes else (),
         body,
     )

@@ -100,3 +100,17 @@ def test_any_body_is_signed_by_its_bytes(body: bytes) -> None:
     target = parse_target("https://sqs.eu-west-1.amazonaws.com")
     ours = headers_of(Signer(target, "eu-west-1").head(KEYS, "SendMessageBatch", body, MIDNIGHT))
     assert_signed_as_by_botocore(ours, by_botocore(target, "eu-west-1", KEYS, "SendMessageBatch", body, MIDNIGHT))
+
+
+def test_the_same_request_within_a_second_is_signed_once_and_any_other_anew() -> None:
+    signer = Signer(parse_target("https://sqs.eu-west-1.amazonaws.com"), "eu-west-1")
+    body = b'{"QueueUrl":"a"}'
+    head = signer.head(KEYS, "ReceiveMessage", body, 1000.1)
+    assert signer.head(KEYS, "ReceiveMessage", body, 1000.9) is head
+    others = [
+        signer.head(KEYS, "DeleteMessageBatch", body, 1000.9),
+        signer.head(KEYS, "ReceiveMessage", b'{"QueueUrl":"b"}', 1000.9),
+        signer.head(KEYS, "ReceiveMessage", body, 1001.0),
+        signer.head(Keys("A", "B"), "ReceiveMessage", body, 1001.0),
+    ]
+    assert len({head, *others}) == 5
