@@ -127,15 +127,17 @@ class Consumer:
         if now < self._not_before:
             self._look_in(self._not_before - now)
             return
-        while len(self._receiving) < self._window:
-            asked = self._room.claim(now)
-            if not asked:
-                self._look_in(self._pause())
-                return
+        more = self._window - len(self._receiving)
+        if more <= 0:
+            return
+        asks = self._room.claim(now, more)
+        for asked in asks:
             self._looks = 0
             task = self._life.loop.create_task(self._receive(asked, self._wait_time(), now))
             self._receiving.add(task)
             task.add_done_callback(self._ended)
+        if len(asks) < more:
+            self._look_in(self._pause())
 
     def _wait_time(self) -> int:
         """Give the seconds of the next long poll."""

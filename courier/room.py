@@ -97,6 +97,17 @@ def split_room(own_index: int, asks: Sequence[int], space: int) -> int:
     return max(0, min(asks[own_index], space - sum(asks[:own_index])))
 
 
+def within(asks: Sequence[int], granted: int) -> list[int]:
+    """Give the first of the asks, as far as what was granted goes."""
+    kept = []
+    for ask in asks:
+        if granted <= 0:
+            break
+        kept.append(min(ask, granted))
+        granted -= ask
+    return kept
+
+
 class Room:
     """One consumer's view of the room.
 
@@ -128,16 +139,16 @@ class Room:
         self._latest = RateMeter(now, taken, LATEST_WINDOW_SECONDS)
         self._room_since = math.inf
 
-    def claim(self, now: float) -> int:
-        """Claim room for one receive on the board, and give how much; 0 where there isn't enough to be worth a call.
+    def claim(self, now: float, receives: int) -> list[int]:
+        """Claim room on the board for up to so many receives, and give how much for each.
 
-        The consumer takes it back from ASKED as the messages are put into the channel, and the rest in the end.
+        None where there isn't enough to be worth a call. The consumer takes its claims back from ASKED as the messages
+        are put into the channel, and the rest in the end.
         """
         board, words = self._board, self._slot.words
-        states = board.column(scoreboard.STATE, "sender")
         slots = busy = 0
         for state, limit, in_flight in zip(
-            states,
+            board.column(scoreboard.STATE, "sender"),
             board.column(scoreboard.LIMIT, "sender"),
             board.column(scoreboard.IN_FLIGHT, "sender"),
             strict=True,
@@ -150,21 +161,31 @@ class Room:
         free = space - sum(board.column(scoreboard.ASKED, "consumer"))
         if free <= 0:
             self._room_since = math.inf
-            return 0
-        if not self._is_worth_a_call(free, slots, now):
-            return 0
-        self._room_since = math.inf
-        before = words[scoreboard.ASKED]
-        words[scoreboard.ASKED] = before + min(self._batch_size, free)
-        kept = split_room(self._slot.index, board.column(scoreboard.ASKED, "consumer"), space)
-        words[scoreboard.ASKED] = max(before, kept)
-        return max(0, kept - before)
+            return []
+        asks = self._asks(min(free, receives * self._batch_size), slots, now)
+        if asks:
+            before = words[scoreboard.ASKED]
+            words[scoreboard.ASKED] = before + sum(asks)
+            kept = max(before, split_room(self._slot.index, board.column(scoreboard.ASKED, "consumer"), space))
+            words[scoreboard.ASKED] = kept
+            asks = within(asks, kept - before)
+        return asks
 
-    def _is_worth_a_call(self, free: int, slots: int, now: float) -> bool:
+    def _asks(self, count: int, slots: int, now: float) -> list[int]:
+        """Part what is free into receives that are worth a call each."""
         # Where few slots or a rate limit leave little room at the best of times, little is worth a call.
         most = slots if self._rate_limit is None else min(slots, limiter.usable(self._rate_limit, 1))
+        worth = min(self._batch_size, max(1, most // 2))
         self._room_since = min(self._room_since, now)
-        return free >= min(self._batch_size, max(1, most // 2)) or now - self._room_since >= PATIENCE_SECONDS
+        if count < worth and now - self._room_since >= PATIENCE_SECONDS:
+            worth = count
+        asks = []
+        while count >= worth:
+            asks.append(min(count, self._batch_size))
+            count -= asks[-1]
+        if asks:
+            self._room_since = math.inf
+        return asks
 
     def _space(self, slots: int, busy: int, now: float) -> int:
         """Give the room before anybody's asks; 0 while intake is paused."""
@@ -200,8 +221,10 @@ class Room:
         """Say whether intake stands still: no auditor, a failing audit log, a pause, or too much in memory."""
         board = self._board
         heard = False
-        for auditor in board.live("auditor"):
+        for auditor in board.slots("auditor"):
             words = auditor.words
+            if words[scoreboard.STATE] < scoreboard.READY:
+                continue
             heard = heard or now - auditor.reals[scoreboard.BEAT] < AUDITOR_SILENCE_SECONDS
             if (
                 words[scoreboard.AUDIT_FAILING] == FAILING

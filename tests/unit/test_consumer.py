@@ -37,11 +37,15 @@ def test_a_fifo_queue_gives_a_run_for_each_group_in_order() -> None:
     assert packets([a1, b1, a2], fifo=True, rate=40_000.0) == [[a1, a2], [b1]]
 
 
+FULL = None
+"""An answer with as many messages as were asked for."""
+
+
 class FakeSqs:
     """Answers each receive as the test scripts it: a batch, an error, or never; keeps what was asked for."""
 
     def __init__(self) -> None:
-        self.script: list[list[Message] | SqsError] = []
+        self.script: list[list[Message] | SqsError | None] = []
         self.asked: list[int] = []
         self.waits: list[int] = []
         self.attempts: list[str | None] = []
@@ -65,7 +69,7 @@ class FakeSqs:
         self.answered += 1
         if isinstance(answer, SqsError):
             raise answer
-        return Received(answer, 0)
+        return Received([message(str(n)) for n in range(count)] if answer is FULL else answer, 0)
 
     def close(self) -> None:
         self.closed = True
@@ -273,7 +277,7 @@ def test_receives_that_come_back_full_are_joined_by_more_and_an_empty_one_leaves
         await stage.asks(1)
         assert stage.word(scoreboard.ASKED) == 10
         for count in (2, 3, 4):
-            stage.sqs.script.append([message(str(n)) for n in range(10)])
+            stage.sqs.script.append(FULL)
             await until(lambda count=count: len(stage.sqs.asked) - stage.sqs.answered == count)  # type: ignore[misc]
             assert stage.word(scoreboard.ASKED) == 10 * count
             empty(stage.work)
@@ -293,8 +297,7 @@ def test_never_are_more_receives_under_way_than_there_is_room_for_nor_than_the_m
     async def scenario(slots: int, most: int) -> None:
         stage = Stage(slots=slots)
         for _ in range(60):
-            asked = len(stage.sqs.asked)
-            stage.sqs.script.append([message(str(n)) for n in range(stage.sqs.asked[-1] if asked else 10)])
+            stage.sqs.script.append(FULL)
             await until(lambda: not stage.sqs.script)
             empty(stage.work)
             stage.sender.words[scoreboard.TAKEN] = stage.word(scoreboard.PUT)

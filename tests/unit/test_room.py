@@ -3,7 +3,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.room import LATEST_WINDOW_SECONDS, LONGEST_DISTANCE_SECONDS, Distance, RateMeter, room, split_room
+from courier.process import scoreboard
+from courier.process.channel import Channel
+from courier.process.scoreboard import Scoreboard
+from courier.room import (
+    LATEST_WINDOW_SECONDS,
+    LONGEST_DISTANCE_SECONDS,
+    PATIENCE_SECONDS,
+    Distance,
+    RateMeter,
+    Room,
+    room,
+    split_room,
+    within,
+)
 
 
 def test_an_idle_program_has_room_for_every_slot() -> None:
@@ -81,3 +94,42 @@ def test_the_distance_falls_at_once_rises_slowly_and_is_capped() -> None:
     for _ in range(200):
         distance.observe(5.0)
     assert 0.24 < distance.seconds <= LONGEST_DISTANCE_SECONDS
+
+
+class Program:
+    """A board with one sender's slots and a live auditor, and the rooms of two consumers."""
+
+    def __init__(self, slots: int) -> None:
+        self.board = Scoreboard.create({"auditor": 1, "sender": 1, "consumer": 2})
+        for role in ("auditor", "sender", "consumer"):
+            for slot in self.board.slots(role):
+                slot.words[scoreboard.STATE] = scoreboard.READY
+        self.board.slots("sender")[0].words[scoreboard.LIMIT] = slots
+        channels = Channel.create("work"), Channel.create("acks")
+        self.rooms = [Room(slot, self.board, channels, 10, 30, None, 0.0) for slot in self.board.slots("consumer")]
+
+    def asked(self) -> list[int]:
+        return self.board.column(scoreboard.ASKED, "consumer")
+
+
+def test_room_is_claimed_for_as_many_receives_as_are_worth_a_call() -> None:
+    program = Program(slots=64)
+    assert program.rooms[0].claim(0.0, 2) == [10, 10]
+    assert program.rooms[1].claim(0.0, 32) == [10, 10, 10, 10]
+    assert program.asked() == [20, 40]
+    assert program.rooms[0].claim(0.0, 1) == []
+    assert program.rooms[0].claim(PATIENCE_SECONDS, 1) == [4]
+
+
+def test_where_there_are_few_slots_half_of_them_are_worth_a_call() -> None:
+    program = Program(slots=6)
+    assert program.rooms[0].claim(0.0, 3) == [6]
+    program.board.slots("consumer")[0].words[scoreboard.ASKED] = 3
+    assert program.rooms[1].claim(0.0, 3) == [3]
+
+
+@given(asks=st.lists(st.integers(1, 10), max_size=32), granted=st.integers(-5, 400))
+def test_what_was_not_granted_is_taken_from_the_last_asks(asks: list[int], granted: int) -> None:
+    kept = within(asks, granted)
+    assert sum(kept) == min(sum(asks), max(granted, 0))
+    assert all(0 < count <= ask for count, ask in zip(kept, asks, strict=False))
