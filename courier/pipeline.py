@@ -54,7 +54,7 @@ from courier.sqs.credentials import CredentialSource, chain, local_keys
 from courier.sqs.queue import QueueInfo
 from courier.sqs.virtual.registry import ACCOUNT
 from courier.sqs.virtual.service import VirtualSqs
-from courier.tally import call_counter, call_watcher
+from courier.tally import FAILURE_QUEUE, call_counter, call_watcher
 
 PREFLIGHT_SECONDS: Final = 60.0
 VIRTUAL_ENDPOINT: Final = "http://127.0.0.1:9324"
@@ -217,7 +217,8 @@ def auditor(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, a
             required=config.audit_policy == "required",
             failure_fifo=failure_queue is not None and failure_queue.fifo,
         )
-        failure_client = sqs_client(life, failure_queue, call_counter(life.slot)) if failure_queue else None
+        watch = call_watcher(life.slot, FAILURE_QUEUE)
+        failure_client = sqs_client(life, failure_queue, watch) if failure_queue else None
         role = Auditor(life, acks, audit_log, (client, failure_client), settings)
         life.on_rotate = role.rotate
         await role.run()

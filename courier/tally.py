@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from courier.http.answer import REASONS as FAILURES
 from courier.process import scoreboard
@@ -59,6 +59,18 @@ _RESULT_PLACES: Final[Mapping[str | None, int]] = {
 }
 
 
+class Watch(NamedTuple):
+    """Which words of a slot tell what calls fail, since when, and when one last did (monotonic seconds)."""
+
+    failing: int
+    since: int
+    last: int
+
+
+QUEUE: Final = Watch(scoreboard.CALL_FAILING, scoreboard.FAILING_SINCE, scoreboard.FAILED_AT)
+FAILURE_QUEUE: Final = Watch(scoreboard.SEND_FAILING, scoreboard.SEND_FAILING_SINCE, scoreboard.SEND_FAILED_AT)
+
+
 def reason_place(status: int | None, reason: str) -> int:
     """Give the place in :data:`REASONS` of a delivery that failed: by its status, or without an answer its reason."""
     if status is None:
@@ -83,41 +95,41 @@ def call_counter(slot: Slot) -> Callable[[str, str | None], None]:
     return count
 
 
-def call_watcher(slot: Slot) -> Callable[[str, str | None], None]:
+def call_watcher(slot: Slot, of: Watch = QUEUE) -> Callable[[str, str | None], None]:
     """As :func:`call_counter`, and it keeps on the board what fails, for a client that nobody else watches."""
     count = call_counter(slot)
 
     def watch(action: str, code: str | None) -> None:
         count(action, code)
         if code is None:
-            note_success(slot, action)
+            note_success(slot, action, of)
         else:
-            note_failure(slot, action, code, time.monotonic())
+            note_failure(slot, action, code, time.monotonic(), of)
 
     return watch
 
 
-def note_failure(slot: Slot, action: str, code: str, now: float) -> None:
+def note_failure(slot: Slot, action: str, code: str, now: float, of: Watch = QUEUE) -> None:
     """Write on the board that calls of ``action`` fail; another action that does so already stays in its place."""
     words = slot.words
     standing = _ACTION_PLACES[action] + result_place(code)
-    failing = words[scoreboard.CALL_FAILING]
+    failing = words[of.failing]
     if not failing:
-        slot.reals[scoreboard.FAILING_SINCE] = now
+        slot.reals[of.since] = now
     elif ACTIONS[failing // len(RESULTS)] != action:
         return
-    slot.reals[scoreboard.FAILED_AT] = now
-    words[scoreboard.CALL_FAILING] = standing
+    slot.reals[of.last] = now
+    words[of.failing] = standing
 
 
-def note_success(slot: Slot, action: str) -> None:
+def note_success(slot: Slot, action: str, of: Watch = QUEUE) -> None:
     """Write on the board that calls of ``action`` succeed."""
-    failing = slot.words[scoreboard.CALL_FAILING]
+    failing = slot.words[of.failing]
     if failing and ACTIONS[failing // len(RESULTS)] == action:
-        slot.words[scoreboard.CALL_FAILING] = 0
+        slot.words[of.failing] = 0
 
 
-def failing_call(slot: Slot) -> tuple[str, str] | None:
+def failing_call(slot: Slot, of: Watch = QUEUE) -> tuple[str, str] | None:
     """Give the action and the result of the calls that fail, or ``None``."""
-    failing = slot.words[scoreboard.CALL_FAILING]
+    failing = slot.words[of.failing]
     return (ACTIONS[failing // len(RESULTS)], RESULTS[failing % len(RESULTS)]) if failing else None

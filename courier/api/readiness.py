@@ -8,7 +8,7 @@ from courier.api.observed import API, Observed
 from courier.audit.committer import FAILING
 from courier.process import scoreboard
 from courier.process.scoreboard import DRAINING, READY, Scoreboard, Slot
-from courier.tally import ACCESS, CREDENTIALS, failing_call
+from courier.tally import ACCESS, CREDENTIALS, FAILURE_QUEUE, QUEUE, Watch, failing_call
 
 FAILING_SECONDS: Final = 5.0
 """How long calls to SQS must have failed without a success before that counts: one lost connection is no news."""
@@ -55,18 +55,21 @@ def _absent(board: Scoreboard, role: str, now: float, hang_timeout: float) -> st
 def _failing_calls(board: Scoreboard, now: float) -> list[str]:
     """Receives fail where those of every consumer do; what the auditor calls, nobody else does."""
     consumers = [_failing(slot, now) for slot in board.live("consumer")]
-    auditors = [_failing(slot, now) for slot in board.live("auditor")]
+    auditors = [_failing(slot, now, of) for slot in board.live("auditor") for of in (QUEUE, FAILURE_QUEUE)]
     failing = [consumers[0]] if consumers and all(consumers) else []
     return list(dict.fromkeys(failing + [reason for reason in auditors if reason]))
 
 
-def _failing(slot: Slot, now: float) -> str:
-    call = failing_call(slot)
+def _failing(slot: Slot, now: float, of: Watch = QUEUE) -> str:
+    call = failing_call(slot, of)
     if call is None:
         return ""
-    since, last = slot.reals[scoreboard.FAILING_SINCE], slot.reals[scoreboard.FAILED_AT]
+    since, last = slot.reals[of.since], slot.reals[of.last]
     if now - since < FAILING_SECONDS or now - last > FRESH_SECONDS:
         return ""
     action, result = call
     kind = "credentials" if result in (CREDENTIALS, ACCESS) else "queue unreachable"
+    if of == FAILURE_QUEUE:
+        # Whatever the reason: it is another queue than the one that all else is about.
+        kind = "failure queue unreachable"
     return f"{kind}: {action}: {result}"

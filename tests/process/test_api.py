@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from courier.http.server import Response
 from tests.integration.sqs_endpoints import running_virtual_queue
 from tests.process.conftest import Start
+from tests.process.faulty_sqs import FAILURE, FaultySqs
 from tests.process.world import Courier, Delivery, Queue, Receiver, after, alive, bodies, kill, until
 
 ANY_PORT = "127.0.0.1:0"
@@ -384,3 +385,25 @@ def test_the_stacks_are_those_of_every_process_and_one_that_is_stopped_says_so(s
         assert stopped.startswith("no answer within")
         assert all("most recent call first" in text for text in running)
         assert "sigwait" in dumps["supervisor 0"] or "next_signal" in dumps["supervisor 0"]
+
+
+def test_a_failure_queue_that_takes_nothing_is_told_until_it_takes_the_rejected_messages(
+    receiver: Receiver, start_api: Start
+) -> None:
+    sqs = FaultySqs()
+    try:
+        queue, failures = Queue(sqs.endpoint), Queue(sqs.endpoint)
+        receiver.behave = lambda d: Response(422)
+        queue.send(bodies(3))
+        sqs.faults.calls["SendMessageBatch"] = FAILURE
+        courier = start_api(queue, "--failure-queue", failures.name)
+        api = Api(courier)
+        until(lambda: api.reasons(), 20.0, courier.log)
+        assert api.reasons() == ["failure queue unreachable: SendMessageBatch: server error"]
+        assert (queue.counts(), failures.counts()) == ((0, 3), (0, 0))
+        del sqs.faults.calls["SendMessageBatch"]
+        until(lambda: api.ready() == (200, {"ready": True}), 20.0, courier.log)
+        until(lambda: (queue.counts(), failures.counts()) == ((0, 0), (3, 0)), explain=courier.log)
+        assert courier.drain() == 0
+    finally:
+        sqs.stop()

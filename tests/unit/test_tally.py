@@ -10,6 +10,7 @@ from courier.process.scoreboard import AREAS, Scoreboard, Slot
 from courier.sqs import errors
 from courier.tally import (
     ACTIONS,
+    FAILURE_QUEUE,
     REASONS,
     RECEIVE,
     RESULTS,
@@ -101,6 +102,21 @@ def test_what_fails_stands_on_the_board_until_the_same_call_succeeds(slot: Slot)
     assert failing_call(slot) == (DELETE, "denied")
     watch(DELETE, None)
     assert failing_call(slot) is None
+
+
+def test_the_failure_queue_is_watched_apart_from_the_queue_and_counted_with_it(slot: Slot) -> None:
+    watch, watch_failures = call_watcher(slot), call_watcher(slot, FAILURE_QUEUE)
+    watch(DELETE, "AccessDenied")
+    watch_failures("SendMessageBatch", "network")
+    assert (failing_call(slot), failing_call(slot, FAILURE_QUEUE)) == (
+        (DELETE, "denied"),
+        ("SendMessageBatch", "network"),
+    )
+    watch(DELETE, None)
+    assert (failing_call(slot), failing_call(slot, FAILURE_QUEUE)) == (None, ("SendMessageBatch", "network"))
+    watch_failures("SendMessageBatch", None)
+    assert failing_call(slot, FAILURE_QUEUE) is None
+    assert sum(slot.words[scoreboard.CALLS : scoreboard.CALLS + len(ACTIONS) * len(RESULTS)]) == 4
 
 
 def test_failing_counts_from_the_first_failure_in_a_row(slot: Slot) -> None:

@@ -7,7 +7,7 @@ import pytest
 from courier.api.readiness import FAILING_SECONDS, FRESH_SECONDS, not_ready
 from courier.process import scoreboard
 from courier.process.scoreboard import DRAINING, EMPTY, READY, STARTING, Scoreboard
-from courier.tally import RECEIVE, note_failure, note_success
+from courier.tally import FAILURE_QUEUE, RECEIVE, note_failure, note_success
 from tests.unit.api.boards import HANG_TIMEOUT, observed, running_board
 
 NOW = 1000.0
@@ -103,6 +103,22 @@ def test_the_reason_says_whether_it_is_the_queue_or_the_credentials(board: Score
 def test_deletes_that_fail_are_a_reason_since_nobody_else_makes_them(board: Scoreboard) -> None:
     note_failure(board.slots("auditor")[0], "DeleteMessageBatch", "AccessDenied", NOW)
     assert reasons(board, SOON) == ["credentials: DeleteMessageBatch: denied"]
+
+
+@pytest.mark.parametrize(("code", "result"), [("network", "network"), ("AccessDenied", "denied")])
+def test_a_failure_queue_that_takes_nothing_is_a_reason_beside_what_the_queue_does(
+    board: Scoreboard, code: str, result: str
+) -> None:
+    auditor = board.slots("auditor")[0]
+    note_failure(auditor, "SendMessageBatch", code, NOW, FAILURE_QUEUE)
+    note_success(auditor, "DeleteMessageBatch")
+    assert reasons(board, NOW + 1) == []
+    failure_queue = f"failure queue unreachable: SendMessageBatch: {result}"
+    assert reasons(board, SOON) == [failure_queue]
+    note_failure(auditor, "DeleteMessageBatch", "network", NOW)
+    assert reasons(board, SOON) == ["queue unreachable: DeleteMessageBatch: network", failure_queue]
+    note_success(auditor, "SendMessageBatch", FAILURE_QUEUE)
+    assert reasons(board, SOON) == ["queue unreachable: DeleteMessageBatch: network"]
 
 
 def test_a_failure_that_nobody_repeats_is_forgotten(board: Scoreboard) -> None:
