@@ -26,8 +26,7 @@ INLINE_LIMIT: Final = 65_536
 
 _ASKED_BUFFER: Final = 4 << 20
 _FRAME: Final = 4
-_write_frame: Final = struct.Struct("<I").pack
-_read_frame: Final = struct.Struct("<I").unpack_from
+_write_frame: Final = struct.Struct("=I").pack
 _BULK_IN_DESCRIPTOR: Final = 0x8000_0000
 _ANCILLARY: Final = socket.CMSG_SPACE(array.array("i").itemsize)
 # Plain numbers: on the hot path an IntFlag costs as much as the system call.
@@ -60,6 +59,7 @@ class Channel:
     __slots__ = (
         "_buffer",
         "_buffers",
+        "_frames",
         "_poll_is_blind",
         "_reader",
         "_receive_into",
@@ -82,6 +82,7 @@ class Channel:
         # Kept, since a fresh one costs more than the call. Its pages are private to the process that receives into it.
         self._buffer = memoryview(bytearray(_FRAME + INLINE_LIMIT))
         self._buffers = [self._buffer]
+        self._frames = self._buffer.cast("I")
         self._poll_is_blind = False
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -166,16 +167,16 @@ class Channel:
             self.at_eof = True
             return None
         buffer = self._buffer
-        (size,) = _read_frame(buffer)
+        size = self._frames[0]
         if size & _BULK_IN_DESCRIPTOR:
             end = _FRAME + (size ^ _BULK_IN_DESCRIPTOR)
             bulk = _take_bulk(ancillary)
         else:
             end = _FRAME + size
-            bulk = bytes(buffer[end:length])
+            bulk = buffer[end:length].tobytes()
         if end > length or flags & _TRUNCATED:
             raise ChannelError(f"channel {self.name}: a packet of {length} bytes came in torn")
-        return bytes(buffer[_FRAME:end]), bulk
+        return buffer[_FRAME:end].tobytes(), bulk
 
     async def wait_writable(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Return when it is worth trying :meth:`send` again, or at ``deadline`` (monotonic seconds).
