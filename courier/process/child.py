@@ -60,10 +60,22 @@ class Life:
     """What a role is given: its slot, the board, the loop, and word of when to go.
 
     ``draining`` is set when the supervisor tells this worker to drain, or is dead; ``orphaned`` is true in the second
-    case. ``on_rotate`` is called on the loop when SIGUSR1 came, in stages that take it and where the role set it.
+    case. ``on_rotate`` is called on the loop when SIGUSR1 came, in stages that take it and where the role set it;
+    ``on_beat`` about once a second, where the role set it: what can be done then needs no timer of its own.
     """
 
-    __slots__ = ("_own_deadline", "_reserve", "_timeout", "board", "draining", "loop", "on_rotate", "orphaned", "slot")
+    __slots__ = (
+        "_own_deadline",
+        "_reserve",
+        "_timeout",
+        "board",
+        "draining",
+        "loop",
+        "on_beat",
+        "on_rotate",
+        "orphaned",
+        "slot",
+    )
 
     def __init__(
         self,
@@ -79,6 +91,7 @@ class Life:
         self.draining = asyncio.Event()
         self.orphaned = False
         self.on_rotate: Callable[[], None] | None = None
+        self.on_beat: Callable[[], None] | None = None
         self._timeout = drain_timeout
         self._reserve = min(drain_reserve, drain_timeout / 2)
         self._own_deadline = math.inf
@@ -122,6 +135,12 @@ class Life:
     def _leave(self) -> None:
         self.slot.words[scoreboard.STATE] = scoreboard.DRAINING
         self.draining.set()
+
+    def beat(self) -> None:
+        """Show a sign of life."""
+        self.slot.reals[scoreboard.BEAT] = time.monotonic()
+        if self.on_beat is not None:
+            self.on_beat()
 
     def rotate(self) -> None:
         """Pass SIGUSR1 on to the role."""
@@ -260,7 +279,7 @@ def _lifeline_spoke(descriptor: int, life: Life) -> None:
 
 
 def _beat(life: Life, period: float) -> None:
-    life.slot.reals[scoreboard.BEAT] = time.monotonic()
+    life.beat()
     life.loop.call_later(period, _beat, life, period)
 
 

@@ -85,3 +85,14 @@ def test_rotation_calls_what_the_role_set_and_nothing_otherwise(loop: asyncio.Ab
     life.on_rotate = lambda: called.append("rotated")
     life.rotate()
     assert called == ["rotated"]
+
+
+def test_a_beat_is_written_down_and_calls_what_the_role_set(loop: asyncio.AbstractEventLoop) -> None:
+    life = life_of(loop)
+    before = time.monotonic()
+    life.beat()
+    assert life.slot.reals[scoreboard.BEAT] >= before
+    called: list[str] = []
+    life.on_beat = lambda: called.append("beat")
+    life.beat()
+    assert called == ["beat"]
