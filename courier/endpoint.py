@@ -17,7 +17,7 @@ from courier.breaker import CLOSED, HALF_OPEN, OPEN, View
 from courier.limiter import TokenBucket, share
 from courier.policy import Rejected, Retry
 from courier.process import scoreboard
-from courier.process.scoreboard import Scoreboard, Slot
+from courier.process.scoreboard import GOOD_AT, Scoreboard, Slot
 
 WORTH_RELEASING_SECONDS: Final = 1.0
 """A pause that is shorter is waited out with the messages at hand; a longer one gives them back."""
@@ -99,7 +99,8 @@ class Endpoint:
     """One sender's knowledge of the endpoint. ``limit`` is how many it may have under way; ``state`` the breaker's.
 
     ``shut`` says that what is at hand shall be given back. ``probing`` that this sender, and no other, may send one
-    message to a half-open endpoint.
+    message to a half-open endpoint. ``is_troubled`` that the state may change by the clock alone, so that somebody has
+    to :meth:`look`; ``is_paced`` that a token comes before each delivery.
     """
 
     def __init__(self, slot: Slot, board: Scoreboard, limits: Limits, now: float) -> None:
@@ -108,12 +109,16 @@ class Endpoint:
         self.state = CLOSED
         self.shut = False
         self.probing = False
+        self.is_troubled = False
+        self.is_paced = bool(limits.rate)
         self._slot = slot
+        self._reals = slot.reals
         self._board = board
         self._limits = limits
         self._paused = False
         self._leaving = False
         self._ramp = limits.concurrency
+        self._is_calm = False
         self._adaptive = AdaptiveLimit(limits.concurrency, now) if limits.adaptive else None
         self._bucket = TokenBucket(limits.rate, now, stagger=0.0) if limits.rate else None
         self._staggered = False
@@ -151,6 +156,10 @@ class Endpoint:
         self.shut = state == OPEN or pause > WORTH_RELEASING_SECONDS
         self.limit = self._allowed(rank, senders)
         self._slot.words[scoreboard.LIMIT] = self.limit
+        self.is_troubled = state != CLOSED or self._paused
+        faults = self._slot.words[scoreboard.FAULTS_IN_ROW]
+        # A good answer then changes nothing.
+        self._is_calm = state == CLOSED and not (faults or self._adaptive) and self._ramp >= self._limits.concurrency
 
     def leave(self) -> None:
         """Send nothing more: consumers that still saw slots here would receive for them what nobody takes."""
@@ -190,8 +199,10 @@ class Endpoint:
 
     def good(self, latency: float, in_flight: int, now: float) -> bool:
         """Take note of an answer that doesn't speak against the endpoint; ``True``: more may be sent than before."""
+        self._reals[GOOD_AT] = now
+        if self._is_calm:
+            return False
         slot = self._slot
-        slot.reals[scoreboard.GOOD_AT] = now
         troubled = slot.words[scoreboard.FAULTS_IN_ROW] > 0 or self.state != CLOSED
         if troubled:
             slot.words[scoreboard.FAULTS_IN_ROW] = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from courier.http.answer import CANCELLED, Answer, Failure
-from courier.units import STATUSES, parse_statuses
+from courier.units import parse_statuses
 
 MAX_HIDDEN_SECONDS: Final = 43_200
 """SQS keeps a message invisible for at most 12 hours from its receive; extensions don't reset that."""
@@ -49,30 +49,21 @@ class Rejected(NamedTuple):
 
 Outcome = Delivered | Retry | Rejected
 
-SUCCESS: Final = 1
-RETRY: Final = 2
-REJECT: Final = 3
-
 FAULTS: Final = frozenset({429, *range(500, 600)})
 """Statuses that speak of the endpoint rather than of the message, and count for its circuit breaker."""
 
 
 class Rules(NamedTuple):
-    """What each status means: SUCCESS, RETRY or REJECT at the index of the status."""
+    """What a status means. One in neither set is tried again: a forgotten rule may cost time, but no message."""
 
-    meaning: bytes
+    success: frozenset[int]
+    reject: frozenset[int]
 
     @classmethod
     def of(cls, success: Iterable[int], retry: Iterable[int], reject: Iterable[int]) -> Rules:
-        """Make the table of three sets of statuses. Where they overlap success counts first, then retry.
-
-        A status in none of them is tried again: a rule that was forgotten may cost time, but no message.
-        """
-        meaning = bytearray([RETRY]) * STATUSES.stop
-        for statuses, what in ((reject, REJECT), (retry, RETRY), (success, SUCCESS)):
-            for status in statuses:
-                meaning[status] = what
-        return cls(bytes(meaning))
+        """Make the rules of three sets of statuses. Where they overlap success counts first, then retry."""
+        good = frozenset(success)
+        return cls(good, frozenset(reject) - frozenset(retry) - good)
 
 
 DEFAULT_SUCCESS: Final = "200-299"
@@ -100,25 +91,32 @@ class Backoff(NamedTuple):
         return draw * min(self.cap, self.base * 2.0**doublings)
 
 
+def is_success(answer: Answer | Failure, rules: Rules) -> TypeGuard[Answer]:
+    """Say whether the receiver took the message.
+
+    A success counts only where it arrived after the whole request was written: before that the receiver can't have
+    seen what it says it took.
+    """
+    return isinstance(answer, Answer) and answer.status in rules.success and answer.request_written
+
+
 def judge(
     answer: Answer | Failure, attempt: int, rules: Rules, backoff: Backoff, draw: float, unix_now: float
 ) -> Outcome:
     """Turn what came back into an outcome.
 
-    A success counts only where it arrived after the whole request was written: before that the receiver can't have
-    seen what it says it took. ``attempt`` counts from 1, ``draw`` is in [0, 1), ``unix_now`` is for a Retry-After
-    that is a date. No answer at all is tried again, and speaks against the endpoint unless we gave up ourselves.
+    ``attempt`` counts from 1, ``draw`` is in [0, 1), ``unix_now`` is for a Retry-After that is a date. No answer at
+    all is tried again, and speaks against the endpoint unless we gave up ourselves.
     """
+    if is_success(answer, rules):
+        return Delivered(answer.status)
     if isinstance(answer, Failure):
         return Retry(backoff.delay(attempt, draw), answer.reason, None, fault=answer.reason not in OURS)
     status = answer.status
-    meaning = rules.meaning[status] if status in STATUSES else RETRY
-    if meaning == SUCCESS:
-        if answer.request_written:
-            return Delivered(status)
+    if status in rules.success:
         return Retry(backoff.delay(attempt, draw), "answered before the request was written", status)
     reason = f"status {status}"
-    if meaning == REJECT:
+    if status in rules.reject:
         return Rejected(reason, status)
     asked = retry_after(answer.header(b"retry-after"), unix_now)
     delay = backoff.delay(attempt, draw) if asked is None else asked

@@ -11,7 +11,8 @@ import contextlib
 import random
 import time
 from collections import deque
-from typing import Final, NamedTuple, cast
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -24,10 +25,21 @@ from courier.http.delivery_head import DeliveryHead
 from courier.http.exchange import Exchange, Transport
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY, Handle, Message, unpack_messages
 from courier.outbox import Outbox
-from courier.policy import MAX_HIDDEN_SECONDS, Backoff, Delivered, Rejected, Retry, Rules, judge, lease_end
+from courier.policy import (
+    MAX_HIDDEN_SECONDS,
+    Backoff,
+    Delivered,
+    Rejected,
+    Retry,
+    Rules,
+    is_success,
+    judge,
+    lease_end,
+)
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
+from courier.process.histogram import Histogram
 from courier.tally import reason_place
 
 CUT_MARGIN_SECONDS: Final = 0.3
@@ -36,8 +48,10 @@ CUT_MARGIN_SECONDS: Final = 0.3
 LOOK_SECONDS: Final = 0.2
 """How often a drain asks anew how long it has."""
 
-BUSY_SWEEP_SECONDS: Final = 0.1
-IDLE_SWEEP_SECONDS: Final = 0.5
+SWEEP_SECONDS: Final = 0.1
+"""How often what is held, and an endpoint in trouble, is looked after. In quiet times the beat does."""
+
+_boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 log = structlog.get_logger("courier.sender")
 
@@ -62,13 +76,12 @@ class Delivery(NamedTuple):
 class Holding:
     """What one slot works on: a message, or a run in order; ``position`` is the one whose turn it is."""
 
-    __slots__ = ("attempt", "exchange", "leases", "messages", "patience", "position", "resume", "sender")
+    __slots__ = ("attempt", "exchange", "messages", "patience", "position", "resume", "sender")
 
     def __init__(self, sender: Sender, messages: list[Message]) -> None:
-        """Hold the messages; their leases are kept apart, since they move."""
+        """Hold the messages; one whose lease is extended is replaced in its place."""
         self.sender = sender
         self.messages = messages
-        self.leases = [message.lease for message in messages]
         self.position = 0
         self.attempt = 0
         self.patience = 0.0
@@ -77,8 +90,8 @@ class Holding:
 
     def answered(self, answer: Answer | Failure) -> None:
         """Take the answer of the receiver: the session calls this once for each attempt."""
-        self.exchange = None
-        if self in self.sender.active:
+        if self.exchange is not None:
+            self.exchange = None
             self.sender.conclude(self, answer)
 
 
@@ -96,7 +109,6 @@ class Sender:
         """``channels`` are (work, acks), read from and written to."""
         self._life = life
         self._words = life.slot.words
-        self._slot = life.slot
         self._work, acks = channels
         self._session = session
         self._head = head
@@ -104,6 +116,8 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._endpoint = Endpoint(life.slot, life.board, delivery.limits, time.monotonic())
         self._outbox = Outbox(self._loop, acks, life.slot, self._take_again, fifo=delivery.fifo)
+        self._latency = Histogram.of_latency(life.slot)
+        self._age = Histogram.of_age(life.slot)
         self.active: set[Holding] = set()
         self._waiting: deque[Holding] = deque()
         self._listening = False
@@ -112,11 +126,12 @@ class Sender:
         self._token_at: asyncio.TimerHandle | None = None
         self._connecting = False
         self._dropped_headers = 0
-        self._idle = asyncio.Event()
+        self._sweep_at: asyncio.TimerHandle | None = None
+        self._last_freed: asyncio.Event | None = None
 
     async def run(self) -> None:
         """Deliver until told to drain; then release what is queued and finish what is under way, until the deadline."""
-        sweeping = self._life.start(self._sweep_forever())
+        self._life.on_beat = self._beat
         self._listen()
         self._life.ready()
         await self._life.draining.wait()
@@ -124,7 +139,10 @@ class Sender:
         try:
             await self._drain()
         finally:
-            sweeping.cancel()
+            self._life.on_beat = None
+            if self._sweep_at is not None:
+                self._sweep_at.cancel()
+            self._show_counts()
             self._session.close()
 
     # Taking work
@@ -132,7 +150,7 @@ class Sender:
     def _listen(self) -> None:
         if not self._listening:
             self._listening = True
-            self._loop.add_reader(self._work.reader_fileno(), self._take)
+            self._loop.add_reader(self._work.reader_fileno(), self._woken)
 
     def _stop_listening(self) -> None:
         if self._listening:
@@ -143,6 +161,14 @@ class Sender:
         """Take more where that isn't left to the channel's own word."""
         if not self._listening and not self._life.draining.is_set():
             self._take()
+
+    def _woken(self) -> None:
+        """There is a packet, or was one: in quiet times look at the endpoint between receiving it and sending it."""
+        if self._sweep_at is None:
+            if not self._receive():
+                return
+            self._look()
+        self._take()
 
     def _take(self) -> None:
         """Take packets while more may be under way, then listen for the next only if one more still may."""
@@ -157,17 +183,24 @@ class Sender:
                 self._take_work()
         finally:
             self._taking = False
+            held = self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
+            if held and self._sweep_at is None:
+                self._sweep_soon()
 
     def _take_work(self) -> None:
-        while len(self.active) < self._endpoint.limit and not self._outbox.is_full:
-            if not self._take_token():
+        active, waiting, endpoint = self.active, self._waiting, self._endpoint
+        while len(active) < endpoint.limit and not self._outbox.is_full:
+            if endpoint.is_paced and not self._take_token():
                 break
-            if not self._waiting and not self._receive():
+            if not waiting and not self._receive():
                 self._listen()
                 return
             self._has_token = False
-            self._begin(self._waiting.popleft())
-        self._stop_listening()
+            holding = waiting.popleft()
+            active.add(holding)
+            self._post(holding)
+        if self._listening:
+            self._stop_listening()
 
     def _take_token(self) -> bool:
         """Take a token of the rate limit before the packet, or come back when there is one."""
@@ -194,15 +227,15 @@ class Sender:
         """Receive one packet; ``False``: there is none. One whose bulk was lost is released by name and skipped."""
         words, fifo = self._words, self._delivery.fifo
         while (received := self._work.receive()) is not None:
-            messages = unpack_messages(*received)
+            head, bulk = received
+            messages: list[Any] = unpack_messages(head, bulk)
             words[scoreboard.TAKEN] += 1 if fifo else len(messages)
-            if received[1] is None:
-                self._lost_bulk(cast("list[Handle]", messages))
+            if bulk is None:
+                self._lost_bulk(messages)
                 continue
-            words[scoreboard.TAKEN_BYTES] += len(received[1])
-            whole = cast("list[Message]", messages)
-            self._waiting.extend([Holding(self, whole)] if fifo else [Holding(self, [message]) for message in whole])
-            self._show_held()
+            words[scoreboard.TAKEN_BYTES] += len(bulk)
+            for run in (messages,) if fifo else zip(messages, strict=True):
+                self._waiting.append(Holding(self, list(run)))
             return True
         return False
 
@@ -212,30 +245,19 @@ class Sender:
         for handle in handles:
             self._outbox.add(RETRY, handle, handle.lease, self._delivery.backoff.delay(3, random.random()))
 
-    def _begin(self, holding: Holding) -> None:
-        self.active.add(holding)
-        self._post(holding)
-
-    def _show_held(self) -> None:
-        self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
-
     # Delivering
 
     def _post(self, holding: Holding) -> None:
         """Send the message whose turn it is, if its lease still holds."""
         holding.resume = None
-        if holding.leases[holding.position] <= time.clock_gettime(time.CLOCK_BOOTTIME):
+        message = holding.messages[holding.position]
+        if message.lease <= _boottime():
             # SQS shows it again by itself. Those after it must not overtake it.
             self._words[scoreboard.LAPSED] += 1
             holding.position += 1
             self._give_back(holding)
             return
-        message = holding.messages[holding.position]
-        head = self._head.render(message)
-        if self._head.dropped != self._dropped_headers:
-            self._words[scoreboard.DROPPED_HEADERS] += self._head.dropped - self._dropped_headers
-            self._dropped_headers = self._head.dropped
-        holding.exchange = self._session.send(head, message.body, holding.answered)
+        holding.exchange = self._session.send(self._head.render(message), message.body, holding.answered)
 
     def _post_next(self, holding: Holding) -> None:
         """Send the next message of a run, or the same one again, when the rate limit lets it."""
@@ -251,16 +273,30 @@ class Sender:
     def conclude(self, holding: Holding, answer: Answer | Failure) -> None:
         """Turn the answer into the outcome of the message, and go on with what comes after it."""
         message = holding.messages[holding.position]
+        self._latency.observe(answer.duration)
+        if is_success(answer, self._delivery.rules):
+            more = self._endpoint.good(answer.duration, len(self.active), time.monotonic())
+            self._delivered(holding, message, answer)
+            if more:
+                self._take_again()
+        else:
+            self._not_delivered(holding, message, answer)
+
+    def _delivered(self, holding: Holding, message: Message, answer: Answer) -> None:
+        self._words[scoreboard.DELIVERED] += 1
+        now, recorder = time.time(), self._delivery.recorder
+        if message.sent_ms:
+            # SQS's clock and ours may differ by more than the message took.
+            self._age.observe(max(0.0, now - message.sent_ms / 1000))
+        record = recorder(message, "delivered", answer.status, answer.duration, now) if recorder is not None else b""
+        self._outbox.add(DELIVERED, message, message.lease, 0.0, record)
+        self._go_on(holding)
+
+    def _not_delivered(self, holding: Holding, message: Message, answer: Answer | Failure) -> None:
         delivery, now = self._delivery, time.time()
         attempt = message.receive_count + holding.attempt
         outcome = judge(answer, attempt, delivery.rules, delivery.backoff, random.random(), now)
-        self._slot.observe(answer.duration)
-        if isinstance(outcome, Delivered):
-            more = self._endpoint.good(answer.duration, len(self.active), time.monotonic())
-            self._delivered(holding, message, outcome, answer.duration, now)
-            if more:
-                self._take_again()
-            return
+        assert not isinstance(outcome, Delivered)
         settled = self._judge_again(message, outcome, answer)
         if isinstance(settled, Rejected):
             self._rejected(holding, message, settled, answer, now)
@@ -268,16 +304,6 @@ class Sender:
             self._failed(holding, message, settled)
         if self._endpoint.shut:
             self._shut()
-
-    def _delivered(self, holding: Holding, message: Message, outcome: Delivered, duration: float, now: float) -> None:
-        self._words[scoreboard.DELIVERED] += 1
-        if message.sent_ms:
-            # SQS's clock and ours may differ by more than the message took.
-            self._slot.observe_age(max(0.0, now - message.sent_ms / 1000))
-        recorder = self._delivery.recorder
-        record = recorder(message, "delivered", outcome.status, duration, now) if recorder is not None else b""
-        self._outbox.add(DELIVERED, message, holding.leases[holding.position], 0.0, record)
-        self._go_on(holding)
 
     def _judge_again(self, message: Message, outcome: Retry | Rejected, answer: Answer | Failure) -> Retry | Rejected:
         """Tell the endpoint, and weigh the outcome by what that makes of it and by where rejected messages can go."""
@@ -309,18 +335,18 @@ class Sender:
         if recorder is not None:
             record = recorder(message, f"rejected: {rejected.reason}", rejected.status, answer.duration, now)
         letter = failure_queue.letter(message, rejected, answer, now)
-        self._outbox.add(REJECTED, message, holding.leases[holding.position], 0.0, record, letter)
+        self._outbox.add(REJECTED, message, message.lease, 0.0, record, letter)
         self._go_on(holding)
 
     def _go_on(self, holding: Holding) -> None:
         """Turn to the next message of a run, or free the slot."""
         holding.position += 1
-        holding.attempt = 0
-        holding.patience = 0.0
         if holding.position == len(holding.messages):
             self._free(holding)
-        else:
-            self._post_next(holding)
+            return
+        holding.attempt = 0
+        holding.patience = 0.0
+        self._post_next(holding)
 
     def _failed(self, holding: Holding, message: Message, outcome: Retry) -> None:
         self._words[scoreboard.RETRIED] += 1
@@ -330,7 +356,7 @@ class Sender:
             holding.patience += outcome.delay
             holding.resume = self._loop.call_later(outcome.delay, self._post_next, holding)
             return
-        self._outbox.add(RETRY, message, holding.leases[holding.position], outcome.delay)
+        self._outbox.add(RETRY, message, message.lease, outcome.delay)
         holding.position += 1
         self._give_back(holding)
 
@@ -346,18 +372,18 @@ class Sender:
         if holding.resume is not None:
             holding.resume.cancel()
             holding.resume = None
-        for position in range(holding.position, len(holding.messages)):
-            self._outbox.add(RELEASE, holding.messages[position], holding.leases[position])
+        for message in holding.messages[holding.position :]:
+            self._outbox.add(RELEASE, message, message.lease)
         self._free(holding)
 
     def _free(self, holding: Holding) -> None:
         self.active.discard(holding)
-        self._show_held()
-        if self._life.draining.is_set():
-            if not self.active:
-                self._idle.set()
-        elif not self._listening:
+        if self._last_freed is None and not self._listening:
             self._take()
+            return
+        self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
+        if self._last_freed is not None and not self.active:
+            self._last_freed.set()
 
     def _shut(self) -> None:
         """Give back all that isn't on its way to the receiver."""
@@ -367,29 +393,45 @@ class Sender:
 
     # Keeping alive, and looking at the endpoint
 
-    async def _sweep_forever(self) -> None:
-        """Extend what is past half of its lease; look at what the others know, and for changed secrets."""
-        visibility = self._delivery.visibility
-        while True:
-            quiet = not self.active and not self._waiting and self._endpoint.state == CLOSED
-            await asyncio.sleep(min(IDLE_SWEEP_SECONDS if quiet else BUSY_SWEEP_SECONDS, visibility / 10))
-            self._head.refresh()
-            now = time.clock_gettime(time.CLOCK_BOOTTIME)
-            for holding in (*self.active, *self._waiting):
-                self._extend(holding, now, visibility)
-            self._look()
+    def _beat(self) -> None:
+        if self._sweep_at is None:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Extend what is past half of its lease; look at what the others know, and for changed secrets.
+
+        It comes again by itself as long as there is something to look after.
+        """
+        self._show_counts()
+        self._head.refresh()
+        visibility, now = self._delivery.visibility, _boottime()
+        for holding in (*self.active, *self._waiting):
+            self._extend(holding, now, visibility)
+        self._look()
+        self._sweep_at = None
+        if self.active or self._waiting or self._endpoint.is_troubled:
+            self._sweep_soon()
+
+    def _sweep_soon(self) -> None:
+        self._sweep_at = self._loop.call_later(min(SWEEP_SECONDS, self._delivery.visibility / 10), self._sweep)
+
+    def _show_counts(self) -> None:
+        """Write down what was gathered since the last sweep."""
+        self._latency.flush()
+        self._age.flush()
+        self._words[scoreboard.DROPPED_HEADERS] += self._head.dropped - self._dropped_headers
+        self._dropped_headers = self._head.dropped
 
     def _extend(self, holding: Holding, now: float, visibility: int) -> None:
         for position in range(holding.position, len(holding.messages)):
-            lease = holding.leases[position]
-            if now < lease < now + visibility / 2:
-                message = holding.messages[position]
+            message = holding.messages[position]
+            if now < message.lease < now + visibility / 2:
                 extended = lease_end(now, visibility, message.received_at)
-                if extended > lease:
-                    self._outbox.add(EXTEND, message, lease)
-                    holding.leases[position] = extended
-            elif 0 < lease <= now and lease >= holding.messages[position].received_at + MAX_HIDDEN_SECONDS:
-                holding.leases[position] = 0.0
+                if extended > message.lease:
+                    self._outbox.add(EXTEND, message, message.lease)
+                    holding.messages[position] = message._replace(lease=extended)
+            elif 0 < message.lease <= now and message.lease >= message.received_at + MAX_HIDDEN_SECONDS:
+                holding.messages[position] = message._replace(lease=0.0)
                 self._expired(holding, position)
 
     def _expired(self, holding: Holding, position: int) -> None:
@@ -426,6 +468,7 @@ class Sender:
 
     async def _drain(self) -> None:
         """Release what is queued, let deliveries end by themselves until the deadline, then cut and report them."""
+        self._last_freed = asyncio.Event()
         self._endpoint.leave()
         self._release_queued()
         for holding in [holding for holding in self.active if holding.resume is not None]:
@@ -433,7 +476,7 @@ class Sender:
         # The deadline can move closer meanwhile: a second signal, or the supervisor's death.
         while self.active and (left := self._life.deadline() - CUT_MARGIN_SECONDS - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), min(left, LOOK_SECONDS))
+                await asyncio.wait_for(self._last_freed.wait(), min(left, LOOK_SECONDS))
         if self.active:
             self._cut()
         self._release_queued()
@@ -456,4 +499,5 @@ class Sender:
         for holding in cut:
             if holding.exchange is not None:
                 holding.exchange.cancel()
+                holding.exchange = None
             self._give_back(holding)

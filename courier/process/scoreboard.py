@@ -194,16 +194,6 @@ class Slot:
         self.words: memoryview[int] = memory.cast("Q")
         self.reals: memoryview[float] = memory.cast("d")
 
-    def observe(self, seconds: float) -> None:
-        """Count one delivery that took ``seconds``."""
-        self.words[LATENCY + bisect_left(LATENCY_BOUNDS, seconds)] += 1
-        self.reals[LATENCY_SUM] += seconds
-
-    def observe_age(self, seconds: float) -> None:
-        """Count one message that was ``seconds`` old when it was delivered."""
-        self.words[AGE + bisect_left(AGE_BOUNDS, seconds)] += 1
-        self.reals[AGE_SUM] += seconds
-
     def observe_sync(self, seconds: float) -> None:
         """Count one group of audit records that took ``seconds`` to become durable."""
         self.words[SYNC + bisect_left(LATENCY_BOUNDS, seconds)] += 1

@@ -6,11 +6,12 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from courier import breaker
 from courier.audit.record import recorder
-from courier.endpoint import SPIKE_MINIMUM, Limits
+from courier.endpoint import SPIKE_MINIMUM, Limits, write_view
 from courier.failure import FailureQueue
 from courier.http.answer import CONNECT_REFUSED, Answer
 from courier.http.delivery_head import DeliveryHead
@@ -454,5 +455,70 @@ def test_without_a_failure_queue_a_rejected_message_is_tried_again() -> None:
         await stage.sends(1)
         stage.transport.posts[0].answer(422)
         await stage.reports(Outcome(RETRY, "a"))
+
+    run(scenario)
+
+
+def open_for_all(stage: Stage) -> None:
+    """Open the breaker, as another sender would that has seen the endpoint fail."""
+    now = time.monotonic()
+    write_view(stage.board.slots("sender")[1], breaker.View(opened_at=now, open_until=now + 60.0, trips=1))
+
+
+def test_a_quiet_sender_looks_at_the_endpoint_before_it_sends_what_woke_it() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"breaker": breaker.Settings(5, 60.0, 60.0)})
+        await until(lambda: stage.word(scoreboard.STATE) == scoreboard.READY)
+        open_for_all(stage)
+        stage.put(*named("a"))
+        await stage.reports(Outcome(RELEASE, "a"))
+        assert not stage.transport.posts
+
+    run(scenario)
+
+
+def test_a_quiet_sender_looks_around_when_it_beats_and_at_nothing_in_between() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"breaker": breaker.Settings(5, 60.0, 60.0)})
+        await until(lambda: stage.word(scoreboard.STATE) == scoreboard.READY)
+        open_for_all(stage)
+        await stays(lambda: stage.word(scoreboard.BREAKER) == breaker.CLOSED)
+        stage.life.beat()
+        assert stage.word(scoreboard.BREAKER) == breaker.OPEN
+        assert stage.word(scoreboard.LIMIT) == 0
+
+    run(scenario)
+
+
+def test_what_is_taken_without_being_woken_by_it_is_extended_too() -> None:
+    async def scenario() -> None:
+        stage = Stage(visibility=2, limits={"rate": 2.0})
+        stage.put(*named("quick"))
+        stage.put(*named("slow", lease=1.3))
+        await stage.sends(1)
+        stage.transport.posts[0].answer()
+        # Nothing is held until the next token comes, half a second later, and that is a timer's word.
+        await until(lambda: Outcome(EXTEND, "slow") in stage.outcomes())
+
+    run(scenario)
+
+
+def test_what_deliveries_took_is_on_the_board_while_it_works_and_at_the_end() -> None:
+    def counted(stage: Stage) -> tuple[int, int]:
+        return sum(stage.board.totals(scoreboard.LATENCY)), sum(stage.board.totals(scoreboard.AGE))
+
+    async def scenario() -> None:
+        stage = Stage()
+        sent_ms = int(time.time() * 1000)
+        stage.put(*[m._replace(sent_ms=sent_ms) for m in named("a", "b", "c", "d")])
+        await stage.sends(4)
+        for post in stage.transport.posts[:3]:
+            post.answer()
+        await until(lambda: counted(stage) == (3, 3))
+        stage.life.drain()
+        stage.transport.posts[3].answer(503)
+        await ended(stage.role)
+        assert counted(stage) == (4, 3)
+        assert stage.board.total_real(scoreboard.LATENCY_SUM) == pytest.approx(0.04)
 
     run(scenario)

@@ -16,6 +16,7 @@ from courier.api.collector import BoardCollector
 from courier.breaker import CLOSED, HALF_OPEN, OPEN, View
 from courier.endpoint import write_view
 from courier.process import scoreboard
+from courier.process.histogram import Histogram
 from courier.process.scoreboard import AGE_BOUNDS, LATENCY_BOUNDS, Scoreboard
 from courier.tally import ACTIONS, REASONS, RESULTS, call_counter, reason_place
 from tests.unit.api.boards import observed, running_board
@@ -102,8 +103,9 @@ def test_restarts_are_counted_by_role_and_cause(board: Scoreboard) -> None:
 
 def test_a_histogram_has_cumulative_buckets_a_count_and_a_sum(board: Scoreboard) -> None:
     for slot, seconds in zip(board.slots("sender"), (0.002, 0.02, 100.0), strict=True):
-        slot.observe(seconds)
-        slot.observe_age(seconds)
+        for histogram in (Histogram.of_latency(slot), Histogram.of_age(slot)):
+            histogram.observe(seconds)
+            histogram.flush()
     board.slots("auditor")[0].observe_sync(0.003)
     assert value(board, "courier_delivery_seconds_bucket", le="0.001") == 0
     assert value(board, "courier_delivery_seconds_bucket", le="0.0025") == 1

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from courier.process import scoreboard
-from courier.process.scoreboard import AREAS, LATENCY, LATENCY_BOUNDS, SLOT_WORDS, Scoreboard, queued
+from courier.process.scoreboard import AREAS, SLOT_WORDS, Scoreboard, queued
 from tests.unit.process.waiting import ended, forked
 
 
@@ -93,16 +93,6 @@ def test_live_are_the_ready_and_the_draining(board: Scoreboard) -> None:
         slot.words[scoreboard.STATE] = state
     assert [slot.index for slot in board.live("sender")] == [1, 2]
     assert board.live("consumer") == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (0.05, 5), (30.0, 13), (31.0, 14), (1e9, 14)]
-)
-def test_a_latency_falls_into_the_first_bucket_that_bounds_it(board: Scoreboard, seconds: float, bucket: int) -> None:
-    slot = board.slots("sender")[2]
-    slot.observe(seconds)
-    assert [slot.words[LATENCY + n] for n in range(len(LATENCY_BOUNDS))].index(1) == bucket
-    assert board.total_real(scoreboard.LATENCY_SUM) == seconds
 
 
 def test_an_area_is_summed_word_by_word(board: Scoreboard) -> None:

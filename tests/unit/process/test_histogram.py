@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from courier.process import scoreboard
+from courier.process.histogram import Histogram
+from courier.process.scoreboard import AGE, AGE_BOUNDS, LATENCY, LATENCY_BOUNDS, Scoreboard
+
+
+@pytest.fixture
+def board() -> Scoreboard:
+    return Scoreboard.create({"sender": 2})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (0.05, 5), (30.0, 13), (31.0, 14), (1e9, 14)]
+)
+def test_a_latency_falls_into_the_first_bucket_that_bounds_it(board: Scoreboard, seconds: float, bucket: int) -> None:
+    latency = Histogram.of_latency(board.slots("sender")[1])
+    latency.observe(seconds)
+    latency.flush()
+    assert board.totals(LATENCY) == [int(n == bucket) for n in range(len(LATENCY_BOUNDS))]
+    assert board.total_real(scoreboard.LATENCY_SUM) == seconds
+
+
+def test_what_was_gathered_is_written_once_and_added_to_what_is_there(board: Scoreboard) -> None:
+    one, other = (Histogram.of_age(slot) for slot in board.slots("sender"))
+    for seconds in (0.02, 0.02, 7.0):
+        one.observe(seconds)
+    other.observe(0.02)
+    assert sum(board.totals(AGE)) == 0
+    for histogram in (one, other, one):
+        histogram.flush()
+    assert board.totals(AGE)[1] == 3
+    assert board.totals(AGE)[AGE_BOUNDS.index(10.0)] == 1
+    assert board.total_real(scoreboard.AGE_SUM) == pytest.approx(7.06)
+    one.observe(0.02)
+    one.flush()
+    assert board.totals(AGE)[1] == 4
