@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from courier.http.answer import CANCELLED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, PROTOCOL, RESET, TIMEOUT, Answer
@@ -21,14 +22,30 @@ _JOINED_UP_TO: Final = 16384
 # kernel) says nothing about when it did, and isn't retried.
 CLOSED_BY_PEER: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
+# Answers of up to so many bytes are remembered. Those that repeat are short, and a long one would be kept in vain.
+_REMEMBERED_UP_TO: Final = 1024
+
+Recent = tuple[bytes | None, int, list[tuple[bytes, bytes]], bytes]
+"""An answer as it came, at first none, and what the parser made of it: status, headers, body. Never changed."""
+
 _monotonic = time.monotonic
+_clock_gettime = time.clock_gettime
+_CLOCK: Final = time.CLOCK_BOOTTIME
+# A named tuple's own way to be made is a function in Python, which this is not.
+_new_tuple = tuple.__new__
 
 
 class Pool(Protocol):
-    """What a connection needs of its session."""
+    """What a connection needs of its session.
+
+    ``recent`` is the last answer that came whole, in one piece and nothing else in it, on a connection that it left
+    reusable. A receiver gives the same answer again and again, but for the second in its date. The same bytes mean the
+    same where an answer is expected to begin, so they aren't parsed again.
+    """
 
     loop: asyncio.AbstractEventLoop
     limits: Limits
+    recent: Recent
 
     def release(self, connection: Connection) -> None:
         """Keep it for the next exchange."""
@@ -51,6 +68,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_closed",
         "_expires",
+        "_poll",
         "_pool",
         "_reader",
         "_reused",
@@ -71,6 +89,7 @@ class Connection(asyncio.Protocol):
         self.connect_by = now + pool.limits.connect_timeout
         self._expires = now + pool.limits.max_age
         self._transport: asyncio.Transport | None = None
+        self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._reused = False
         self._closed = False
         self._sent_at = now
@@ -110,9 +129,18 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing() or self._is_old(now):
             return False
-        unread = select.poll()
-        unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not unread.poll(0)
+        if self._poll is None:
+            unread = select.poll()
+            unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._poll = unread.poll
+        return not self._poll(0)
+
+    def due(self) -> float:
+        """Return when the next of its deadlines passes, but for that of the first byte."""
+        exchange = self.exchange
+        if exchange is None:
+            return min(self._expires, self.idle_since + self._pool.limits.idle_timeout)
+        return min(exchange.deadline, self.connect_by) if self.awaits else exchange.deadline
 
     def sweep(self, now: float) -> None:
         """Act on the deadlines that have passed."""
@@ -178,13 +206,25 @@ class Connection(asyncio.Protocol):
         if exchange is None or self.awaits:
             self.fail(PROTOCOL, "bytes before the request was sent")
             return
+        recent = self._pool.recent
+        if data == recent[0] and not self._reader.received and not self._unsent():
+            now = _monotonic()
+            if now < self._expires:
+                self.exchange = exchange.connection = None
+                self.idle_since = now
+                self._pool.release(self)
+                _, status, headers, body = recent
+                first_byte_at = _clock_gettime(_CLOCK)
+                duration = now - exchange.started
+                exchange.finish(_new_tuple(Answer, (status, headers, body, False, True, first_byte_at, duration)))
+                return
         try:
             complete = self._reader.feed(data)
         except BadAnswer as error:
             self.fail(PROTOCOL, str(error))
             return
         if complete:
-            self._answered(exchange)
+            self._answered(exchange, data)
 
     def eof_received(self) -> None:
         """The peer sends no more."""
@@ -210,22 +250,19 @@ class Connection(asyncio.Protocol):
         self._pool.release(self)
         exchange.finish(Answer(0, [], b"", False, True, 0.0, now - exchange.started))
 
-    def _answered(self, exchange: Exchange) -> None:
+    def _answered(self, exchange: Exchange, last: bytes = b"") -> None:
+        """Tell the caller; ``last`` is the piece that the answer ended in, where it didn't end with the connection."""
         reader = self._reader
         now = _monotonic()
         written = not self._unsent()
-        answer = Answer(
-            reader.status,
-            reader.headers,
-            b"".join(reader.chunks),
-            reader.truncated,
-            written,
-            reader.first_byte_at,
-            now - exchange.started,
-        )
+        status, headers, body = reader.status, reader.headers, b"".join(reader.chunks)
+        duration = now - exchange.started
+        answer = _new_tuple(Answer, (status, headers, body, reader.truncated, written, reader.first_byte_at, duration))
         if written and reader.reusable and now < self._expires:
             self.exchange = exchange.connection = None
             self.idle_since = now
+            if reader.received == len(last) <= _REMEMBERED_UP_TO:
+                self._pool.recent = (last, status, headers, body)
             reader.reset()
             self._pool.release(self)
         else:

@@ -16,7 +16,7 @@ class Limits:
     answer's body are kept and read.
 
     Deadlines are swept, not timed one by one: that of a request may strike a twentieth of a second late, and an idle
-    connection be closed a second late (it isn't used in that second).
+    connection be closed up to five seconds late (it isn't used in those).
     """
 
     connect_timeout: float = 5.0

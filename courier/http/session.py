@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
+from collections.abc import Callable
 from typing import Final
 
 from courier.http.answer import CANCELLED, Answer, Failure
-from courier.http.connection import Connection
+from courier.http.connection import Connection, Recent
 from courier.http.dial import CannotConnect, Lookup, Resolver, dial
 from courier.http.exchange import Done, Exchange
 from courier.http.guard import AddressGuard
@@ -18,9 +20,11 @@ from courier.http.tls import TlsConnection, client_context
 
 __all__ = ["Done", "Exchange", "Limits", "Session"]
 
-# How often deadlines are looked at: while a request is under way, and while connections only wait to grow old.
+# Seconds between two looks at the deadlines: the least while a request is under way, the least while connections only
+# wait to grow old, and the most while a request is under way (other connections may grow old meanwhile).
 _TICK: Final = 0.05
 _IDLE_TICK: Final = 1.0
+_LONGEST: Final = 5.0
 
 # A connection that was idle for longer than this (seconds) is looked at before it's used again. A shorter gap is the
 # rule under load, and looking is a system call.
@@ -63,8 +67,13 @@ class Session:
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closed = False
+        # What takes a connection back keeps it for the next request. Called for each answer: no frame of ours.
+        self.release: Callable[[Connection], None] = self._idle.append
+        self.recent: Recent = (None, 0, [], b"")
+        self._timeout = self.limits.timeout
+        self._longest = _longest(self.limits)
         self._timer: asyncio.TimerHandle | None = None
-        self._attentive = False
+        self._due = math.inf
 
     @property
     def open(self) -> int:
@@ -83,9 +92,10 @@ class Session:
         ``timeout`` (seconds) stands in for that of the limits. Raises nothing: every failure goes to ``done``.
         """
         now = _monotonic()
-        exchange = Exchange(head, body, done, now, now + (self.limits.timeout if timeout is None else timeout))
-        if not self._attentive:
-            self._watch()
+        deadline = now + (self._timeout if timeout is None else timeout)
+        exchange = Exchange(head, body, done, now, deadline)
+        if deadline < self._due or now + self._longest < self._due:
+            self._look_by(deadline, now)
         idle = self._idle
         while idle:
             connection = idle.pop()
@@ -100,9 +110,7 @@ class Session:
     def connect(self, done: Done) -> None:
         """Open a connection and keep it idle: ``done`` gets an Answer of status 0 where it stands, else the Failure."""
         now = _monotonic()
-        if not self._attentive:
-            self._watch()
-        self._open(Exchange(b"", b"", done, now, now + self.limits.timeout), now)
+        self._open(Exchange(b"", b"", done, now, now + self._timeout), now)
 
     async def request(self, head: bytes, body: bytes, timeout: float | None = None) -> Answer | Failure:
         """Send a request and wait for what comes of it; cancelling the wait cancels the exchange."""
@@ -127,12 +135,9 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._due = -math.inf  # nothing is ever looked at again
 
     # From the connections.
-
-    def release(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
-        self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
         """Leave out a connection that is closed."""
@@ -156,6 +161,7 @@ class Session:
         else:
             connection = TlsConnection(self, exchange, now, self._tls, self._target.host)
         self._connections.add(connection)
+        self._look_by(connection.due(), now)
         connection.connecting = self.loop.create_task(self._connect(connection))
 
     async def _connect(self, connection: Connection) -> None:
@@ -171,21 +177,36 @@ class Session:
             self.opened += 1
             connection.connected()
 
-    def _watch(self) -> None:
-        """Look at the deadlines from now on, as often as a request under way needs it."""
-        if self._closed:
-            return
+    def _look_by(self, due: float, now: float) -> None:
+        """Look at the deadlines at ``due`` at the latest, or in a tick if that is later."""
+        due = min(max(due, now + _TICK), now + self._longest)
+        if due < self._due:
+            self._look_at(due, now)
+
+    def _look_at(self, due: float, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._attentive = True
-        self._timer = self.loop.call_later(_TICK, self._sweep)
+        self._due = due
+        self._timer = self.loop.call_later(due - now, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
-        self._attentive = True  # this turn decides below, and what is sent in the middle of it needn't ask
+        self._due = -math.inf  # what is sent in the middle of this turn needn't ask: it is counted at the end
         now = _monotonic()
         for connection in list(self._connections):
             connection.sweep(now)
-        self._attentive = len(self._connections) > len(self._idle)
-        if self._connections:
-            self._timer = self.loop.call_later(_TICK if self._attentive else _IDLE_TICK, self._sweep)
+        if self._closed:
+            return
+        self._due = math.inf
+        due = min((connection.due() for connection in self._connections), default=math.inf)
+        if len(self._connections) > len(self._idle):
+            self._look_by(due, now)
+        elif self._connections:
+            self._look_at(max(due, now + _IDLE_TICK), now)
+
+
+def _longest(limits: Limits) -> float:
+    """Return how many seconds may pass between two looks while a request is under way."""
+    if limits.first_byte_timeout is not None:
+        return _TICK  # that wait begins when the request is written, which nobody tells
+    return min(_LONGEST, max(_TICK, limits.idle_timeout))

@@ -102,21 +102,26 @@ def test_a_byte_while_idle_ends_the_connection(open_transport: OpenTransport) ->
         talk(open_transport, server.url, test)
 
 
+@pytest.mark.parametrize("asked", [1, 3])
 def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up(
-    open_transport: OpenTransport,
+    open_transport: OpenTransport, asked: int
 ) -> None:
     answered, sent = threading.Event(), threading.Event()
 
     def talkative(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
+        for _ in range(asked):
+            peer.read_request()
+            peer.send(OK)
         assert answered.wait(PATIENCE)
         peer.send(OK)
         sent.set()
         peer.wait_for_close()
 
     async def test(client: Client) -> None:
-        assert (await client.answer()).status == 200
+        for _ in range(asked):
+            assert (await client.answer()).status == 200
+            time.sleep(0.01)  # holds the loop for so long that the connection is looked at before its next use
+        assert server.connections == 1
         answered.set()
         assert sent.wait(PATIENCE)  # holds the loop: the bytes wait in the kernel, unread
         time.sleep(0.01)
@@ -154,6 +159,94 @@ def test_bytes_that_follow_an_answer_end_the_connection_and_the_answer_stands(
     with MisbehavingServer(script, answer(OTHER)) as server:
         talk(open_transport, server.url, test)
         assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OK,
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nk\r\n0\r\n\r\n",
+    ],
+    ids=["length", "204", "chunked"],
+)
+def test_the_same_answer_again_and_again_is_each_requests_own(open_transport: OpenTransport, raw: bytes) -> None:
+    def script(peer: Peer) -> None:
+        for _ in range(5):
+            peer.read_request()
+            peer.send(raw)
+        peer.read_request()
+        peer.trickle(raw)  # in pieces
+        peer.read_request()
+        peer.send(raw)
+        peer.read_request()
+        peer.send(raw + raw)  # and one that nobody asked for
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        first = await client.answer()
+        for _ in range(7):
+            asked_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+            got = await client.answer()
+            assert got[:5] == first[:5]
+            assert asked_at <= got.first_byte_at <= time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert server.connections == 1
+        assert (await client.answer()).status == 500
+
+    with MisbehavingServer(script, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 2
+
+
+def test_the_same_answer_with_a_wish_to_close_is_told_on_as_many_connections(open_transport: OpenTransport) -> None:
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+
+    async def test(client: Client) -> None:
+        for _ in range(4):
+            assert (await client.answer()).body == b"ok"
+
+    with MisbehavingServer(answer(closing)) as server:
+        talk(open_transport, server.url, test)
+        assert server.connections == 4
+
+
+def test_the_bytes_of_the_last_answer_are_a_body_where_one_is_expected(open_transport: OpenTransport) -> None:
+    def script(peer: Peer) -> None:
+        for _ in range(2):
+            peer.read_request()
+            peer.send(OK)
+        peer.read_request()
+        peer.send(b"HTTP/1.1 500 Other\r\nContent-Length: %d\r\n\r\n" % len(OK))
+        time.sleep(0.02)  # not a wait for anything: so that the body comes by itself
+        peer.send(OK)
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        for _ in range(2):
+            assert (await client.answer()).body == b"ok"
+        got = await client.answer()
+        assert (got.status, got.body) == (500, OK)
+
+    with MisbehavingServer(script) as server:
+        talk(open_transport, server.url, test)
+
+
+def test_the_same_answer_before_the_whole_request_was_written_is_not_the_same(open_transport: OpenTransport) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        peer.read_head()
+        peer.send(OK)
+        peer.wait_for_close()
+
+    async def test(client: Client) -> None:
+        assert (await client.answer()).request_written
+        # More than the socket buffers of both sides hold together.
+        assert not (await client.answer(bytes(64 << 20))).request_written
+        assert (await client.answer()).status == 500
+
+    with MisbehavingServer(script, answer(OTHER)) as server:
+        talk(open_transport, server.url, test)
 
 
 def test_a_connection_that_was_closed_while_idle_is_not_used_again(open_transport: OpenTransport) -> None:
