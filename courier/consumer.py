@@ -36,9 +36,6 @@ OPEN_POLL_GRACE_SECONDS: Final = 2.0
 """What open polls are given at a drain, or a third of the time that is left, if that is less: cut earlier, what SQS had
 assigned to them would lapse."""
 
-BUNDLE_SECONDS: Final = 0.001
-"""How much work one packet may hold, in seconds of the whole program's rate; a packet saves two system calls."""
-
 SHORTEST_PAUSE_SECONDS: Final = 0.0005
 LONGEST_PAUSE_SECONDS: Final = 0.05
 RECEIVE_BACKOFF: Final = Backoff(0.2, 20.0)
@@ -57,15 +54,10 @@ class Intake(NamedTuple):
     rate_limit: float | None = None
 
 
-def packets(messages: Sequence[Message], fifo: bool, rate: float) -> list[list[Message]]:
-    """Cut a batch into packets: on a FIFO queue all messages of one group in order, else as many as the rate is worth.
-
-    What a sender can't start at once waits in it while others may have a free slot. So a packet holds no more than
-    all senders together start within a millisecond: one message, unless there are thousands a second.
-    """
+def packets(messages: Sequence[Message], fifo: bool, bundle: int) -> list[list[Message]]:
+    """Cut a batch into packets: on a FIFO queue all messages of one group in order, else up to ``bundle`` of them."""
     if not fifo:
-        size = max(1, int(rate * BUNDLE_SECONDS))
-        return [list(messages[start : start + size]) for start in range(0, len(messages), size)]
+        return [list(messages[start : start + bundle]) for start in range(0, len(messages), bundle)]
     groups: dict[str, list[Message]] = {}
     for message in messages:
         groups.setdefault(message.group, []).append(message)
@@ -180,7 +172,7 @@ class Consumer:
             assert task is not None
             self._receiving.discard(task)
             self._handing_over.add(task)
-            left = await self._hand_over(packets(received.messages, intake.fifo, self._room.rate), asked)
+            left = await self._hand_over(packets(received.messages, intake.fifo, self._room.bundle), asked)
         self._words[scoreboard.ASKED] -= left
 
     def _received(self, received: Received, asked: int, began: float) -> None:
@@ -205,8 +197,8 @@ class Consumer:
     def _receive_failed(self, error: SqsError, began: float, attempt_id: str | None) -> None:
         now = time.monotonic()
         tally.note_failure(self._life.slot, tally.RECEIVE, error.code, now)
-        if attempt_id is not None and error.code == "network":
-            # The answer may be lost with messages in it. Where SQS answered, there is none to ask for again.
+        if attempt_id is not None and error.retriable:
+            # The answer may be lost with messages in it, whose groups stay locked; under the same id they come again.
             self._lost_attempts.append(attempt_id)
         self._window = 1
         if began < self._failed_at:

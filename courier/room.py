@@ -40,6 +40,10 @@ LONGEST_DISTANCE_SECONDS: Final = 0.25
 """What a receive is taken to last at most: beyond it SQS is slow rather than far away."""
 
 
+BUNDLE_SECONDS: Final = 0.001
+"""How much work one packet may hold, in seconds of the whole program's rate; a packet saves two system calls."""
+
+
 class RateMeter:
     """The rate at which a counter went up over the last seconds; the clock is passed in."""
 
@@ -89,6 +93,15 @@ def room(
     return int(min(max(prefetch, slots - busy), usable)) - queued
 
 
+def bundle(rate: float, senders: int, slots: int, busy: int) -> int:
+    """Give how many messages one packet may hold.
+
+    What a sender can't start at once waits in it while others may have a free slot. So a packet holds no more than all
+    senders together start within a millisecond, or half of the slots that one of them has free on the average.
+    """
+    return max(1, int(rate * BUNDLE_SECONDS), (slots - busy) // (2 * max(1, senders)))
+
+
 def split_room(own_index: int, asks: Sequence[int], space: int) -> int:
     """Give what consumer ``own_index`` may keep of its ask, where several asked at the same instant.
 
@@ -111,7 +124,7 @@ def within(asks: Sequence[int], granted: int) -> list[int]:
 class Room:
     """One consumer's view of the room.
 
-    ``rate`` is that at which all senders took messages over the last seconds, as of the last :meth:`claim`.
+    ``bundle`` is how many messages a packet may hold, as of the last :meth:`claim`.
     """
 
     def __init__(
@@ -125,7 +138,7 @@ class Room:
         now: float,
     ) -> None:
         """``channels`` are (work, acks), whose load is looked at; ``visibility`` in seconds; ``now`` is monotonic."""
-        self.rate = 0.0
+        self.bundle = 1
         self.distance = Distance()
         self._slot = slot
         self._board = board
@@ -146,7 +159,7 @@ class Room:
         are put into the channel, and the rest in the end.
         """
         board, words = self._board, self._slot.words
-        slots = busy = 0
+        senders = slots = busy = 0
         for state, limit, in_flight in zip(
             board.column(scoreboard.STATE, "sender"),
             board.column(scoreboard.LIMIT, "sender"),
@@ -155,9 +168,10 @@ class Room:
         ):
             # What one that drains still has under way fills no slot of those that stay.
             if state == scoreboard.READY:
+                senders += 1
                 slots += limit
                 busy += in_flight
-        space = self._space(slots, busy, now)
+        space = self._space(senders, slots, busy, now)
         free = space - sum(board.column(scoreboard.ASKED, "consumer"))
         if free <= 0:
             self._room_since = math.inf
@@ -187,7 +201,7 @@ class Room:
             self._room_since = math.inf
         return asks
 
-    def _space(self, slots: int, busy: int, now: float) -> int:
+    def _space(self, senders: int, slots: int, busy: int, now: float) -> int:
         """Give the room before anybody's asks; 0 while intake is paused."""
         if self._paused(now):
             return 0
@@ -199,14 +213,15 @@ class Room:
                 asked = board.column(scoreboard.ASKED, "consumer")
                 return 1 + sum(asked) if state == HALF_OPEN and self._brings_the_probe() else 0
         taken = board.total(scoreboard.TAKEN, "sender")
-        self.rate = self._meter.rate(now, taken)
+        rate = self._meter.rate(now, taken)
+        self.bundle = bundle(rate, senders, slots, busy)
         ahead = int(self._latest.rate(now, taken) * self.distance.seconds)
         queued = 0
         if self._work.unread_bytes():
             queued = max(0, board.total(scoreboard.PUT, "consumer") - taken)
             if board.total(scoreboard.PUT_BYTES) - board.total(scoreboard.TAKEN_BYTES) > QUEUED_BYTES_CAP:
                 return 0
-        return room(slots, busy, self.rate, self._visibility, queued, self._usable, ahead)
+        return room(slots, busy, rate, self._visibility, queued, self._usable, ahead)
 
     def _brings_the_probe(self) -> bool:
         """Say whether this is the first consumer, with nothing under way, and a sender wants a message to probe with

@@ -21,20 +21,15 @@ if TYPE_CHECKING:
     from courier.sqs.client import SqsClient
 
 
-def test_a_standard_queue_gives_a_packet_for_each_message() -> None:
-    a, b = message("a", group="tenant"), message("b", group="tenant")
-    assert packets([a, b], fifo=False, rate=100.0) == [[a], [b]]
-
-
-def test_at_thousands_a_second_a_packet_holds_what_is_started_within_a_millisecond() -> None:
-    batch = [message(str(n)) for n in range(10)]
-    assert packets(batch, fifo=False, rate=4_000.0) == [batch[:4], batch[4:8], batch[8:]]
-    assert packets(batch, fifo=False, rate=40_000.0) == [batch]
+def test_a_standard_queue_gives_packets_of_so_many_messages_whatever_their_groups() -> None:
+    a, b, c = (message(name, group="tenant") for name in "abc")
+    assert packets([a, b, c], fifo=False, bundle=1) == [[a], [b], [c]]
+    assert packets([a, b, c], fifo=False, bundle=2) == [[a, b], [c]]
 
 
 def test_a_fifo_queue_gives_a_run_for_each_group_in_order() -> None:
     a1, b1, a2 = message("a1", group="a"), message("b1", group="b"), message("a2", group="a")
-    assert packets([a1, b1, a2], fifo=True, rate=40_000.0) == [[a1, a2], [b1]]
+    assert packets([a1, b1, a2], fifo=True, bundle=10) == [[a1, a2], [b1]]
 
 
 FULL = None
@@ -111,7 +106,7 @@ def test_room_for_a_batch_is_asked_for_and_claimed_on_the_board_and_the_batch_is
         await until(lambda: stage.word(scoreboard.PUT) == 2)
         received = stage.work.receive()
         assert received is not None
-        assert [m.message_id for m in unpack_messages(*received)] == ["a"]
+        assert [m.message_id for m in unpack_messages(*received)] == ["a", "b"]
 
     run(scenario)
 
@@ -245,11 +240,12 @@ def test_on_a_fifo_queue_a_receive_without_an_answer_is_asked_for_again_under_th
         stage = Stage(fifo=True)
         stage.sqs.script.append(SqsError("ReceiveMessage", "network", "", retriable=True))
         stage.sqs.script.append(SqsError("ReceiveMessage", "InternalFailure", "", retriable=True))
-        await stage.asks(3)
-        lost, again, after_an_answer = stage.sqs.attempts
+        stage.sqs.script.append(SqsError("ReceiveMessage", "AccessDenied", "", retriable=False))
+        await stage.asks(4)
+        lost, again, once_more, after_a_refusal = stage.sqs.attempts
         assert lost
-        assert lost == again
-        assert again != after_an_answer
+        assert lost == again == once_more
+        assert after_a_refusal != lost
 
     run(scenario)
 

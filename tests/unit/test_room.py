@@ -13,6 +13,7 @@ from courier.room import (
     Distance,
     RateMeter,
     Room,
+    bundle,
     room,
     split_room,
     within,
@@ -55,6 +56,14 @@ def test_room_and_queue_never_pass_the_slots_and_what_they_take_meanwhile(
 ) -> None:
     space = room(slots, min(busy, slots), rate, visibility, queued, ahead=ahead)
     assert space <= 0 or space + queued <= slots + ahead
+
+
+def test_a_packet_holds_what_is_started_within_a_millisecond_or_what_one_sender_surely_has_slots_for() -> None:
+    assert bundle(100.0, senders=4, slots=64, busy=64) == 1
+    assert bundle(4_000.0, senders=4, slots=64, busy=64) == 4
+    assert bundle(100.0, senders=4, slots=64, busy=0) == 8
+    assert bundle(100.0, senders=4, slots=64, busy=60) == 1
+    assert bundle(0.0, senders=0, slots=0, busy=0) == 1
 
 
 @given(asks=st.lists(st.integers(0, 10), min_size=1, max_size=16), space=st.integers(0, 100))
