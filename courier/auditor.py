@@ -15,7 +15,7 @@ import structlog
 
 from courier.audit.committer import AuditLog, Committer
 from courier.audit.timed import TimedLog
-from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Settlement, unpack_letter, unpack_settlements
+from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Outcome, unpack_letter, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
@@ -37,13 +37,6 @@ class Auditing(NamedTuple):
     fifo: bool
     required: bool = True
     failure_fifo: bool = False
-
-
-class Recorded(NamedTuple):
-    """A receipt whose record is on its way to the log, and the letter to the failure queue where it was rejected."""
-
-    held: Held
-    letter: bytes
 
 
 class Auditor:
@@ -70,7 +63,7 @@ class Auditor:
         if failure_client is not None:
             fifo = settings.failure_fifo
             self._letters = Letters(failure_client.send, self._settler.delete, self._not_taken, fifo=fifo)
-        self._committer: Committer[Recorded] | None = None
+        self._committer: Committer[Held] | None = None
         if audit_log is not None:
             # On a FIFO queue, to delete a message before an earlier one of its group would let that one come after it.
             series = _group_of if settings.fifo else _no_series
@@ -136,32 +129,41 @@ class Auditor:
                 if self._acks.at_eof:
                     asyncio.get_running_loop().remove_reader(self._acks.reader_fileno())
                 break
-            settlements = unpack_settlements(*received)
-            words[scoreboard.SETTLE_TAKEN] += len(settlements)
-            for settlement in settlements:
-                self._take(settlement)
+            outcomes = unpack_settlements(*received)
+            words[scoreboard.SETTLE_TAKEN] += len(outcomes)
+            self._take(outcomes)
         self._show()
 
-    def _take(self, s: Settlement) -> None:
+    def _take(self, outcomes: Sequence[Outcome]) -> None:
+        """Hold the messages of a packet, and hand on the records of all that were delivered or rejected at once."""
         settler = self._settler
-        if s.kind in (DELIVERED, REJECTED) and s.record is not None:
-            held = settler.hold_delivered(s.message_id, s.receipt, s.lease, s.received_at, s.group)
-            recorded = Recorded(held, s.letter or b"")
-            if self._committer is None:
-                self._settle((recorded,))
+        hold_delivered = settler.hold_delivered
+        recorded: list[Held] = []
+        records: list[bytes] = []
+        for kind, message_id, receipt, lease, received_at, group, delay, record, letter in outcomes:
+            if record is not None and kind in (DELIVERED, REJECTED):
+                held = hold_delivered(message_id, receipt, lease, received_at, group)
+                if letter:
+                    held.letter = letter
+                recorded.append(held)
+                records.append(record)
+                continue
+            entry = settler.hold(message_id, receipt, lease, received_at, group)
+            if entry is None:
+                continue
+            if kind == EXTEND:
+                settler.extend(entry)
+            elif kind == RETRY:
+                settler.change(entry, delay)
             else:
-                self._committer.add(recorded, s.record)
+                # A release, or an outcome whose record was lost on the way: without a record it may not be deleted.
+                settler.change(entry, 0.0)
+        if not recorded:
             return
-        entry = settler.hold(s.message_id, s.receipt, s.lease, s.received_at, s.group)
-        if entry is None:
-            return
-        if s.kind == EXTEND:
-            settler.extend(entry)
-        elif s.kind == RETRY:
-            settler.change(entry, s.delay)
+        if self._committer is None:
+            self._settle(recorded)
         else:
-            # A release, or an outcome whose record was lost on the way: without a record it may not be deleted.
-            settler.change(entry, 0.0)
+            self._committer.extend(recorded, records)
 
     def _set_state(self, state: int) -> None:
         self._words[scoreboard.AUDIT_FAILING] = state
@@ -169,12 +171,14 @@ class Auditor:
     def _count_audit_failure(self) -> None:
         self._words[scoreboard.AUDIT_FAILURES] += 1
 
-    def _settle(self, durable: Sequence[Recorded]) -> None:
+    def _settle(self, durable: Sequence[Held]) -> None:
         """Delete what is recorded; what was rejected, once the failure queue has it."""
-        self._settler.delete(*(held for held, letter in durable if not letter))
-        for held, letter in durable:
-            if not letter:
-                continue
+        rejected = [held for held in durable if held.letter]
+        if rejected:
+            durable = [held for held in durable if not held.letter]
+        self._settler.delete(*durable)
+        for held in rejected:
+            letter, held.letter = held.letter, b""
             if self._letters is not None:
                 self._letters.add(held, unpack_letter(letter))
             else:
@@ -201,25 +205,29 @@ class Auditor:
 
     def _show(self) -> None:
         words, counts = self._words, self._settler.counts
-        words[scoreboard.DELETED] += counts.deleted
-        words[scoreboard.CHANGED] += counts.changed
-        words[scoreboard.EXTENDED] += counts.extended
-        words[scoreboard.LAPSED] += counts.lapsed
-        words[scoreboard.STALE] += counts.stale
-        words[scoreboard.EXPIRED] += counts.expired
-        counts.deleted = counts.changed = counts.extended = counts.lapsed = counts.stale = counts.expired = 0
+        if counts.deleted:
+            words[scoreboard.DELETED] += counts.deleted
+            counts.deleted = 0
+        if counts.changed or counts.extended or counts.lapsed or counts.stale or counts.expired:
+            words[scoreboard.CHANGED] += counts.changed
+            words[scoreboard.EXTENDED] += counts.extended
+            words[scoreboard.LAPSED] += counts.lapsed
+            words[scoreboard.STALE] += counts.stale
+            words[scoreboard.EXPIRED] += counts.expired
+            counts.changed = counts.extended = counts.lapsed = counts.stale = counts.expired = 0
         words[scoreboard.HELD] = len(self._settler.held)
         committer = self._committer
         if committer is not None:
             words[scoreboard.HELD_BYTES] = committer.pending_bytes
-            words[scoreboard.RECORDED] += committer.recorded
-            words[scoreboard.RECORDS_LOST] += committer.lost
-            committer.recorded = committer.lost = 0
+            if committer.recorded or committer.lost:
+                words[scoreboard.RECORDED] += committer.recorded
+                words[scoreboard.RECORDS_LOST] += committer.lost
+                committer.recorded = committer.lost = 0
 
 
-def _group_of(recorded: Recorded) -> str:
-    return recorded.held.group
+def _group_of(held: Held) -> str:
+    return held.group
 
 
-def _no_series(_: Recorded) -> str:
+def _no_series(_: Held) -> str:
     return ""

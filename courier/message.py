@@ -1,18 +1,23 @@
 """The values that cross processes, and the packets that carry them.
 
 A packet has two parts. The *head* is small and always arrives: whatever is needed to give a message back by
-name. The *bulk* is the payload: bodies and attributes on the way to a sender, audit lines on the way to the
-auditor. A channel may carry the bulk in a file descriptor, and a descriptor can be lost on the way.
+name. The *bulk* is the payload: bodies and attributes on the way to a sender, and audit lines on the way to the
+auditor where they are too large for the head. A channel may carry the bulk in a file descriptor, and a descriptor can
+be lost on the way.
 
-Heads are written with :mod:`marshal`: both ends are forks of one interpreter, so its format can't differ
-between them, and it is the cheapest codec of the standard library for tuples of strings and numbers.
+Both are written with :mod:`marshal`: both ends are forks of one interpreter, so its format can't differ
+between them, and it is the cheapest codec of the standard library for tuples of strings and numbers. It takes plain
+tuples only: hence what is made of named ones below.
 """
 
 from __future__ import annotations
 
+import itertools
 import marshal
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
+
+_new = tuple.__new__
 
 
 class Attribute(NamedTuple):
@@ -82,6 +87,13 @@ class Settlement(NamedTuple):
     letter: bytes | None = b""
 
 
+Outcome: TypeAlias = tuple[int, str, str, float, float, str, float, bytes | None, bytes | None]
+"""The fields of a :class:`Settlement` as a plain tuple: on the hot path a name for each costs too much."""
+
+WHOLE_BYTES: Final = 60 * 1024
+"""Up to this size outcomes travel in the head of their packet, records and letters included."""
+
+
 class Letter(NamedTuple):
     """A rejected message on its way to the failure queue."""
 
@@ -94,12 +106,13 @@ def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
     """Make head and bulk of the packet of one run: several messages of one group in order, or a single message."""
     heads = []
     bulk = []
-    for m in messages:
-        attributes = marshal.dumps([tuple(a) for a in m.attributes]) if m.attributes else b""
-        heads.append((*m[:10], len(attributes), len(m.body)))
-        bulk.append(attributes)
-        bulk.append(m.body)
-    return marshal.dumps(heads), b"".join(bulk)
+    for message in messages:
+        heads.append(message[:10])
+        if message.attributes:
+            bulk.append((tuple([tuple(attribute) for attribute in message.attributes]), message.body))
+        else:
+            bulk.append(message[10:])
+    return marshal.dumps(heads), marshal.dumps(bulk)
 
 
 def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Handle]:
@@ -108,15 +121,12 @@ def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Han
     if bulk is None:
         return [Handle(h[0], h[1], h[2], h[3], h[8]) for h in heads]
     messages = []
-    offset = 0
-    for h in heads:
-        attributes: tuple[Attribute, ...] = ()
-        if h[10]:
-            attributes = tuple(Attribute(*a) for a in marshal.loads(bulk[offset : offset + h[10]]))
-            offset += h[10]
-        end = offset + h[11]
-        messages.append(Message._make((*h[:10], attributes, bulk[offset:end])))
-        offset = end
+    for fields, payload in zip(heads, marshal.loads(bulk), strict=True):
+        if payload[0]:
+            attributes = tuple([Attribute(*attribute) for attribute in payload[0]])
+            messages.append(_new(Message, (*fields, attributes, payload[1])))
+        else:
+            messages.append(_new(Message, fields + payload))
     return messages
 
 
@@ -133,30 +143,35 @@ def unpack_letter(packed: bytes) -> Letter:
 
 def pack_settlements(settlements: Iterable[Settlement]) -> tuple[bytes, bytes]:
     """Make head and bulk of the packet of several outcomes; every record and letter must be there."""
-    heads = []
+    plain: list[Any] = [tuple(settlement) for settlement in settlements]
+    return pack_outcomes(plain)
+
+
+def pack_outcomes(outcomes: list[Outcome]) -> tuple[bytes, bytes]:
+    """Make head and bulk of the packet of several outcomes, as :func:`pack_settlements` does.
+
+    Together they all go into the head, if they fit: then nothing can be lost on the way.
+    """
+    # A record that is large by itself is alone in its packet; it needn't be copied to find that out.
+    if len(outcomes) != 1 or len(outcomes[0][7] or b"") + len(outcomes[0][8] or b"") < WHOLE_BYTES:
+        whole = marshal.dumps(outcomes)
+        if len(whole) <= WHOLE_BYTES:
+            return whole, b""
+    heads: list[tuple[object, ...]] = []
     bulk = []
-    for s in settlements:
-        record, letter = s.record or b"", s.letter or b""
-        heads.append((*s[:7], len(record), len(letter)))
-        if record:
-            bulk.append(record)
-        if letter:
-            bulk.append(letter)
-    return marshal.dumps(heads), b"".join(bulk)
-
-
-def unpack_settlements(head: bytes, bulk: bytes | None) -> list[Settlement]:
-    """Read the outcomes of a packet; where the bulk was lost, and is ``None``, so are its records and letters."""
-    settlements = []
-    offset = 0
-    for h in marshal.loads(head):
-        if h[7] == h[8] == 0:
-            settlements.append(Settlement._make((*h[:7], b"", b"")))
-        elif bulk is None:
-            settlements.append(Settlement._make((*h[:7], None, None)))
+    for outcome in outcomes:
+        if outcome[7] or outcome[8]:
+            heads.append(outcome[:7])
+            bulk.append(outcome[7:])
         else:
-            middle = offset + h[7]
-            end = middle + h[8]
-            settlements.append(Settlement._make((*h[:7], bulk[offset:middle], bulk[middle:end])))
-            offset = end
-    return settlements
+            heads.append(outcome)
+    return marshal.dumps(heads), marshal.dumps(bulk) if bulk else b""
+
+
+def unpack_settlements(head: bytes, bulk: bytes | None) -> list[Outcome]:
+    """Read the outcomes of a packet; where the bulk was lost, and is ``None``, so are the records and letters in it."""
+    outcomes: list[Outcome] = marshal.loads(head)
+    if bulk == b"":
+        return outcomes
+    payloads = itertools.repeat((None, None)) if bulk is None else iter(marshal.loads(bulk))
+    return [outcome if len(outcome) == 9 else outcome + next(payloads) for outcome in outcomes]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -32,10 +32,11 @@ FAILING: Final = 1
 LOSING: Final = 2
 """States of the log. LOSING is FAILING under a policy that goes on without the record."""
 
+NONE_FAILED: Final[Set[int]] = frozenset()
+
 log = structlog.get_logger("courier.audit")
 
 Item = TypeVar("Item")
-_Records = list[tuple[Item, bytes]]
 
 
 class AuditLog(Protocol):
@@ -80,7 +81,9 @@ class Committer(Generic[Item]):
         self._required = required
         self._series = series
         self._state = WELL
-        self._pending: _Records[Item] = []
+        # What waits: the items, and beside them the lines, empty where the line is recorded already.
+        self._items: list[Item] = []
+        self._lines: list[bytes] = []
         self._most = MOST_RECORDS
         self._wake = asyncio.Event()
         self._hurry = False
@@ -90,8 +93,13 @@ class Committer(Generic[Item]):
 
     def add(self, item: Item, line: bytes) -> None:
         """Take a record; its item comes back through ``on_durable``."""
-        self._pending.append((item, line))
-        self.pending_bytes += len(line)
+        self.extend((item,), (line,))
+
+    def extend(self, items: Iterable[Item], lines: Sequence[bytes]) -> None:
+        """Take the records of several items, in their order."""
+        self._items += items
+        self._lines += lines
+        self.pending_bytes += sum(map(len, lines))
         self._wake.set()
 
     def hurry(self) -> None:
@@ -114,9 +122,9 @@ class Committer(Generic[Item]):
         failures = 0
         while True:
             await self._work_or_probe()
-            if len(self._pending) > 1 and not self._hurry:
+            if len(self._items) > 1 and not self._hurry:
                 await asyncio.sleep(GATHER_SECONDS)
-            if not self._pending or await self._commit():
+            if not self._items or await self._commit():
                 failures = 0
                 continue
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
@@ -124,10 +132,11 @@ class Committer(Generic[Item]):
 
     async def _work_or_probe(self) -> None:
         """Return when there are records to commit; meanwhile try the log now and then."""
-        while not self._pending:
+        while not self._items:
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._wake.wait()
             except TimeoutError:
                 if time.monotonic() - self._used_at >= PROBE_SECONDS and not self._hurry:
                     await self._probe()
@@ -142,58 +151,65 @@ class Committer(Generic[Item]):
 
     async def _commit(self) -> bool:
         """Make a group durable and give its items back. ``False``: some records aren't durable, and wait on."""
-        group, self._pending = self._pending[: self._most], self._pending[self._most :]
-        # One that is recorded already, and waits for an earlier one of its series, has no line any more.
-        wanting = [n for n, (_, line) in enumerate(group) if line]
-        failed = await self._append(group, wanting)
+        items, self._items = self._items[: self._most], self._items[self._most :]
+        lines, self._lines = self._lines[: self._most], self._lines[self._most :]
+        wanting = lines if all(lines) else [line for line in lines if line]
+        failed = await self._append(wanting)
+        self.pending_bytes -= sum(map(len, wanting))
         self.recorded += len(wanting) - len(failed)
-        kept: _Records[Item] = []
-        if failed and self._required:
-            durable, kept = self._part(group, failed)
-            self._pending[:0] = kept
-        else:
-            durable = [item for item, _ in group]
-            self.lost += len(failed)
-        self.pending_bytes -= sum(len(line) for _, line in group) - sum(len(line) for _, line in kept)
         if not failed:
             self._most = min(MOST_RECORDS, self._most * 2)
-            if not self._pending or self._most == MOST_RECORDS:
+            if not self._items or self._most == MOST_RECORDS:
                 self._succeeded()
-        if durable:
-            self._on_durable(durable)
-        return not kept
+        elif self._required:
+            items = self._keep(items, lines, failed)
+        else:
+            self.lost += len(failed)
+        if items:
+            self._on_durable(items)
+        return not (failed and self._required)
 
-    async def _append(self, group: _Records[Item], wanting: list[int]) -> set[int]:
-        """Write the lines at some positions of a group; gives the positions of those that aren't durable."""
-        lines = [group[n][1] for n in wanting]
+    async def _append(self, lines: list[bytes]) -> Set[int]:
+        """Write lines; gives the positions of those that aren't durable."""
         try:
             await self._in_thread(lambda: self._log.append(lines))
         except AuditError as error:
             self._failed(error)
             if error.failed is not None:
-                return {wanting[n] for n in error.failed}
+                return set(error.failed)
             if self._required:
                 # What doesn't fit on a nearly full disk may fit in part.
-                self._most = max(1, len(group) // 2)
-            return set(wanting)
-        return set()
+                self._most = max(1, len(lines) // 2)
+            return set(range(len(lines)))
+        return NONE_FAILED
 
-    def _part(self, group: _Records[Item], failed: set[int]) -> tuple[list[Item], _Records[Item]]:
-        """Part a group whose records are durable but for ``failed``: what is given back, and what waits on in order."""
+    def _keep(self, items: list[Item], lines: list[bytes], failed: Set[int]) -> list[Item]:
+        """Let what isn't durable wait on, in order, and what comes after it in its series; gives the rest.
+
+        ``failed`` are positions among the lines that were written: those that aren't empty.
+        """
         durable: list[Item] = []
-        kept: _Records[Item] = []
+        kept: list[Item] = []
+        kept_lines: list[bytes] = []
         held_back: set[str] = set()
-        for n, (item, line) in enumerate(group):
+        position = -1
+        for item, line in zip(items, lines, strict=True):
             series = self._series(item)
-            if n in failed:
-                kept.append((item, line))
+            position += bool(line)
+            if line and position in failed:
+                kept.append(item)
+                kept_lines.append(line)
                 if series:
                     held_back.add(series)
             elif series in held_back:
-                kept.append((item, b""))
+                kept.append(item)
+                kept_lines.append(b"")
             else:
                 durable.append(item)
-        return durable, kept
+        self._items[:0] = kept
+        self._lines[:0] = kept_lines
+        self.pending_bytes += sum(map(len, kept_lines))
+        return durable
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         self._writing = True
@@ -210,7 +226,7 @@ class Committer(Generic[Item]):
                 consequence = "nothing is deleted and intake pauses until it can be written again"
             else:
                 consequence = "messages are deleted without their record until it can be written again"
-            log.error(f"audit log failing: {consequence}", error=str(error), waiting=len(self._pending))
+            log.error(f"audit log failing: {consequence}", error=str(error), waiting=len(self._items))
 
     def _succeeded(self) -> None:
         if self._state != WELL:

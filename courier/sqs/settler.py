@@ -65,6 +65,7 @@ class Held:
         "group",
         "leads",
         "lease",
+        "letter",
         "message_id",
         "receipt",
         "received_at",
@@ -72,12 +73,16 @@ class Held:
     )
 
     def __init__(self, message_id: str, receipt: str, lease: float, received_at: float, group: str) -> None:
-        """Hold a receipt; ``lease`` and ``received_at`` are on CLOCK_BOOTTIME."""
+        """Hold a receipt; ``lease`` and ``received_at`` are on CLOCK_BOOTTIME.
+
+        ``letter`` is what of a rejected message goes to the failure queue, empty for all others.
+        """
         self.message_id = message_id
         self.receipt = receipt
         self.lease = lease
         self.received_at = received_at
         self.group = group
+        self.letter = b""
         self.goal = NOTHING
         self.extend = False
         self.calling = False
@@ -341,20 +346,20 @@ class Settler:
         """Take up to ten deletes in order. On a FIFO queue what must wait holds back the rest of its group."""
         batch: list[Held] = []
         groups: set[str] = set()
-        deletes = self._deletes
+        deletes, all_held, fifo = self._deletes, self.held, self._fifo
         while deletes and len(batch) < BATCH:
             held = deletes.popleft()
-            if self.held.get(held.receipt) is not held:
+            if all_held.get(held.receipt) is not held:
                 continue
             if held.calling:
                 held.delete_parked = True
-            elif self._fifo and held.group in self._parked and held.group not in groups and not held.leads:
+            elif fifo and held.group in self._parked and held.group not in groups and not held.leads:
                 self._parked[held.group].append(held)
             else:
                 held.calling = True
-                held.leads = False
                 batch.append(held)
-                if self._fifo:
+                if fifo:
+                    held.leads = False
                     groups.add(held.group)
                     self._parked.setdefault(held.group, deque())
         if batch:
@@ -410,6 +415,23 @@ class Settler:
         call = self._calls.delete([held.receipt for held in batch])
         failures = await self._call(self._delete_gate, call)
         again: list[Held] = []
+        if failures == [None] * len(batch):
+            self.counts.deleted += len(batch)
+            for held in batch:
+                # Whatever else was wanted of it is settled with it.
+                self.held.pop(held.receipt, None)
+        else:
+            again = self._deleted_in_part(batch, failures)
+        if self._fifo:
+            self._put_groups_off(batch, again)
+        else:
+            for held in again:
+                self._put_off(held)
+        self._after_call()
+
+    def _deleted_in_part(self, batch: list[Held], failures: list[EntryFailure | None] | None) -> list[Held]:
+        """Settle what was deleted or is gone; gives the rest, to be tried again."""
+        again: list[Held] = []
         for held, failure in zip(batch, failures or [None] * len(batch), strict=True):
             self._resume(held)
             if failures is None or (failure is not None and failure.code not in GONE):
@@ -420,12 +442,7 @@ class Settler:
             else:
                 self.counts.stale += 1
             self._settled(held)
-        if self._fifo:
-            self._put_groups_off(batch, again)
-        else:
-            for held in again:
-                self._put_off(held)
-        self._after_call()
+        return again
 
     def _put_groups_off(self, batch: list[Held], again: list[Held]) -> None:
         """Put off the first failed delete of each group, and let the later ones of the group wait for it."""

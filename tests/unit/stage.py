@@ -60,7 +60,7 @@ class Surroundings:
     def outcomes(self) -> list[Outcome]:
         """Read what came out of the role, all of it since the start."""
         while (received := self.acks.receive()) is not None:
-            self.settlements += unpack_settlements(*received)
+            self.settlements += map(Settlement._make, unpack_settlements(*received))
         return [Outcome(s.kind, s.message_id) for s in self.settlements]
 
     def drain_all(self, seconds: float = 30.0) -> None:

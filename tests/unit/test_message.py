@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from courier.message import (
     EXTEND,
     REJECTED,
     RELEASE,
+    WHOLE_BYTES,
     Attribute,
     Handle,
     Message,
@@ -17,6 +19,7 @@ from courier.message import (
     unpack_messages,
     unpack_settlements,
 )
+from courier.process.channel import INLINE_LIMIT
 
 text = st.text(max_size=30)
 attributes = st.lists(st.builds(Attribute, text, st.sampled_from(["String", "Number", "Binary"]), text), max_size=10)
@@ -62,13 +65,40 @@ def test_without_its_bulk_a_packet_still_names_its_messages(run: list[Message]) 
     ]
 
 
-@given(st.lists(settlements, min_size=1, max_size=32))
-def test_outcomes_come_out_of_a_packet_as_they_went_in(outcomes: list[Settlement]) -> None:
+@given(st.lists(messages, min_size=1, max_size=10))
+def test_the_bulk_of_messages_is_at_least_as_long_as_their_bodies(run: list[Message]) -> None:
+    _, bulk = pack_messages(run)
+    assert len(bulk) >= sum(len(message.body) for message in run)
+
+
+@given(st.lists(settlements, min_size=1, max_size=32), st.lists(st.integers(0, 31)))
+def test_outcomes_come_out_of_a_packet_as_they_went_in(outcomes: list[Settlement], large: list[int]) -> None:
+    for index in large:
+        place = index % len(outcomes)
+        outcomes[place] = outcomes[place]._replace(record=bytes(20_000))
     assert unpack_settlements(*pack_settlements(outcomes)) == outcomes
 
 
-def test_without_its_bulk_an_outcome_has_no_record_and_others_are_whole() -> None:
-    recorded = Settlement(DELIVERED, "a", "ra", 1.0, 0.0, "", 0.0, b"line\n")
-    released = Settlement(RELEASE, "b", "rb", 1.0, 0.0, "")
-    head, _ = pack_settlements([recorded, released])
-    assert unpack_settlements(head, None) == [recorded._replace(record=None, letter=None), released]
+@given(st.lists(settlements, min_size=1, max_size=32))
+def test_without_its_bulk_a_packet_still_names_its_outcomes_and_those_that_were_small_are_whole(
+    outcomes: list[Settlement],
+) -> None:
+    outcomes.append(Settlement(DELIVERED, "large", "r", 1.0, 0.0, "", 0.0, bytes(WHOLE_BYTES)))
+    head, _ = pack_settlements(outcomes)
+    assert unpack_settlements(head, None) == [
+        outcome._replace(record=None, letter=None) if outcome.record or outcome.letter else outcome
+        for outcome in outcomes
+    ]
+
+
+@pytest.mark.parametrize("sizes", [(WHOLE_BYTES, 0), (0, WHOLE_BYTES)])
+def test_what_is_too_large_for_a_head_by_itself_travels_in_the_bulk(sizes: tuple[int, int]) -> None:
+    outcome = Settlement(REJECTED, "a", "ra", 1.0, 0.0, "", 0.0, bytes(sizes[0]), bytes(sizes[1]))
+    head, bulk = pack_settlements([outcome])
+    assert len(head) < 200
+    assert unpack_settlements(head, bulk) == [outcome]
+    assert unpack_settlements(head, None) == [outcome._replace(record=None, letter=None)]
+
+
+def test_what_travels_whole_fits_into_a_packet() -> None:
+    assert WHOLE_BYTES <= INLINE_LIMIT

@@ -28,7 +28,7 @@ class Stage(Surroundings):
     def packets(self) -> list[list[str]]:
         packets = []
         while (received := self.acks.receive()) is not None:
-            packets.append([s.message_id for s in unpack_settlements(*received)])
+            packets.append([outcome[1] for outcome in unpack_settlements(*received)])
         return packets
 
 

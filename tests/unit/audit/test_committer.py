@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from courier.audit import committer
 from courier.audit.committer import FAILING, LOSING, WELL, Committer
 from courier.audit.files import AuditFiles
 from courier.audit.reader import read_records
@@ -196,5 +200,57 @@ def test_groups_are_written_to_real_files(tmp_path: Path) -> None:
 
         await committing(commits, work())
         assert [record.message_id for record in read_records(tmp_path)] == list(map(str, range(10)))
+
+    run(scenario)
+
+
+class PartialLog(ScriptedLog):
+    """A log that takes what it likes of each group, and tells what it didn't take; sometimes it fails as a whole."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.durable: list[bytes] = []
+        self._random = random.Random(seed)
+
+    def append(self, lines: Sequence[bytes], /) -> None:
+        if self._random.random() < 0.2:
+            raise AuditError("nothing was taken")
+        failed = [n for n in range(len(lines)) if self._random.random() < 0.3]
+        self.durable += [line for n, line in enumerate(lines) if n not in failed]
+        if failed:
+            raise AuditError("some weren't taken", failed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_however_a_log_fails_each_record_is_written_once_and_each_series_comes_back_in_order(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr(committer, "GATHER_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        log = PartialLog(seed)
+        back: list[str] = []
+
+        def durable(items: Sequence[str]) -> None:
+            assert {f"{item}\n".encode() for item in items} <= set(log.durable)
+            back.extend(items)
+
+        commits: Committer[str] = Committer(log, durable, lambda _: None, series=lambda item: item[0].strip("-"))
+        names = [f"{series}{n}" for n in range(8) for series in "abc-"]
+        draw = random.Random(seed)
+        running = asyncio.create_task(commits.run())
+        while names:
+            some, names = names[: (count := draw.randint(1, 9))], names[count:]
+            commits.extend(some, [f"{name}\n".encode() for name in some])
+            await asyncio.sleep(draw.choice((0.0, 0.001)))
+        await until(lambda: len(back) == 32)
+        for series in "abc":
+            assert [name for name in back if name[0] == series] == [f"{series}{n}" for n in range(8)]
+        assert len(set(back)) == 32
+        assert sorted(log.durable) == sorted(f"{name}\n".encode() for name in back)
+        assert (commits.recorded, commits.lost, commits.pending_bytes) == (32, 0, 0)
+        running.cancel()
+        commits.close()
 
     run(scenario)
