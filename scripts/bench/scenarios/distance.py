@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Final
 
 from scripts.bench.programs import courier
@@ -13,10 +14,10 @@ HELP: Final = "a queue that takes 15 ms for each call"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the distance and the numbers of consumers."""
+    """Add the distance, the numbers of consumers and the amount of work."""
     parser.add_argument("--latency-ms", type=float, default=15.0, help="of each call to the queue")
-    parser.add_argument("--consumers", type=numbers, default=[1, 2, 4, 8, 16], help="separated by commas")
-    parser.add_argument("--seconds", type=float, default=5.0, help="about how long each takes")
+    parser.add_argument("--consumers", type=numbers, default=[1, 2, 4, 8], help="separated by commas")
+    parser.add_argument("--messages", type=int, default=60_000)
 
 
 def run(given: argparse.Namespace) -> Outcome:
@@ -24,20 +25,22 @@ def run(given: argparse.Namespace) -> Outcome:
     rows, figures = [], []
     with Rig(given.output, latency_ms=given.latency_ms) as rig:
         for consumers in given.consumers:
-            # A consumer has one call under way at a time, which brings ten messages.
-            bound = consumers * 10 / (given.latency_ms / 1000)
-            trial = rig.trial(courier("--consumers", str(consumers)), int(bound * given.seconds))
-            calls = trial.calls_per_message or 0.0
+            trial = rig.trial(courier("--consumers", str(consumers)), given.messages)
+            # A call that brings ten messages, and then the next.
+            one_by_one = consumers * 10 / (given.latency_ms / 1000)
+            servers = sum(trial.servers_cpu.values())
+            machine = (trial.micros + servers) * trial.rate / 1e6 / (os.cpu_count() or 1)
             row = [
                 str(consumers),
                 f"{trial.rate:,.0f}",
-                f"{trial.rate / bound:.0%}",
+                f"{one_by_one:,.0f}",
                 f"{trial.micros:.1f}",
-                f"{calls:.3f}",
+                f"{trial.calls_per_message or 0.0:.3f}",
+                f"{machine:.0%}",
             ]
             rows.append(row)
-            figures.append({"consumers": consumers, "bound": bound, "trial": trial})
-            print(f"{consumers} consumers: {trial.rate:,.0f} msg/s", flush=True)
-    columns = ["consumers", "msg/s", "of the bound", "CPU µs/msg", "SQS calls/msg"]
+            figures.append({"consumers": consumers, "one_by_one": one_by_one, "machine": machine, "trial": trial})
+            print(f"{consumers} consumers: {trial.rate:,.0f} msg/s, machine {machine:.0%}", flush=True)
+    columns = ["consumers", "msg/s", "one call after another", "CPU µs/msg", "SQS calls/msg", "of all cores"]
     shown = ", ".join(f"{row[1]} msg/s with {row[0]}" for row in rows)
     return Outcome(table(columns, rows), f"distance {given.latency_ms:g} ms: {shown}", figures)
