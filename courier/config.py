@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 from courier.errors import ConfigError
 from courier.http.delivery_head import BARE, DEFAULT_TYPE, OFF, PREFIXED, media_type
 from courier.http.guard import AddressGuard, Network, NetworkKind
+from courier.http.head import header_name
+from courier.http.header_rules import refusal
 from courier.http.header_sets import SETS, SQSD
-from courier.http.header_templates import HeaderLine, HeaderTemplate, Part, check_distinct, parse_header
+from courier.http.header_templates import HeaderLine, HeaderTemplate, Part, check_distinct
 from courier.http.target import Target, parse_target
 from courier.policy import DEFAULT_REJECT, DEFAULT_RETRY, DEFAULT_SUCCESS, Rules
 from courier.presets import NO_PRESET, PRESETS
@@ -29,6 +31,7 @@ from courier.units import (
     FilePath,
     Kind,
     OneOf,
+    OrOff,
     PerSecond,
     Seconds,
     Share,
@@ -262,16 +265,22 @@ class Config:
         "Statuses after which a message isn't tried again, but goes to the failure queue where there is one.",
     )
     retry_delay_seconds: float | None = _option(
-        None, "--retry-delay", Seconds(0, _LONGEST_VISIBILITY), "Seconds of every retry's delay, in place of back-off."
+        None,
+        "--retry-delay",
+        OrOff(Seconds(0, _LONGEST_VISIBILITY)),
+        "Seconds of every retry's delay, in place of back-off.",
     )
     failure_queue: str = _option("", "--failure-queue", Text(), "Name or URL of the queue for rejected messages.")
     max_receives: int = _option(
-        0, "--max-receives", Whole(0, 1000), "Receives after which a failing message counts as rejected; 0 for never."
+        0,
+        "--max-receives",
+        OrOff(Whole(0, 1000), 0),
+        "Receives after which a failing message counts as rejected; 0 for never.",
     )
     reject_share: float = _option(
         0.5,
         "--reject-share",
-        Share(),
+        OrOff(Share(), 0.0),
         "Share of rejections that opens the circuit breaker rather than empty the queue; 0 for never.",
     )
     reject_window_seconds: float = _option(
@@ -280,7 +289,7 @@ class Config:
     breaker_threshold: int = _option(
         10,
         "--breaker-threshold",
-        Whole(0, 100_000),
+        OrOff(Whole(0, 100_000), 0),
         "Connection errors, time-outs, 5xx and 429 in a row that open the circuit breaker; 0 for never.",
     )
     breaker_cool_down_seconds: float = _option(
@@ -290,10 +299,13 @@ class Config:
         60.0, "--breaker-longest-cool-down", Seconds(0.1, _DAY), "Seconds beyond which the cool-down doesn't grow."
     )
     rate_limit: float | None = _option(
-        None, "--rate-limit", PerSecond(1_000_000), "Deliveries a second that the whole program starts at most."
+        None, "--rate-limit", OrOff(PerSecond(1_000_000)), "Deliveries a second that the whole program starts at most."
     )
     max_in_flight: int | None = _option(
-        None, "--max-in-flight", Whole(1, 1_000_000), "Deliveries that the whole program has under way at most."
+        None,
+        "--max-in-flight",
+        OrOff(Whole(1, 1_000_000)),
+        "Deliveries that the whole program has under way at most.",
     )
     adaptive: bool = _option(
         False,
@@ -369,10 +381,15 @@ class Config:
     def _check_request(self) -> None:
         if media_type(self.content_type) is None:
             _refuse("--content-type", f"{self.content_type!r} must be a media type like application/json")
-        try:
-            check_distinct(self.own_headers)
-        except ValueError as error:
-            _refuse("--receipt-header" if self.receipt_header else "--header", str(error))
+        if self.receipt_header and (reason := _no_name(self.receipt_header)):
+            _refuse("--receipt-header", reason)
+        for flag, headers in (("--header", self.header), ("--receipt-header", self.own_headers)):
+            try:
+                check_distinct(headers)
+            except ValueError as error:
+                _refuse(flag, str(error))
+        if not self.rules.success:
+            _refuse("--success", "must hold one status at least, like 200-299: else nothing is ever delivered")
         if self.bearer_token_file and self.basic_auth_file:
             _refuse("--basic-auth-file", "can't be given with --bearer-token-file: there is one Authorization header")
         if self.client_key and not self.client_cert:
@@ -413,11 +430,10 @@ class Config:
 
     @property
     def own_headers(self) -> tuple[HeaderTemplate, ...]:
-        """The headers of the operator's own, with that of the receipt handle. ValueError where its name is none."""
+        """The headers of the operator's own, with that of the receipt handle."""
         if not self.receipt_header:
             return self.header
-        name = parse_header(f"{self.receipt_header}:").name
-        return (*self.header, HeaderTemplate(name, (Part("", "receipt"),)))
+        return (*self.header, HeaderTemplate(self.receipt_header, (Part("", "receipt"),)))
 
     @property
     def rules(self) -> Rules:
@@ -439,6 +455,14 @@ class Config:
         values = {name: getattr(self, name) for name in OPTIONS}
         values["recipient_url"] = origin(self.target)
         return {name: _told(value) for name, value in values.items() if value != DEFAULTS[name]}
+
+
+def _no_name(name: str) -> str:
+    """Say why this names no header of the operator's own; empty where it does."""
+    if header_name(name) is None:
+        return f"{name!r} must be the name of a header and nothing else, like X-Receipt: its value is the receipt"
+    reason = refusal(name)
+    return f"{name} {reason}" if reason else ""
 
 
 def _told(value: Any) -> str | float:
@@ -469,23 +493,33 @@ def read_file(path: Path) -> dict[str, Any]:
             content = tomllib.load(file)
     except OSError as error:
         _refuse("--config", f"cannot read {path}: {error.strerror}; give a TOML file that can be read")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        # tomllib's own error is one, and so is what a number of thousands of digits ends in.
         _refuse("--config", f"{path} is not TOML: {' '.join(str(error).split())}")
     names = {option.key: name for name, option in OPTIONS.items()}
     values: dict[str, Any] = {}
     for key, value in content.items():
+        if isinstance(value, dict):
+            raise ConfigError(f"{path}: there are no tables such as [{key}]; write each option as a line of its own")
         name = names.get(key.replace("_", "-"))
         if name is None:
             raise ConfigError(f"{path}: there is no option {key!r}; {_nearest(key, list(names))}")
-        if OPTIONS[name].repeated:
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise ConfigError(f"{path}: {key} must be a list of strings")
-        elif isinstance(value, bool) and isinstance(OPTIONS[name].kind, YesNo):
-            pass
-        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ConfigError(f"{path}: {key} must be a string or a number")
+        if reason := _misplaced(value, OPTIONS[name]):
+            raise ConfigError(f"{path}: {key} must be {reason}")
         values[name] = value
     return values
+
+
+def _misplaced(value: Any, option: Option) -> str:
+    """Say what an option should be in the file where its value is of no such sort; empty where it is."""
+    if option.repeated:
+        right = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return "" if right else "a list of strings"
+    if isinstance(option.kind, Statuses) and isinstance(value, list):
+        return f'a string like "{",".join(map(str, value)) or "200-299"}"'
+    if isinstance(value, bool):
+        return "" if isinstance(option.kind, YesNo) else "a string or a number"
+    return "" if isinstance(value, (str, int, float)) else "a string or a number"
 
 
 def _nearest(key: str, keys: list[str]) -> str:

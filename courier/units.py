@@ -14,7 +14,6 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i)?)?b?")
 _ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s:/\[\]@]+)):([0-9]{1,5})")
 _POWERS: Final = {None: 0, "k": 1, "m": 2, "g": 3}
 
-
 STATUSES: Final = range(100, 1000)
 """Every three-digit HTTP status."""
 
@@ -30,12 +29,25 @@ class Kind(Protocol):
         ...
 
 
+def parse_number(value: object) -> float:
+    """Return a number, given as such or as text; NaN where it is none. One beyond all bounds is infinite."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan
+
+
 def parse_duration(value: object) -> float | None:
     """Return the seconds of 30, "30", "30s", "500ms", "5m", "1h" or "2d"; None where it is no duration."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else None
-    match = _DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-    return float(match[1]) * _SECONDS[match[2]] if match else None
+    seconds = parse_number(value)
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip().lower())
+        seconds = parse_number(match[1]) * _SECONDS[match[2]] if match else math.nan
+    return seconds if math.isfinite(seconds) else None
 
 
 def parse_size(value: object) -> int | None:
@@ -43,7 +55,8 @@ def parse_size(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     match = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]]) if match else None
+    size = parse_number(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]] if match else math.nan
+    return int(size) if math.isfinite(size) else None
 
 
 def parse_statuses(text: str) -> frozenset[int]:
@@ -125,13 +138,32 @@ class Rate:
 
     def __call__(self, value: object) -> float:
         """Return how many a second."""
-        try:
-            rate = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
-        except ValueError:
-            rate = math.nan
+        rate = parse_number(value)
         if not 0 < rate <= self.maximum:
             raise ValueError(f"{value!r} must be a number a second above 0, up to {self.maximum:g}")
         return rate
+
+
+@dataclass(frozen=True, slots=True)
+class OrOff:
+    """What another kind takes, or ``none`` or ``off``: so that a file or a variable can be overruled."""
+
+    kind: Kind
+    off: object = None
+
+    @property
+    def metavar(self) -> str:
+        """That of the other kind, and the word that is told."""
+        return f"{self.kind.metavar}|none"
+
+    def __call__(self, value: object) -> object:
+        """Return what the other kind makes of it, or what ``off`` is."""
+        if isinstance(value, str) and value.strip().lower() in ("none", "off"):
+            return self.off
+        try:
+            return self.kind(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or none") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +267,8 @@ class PerSecond:
 
     def __call__(self, value: object) -> float:
         """Return the rate, per second."""
-        try:
-            rate = float(str(value).strip())
-        except ValueError:
-            rate = math.nan
-        if isinstance(value, bool) or not 0.0 < rate <= self.maximum:
+        rate = parse_number(value)
+        if not 0.0 < rate <= self.maximum:
             raise ValueError(f"{value!r} must be a number a second above 0 and up to {self.maximum:g}, like 200 or 0.5")
         return rate
 

@@ -12,7 +12,7 @@ import click
 from courier import cli
 from courier.cli.options import CONFIG_VARIABLE
 from courier.config import DEFAULTS, OPTIONS
-from courier.units import Kind, Rate, Seconds, Size, Whole
+from courier.units import Kind, OrOff, PerSecond, Rate, Seconds, Size, Whole
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
 
@@ -23,7 +23,8 @@ INTRODUCTION: Final = """\
 An option comes from the command line, else from its variable, else from the TOML file of `--config`, else it has its
 default. A variable that is empty counts as not set. An option that may be repeated has a value on each line of its
 variable, and a list in the file. What is wrong is told in one line that names the option, the variable or the key, with
-exit code 2. The configuration is read once, at the start.
+exit code 2. `none` switches off, where it is taken, what a file or a variable sets. The configuration is read once, at
+the start.
 
 Durations are seconds or have a unit: `500ms`, `30s`, `5m`, `1h`, `2d`. Sizes are bytes or have one: `64k` and `1.5GB`
 count in thousands, `256MiB` in 1,024s.
@@ -113,7 +114,9 @@ def takes(kind: Kind | click.ParamType[Any]) -> str:
             return f"{'whole ' if whole else ''}seconds, {plain(minimum)} to {plain(maximum)}"
         case Size(minimum, maximum):
             return f"bytes, {size(minimum)} to {size(maximum)}"
-        case Rate(maximum):
+        case OrOff(other):
+            return f"{takes(other)}, or `none`"
+        case Rate(maximum) | PerSecond(maximum):
             return f"above 0, to {plain(maximum)}"
         case click.IntRange() | click.FloatRange():
             return f"{plain(kind.min or 0)} to {plain(kind.max or 0)}"

@@ -129,8 +129,19 @@ def test_headers_that_are_given_twice_or_belong_to_another_option_are_refused() 
     assert "--header: X-A is given twice" in refusal(header=(one, one))
     assert "--receipt-header: x-a is given twice" in refusal(header=(one,), receipt_header="x-a")
     assert refusal(receipt_header="Host").startswith("--receipt-header: Host is set by the connection")
-    assert refusal(receipt_header="a b").startswith("--receipt-header: ")
+    assert "--header: X-A is given twice" in refusal(header=(one, one), receipt_header="X-R")
     assert [header.name for header in config(header=(one,), receipt_header="X-R").own_headers] == ["X-A", "X-R"]
+
+
+@pytest.mark.parametrize("name", ["bad name", "X-R: {receipt}", "X-R:", "é"])
+def test_a_receipt_header_is_a_name_and_nothing_else(name: str) -> None:
+    assert refusal(receipt_header=name).startswith(f"--receipt-header: {name!r} must be the name of a header")
+
+
+@pytest.mark.parametrize("statuses", ["", ",", " , "])
+def test_something_must_be_a_success_and_nothing_need_be_a_rejection(statuses: str) -> None:
+    assert refusal(success=statuses).startswith("--success: must hold one status at least")
+    assert not config(reject=statuses).rules.reject
 
 
 def test_one_authorization_a_key_with_its_certificate_and_tls_where_there_is_tls() -> None:
@@ -187,7 +198,11 @@ def test_a_file_gives_values_by_field(tmp_path: Path) -> None:
     [
         ("sender = 3", "there is no option 'sender'; did you mean 'senders'?"),
         ("config = 'x'", "there is no option 'config'"),
-        ("[audit]\npath = 'x'", "audit must be a string or a number"),
+        ("[audit]\npath = 'x'", "there are no tables such as [audit]; write each option as a line of its own"),
+        ("[delivery]\nsenders = 1", "there are no tables such as [delivery]; "),
+        ("success = [200, 204]", 'success must be a string like "200,204"'),
+        ("retry = []", 'retry must be a string like "200-299"'),
+        (f"senders = {'9' * 5000}", "is not TOML"),
         ("senders = true", "senders must be a string or a number"),
         ("header = 'X: y'", "header must be a list of strings"),
         ("header = [1]", "header must be a list of strings"),

@@ -13,8 +13,11 @@ from courier.units import (
     FilePath,
     Kind,
     OneOf,
+    OrOff,
+    PerSecond,
     Rate,
     Seconds,
+    Share,
     Size,
     Text,
     Whole,
@@ -89,6 +92,23 @@ def test_what_is_refused_is_shown_with_what_is_right(kind: Kind, value: Any, rig
     with pytest.raises(ValueError, match=right) as refused:
         kind(value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", [Whole(1, 10), Seconds(0, 20), Size(0, 10), Rate(), PerSecond(10), Share()])
+@pytest.mark.parametrize("value", ["9" * 400, 10**400, "9" * 5000])
+def test_a_number_of_hundreds_of_digits_is_refused_like_any_other_that_is_too_large(kind: Kind, value: Any) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        kind(value)
+    assert parse_size(f"{value}k") is None
+
+
+@pytest.mark.parametrize("word", ["none", "off", " NONE "])
+def test_what_may_be_off_takes_a_word_for_it_or_what_its_kind_takes(word: str) -> None:
+    assert OrOff(PerSecond(10))(word) is None
+    assert OrOff(Whole(0, 10), 0)(word) == 0
+    assert OrOff(Whole(0, 10), 0)("7") == 7
+    with pytest.raises(ValueError, match="from 1 to 10, or none"):
+        OrOff(Whole(1, 10))("never")
 
 
 def test_whole_seconds_are_an_int() -> None:

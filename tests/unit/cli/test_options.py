@@ -58,3 +58,18 @@ def test_networks_are_given_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_option_still_needs_its_value() -> None:
     with pytest.raises(click.BadOptionUsage, match="--senders"):
         parsed("--senders")
+
+
+def test_the_command_line_switches_off_what_a_variable_or_a_file_sets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "courier.toml"
+    path.write_text("rate-limit = 5\nmax-in-flight = 5\nretry-delay = 5\nmax-receives = 'off'\n")
+    monkeypatch.setenv("COURIER_BREAKER_THRESHOLD", "5")
+    file = ["--config", str(path)]
+    given = parsed(*file)
+    names = ("rate_limit", "max_in_flight", "retry_delay_seconds", "breaker_threshold", "max_receives")
+    assert [given[name] for name in names] == [5, 5, 5, 5, 0]
+    off = ["--rate-limit", "none", "--max-in-flight", "off", "--retry-delay", "none", "--breaker-threshold", "off"]
+    given = parsed(*file, *off)
+    assert [given[name] for name in names] == [None, None, None, 0, 0]
