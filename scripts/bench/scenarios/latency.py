@@ -22,6 +22,7 @@ from scripts.bench.programs import courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
 from scripts.bench.servers import Queue
+from scripts.bench.tree import spent
 from scripts.bench.trial import Running
 
 HELP: Final = "the latency added on an idle queue"
@@ -57,16 +58,20 @@ def run(given: argparse.Namespace) -> Outcome:
         queue, receiver = rig.queue(), rig.own_receiver()
         with Running(courier(), queue, receiver.url, rig.directory("latency")) as running:
             running.wait_until_logged("event=ready")
+            before = running.tree.usage()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_send(queue, given.rate, count + WARM_UP))
             ages = receiver.wait_for(count + WARM_UP)
+            micros = spent(before, running.tree.usage()).total / (count + WARM_UP) * 1e6
         receiver.stop()
     through = Ages.of(ages[WARM_UP:])
     added = Ages(*(a - b for a, b in zip(through, direct, strict=True)))
     named = {"without Courier": direct, "through Courier": through, "added": added}
     rows = [[name, *(f"{value:.2f}" for value in those)] for name, those in named.items()]
     line = f"latency: {added.p50:.1f} ms added at p50, {added.p99:.1f} ms at p99, at {given.rate:g} msg/s"
-    return Outcome(table(["ms", "p50", "p99", "most"], rows), line, {"ms": named, "messages": count})
+    told = f"At this steady {given.rate:g} a second, each message received alone, one costs {micros:.0f} µs of CPU."
+    figures = {"ms": named, "messages": count, "micros": micros}
+    return Outcome(f"{table(['ms', 'p50', 'p99', 'most'], rows)}\n\n{told}", f"{line}, {micros:.0f} µs/msg", figures)
 
 
 def _directly(queue: Queue, rate: float, count: int) -> list[float]:
