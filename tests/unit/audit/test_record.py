@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import orjson
@@ -54,6 +55,55 @@ def test_any_text_body_is_one_line_that_reads_back_the_same(body: str, group: st
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert orjson.loads(line)["body"] == body
+
+
+durations = st.one_of(
+    st.floats(0.0, 2000.0),
+    # Around the middle between two microseconds, where rounding is hardest.
+    st.builds(lambda n, off: (n + 0.5) * 1e-6 + off, st.integers(0, 10**10), st.floats(-1e-9, 1e-9)).map(abs),
+    st.builds(lambda n: n * 0.5e-6, st.integers(0, 10**10)),
+)
+
+
+@given(
+    message_id=st.text(),
+    count=st.integers(0, 2**63 - 1),
+    outcome=st.text(),
+    status=st.none() | st.integers(100, 999),
+    duration=durations,
+    at=st.floats(0.0, 4e9),
+    sent_ms=st.integers(0, 4 * 10**12),
+    group=st.sampled_from(["", "g", 'ä"\\\n']),
+    body=st.binary() | st.text().map(str.encode),
+)
+def test_a_record_is_what_orjson_makes_of_its_fields(
+    message_id: str,
+    count: int,
+    outcome: str,
+    status: int | None,
+    duration: float,
+    at: float,
+    sent_ms: int,
+    group: str,
+    body: bytes,
+) -> None:
+    message = MESSAGE._replace(message_id=message_id, receive_count=count, sent_ms=sent_ms, group=group, body=body)
+    fields: dict[str, object] = {
+        "time": rfc3339(int(at * 1000.0)),
+        "message_id": message_id,
+        "receive_count": count,
+        "outcome": outcome,
+        "status": status,
+        "duration_ms": round(duration * 1000.0, 3),
+        "sent_at": rfc3339(sent_ms),
+    }
+    if group:
+        fields["group"] = group
+    try:
+        fields["body"] = body.decode()
+    except UnicodeDecodeError:
+        fields["body_base64"] = base64.b64encode(body).decode()
+    assert record_line(message, outcome, status, duration, at) == orjson.dumps(fields) + b"\n"
 
 
 @given(st.binary())
