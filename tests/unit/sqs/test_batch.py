@@ -40,6 +40,13 @@ def test_results_stand_at_the_place_of_their_entries_however_sqs_orders_them(fat
             assert result.code == (f"Code{i}" if fate == "failed" else UNANSWERED)
 
 
+@pytest.mark.parametrize("told", [[], ["0"], ["0", "0"], ["0", "1", "1"], ["0", "1", "0"], ["0", "1", "2", "2"]])
+def test_what_is_told_twice_is_no_word_of_another_entry(told: list[str]) -> None:
+    outcome = results(3, {"Successful": [{"Id": name} for name in told]})
+    for index, result in enumerate(outcome):
+        assert (result is None) == (str(index) in told)
+
+
 @pytest.mark.parametrize("answer", [{}, {"Successful": None, "Failed": None}, {"Successful": [], "Failed": []}])
 def test_an_empty_answer_means_that_every_entry_failed(answer: dict[str, Any]) -> None:
     outcome = results(2, answer)
