@@ -30,10 +30,29 @@ _HAS_AN_OPTION: Final[Mapping[str, str]] = {
     "webhook-timestamp": "is part of the signature of --webhook-secret-file",
 }
 
-_VOUCHED_FOR: Final = frozenset(("authorization", "content-type", "cookie", "forwarded", "via", "x-real-ip"))
-_VOUCHED_PREFIXES: Final = ("proxy-", "x-forwarded-", "x-aws-sqsd-", "courier-", "webhook-")
-"""Credentials, what a proxy says of a client, and what Courier itself says: a receiver trusts them, and whoever may
-send to the queue must not be able to write them."""
+_VOUCHED_FOR: Final = frozenset(
+    (
+        "authorization",
+        "cf-connecting-ip",
+        "content-type",
+        "cookie",
+        "forwarded",
+        # To a CGI application it is HTTP_PROXY: the proxy for what it requests itself (CVE-2016-5385, "httpoxy").
+        "proxy",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-real-ip",
+        "x-rewrite-url",
+    )
+)
+_VOUCHED_PREFIXES: Final = ("proxy-", "x-forwarded-", "x-amzn-oidc-", "x-aws-sqsd-", "courier-", "webhook-")
+"""Credentials, what a proxy says of a client, what takes the place of method or path, and what Courier itself says: a
+receiver trusts them, and whoever may send to the queue must not be able to write them."""
 
 
 def refusal(name: str) -> str:
