@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from courier.config import DEFAULTS
+from courier.config import DEFAULTS, OPTIONS, Config
 from courier.errors import EXIT_USAGE
 from courier.pipeline import PREFLIGHT_SECONDS
 from tests.unit.deploy.files import DEPLOY, environment_file, seconds, unit, unknown
@@ -95,6 +96,20 @@ def test_it_starts_again_unless_the_configuration_is_wrong() -> None:
 def test_every_variable_is_one_that_is_read() -> None:
     variables = [value.partition("=")[0] for value in unit()["Environment"]]
     assert unknown([*variables, *environment_file()]) == set()
+
+
+def test_it_delivers_to_no_private_address_but_those_that_are_named() -> None:
+    variables = environment_file()
+    values: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        if option.variables[0] in variables:
+            value = option.kind(variables[option.variables[0]])
+            values[name] = (value,) if option.repeated else value
+    config = Config(**values)
+    assert config.guard is not None, "COURIER_DENY_PRIVATE isn't set"
+    assert config.guard.denial(config.target.host) is None, "the example's own recipient can't be reached"
+    for address in ("169.254.169.254", "10.0.0.1", "192.168.1.1", "127.0.0.2", "::1"):
+        assert config.guard.denial(address), address
 
 
 def test_the_audit_log_is_in_the_state_directory() -> None:
