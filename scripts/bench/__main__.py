@@ -10,7 +10,7 @@ from typing import Final
 
 from scripts.bench import comparison, plot, programs
 from scripts.bench import profile as profiling
-from scripts.bench.document import update
+from scripts.bench.document import update, update_line
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Scenario
 from scripts.bench.scenarios import bodies, distance, growth, idle, latency, processes, slots, tls
@@ -27,6 +27,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "idle": idle,
 }
 PAGE: Final = Path("docs/performance.md")
+README: Final = Path("README.md")
 OUTPUT: Final = Path("build/bench")
 
 
@@ -120,10 +121,16 @@ def _profile(given: argparse.Namespace) -> None:
 
 
 def _add_document(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    document = commands.add_parser("document", help="put the newest tables and the plot into docs/performance.md")
+    document = commands.add_parser("document", help="put the newest figures into docs/performance.md and README")
     document.add_argument("--output", type=_absolute, default=OUTPUT.absolute(), help="where the results are")
     document.add_argument("--page", type=_absolute, default=PAGE.absolute())
-    document.set_defaults(function=lambda given: update(given.page, given.output))
+    document.add_argument("--readme", type=_absolute, default=README.absolute())
+    document.set_defaults(function=_write_document)
+
+
+def _write_document(given: argparse.Namespace) -> None:
+    update(given.page, given.output)
+    update_line(given.readme, given.output)
 
 
 def _run_scenario(given: argparse.Namespace) -> None:

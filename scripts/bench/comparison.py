@@ -20,6 +20,9 @@ from scripts.bench.trial import Trial
 
 LEAST_MESSAGES: Final = 100
 
+CPU: Final = "CPU µs/msg"
+RATE: Final = "msg/s"
+
 
 class Setting(NamedTuple):
     """What a comparison is told; ``endpoint`` is that of another queue server than ours."""
@@ -69,8 +72,8 @@ def line(trial: Trial) -> str:
 
 
 _FIGURES: Final[dict[str, Callable[[Trial], float | None]]] = {
-    "CPU µs/msg": lambda trial: trial.micros,
-    "msg/s": lambda trial: trial.rate,
+    CPU: lambda trial: trial.micros,
+    RATE: lambda trial: trial.rate,
     "PSS MiB": lambda trial: sum(trial.pss_kib.values()) / 1024,
     "SQS calls/msg": lambda trial: trial.calls_per_message,
 }
@@ -129,8 +132,8 @@ def render_servers(trials: Sequence[Trial]) -> str:
 def last_line(table: dict[str, dict[str, Spread]]) -> str:
     """Give the line that sums it up."""
     ours = table[COURIER]
-    micros, rate = ours["CPU µs/msg"].median, ours["msg/s"].median
-    times = ratio(table, BY_HAND, "CPU µs/msg") if BY_HAND in table else None
+    micros, rate = ours[CPU].median, ours[RATE].median
+    times = ratio(table, BY_HAND, CPU) if BY_HAND in table else None
     share = f"{1 / times:.1%} of by-hand, " if times else ""
     return f"courier: {micros:.1f} µs/msg, {share}{rate:,.0f} msg/s"
 

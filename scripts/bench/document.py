@@ -1,4 +1,4 @@
-"""The page of figures, whose tables are those of the newest runs."""
+"""The pages with figures: the tables are those of the newest runs, and so is the line in the README."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.bench.comparison import CPU, RATE
+from scripts.bench.programs import BY_HAND, COURIER
+
+_COST: Final = re.compile(r"(<!-- cost -->\n *).*?(\n *<!-- end -->)", re.DOTALL)
 _BLOCK: Final = re.compile(r"<!-- (?P<name>[a-z]+) -->\n(?P<old>.*?)<!-- end -->", re.DOTALL)
 
 
@@ -30,6 +34,27 @@ def update(page: Path, results: Path) -> None:
     if plot.exists():
         shutil.copy(plot, page.with_suffix(".png"))
     print(f"written: {page}")
+
+
+def update_line(readme: Path, results: Path) -> None:
+    """Put what ``RESULTS/run.json`` says of the cost of a message between ``<!-- cost -->`` and ``<!-- end -->``."""
+    file = results / "run.json"
+    if file.exists():
+        text = cost(json.loads(file.read_text()))
+        readme.write_text(_COST.sub(lambda match: f"{match[1]}{text}{match[2]}", readme.read_text()))
+        print(f"written: {readme}")
+
+
+def cost(result: dict[str, Any]) -> str:
+    """Say in a line what a comparison found."""
+    ours, by_hand = result["summary"][COURIER], result["summary"].get(BY_HAND)
+    micros, rate = ours[CPU]["median"], ours[RATE]["median"]
+    machine = result["machine"]
+    times = f", {by_hand[CPU]["median"] / micros:.0f} times less than boto3 and requests by hand" if by_hand else ""
+    return (
+        f"{micros:.0f} µs of CPU a message with the audit log synced{times}; "
+        f"{rate:,.0f} messages a second on {machine['cores']} cores of {machine['processor']}"
+    )
 
 
 def block(result: dict[str, Any]) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.bench.comparison import Spread
+from scripts.bench.comparison import CPU, RATE, Spread
 from scripts.bench.programs import COURIER
 
-PANELS: Final = {"CPU µs/msg": "CPU a message, µs (less is better)", "msg/s": "messages a second (more is better)"}
+PANELS: Final = {CPU: "CPU a message, µs (less is better)", RATE: "messages a second (more is better)"}
 _OURS: Final = "#1f6f8b"
 _OTHERS: Final = "#b8b8b8"
 _INK: Final = "#333333"

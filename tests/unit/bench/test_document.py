@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scripts.bench.__main__ import PAGE, SCENARIOS
-from scripts.bench.document import update
+from scripts.bench.__main__ import PAGE, README, SCENARIOS
+from scripts.bench.document import cost, update, update_line
 
 MACHINE = {
     "at": "2026-11-24T12:00:00+00:00",
@@ -31,3 +31,31 @@ def test_the_page_of_this_project_has_a_place_for_every_result() -> None:
     text = (Path(__file__).parents[3] / PAGE).read_text()
     for name in ("run", "profile", *SCENARIOS):
         assert text.count(f"<!-- {name} -->\n") == 1, name
+
+
+RUN = {
+    "machine": MACHINE,
+    "summary": {
+        "courier": {"CPU µs/msg": {"median": 40.4}, "msg/s": {"median": 25_000.2}},
+        "by-hand": {"CPU µs/msg": {"median": 808.0}, "msg/s": {"median": 1_000.0}},
+    },
+}
+
+
+def test_the_line_of_the_readme_is_that_of_the_newest_comparison(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("- Cheap.\n  <!-- cost -->\n  old\n  <!-- end -->\nafter\n")
+    (tmp_path / "run.json").write_text(json.dumps(RUN))
+    update_line(readme, tmp_path)
+    line = (
+        "40 µs of CPU a message with the audit log synced, 20 times less than boto3 and requests by hand; "
+        "25,000 messages a second on 2 cores of X"
+    )
+    assert cost(RUN) == line
+    assert readme.read_text() == f"- Cheap.\n  <!-- cost -->\n  {line}\n  <!-- end -->\nafter\n"
+
+
+def test_the_readme_has_a_place_for_the_line_and_shows_the_plot() -> None:
+    text = (Path(__file__).parents[3] / README).read_text()
+    assert text.count("<!-- cost -->\n") == 1
+    assert "](docs/performance.png)" in text
