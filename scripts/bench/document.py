@@ -50,9 +50,10 @@ def cost(result: dict[str, Any]) -> str:
     ours, by_hand = result["summary"][COURIER], result["summary"].get(BY_HAND)
     micros, rate = ours[CPU]["median"], ours[RATE]["median"]
     machine = result["machine"]
-    times = f", {by_hand[CPU]["median"] / micros:.0f} times less than boto3 and requests by hand" if by_hand else ""
+    times = by_hand[CPU]["median"] / micros if by_hand else 0.0
+    beside = f", {times:.0f} times less than boto3 and requests by hand" if times else ""
     return (
-        f"{micros:.0f} µs of CPU a message with the audit log synced{times}; "
+        f"{micros:.0f} µs of CPU a message with the audit log synced{beside}; "
         f"{rate:,.0f} messages a second on {machine['cores']} cores of {machine['processor']}"
     )
 
