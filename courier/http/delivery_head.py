@@ -9,7 +9,16 @@ from typing import Final, NamedTuple
 
 from courier.http.auth import Authentication
 from courier.http.head import HeadTemplate, header_name, header_value
-from courier.http.head_layout import ALWAYS, attribute_value, bounded, iso_8601, lay_out, reader, sometimes
+from courier.http.head_layout import (
+    ALWAYS,
+    OF_A_TRACE,
+    attribute_value,
+    bounded,
+    iso_8601,
+    lay_out,
+    reader,
+    sometimes,
+)
 from courier.http.header_rules import is_denied_to_messages
 from courier.http.header_sets import SETS, SQSD, with_own
 from courier.http.header_templates import HeaderTemplate
@@ -66,6 +75,7 @@ class DeliveryHead:
         "_sometimes",
         "_traces",
         "_type_attribute",
+        "_untraced",
         "dropped",
     )
 
@@ -89,7 +99,9 @@ class DeliveryHead:
         if not style.type_attribute:
             fixed.append(("Content-Type", style.content_type))
         self._always, self._choose = lay_out(HeadTemplate("POST", target, fixed).start, headers)
-        self._sometimes = [sometimes(header) for header in headers if header.placeholders - ALWAYS.keys()]
+        some_have = [header for header in headers if header.placeholders - ALWAYS.keys()]
+        self._sometimes = [sometimes(header) for header in some_have]
+        self._untraced = [sometimes(header) for header in some_have if not header.placeholders & OF_A_TRACE]
         taken = {header.name.lower() for header in headers}
         traces = headers if style.attributes == BARE else []
         self._traces = {h.name.lower(): _has(h) for h in traces if h.name.lower() in _TRACES}
@@ -107,7 +119,7 @@ class DeliveryHead:
                 iso_8601(message.sent_ms // 1000),
             )
         )
-        for read, line_of in self._sometimes:
+        for read, line_of in self._sometimes if message.trace else self._untraced:
             if value := read(message):
                 line = line_of(value)
                 if line is None:

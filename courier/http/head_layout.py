@@ -20,7 +20,7 @@ Read = Callable[[Message], Any]
 """Gives what a header needs of a message; nothing (None, or empty) where the message lacks it."""
 
 LineOf = Callable[[Any], "bytes | None"]
-"""Makes a header line of that, line end included; None where it can't be one, and empty where there is none."""
+"""Makes a header line of that, line end included; None where it can't be one."""
 
 
 def bounded(text: str) -> bytes | None:
@@ -56,6 +56,9 @@ _SOME_HAVE: Final[Mapping[str, Callable[[Message], str]]] = {
     "trace": attrgetter("trace"),
     "traceparent": lambda message: message.trace and traceparent(message.trace),
 }
+
+OF_A_TRACE: Final = frozenset(("trace", "traceparent"))
+"""Hardly any message has one, so that the others aren't asked for each header of it."""
 
 _FEW_VALUES: Final = frozenset(("sender_id", "group"))
 """Of these there are many messages to one value, so that the lines are kept."""
@@ -93,9 +96,6 @@ def sometimes(header: HeaderTemplate) -> tuple[Read, LineOf]:
         value = bounded("".join(map("".join, zip(texts, given, strict=False))) + "".join(texts[len(given) :]))
         return None if value is None else b"%b: %b\r\n" % (name, value)
 
-    if [part.placeholder for part in header.parts] == ["traceparent"] and not header.parts[0].text:
-        # Hardly any message has a trace: whether it has one is all that shall be asked of the others.
-        return attrgetter("trace"), lambda trace: line_of(told) if (told := traceparent(trace)) else b""
     return reader(header), lru_cache(maxsize=256)(line_of) if header.placeholders <= _FEW_VALUES else line_of
 
 
