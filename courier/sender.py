@@ -113,6 +113,10 @@ class Sender:
         self._session = session
         self._head = head
         self._delivery = delivery
+        # Named tuples are slow to look into, and these are needed for every message.
+        self._fifo = delivery.fifo
+        self._rules = delivery.rules
+        self._recorder = delivery.recorder
         self._loop = asyncio.get_running_loop()
         self._endpoint = Endpoint(life.slot, life.board, delivery.limits, time.monotonic())
         self._outbox = Outbox(self._loop, acks, life.slot, self._take_again, fifo=delivery.fifo)
@@ -163,12 +167,12 @@ class Sender:
             self._take()
 
     def _woken(self) -> None:
-        """There is a packet, or was one: in quiet times look at the endpoint between receiving it and sending it."""
-        if self._sweep_at is None:
-            if not self._receive():
-                return
-            self._look()
-        self._take()
+        """There is a packet, or was one until another sender took it."""
+        if self._receive():
+            if self._sweep_at is None:
+                # Nobody has looked for up to a second.
+                self._look()
+            self._take()
 
     def _take(self) -> None:
         """Take packets while more may be under way, then listen for the next only if one more still may."""
@@ -225,7 +229,7 @@ class Sender:
 
     def _receive(self) -> bool:
         """Receive one packet; ``False``: there is none. One whose bulk was lost is released by name and skipped."""
-        words, fifo = self._words, self._delivery.fifo
+        words, fifo = self._words, self._fifo
         while (received := self._work.receive()) is not None:
             head, bulk = received
             messages: list[Any] = unpack_messages(head, bulk)
@@ -234,8 +238,11 @@ class Sender:
                 self._lost_bulk(messages)
                 continue
             words[scoreboard.TAKEN_BYTES] += len(bulk)
-            for run in (messages,) if fifo else zip(messages, strict=True):
-                self._waiting.append(Holding(self, list(run)))
+            if fifo:
+                self._waiting.append(Holding(self, messages))
+            else:
+                for message in messages:
+                    self._waiting.append(Holding(self, [message]))
             return True
         return False
 
@@ -272,30 +279,28 @@ class Sender:
 
     def conclude(self, holding: Holding, answer: Answer | Failure) -> None:
         """Turn the answer into the outcome of the message, and go on with what comes after it."""
-        message = holding.messages[holding.position]
-        self._latency.observe(answer.duration)
-        if is_success(answer, self._delivery.rules):
-            more = self._endpoint.good(answer.duration, len(self.active), time.monotonic())
-            self._delivered(holding, message, answer)
-            if more:
-                self._take_again()
-        else:
+        message, duration = holding.messages[holding.position], answer.duration
+        self._latency.observe(duration)
+        if not is_success(answer, self._rules):
             self._not_delivered(holding, message, answer)
-
-    def _delivered(self, holding: Holding, message: Message, answer: Answer) -> None:
+            return
+        more = self._endpoint.good(duration, len(self.active), time.monotonic())
         self._words[scoreboard.DELIVERED] += 1
-        now, recorder = time.time(), self._delivery.recorder
+        now, recorder = time.time(), self._recorder
         if message.sent_ms:
+            age = now - message.sent_ms / 1000
             # SQS's clock and ours may differ by more than the message took.
-            self._age.observe(max(0.0, now - message.sent_ms / 1000))
-        record = recorder(message, "delivered", answer.status, answer.duration, now) if recorder is not None else b""
+            self._age.observe(age if age > 0.0 else 0.0)
+        record = recorder(message, "delivered", answer.status, duration, now) if recorder is not None else b""
         self._outbox.add(DELIVERED, message, message.lease, 0.0, record)
         self._go_on(holding)
+        if more:
+            self._take_again()
 
     def _not_delivered(self, holding: Holding, message: Message, answer: Answer | Failure) -> None:
         delivery, now = self._delivery, time.time()
         attempt = message.receive_count + holding.attempt
-        outcome = judge(answer, attempt, delivery.rules, delivery.backoff, random.random(), now)
+        outcome = judge(answer, attempt, self._rules, delivery.backoff, random.random(), now)
         assert not isinstance(outcome, Delivered)
         settled = self._judge_again(message, outcome, answer)
         if isinstance(settled, Rejected):
@@ -329,7 +334,7 @@ class Sender:
         # What stands in the rejection tells of the receive too, where that made it one.
         reason = answer.reason if isinstance(answer, Failure) else rejected.reason
         self._words[scoreboard.REJECTED_BY + reason_place(rejected.status, reason)] += 1
-        recorder, failure_queue = self._delivery.recorder, self._delivery.failure_queue
+        recorder, failure_queue = self._recorder, self._delivery.failure_queue
         assert failure_queue is not None
         record = b""
         if recorder is not None:
