@@ -110,7 +110,7 @@ def build(config: Config, queues: Queues, work: Channel, acks: Channel) -> list[
     sending = Stage(
         "sender",
         config.senders,
-        sender(config, queue, work, acks),
+        sender(config, queue, failure_queue, work, acks),
         spare=SPARE_SENDERS,
         reads=(work,),
         writes=(acks,),
@@ -153,7 +153,7 @@ def consumer(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> 
     return receive
 
 
-def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Role:
+def sender(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, work: Channel, acks: Channel) -> Role:
     """Make the role that delivers."""
     delivery = Delivery(
         limits=endpoint_limits(config),
@@ -162,7 +162,7 @@ def sender(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> Ro
         rules=config.rules,
         backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds, config.retry_delay_seconds),
         recorder=record_maker(config),
-        failure_queue=FailureQueue(queue.name) if config.failure_queue else None,
+        failure_queue=FailureQueue(queue.name, failure_queue.maximum_message_size) if failure_queue else None,
         max_receives=config.max_receives,
     )
     connect = transport(config)

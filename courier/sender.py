@@ -336,10 +336,12 @@ class Sender:
         self._words[scoreboard.REJECTED_BY + reason_place(rejected.status, reason)] += 1
         recorder, failure_queue = self._recorder, self._delivery.failure_queue
         assert failure_queue is not None
+        rejection = failure_queue.rejection(rejected, answer)
         record = b""
         if recorder is not None:
-            record = recorder(message, f"rejected: {rejected.reason}", rejected.status, answer.duration, now)
-        letter = failure_queue.letter(message, rejected, answer, now)
+            outcome = f"rejected: {rejected.reason}"
+            record = recorder(message, outcome, rejected.status, answer.duration, now, rejection)
+        letter = failure_queue.letter(message, rejection, rejected.status, now)
         self._outbox.add(REJECTED, message, message.lease, 0.0, record, letter)
         self._go_on(holding)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from courier.audit.record import Recorder, recorder
+from courier.audit.record import Recorder, Rejection, recorder
 from courier.message import Message
 
 MOST_RECORDS: Final = 500
@@ -37,9 +37,17 @@ def firehose_recorder(form: str, body: str) -> Recorder:
         return record
     shorter = recorder(form, "sha256")
 
-    def fitting(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
-        line = record(message, outcome, status, duration, at)
-        return line if len(line) <= MOST_RECORD_BYTES else shorter(message, outcome, status, duration, at)
+    def fitting(
+        message: Message,
+        outcome: str,
+        status: int | None,
+        duration: float,
+        at: float,
+        rejection: Rejection | None = None,
+        /,
+    ) -> bytes:
+        line = record(message, outcome, status, duration, at, rejection)
+        return line if len(line) <= MOST_RECORD_BYTES else shorter(message, outcome, status, duration, at, rejection)
 
     return fitting
 

@@ -7,11 +7,10 @@ is spent per message.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from time import gmtime, strftime
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
@@ -31,12 +30,35 @@ def rfc3339(unix_ms: int) -> str:
     return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
 
 
-Recorder = Callable[[Message, str, int | None, float, float], bytes]
-"""Makes the record of a message, newline included.
+class Rejection(NamedTuple):
+    """What a JSON record tells of a rejected message beyond the rest: why, and whence it came.
 
-Its arguments are the message; the outcome, a word such as ``delivered``; the receiver's HTTP status, or ``None``
-where no answer counted; the seconds that the last attempt took; and the Unix time of the outcome in seconds.
-"""
+    ``answer`` is the beginning of the receiver's answer, or what went wrong where there was none.
+    """
+
+    reason: str
+    source_queue: str
+    answer: str
+
+
+class Recorder(Protocol):
+    """Makes the record of a message, newline included."""
+
+    def __call__(
+        self,
+        message: Message,
+        outcome: str,
+        status: int | None,
+        duration: float,
+        at: float,
+        rejection: Rejection | None = None,
+        /,
+    ) -> bytes:
+        """``outcome`` is a word such as ``delivered``; ``status`` the receiver's, or ``None`` where no answer counted.
+
+        ``duration`` is the seconds that the last attempt took, and ``at`` the Unix time of the outcome in seconds.
+        """
+        ...
 
 
 def recorder(form: str, body: str) -> Recorder:
@@ -46,17 +68,25 @@ def recorder(form: str, body: str) -> Recorder:
     return {"full": record_line, "sha256": _digest_line, "none": _bodiless_line}[body]
 
 
-def record_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
+def record_line(
+    message: Message,
+    outcome: str,
+    status: int | None,
+    duration: float,
+    at: float,
+    rejection: Rejection | None = None,
+    /,
+) -> bytes:
     """Make a JSON line that always parses and holds the whole body: as text, or, where not UTF-8, ``body_base64``."""
     body = message.body
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        fields = _fields(message, outcome, status, duration, at)
+        fields = _fields(message, outcome, status, duration, at, rejection)
         fields["body_base64"] = b64encode(body).decode("ascii")
         return orjson.dumps(fields, None, _NEWLINE)
-    if message.group:
-        fields = _fields(message, outcome, status, duration, at)
+    if message.group or rejection is not None:
+        fields = _fields(message, outcome, status, duration, at, rejection)
         fields["body"] = text
         return orjson.dumps(fields, None, _NEWLINE)
     # The same as above, written out for what comes most often. To round a float takes longer than all the rest; far
@@ -80,18 +110,36 @@ def record_line(message: Message, outcome: str, status: int | None, duration: fl
     )
 
 
-def _digest_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
-    fields = _fields(message, outcome, status, duration, at)
+def _digest_line(
+    message: Message,
+    outcome: str,
+    status: int | None,
+    duration: float,
+    at: float,
+    rejection: Rejection | None = None,
+    /,
+) -> bytes:
+    fields = _fields(message, outcome, status, duration, at, rejection)
     fields["body_sha256"] = sha256(message.body).hexdigest()
     fields["body_length"] = len(message.body)
     return orjson.dumps(fields, None, _NEWLINE)
 
 
-def _bodiless_line(message: Message, outcome: str, status: int | None, duration: float, at: float) -> bytes:
-    return orjson.dumps(_fields(message, outcome, status, duration, at), None, _NEWLINE)
+def _bodiless_line(
+    message: Message,
+    outcome: str,
+    status: int | None,
+    duration: float,
+    at: float,
+    rejection: Rejection | None = None,
+    /,
+) -> bytes:
+    return orjson.dumps(_fields(message, outcome, status, duration, at, rejection), None, _NEWLINE)
 
 
-def _fields(message: Message, outcome: str, status: int | None, duration: float, at: float) -> dict[str, object]:
+def _fields(
+    message: Message, outcome: str, status: int | None, duration: float, at: float, rejection: Rejection | None
+) -> dict[str, object]:
     fields: dict[str, object] = {
         "time": rfc3339(int(at * 1000.0)),
         "message_id": message.message_id,
@@ -103,6 +151,8 @@ def _fields(message: Message, outcome: str, status: int | None, duration: float,
     }
     if message.group:
         fields["group"] = message.group
+    if rejection is not None:
+        fields |= rejection._asdict()
     return fields
 
 

@@ -26,6 +26,9 @@ CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 5.0
 ATTEMPTS: Final = 2
 
+MOST_BYTES: Final = 1_048_576
+"""What a queue takes that is set to take the most."""
+
 NOT_SQS: Final = (AttributeError, KeyError, ResponseParserError, TypeError, ValueError)
 """What reading the answer of a server that isn't SQS ends in, boto3's parser included."""
 
@@ -36,8 +39,9 @@ class QueueInfo:
 
     ``endpoint`` is where the calls go, which needn't be the host of ``url``: an emulator in a container knows itself by
     another name. ``visibility_timeout`` is the queue's own, in seconds. ``max_receive_count`` and ``dead_letter`` (an
-    ARN) are those of its redrive policy, ``None`` where it has none. ``ca_bundle`` is the file of certificates that
-    boto3 is configured to trust, if any.
+    ARN) are those of its redrive policy, ``None`` where it has none. ``maximum_message_size``
+    is in bytes; SQS's own limit where a queue doesn't tell one, as some emulators' don't. ``ca_bundle`` is the file of
+    certificates that boto3 is configured to trust, if any.
     """
 
     url: str
@@ -48,6 +52,7 @@ class QueueInfo:
     visibility_timeout: int
     max_receive_count: int | None = None
     dead_letter: str | None = None
+    maximum_message_size: int = MOST_BYTES
     ca_bundle: str | None = None
 
     def to_json(self) -> bytes:
@@ -157,5 +162,6 @@ def _describe(
         # Numbers and texts are both met: the console writes the one, some tools the other.
         max_receive_count=int(count) if count is not None else None,
         dead_letter=redrive.get("deadLetterTargetArn"),
+        maximum_message_size=int(attributes.get("MaximumMessageSize", MOST_BYTES)),
         ca_bundle=ca_bundle,
     )

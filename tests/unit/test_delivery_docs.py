@@ -70,7 +70,8 @@ def test_the_attribute_on_a_rejected_message_has_the_fields_of_the_example() -> 
     shown = orjson.loads(example)
     message = Message("m", "r", 60.0, 0.0, 1, 0, 0, "", "", "", (), b"{}")
     answer = Answer(shown["status"], [], shown["answer"].encode(), False, True, 0.0, 0.1)
-    packed = FailureQueue(shown["source_queue"]).letter(message, Rejected(shown["reason"], 422), answer, 1.0)
+    queue = FailureQueue(shown["source_queue"])
+    packed = queue.letter(message, queue.rejection(Rejected(shown["reason"], 422), answer), 422, 1.0)
     (attribute,) = unpack_letter(packed).attributes
     assert attribute.name == ATTRIBUTE
     made = orjson.loads(attribute.value)

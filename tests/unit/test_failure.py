@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+
+import pytest
 
 from courier.failure import ATTRIBUTE, MOST_ATTRIBUTES, MOST_BYTES, FailureQueue, size
 from courier.http.answer import TIMEOUT, Answer, Failure
@@ -20,9 +23,10 @@ def answer(body: bytes = b"no such account") -> Answer:
     return Answer(422, [], body, False, True, 0.0, 0.01)
 
 
-def letter(of: Message, told: Answer | Failure | None = None) -> Letter:
-    rejected = Rejected("status 422", 422)
-    return unpack_letter(FailureQueue("orders").letter(of, rejected, told or answer(), AT))
+def letter(of: Message, told: Answer | Failure | None = None, most_bytes: int = MOST_BYTES) -> Letter:
+    queue = FailureQueue("orders", most_bytes)
+    rejection = queue.rejection(Rejected("status 422", 422), told or answer())
+    return unpack_letter(queue.letter(of, rejection, 422, AT))
 
 
 def reason(of: Letter) -> dict[str, object]:
@@ -71,5 +75,23 @@ def test_the_reason_is_left_out_where_sqs_would_refuse_it() -> None:
     assert letter(message(body=b"x" * (MOST_BYTES - 10))).attributes == ()
 
 
-def test_the_size_of_a_message_counts_the_bytes_of_its_attributes() -> None:
+def test_it_is_the_failure_queues_own_limit_that_counts() -> None:
+    most = 262_144
+    made = letter(message(), most_bytes=most)
+    room = most - size(b"", made.attributes)
+    assert len(letter(message(body=b"x" * room), most_bytes=most).attributes) == 1
+    assert letter(message(body=b"x" * (room + 1)), most_bytes=most).attributes == ()
+
+
+def test_where_the_reason_is_left_out_none_of_another_time_stays() -> None:
+    old = Attribute(ATTRIBUTE, "String", '{"reason":"status 404"}')
+    tenant = Attribute("tenant", "String", "a")
+    assert letter(message(tenant, old, body=b"x" * (MOST_BYTES - 50))).attributes == (tenant,)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 1000, 1001])
+def test_the_size_of_a_message_counts_the_bytes_of_its_attributes_and_binary_ones_as_they_were(length: int) -> None:
     assert size(b"body", [Attribute("name", "String", "é")]) == 4 + 4 + 6 + 2
+    value = b64encode(b"x" * length).decode()
+    assert size(b"", [Attribute("n", "Binary", value)]) == 1 + 6 + length
+    assert size(b"", [Attribute("n", "Binary.gif", value)]) == 1 + 10 + length

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.audit.record import record_line, recorder, rfc3339
+from courier.audit.firehose_batch import firehose_recorder
+from courier.audit.record import Recorder, Rejection, record_line, recorder, rfc3339
 from courier.message import Message
 
 MESSAGE = Message(
@@ -43,6 +45,19 @@ def test_a_record_has_what_an_operator_asks_for() -> None:
 
 def test_a_record_names_the_group_where_there_is_one() -> None:
     assert orjson.loads(record_line(MESSAGE._replace(group="g"), "delivered", 200, 0, 0))["group"] == "g"
+
+
+@pytest.mark.parametrize("body", ["full", "sha256", "none"])
+@pytest.mark.parametrize("form", [recorder, firehose_recorder])
+def test_the_record_of_a_rejected_message_tells_why_and_whence_it_came(
+    form: Callable[[str, str], Recorder], body: str
+) -> None:
+    why = Rejection("status 422", "orders", "no such account")
+    for message in (MESSAGE, MESSAGE._replace(body=b"\xff"), MESSAGE._replace(body=b"x" * 1024**2)):
+        told = orjson.loads(form("json", body)(message, "rejected: status 422", 422, 0.01, 1.0, why))
+        assert told.items() >= {**why._asdict(), "status": 422, "time": "1970-01-01T00:00:01.000Z"}.items()
+        assert why._asdict().keys().isdisjoint(orjson.loads(form("json", body)(message, "delivered", 200, 0.01, 1.0)))
+    assert form("text", body)(MESSAGE, "rejected: status 422", 422, 0.01, 1.0, why).startswith(b"id-1")
 
 
 def test_a_record_without_an_answer_has_no_status() -> None:

@@ -31,7 +31,7 @@ def sqs(static_keys: None) -> Iterator[CannedServer]:
     def answer(request: Request) -> Canned:
         if request.action == "GetQueueUrl":
             return canned_json({"QueueUrl": QUEUE_URL})
-        return describe_queue(RedrivePolicy=REDRIVE)
+        return describe_queue(RedrivePolicy=REDRIVE, MaximumMessageSize="262144")
 
     with canned_server(answer) as server:
         yield server
@@ -56,6 +56,7 @@ def test_a_name_is_resolved_and_described(sqs: CannedServer) -> None:
         visibility_timeout=45,
         max_receive_count=5,
         dead_letter="arn:aws:sqs:eu-west-1:123456789012:dead",
+        maximum_message_size=262_144,
     )
     assert [request.action for request in sqs.requests] == ["GetQueueUrl", "GetQueueAttributes"]
 
@@ -75,10 +76,12 @@ def test_a_fifo_queue_is_known_as_one(sqs: CannedServer, name: str) -> None:
     assert resolve_queue(name, "eu-west-1", sqs.url).fifo
 
 
-def test_a_queue_without_a_redrive_policy_has_none(sqs: CannedServer) -> None:
+def test_a_queue_without_a_redrive_policy_has_none_and_one_that_tells_no_size_takes_what_sqs_does(
+    sqs: CannedServer,
+) -> None:
     sqs.answer_in_order(describe_queue())
     info = resolve_queue(QUEUE_URL, None, sqs.url)
-    assert (info.max_receive_count, info.dead_letter) == (None, None)
+    assert (info.max_receive_count, info.dead_letter, info.maximum_message_size) == (None, None, 1_048_576)
 
 
 def test_what_was_found_survives_the_way_through_a_pipe(sqs: CannedServer) -> None:
@@ -175,7 +178,13 @@ def test_denied_attributes_name_their_own_iam_action(sqs: CannedServer) -> None:
 
 @pytest.mark.parametrize(
     "attributes",
-    [{}, {"VisibilityTimeout": "soon"}, {"VisibilityTimeout": "30", "RedrivePolicy": "{"}, {"RedrivePolicy": "[]"}],
+    [
+        {},
+        {"VisibilityTimeout": "soon"},
+        {"VisibilityTimeout": "30", "RedrivePolicy": "{"},
+        {"RedrivePolicy": "[]"},
+        {"VisibilityTimeout": "30", "MaximumMessageSize": "large"},
+    ],
 )
 def test_attributes_that_cannot_be_read_are_no_traceback(sqs: CannedServer, attributes: dict[str, str]) -> None:
     sqs.answer_in_order(canned_json({"Attributes": attributes}))
