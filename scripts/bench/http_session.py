@@ -2,18 +2,21 @@
 
 Prints the CPU time of this process for one request on a kept-alive connection, for the session, for urllib3's pool
 and for requests. Without a URL it posts to a server of its own, which runs in a child process and answers as shortly
-as nginx does. With ``--cafile`` the URL may be an https one of a private CA.
+as nginx does, and as that does within a second: always the same. With ``--vary`` no answer is like another. With
+``--cafile`` the URL may be an https one of a private CA.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Final, cast
 
 import requests
@@ -37,8 +40,9 @@ ANSWER: Final = (
 class Receiver(asyncio.Protocol):
     """Answers whatever ends where a request of the given length must end."""
 
-    def __init__(self, body_bytes: int) -> None:
+    def __init__(self, body_bytes: int, numbers: Iterator[int] | None) -> None:
         self._body_bytes = body_bytes
+        self._numbers = numbers
         self._unread = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,17 +55,21 @@ class Receiver(asyncio.Protocol):
         _, found, body = self._unread.partition(b"\r\n\r\n")
         if found and len(body) >= self._body_bytes:
             self._unread = b""
-            self._transport.write(ANSWER)
+            varied = self._numbers and ANSWER.replace(b"bench", b"bench/%d" % next(self._numbers))
+            self._transport.write(varied or ANSWER)
 
 
-def start_receiver(body_bytes: int) -> tuple[int, str]:
+def start_receiver(body_bytes: int, *, vary: bool = False) -> tuple[int, str]:
     """Fork a receiver; return its pid and its URL."""
+    numbers = itertools.count() if vary else None
     listener = socket.create_server(("127.0.0.1", 0))
     pid = os.fork()
     if pid == 0:
 
         async def serve() -> None:
-            server = await asyncio.get_running_loop().create_server(lambda: Receiver(body_bytes), sock=listener)
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Receiver(body_bytes, numbers), sock=listener
+            )
             await server.serve_forever()
 
         uvloop.run(serve())
@@ -134,12 +142,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure what one POST costs its client.")
     parser.add_argument("--url", help="a receiver that answers 200; one of its own where left out")
+    parser.add_argument("--vary", action="store_true", help="no two answers of its own receiver are the same")
     parser.add_argument("--bytes", type=int, default=512, help="length of a body")
     parser.add_argument("--count", type=int, default=50_000, help="requests of the session; the others send a tenth")
     parser.add_argument("--cafile", help="a CA to trust, PEM")
     given = parser.parse_args()
     body = b"x" * given.bytes
-    pid, url = (0, given.url) if given.url else start_receiver(given.bytes)
+    pid, url = (0, given.url) if given.url else start_receiver(given.bytes, vary=given.vary)
     tls = client_context()
     if given.cafile:
         tls.load_verify_locations(given.cafile)
