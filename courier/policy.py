@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple, TypeGuard
 
@@ -118,10 +119,23 @@ def judge(
     reason = f"status {status}"
     if status in rules.reject:
         return Rejected(reason, status)
-    asked = retry_after(answer.header(b"retry-after"), unix_now)
-    delay = backoff.delay(attempt, draw) if asked is None else asked
-    slow_down = asked if asked is not None and status in (429, 503) else 0.0
+    slow_down = asked_delay(answer, unix_now) if status in (429, 503) else 0.0
+    delay = retry_delay(answer, attempt, backoff, draw, unix_now)
     return Retry(delay, reason, status, fault=status in FAULTS, slow_down=slow_down)
+
+
+def retry_delay(answer: Answer | Failure, attempt: int, backoff: Backoff, draw: float, unix_now: float) -> float:
+    """Give the seconds until the next attempt, the arguments as in :func:`judge`.
+
+    The receiver may ask for more than the back-off, never for less: one that asks for 0 would be asked again for ever,
+    as fast as it can refuse.
+    """
+    return max(backoff.delay(attempt, draw), asked_delay(answer, unix_now))
+
+
+def asked_delay(answer: Answer | Failure, unix_now: float) -> float:
+    """Give the seconds that the receiver asks for by a Retry-After; 0 where it asks for none."""
+    return retry_after(answer.header(b"retry-after"), unix_now) or 0.0 if isinstance(answer, Answer) else 0.0
 
 
 def retry_after(value: bytes | None, unix_now: float) -> float | None:
@@ -136,7 +150,9 @@ def retry_after(value: bytes | None, unix_now: float) -> float | None:
         # More digits than this are a day at least; int() of a megabyte of them would take long.
         return float(min(MAX_HIDDEN_SECONDS, int(text))) if len(text) < 10 else float(MAX_HIDDEN_SECONDS)
     try:
-        at = parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
+        # Without a zone, as in the form of asctime, it is UTC: RFC 9110, section 5.6.7.
+        at = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
     return min(float(MAX_HIDDEN_SECONDS), max(0.0, at - unix_now))

@@ -35,6 +35,7 @@ from courier.policy import (
     is_success,
     judge,
     lease_end,
+    retry_delay,
 )
 from courier.process import scoreboard
 from courier.process.channel import Channel
@@ -47,6 +48,9 @@ CUT_MARGIN_SECONDS: Final = 0.3
 
 LOOK_SECONDS: Final = 0.2
 """How often a drain asks anew how long it has."""
+
+SHORTEST_PAUSE_SECONDS: Final = 0.05
+"""Before a message is tried again in place, whatever the back-off: a receiver that refuses at once isn't flooded."""
 
 SWEEP_SECONDS: Final = 0.1
 """How often what is held, and an endpoint in trouble, is looked after. In quiet times the beat does."""
@@ -76,7 +80,7 @@ class Delivery(NamedTuple):
 class Holding:
     """What one slot works on: a message, or a run in order; ``position`` is the one whose turn it is."""
 
-    __slots__ = ("attempt", "exchange", "messages", "patience", "position", "resume", "sender")
+    __slots__ = ("attempt", "exchange", "failing_since", "messages", "position", "resume", "sender")
 
     def __init__(self, sender: Sender, messages: list[Message]) -> None:
         """Hold the messages; one whose lease is extended is replaced in its place."""
@@ -84,7 +88,7 @@ class Holding:
         self.messages = messages
         self.position = 0
         self.attempt = 0
-        self.patience = 0.0
+        self.failing_since = 0.0
         self.exchange: Exchange | None = None
         self.resume: asyncio.TimerHandle | None = None
 
@@ -302,7 +306,7 @@ class Sender:
         attempt = message.receive_count + holding.attempt
         outcome = judge(answer, attempt, self._rules, delivery.backoff, random.random(), now)
         assert not isinstance(outcome, Delivered)
-        settled = self._judge_again(message, outcome, answer)
+        settled = self._judge_again(message, attempt, outcome, answer)
         if isinstance(settled, Rejected):
             self._rejected(holding, message, settled, answer, now)
         else:
@@ -310,7 +314,9 @@ class Sender:
         if self._endpoint.shut:
             self._shut()
 
-    def _judge_again(self, message: Message, outcome: Retry | Rejected, answer: Answer | Failure) -> Retry | Rejected:
+    def _judge_again(
+        self, message: Message, attempt: int, outcome: Retry | Rejected, answer: Answer | Failure
+    ) -> Retry | Rejected:
         """Tell the endpoint, and weigh the outcome by what that makes of it and by where rejected messages can go."""
         endpoint, delivery, now = self._endpoint, self._delivery, time.monotonic()
         if isinstance(outcome, Retry):
@@ -323,7 +329,7 @@ class Sender:
             return outcome
         wrong = endpoint.rejected(outcome, answer.duration, len(self.active), now)
         if wrong or delivery.failure_queue is None:
-            delay = delivery.backoff.delay(message.receive_count, random.random())
+            delay = retry_delay(answer, attempt, delivery.backoff, random.random(), time.time())
             return Retry(max(delay, endpoint.seconds_shut(now)), outcome.reason, outcome.status)
         return outcome
 
@@ -352,27 +358,30 @@ class Sender:
             self._free(holding)
             return
         holding.attempt = 0
-        holding.patience = 0.0
         self._post_next(holding)
 
     def _failed(self, holding: Holding, message: Message, outcome: Retry) -> None:
         self._words[scoreboard.RETRIED] += 1
         self._words[scoreboard.RETRIED_BY + reason_place(outcome.status, outcome.reason)] += 1
-        if self._worth_waiting(holding, outcome.delay):
+        now, pause = time.monotonic(), max(SHORTEST_PAUSE_SECONDS, outcome.delay)
+        if not holding.attempt:
+            holding.failing_since = now
+        if self._worth_waiting(holding, now + pause):
             holding.attempt += 1
-            holding.patience += outcome.delay
-            holding.resume = self._loop.call_later(outcome.delay, self._post_next, holding)
+            holding.resume = self._loop.call_later(pause, self._post_next, holding)
             return
         self._outbox.add(RETRY, message, message.lease, outcome.delay)
         holding.position += 1
         self._give_back(holding)
 
-    def _worth_waiting(self, holding: Holding, delay: float) -> bool:
-        """Say whether to try again in place: giving a run back costs every message in it a receive."""
+    def _worth_waiting(self, holding: Holding, until: float) -> bool:
+        """Say whether to try again in place: giving a run back costs every message in it a receive.
+
+        It is for one visibility timeout from the first failure on, attempts included.
+        """
         has_tail = holding.position + 1 < len(holding.messages)
-        patience = holding.patience + delay
         may_wait = not self._endpoint.shut and not self._life.draining.is_set()
-        return has_tail and patience <= self._delivery.visibility and may_wait
+        return has_tail and until - holding.failing_since <= self._delivery.visibility and may_wait
 
     def _give_back(self, holding: Holding) -> None:
         """Release the messages of the run whose turn didn't come, and free the slot."""

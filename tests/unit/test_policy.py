@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from email.utils import formatdate
 
 import pytest
@@ -21,6 +22,7 @@ from courier.policy import (
     judge,
     lease_end,
     retry_after,
+    retry_delay,
 )
 from courier.units import parse_statuses
 
@@ -42,16 +44,18 @@ HEADERS: dict[str, tuple[tuple[bytes, bytes], ...]] = {
     "seconds": ((b"retry-after", b"7"),),
     "date": ((b"retry-after", formatdate(NOW + 7, usegmt=True).encode()),),
     "past date": ((b"retry-after", formatdate(NOW - 7, usegmt=True).encode()),),
+    "at once": ((b"retry-after", b"0"),),
     "a day": ((b"retry-after", b"86400"),),
     "nonsense": ((b"retry-after", b"soon"),),
 }
 ASKED = {
-    "none": None,
+    "none": 0.0,
     "seconds": 7.0,
     "date": 7.0,
     "past date": 0.0,
+    "at once": 0.0,
     "a day": float(MAX_HIDDEN_SECONDS),
-    "nonsense": None,
+    "nonsense": 0.0,
 }
 
 
@@ -70,9 +74,9 @@ def test_each_status_with_each_header_at_each_attempt(status: int, header: str, 
     elif status in RETRIED or status >= 600:
         backed_off = 0.5 * 2.0 ** (attempt - 1)
         asked = ASKED[header]
-        slow_down = asked or 0.0 if status in (429, 503) else 0.0
+        slow_down = asked if status in (429, 503) else 0.0
         fault = status == 429 or 500 <= status < 600
-        assert got == Retry(backed_off if asked is None else asked, f"status {status}", status, fault, slow_down)
+        assert got == Retry(max(backed_off, asked), f"status {status}", status, fault, slow_down)
     else:
         assert got == Rejected(f"status {status}", status)
 
@@ -111,6 +115,25 @@ def test_lists_of_statuses_are_read() -> None:
 def test_a_list_of_statuses_that_is_wrong_is_refused_with_what_would_be_right(text: str) -> None:
     with pytest.raises(ValueError, match="200-299,304"):
         parse_statuses(text)
+
+
+def test_a_retry_after_may_lengthen_the_back_off_and_never_shorten_it() -> None:
+    late = BACKOFF.delay(8, 0.5)
+    assert outcome(answer(503, (b"retry-after", b"1")), 8) == Retry(late, "status 503", 503, fault=True, slow_down=1.0)
+    assert retry_delay(Failure(REASONS[0], "", 1.0), 8, BACKOFF, 0.5, NOW) == late
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S -0000", "%a %b %e %H:%M:%S %Y"])
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(
+    monkeypatch: pytest.MonkeyPatch, zone: str, form: str
+) -> None:
+    value = time.strftime(form, time.gmtime(NOW + 7)).encode()
+    with monkeypatch.context() as away:
+        away.setenv("TZ", zone)
+        time.tzset()
+        assert retry_after(value, NOW) == 7.0
+    time.tzset()
 
 
 @given(st.binary(max_size=40))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
@@ -144,7 +145,7 @@ def test_a_lease_that_lapses_while_earlier_ones_of_the_run_are_sent_stops_the_ru
 
 def test_a_failing_head_is_tried_in_place_while_its_pauses_fit_inside_one_visibility_timeout() -> None:
     async def scenario() -> None:
-        stage = Stage(fifo=True, visibility=1, backoff=Backoff(1.0, 1.0, fixed=0.4))
+        stage = Stage(fifo=True, visibility=2, backoff=Backoff(1.0, 1.0, fixed=0.7))
         stage.put(*named("head", "tail", group="g", lease=20.0))
         for attempt in range(1, 4):
             await stage.sends(attempt)
@@ -158,13 +159,66 @@ def test_a_failing_head_is_tried_in_place_while_its_pauses_fit_inside_one_visibi
 
 def test_the_pauses_of_one_message_of_a_run_take_nothing_from_the_patience_with_the_next() -> None:
     async def scenario() -> None:
-        stage = Stage(fifo=True, visibility=1, backoff=Backoff(1.0, 1.0, fixed=0.4))
+        stage = Stage(fifo=True, visibility=2, backoff=Backoff(1.0, 1.0, fixed=0.7))
         stage.put(*named("a", "b", "c", group="g", lease=20.0))
         for count, status in enumerate((503, 503, 200, 503, 503, 200, 200), 1):
             await stage.sends(count)
             stage.transport.posts[-1].answer(status)
         await stage.reports(*of_kind(DELIVERED, ["a", "b", "c"]))
         assert stage.sent() == ["a", "a", "a", "b", "b", "b", "c"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("status", [503, 422])
+def test_a_head_that_is_refused_at_once_and_asked_for_at_once_is_not_tried_in_a_hot_loop(status: int) -> None:
+    async def scenario() -> None:
+        stage = Stage(fifo=True, visibility=1, backoff=Backoff(1.0, 1.0, fixed=0.0))
+        stage.put(*named("head", "tail", group="g", lease=20.0))
+
+        def refused() -> bool:
+            for post in stage.transport.open():
+                post.answer(status, (b"retry-after", b"0"))
+            return len(stage.transport.posts) > 21 or Outcome(RELEASE, "tail") in stage.outcomes()
+
+        await until(refused)
+        assert 2 <= len(stage.transport.posts) <= 21, "a pause of 50 ms, for a second at most"
+        await stage.reports(Outcome(RETRY, "head"), Outcome(RELEASE, "tail"))
+
+    run(scenario)
+
+
+def test_the_attempts_of_a_failing_head_count_for_the_patience_with_it_as_its_pauses_do() -> None:
+    async def scenario() -> None:
+        stage = Stage(fifo=True, visibility=1, backoff=Backoff(1.0, 1.0, fixed=0.0))
+        stage.put(*named("head", "tail", group="g", lease=20.0))
+        await stage.sends(1)
+        stage.transport.posts[0].answer(503)
+        await stage.sends(2)
+        over = time.monotonic() + 1.0
+        await until(lambda: time.monotonic() > over)
+        stage.transport.posts[1].answer(503)
+        await until(lambda: Outcome(RETRY, "head") in stage.outcomes())
+        assert stage.sent() == ["head"] * 2
+
+    run(scenario)
+
+
+def test_without_a_failure_queue_a_rejection_backs_off_as_any_failure_and_heeds_a_retry_after() -> None:
+    async def scenario() -> None:
+        stage = Stage(fifo=True, backoff=Backoff(0.05, 1e9))
+        # Each attempt in place doubles the longest delay, as each receive does.
+        with patch("courier.sender.random.random", return_value=0.999):
+            stage.put(*named("head", "tail", group="g"))
+            for attempt in range(3):
+                await stage.sends(attempt + 1)
+                before = time.monotonic()
+                stage.transport.posts[attempt].answer(422)
+            await stage.sends(4)
+            assert time.monotonic() - before > 0.19
+            stage.transport.posts[3].answer(422, (b"retry-after", b"7200"))
+            await stage.reports(Outcome(RETRY, "head"), Outcome(RELEASE, "tail"))
+        assert stage.settlements[0].delay == 7200.0
 
     run(scenario)
 
