@@ -202,17 +202,18 @@ class Settler:
 
         ``None`` too for one that was delivered: nothing else comes of it any more.
         """
-        held = self.held.get(receipt)
+        held, now = self.held.get(receipt), boottime()
         if held is None:
-            if lease <= boottime():
+            if lease <= now:
                 self.counts.lapsed += 1
                 return None
             held = self.held[receipt] = Held(message_id, receipt, lease, received_at, group)
         elif held.goal in (RECORD, DELETE):
             return None
-        elif held.lease <= boottime() and not held.calling:
+        elif held.lease <= now and not held.calling:
             self.counts.lapsed += 1
-            self._settled(held)
+            # Its sender takes the extensions that failed for granted, and goes on: remembered from its last word on.
+            held.lease = now
             return None
         return held
 
@@ -333,7 +334,8 @@ class Settler:
         while later and later[0][0] <= now:
             held = heapq.heappop(later)[2]
             if self.held.get(held.receipt) is not held:
-                self._unpark(held.group)
+                if held.goal == DELETE:
+                    self._unpark(held.group)
             elif held.goal == DELETE:
                 held.leads = True
                 self._deletes.appendleft(held)
@@ -351,10 +353,14 @@ class Settler:
             held = deletes.popleft()
             if all_held.get(held.receipt) is not held:
                 continue
-            if held.calling:
+            parked = self._parked.get(held.group) if fifo and not held.leads else None
+            if parked is not None and (parked or held.calling or held.group not in groups):
+                parked.append(held)
+            elif held.calling:
                 held.delete_parked = True
-            elif fifo and held.group in self._parked and held.group not in groups and not held.leads:
-                self._parked[held.group].append(held)
+                if fifo:
+                    held.leads = True
+                    self._parked.setdefault(held.group, deque())
             else:
                 held.calling = True
                 batch.append(held)

@@ -403,3 +403,83 @@ def test_what_comes_after_a_delivery_changes_nothing_for_it() -> None:
         assert (settler.counts.deleted, settler.counts.lapsed) == (1, 0)
 
     run(scenario)
+
+
+def test_a_lease_that_lapsed_stays_so_however_often_its_sender_counts_on_extensions_that_failed() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 1, fifo=False)
+        sqs.fail = {"m": [THROTTLED] * 1000}
+        settler.extend(hold(settler, "m", lease=0.3))
+        await asyncio.sleep(0.4)
+        asked = len(sqs.changes)
+        now = boottime()
+        for _ in range(3):
+            assert settler.hold("m", "m", now + 0.5, now - 0.5, "") is None
+        settler.hold_delivered("m", "m", now + 0.5, now - 0.5, "")
+        settler.extend_waiting()
+        await asyncio.sleep(0.1)
+        assert len(sqs.changes) == asked
+        settler.delete(settler.held["m"])
+        await until(lambda: sqs.deleted() == ["m"])
+
+    run(scenario)
+
+
+def test_what_comes_in_while_a_fifo_group_waits_for_its_first_delete_does_not_join_it() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=True)
+        sqs.broken = 1
+        names = [f"m{n}" for n in range(11)]
+        settler.delete(*(deliver(settler, name, group="a") for name in names))
+        await until(lambda: not settler.held)
+        assert sqs.deletes == [names[:10], names[:1], names[1:]]
+
+    run(scenario)
+
+
+def test_a_fifo_group_waits_for_the_one_whose_extension_is_under_way() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=True)
+        sqs.gate.clear()
+        names = ["a1", "a2", "a3"]
+        a1, a2, a3 = (deliver(settler, name, lease=10.0, group="a") for name in names)
+        settler.extend(a2)
+        await until(lambda: sqs.changes)
+        settler.delete(a2, a3)
+        await asyncio.sleep(0.05)
+        assert not sqs.deletes
+        sqs.gate.set()
+        await until(lambda: len(settler.held) == 1)
+        assert sqs.deleted() == ["a2", "a3"]
+        sqs.gate.clear()
+        settler.extend(a1)
+        await until(lambda: len(sqs.changes) == 2)
+        b1 = deliver(settler, "b1", group="b")
+        settler.delete(a1, b1)
+        await until(lambda: sqs.deleted()[2:] == ["b1"])
+        sqs.gate.set()
+        await until(lambda: not settler.held)
+
+    run(scenario)
+
+
+def test_a_change_that_lapses_lets_no_delete_of_its_fifo_group_overtake_another() -> None:
+    async def scenario() -> None:
+        sqs = ScriptedSqs()
+        settler = Settler(sqs, 30, fifo=True)
+        sqs.fail = {"a1": [THROTTLED] * 5, "given back": [THROTTLED] * 1000}
+        settler.change(hold(settler, "given back", lease=0.2, group="a"), 0.0)
+        for name in ("a1", "a2"):
+            settler.delete(deliver(settler, name, group="a"))
+            await until(lambda: sqs.deletes)
+        ends = boottime() + 20.0
+        while settler.held and boottime() < ends:
+            settler.extend_waiting()
+            await asyncio.sleep(0.02)
+        order = sqs.deleted()
+        assert order == ["a1"] * 6 + ["a2"]
+
+    run(scenario)

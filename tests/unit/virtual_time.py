@@ -1,0 +1,81 @@
+"""An event loop on a clock of its own, which never waits: where nothing is to be done it moves the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, Final
+from unittest.mock import patch
+
+
+class Clock:
+    """Stands where the module ``time`` would. All of its clocks are the same one, in seconds."""
+
+    CLOCK_BOOTTIME: Final = 7
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def clock_gettime(self, _: int) -> float:
+        return self.now
+
+
+class LeapingSelector(selectors.SelectSelector):
+    """Passes the time that it should wait at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "everybody waits, and nothing will ever happen"
+        self._clock.now += max(0.0, timeout)
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time is the clock's."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(LeapingSelector(clock))
+        self._virtual = clock
+
+    def time(self) -> float:
+        return self._virtual.now
+
+
+def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None], *modules: object) -> None:
+    """Run a scenario on the clock, which the ``modules`` look at in place of the real one.
+
+    What a callback raised ends it too.
+    """
+
+    async def watched() -> None:
+        loop = asyncio.get_running_loop()
+        failed: asyncio.Future[None] = loop.create_future()
+
+        def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            if not failed.done():
+                failed.set_exception(context["exception"])
+
+        loop.set_exception_handler(fail)
+        played = loop.create_task(scenario)
+        await asyncio.wait((played, failed), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            played.cancel()
+            await failed
+        await played
+
+    patches = [patch.object(module, "time", clock) for module in modules]
+    for each in patches:
+        each.start()
+    try:
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
+            runner.run(watched())
+    finally:
+        for each in patches:
+            each.stop()
