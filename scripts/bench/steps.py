@@ -51,11 +51,7 @@ STEPS: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
     ("audit: write and fsync", "audit/files.py", frozenset()),
     ("scoreboard and room", "process/scoreboard.py", frozenset()),
     ("scoreboard and room", "tally.py", frozenset()),
-    (
-        "scoreboard and room",
-        "consumer.py",
-        frozenset({"_ask", "_asks", "_space", "_slots_and_busy", "_rate", "rate", "_paused", "room", "_pause"}),
-    ),
+    ("scoreboard and room", "room.py", frozenset()),
     ("limits and breaker", "endpoint.py", frozenset()),
     ("limits and breaker", "breaker.py", frozenset()),
     ("limits and breaker", "limiter.py", frozenset()),
