@@ -83,6 +83,20 @@ def test_a_group_larger_than_the_limit_still_goes_into_one_file(tmp_path: Path) 
     files.close()
 
 
+def test_a_group_written_in_several_pieces_is_whole_or_undone(tmp_path: Path) -> None:
+    # Lines of very different lengths, some longer than a piece by themselves.
+    group = [line(f"{n}-{'x' * (n * n % 701)}") for n in range(1500)]
+    group[700:700] = [line("large" * 40_000), line("larger" * 60_000)]
+    files = opened(tmp_path, max_bytes=1 << 24)
+    files.append([line("first")])
+    with capture_logs(), file_size_limit(sum(map(len, group)) // 2), pytest.raises(AuditError):
+        files.append(group)
+    assert ids(tmp_path) == ["first"]
+    files.append(group)
+    files.close()
+    assert b"".join(path.read_bytes() for path in audit_files(tmp_path)) == line("first") + b"".join(group)
+
+
 def test_a_file_is_left_when_it_has_the_age(tmp_path: Path) -> None:
     clock = Clock()
     files = AuditFiles(tmp_path, 1 << 20, 3600, now=clock, clock=clock)
