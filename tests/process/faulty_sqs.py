@@ -1,19 +1,18 @@
-"""A virtual SQS in a thread of the test's own process, which shows faults while it is told to."""
+"""A virtual SQS in the test's own process, which shows faults while it is told to."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import random
-import threading
 from collections import Counter
+from collections.abc import Awaitable
 
-import uvloop
-
-from courier.http.server import Server, serve
+from courier.http.server import Request, Response
 from courier.sqs.virtual.errors import INTERNAL_FAILURE, Kind, ServiceError
 from courier.sqs.virtual.faults import Faults
 from courier.sqs.virtual.parameters import Parameters
 from courier.sqs.virtual.service import VirtualSqs
+from tests.process.threaded_server import ThreadedServer
 
 THROTTLED = Kind("com.amazonaws.sqs#RequestThrottled", "RequestThrottled")
 FAILURE = INTERNAL_FAILURE
@@ -44,52 +43,39 @@ class Switches(Faults):
         return ServiceError(FAILURE, "as the test wants it", sender_fault=False)
 
 
-class FaultySqs:
-    """The server: ``faults`` are its switches, ``endpoint`` its address, also after it was away."""
+class FaultySqs(ThreadedServer):
+    """The server: ``faults`` are its switches, ``endpoint`` its address. What the queues hold stays while it's away.
+
+    ``runs`` counts by their length the runs that it gave: the messages of one group in one receive, on a FIFO queue.
+    """
 
     def __init__(self) -> None:
         self.faults = Switches()
-        self.endpoint = ""
-        self._port = 0
-        self._server: Server | None = None
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._started.wait(10), "the queue did not start"
+        self.runs: Counter[int] = Counter()
+        self._sqs = VirtualSqs(faults=self.faults)
+        super().__init__(self._answer)
 
-    def go_away(self) -> None:
-        """Cut all connections and refuse new ones; what the queues hold stays."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-
-    def come_back(self) -> None:
-        """Serve again, at the same address."""
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+    @property
+    def endpoint(self) -> str:
+        return self.url
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(10)
+        self._loop.call_soon_threadsafe(self._sqs.close)
+        super().stop()
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        answer = self._sqs.handle(request)
+        if request.headers.get("x-amz-target") != "AmazonSQS.ReceiveMessage":
+            return answer
+        if isinstance(answer, Response):
+            return self._count_runs(answer)
+        return self._count_runs_later(answer)
 
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopped = asyncio.Event()
-        self._sqs = VirtualSqs(faults=self.faults)
-        await self._listen()
-        self._started.set()
-        await self._stopped.wait()
-        self._sqs.close()
-        await self._close()
+    async def _count_runs_later(self, coming: Awaitable[Response]) -> Response:
+        return self._count_runs(await coming)
 
-    async def _listen(self) -> None:
-        self._server = await serve(self._sqs.handle, port=self._port)
-        self._port = self._server.port
-        self.endpoint = self._server.url
-
-    async def _close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-            await server.wait_closed(0.05)
+    def _count_runs(self, answer: Response) -> Response:
+        messages = json.loads(answer.body).get("Messages", [])
+        groups = Counter(message.get("Attributes", {}).get("MessageGroupId", "") for message in messages)
+        self.runs.update(groups.values())
+        return answer

@@ -1,117 +1,17 @@
-"""Delivery as production needs it: outages, push-back, limits and rejections, by ``python -m courier``."""
+"""Delivery as production needs it: push-back, long deliveries, limits and rejections, by ``python -m courier``."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
-import socket
-import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from courier.http.server import Response
 from tests.process.conftest import Start
-from tests.process.world import Courier, Delivery, Queue, Receiver, after, bodies, missing, until
-
-OUTAGE = [
-    "--breaker-threshold",
-    "5",
-    "--senders",
-    "2",
-    "--concurrency",
-    "8",
-    "--timeout",
-    "2",
-    "--connect-timeout",
-    "1",
-]
-OUTAGE += ["--visibility-timeout", "5", "--breaker-cool-down", "2", "--breaker-longest-cool-down", "8"]
-
-
-def outage_queue(endpoint: str) -> tuple[Queue, Queue]:
-    return Queue.with_dead_letters(endpoint, receives=3)
-
-
-def test_an_outage_costs_a_slot_an_attempt_and_no_message_its_last_receive(
-    virtual_queue: str, receiver: Receiver, start: Start
-) -> None:
-    queue, dead = outage_queue(virtual_queue)
-    sent = queue.send(bodies(300))
-    receiver.behave = lambda d: Response(503)
-    courier = start(queue, *OUTAGE)
-    until(lambda: "circuit breaker open" in courier.log(), explain=courier.log)
-    time.sleep(12.0)  # the outage itself
-    probes = courier.log().count("circuit breaker open") - 1
-    assert len(receiver.deliveries) <= 16 + probes + 1  # a probe may be under way just now
-    receiver.behave = lambda d: Response(200)
-    until(lambda: queue.counts() == (0, 0), 30, courier.log)
-    assert courier.drain() == 0
-    assert dead.counts() == (0, 0)
-    assert receiver.accepted == dict.fromkeys(sent, 1)
-    assert "circuit breaker closed" in courier.log()
-
-
-def test_a_receiver_that_hangs_is_an_outage_too(virtual_queue: str, receiver: Receiver, start: Start) -> None:
-    queue, dead = outage_queue(virtual_queue)
-    sent = queue.send(bodies(300))
-    receiver.behave = after(60.0)
-    courier = start(queue, *OUTAGE)
-    until(lambda: "circuit breaker open" in courier.log(), explain=courier.log)
-    time.sleep(10.0)  # the outage itself
-    probes = courier.log().count("circuit breaker open") - 1
-    assert len(receiver.deliveries) <= 16 + probes + 1  # a probe may be under way just now
-    receiver.behave = lambda d: Response(200)
-    until(lambda: queue.counts() == (0, 0), 30, courier.log)
-    assert courier.drain() == 0
-    assert dead.counts() == (0, 0)
-    assert not missing(sent, receiver.accepted)
-
-
-def test_a_receiver_that_is_gone_is_connected_to_before_a_message_is_spent(
-    virtual_queue: str, tmp_path: Path, free_port: int
-) -> None:
-    queue, dead = outage_queue(virtual_queue)
-    sent = queue.send(bodies(100))
-    courier = Courier(queue.name, f"http://127.0.0.1:{free_port}/", tmp_path, *OUTAGE, endpoint=virtual_queue)
-    taken = set[str]()
-    try:
-        courier.wait_ready()
-        until(lambda: courier.log().count("circuit breaker open") >= 3, 20, courier.log)
-        before = queue.counts()
-        until(lambda: courier.log().count("circuit breaker open") >= 4, 20, courier.log)
-        assert sum(queue.counts()) == sum(before) == 100
-        serving = threading.Thread(target=serve_plainly, args=(free_port, taken, 100), daemon=True)
-        serving.start()
-        until(lambda: queue.counts() == (0, 0), 40, courier.log)
-        assert courier.drain() == 0
-        assert dead.counts() == (0, 0)
-        assert not missing(sent, courier.recorded())
-    finally:
-        courier.kill()
-
-
-def serve_plainly(port: int, taken: set[str], count: int) -> None:
-    """Answer every request on a port with 200, one thread a connection."""
-    listener = socket.create_server(("127.0.0.1", port))
-
-    def answer(connection: socket.socket) -> None:
-        buffer = b""
-        while chunk := connection.recv(65536):
-            buffer += chunk
-            while b"\r\n\r\n" in buffer:
-                head, _, rest = buffer.partition(b"\r\n\r\n")
-                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                if len(rest) < length:
-                    break
-                buffer = rest[length:]
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=answer, args=(connection,), daemon=True).start()
+from tests.process.world import Delivery, Queue, Receiver, after, bodies, missing, totals, until
 
 
 def test_a_retry_after_is_waited_for_by_everybody(queue: Queue, receiver: Receiver, start: Start) -> None:
@@ -128,21 +28,20 @@ def test_a_retry_after_is_waited_for_by_everybody(queue: Queue, receiver: Receiv
     assert max(gaps) >= 2.0
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("senders", [1, 3])
-def test_a_rate_limit_is_kept_by_all_senders_together(
-    queue: Queue, receiver: Receiver, start: Start, senders: int
+@pytest.mark.parametrize(("visibility", "seconds"), [("1", 10.0), ("2", 20.0)])
+def test_a_delivery_of_ten_visibility_timeouts_happens_once(
+    virtual_queue: str, receiver: Receiver, start: Start, visibility: str, seconds: float
 ) -> None:
-    queue.send(bodies(1500))
-    courier = start(queue, "--rate-limit", "100", "--senders", str(senders))
-    until(lambda: len(receiver.deliveries) >= 50, explain=courier.log)
-    first = len(receiver.deliveries)
-    began = receiver.deliveries[first - 1].at
-    until(lambda: len(receiver.deliveries) >= first + 800, 30, courier.log)
-    rate = 800 / (receiver.deliveries[first + 799].at - began)
-    # Counted by the receiver's clock over eight seconds; above the limit is what may never be.
-    assert 90 <= rate <= 103
+    queue, dead = Queue.with_dead_letters(virtual_queue, receives=3)
+    receiver.behave = after(seconds)
+    sent = queue.send(bodies(16))
+    courier = start(queue, "--visibility-timeout", visibility, "--senders", "2", "--concurrency", "8")
+    until(lambda: queue.counts() == (0, 0), 4 * seconds, courier.log)
     assert courier.drain() == 0
+    assert dead.counts() == (0, 0)
+    assert [d.receive_count for d in receiver.deliveries] == [1] * len(sent)
+    assert receiver.accepted == dict.fromkeys(sent, 1)
+    assert totals(courier.log())["deleted"] == len(sent)
 
 
 def test_max_in_flight_bounds_the_whole_program(queue: Queue, receiver: Receiver, start: Start) -> None:

@@ -9,18 +9,16 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import uvloop
-
 from courier.audit.reader import read_records
-from courier.http.server import Request, Response, serve
-from tests.integration.sqs_endpoints import create_queue, queue_arn, sqs_client
+from courier.http.server import Request, Response
+from tests.integration.sqs_endpoints import create_queue, redrive_policy, sqs_client
+from tests.process.threaded_server import ThreadedServer
 
 START_SECONDS: Final = 30.0
 ROLES: Final = ("auditor", "sender", "consumer")
@@ -41,7 +39,7 @@ class Delivery(NamedTuple):
 
 
 class Receiver:
-    """An HTTP server in a thread that records what it gets; ``behave`` decides on the answer."""
+    """A server that records what it gets; ``behave`` decides on the answer."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
@@ -49,24 +47,11 @@ class Receiver:
         self.open: dict[str, int] = {}
         self.behave: Behaviour = lambda delivery: OK
         self._seen: Counter[str] = Counter()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._started.wait(10), "the receiver did not start"
+        self.server = ThreadedServer(self._answer)
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopped = asyncio.Event()
-        server = await serve(self._answer)
-        self.url = f"{server.url}/in"
-        self._started.set()
-        await self._stopped.wait()
-        server.close()
-        await server.wait_closed(0.1)
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/in"
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         name = request.headers["x-aws-sqsd-msgid"]
@@ -100,8 +85,7 @@ class Receiver:
         return {name: count for name, count in self.accepted.items() if count > 1}
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(10)
+        self.server.stop()
 
 
 def after(seconds: float, response: Response = OK) -> Behaviour:
@@ -125,11 +109,10 @@ class Queue:
         self._numbers = itertools.count(1)
 
     @classmethod
-    def with_dead_letters(cls, endpoint: str, receives: int, **attributes: str) -> tuple[Queue, Queue]:
+    def with_dead_letters(cls, endpoint: str, receives: int, *, fifo: bool = False) -> tuple[Queue, Queue]:
         """Make a queue whose messages go to a second one after so many receives."""
-        dead = cls(endpoint)
-        policy = f'{{"deadLetterTargetArn":"{queue_arn(endpoint, dead.url)}","maxReceiveCount":"{receives}"}}'
-        return cls(endpoint, {"RedrivePolicy": policy, **attributes}), dead
+        dead = cls(endpoint, fifo=fifo)
+        return cls(endpoint, {"RedrivePolicy": redrive_policy(endpoint, dead.url, receives)}, fifo=fifo), dead
 
     def send(self, bodies: Sequence[str], groups: Sequence[str] | None = None) -> list[str]:
         """Send messages, ten to a call where they fit; gives their ids."""
@@ -146,6 +129,9 @@ class Queue:
             assert not answer.get("Failed"), answer
             ids += [entry["MessageId"] for entry in sorted(answer["Successful"], key=lambda e: int(e["Id"]))]
         return ids
+
+    def purge(self) -> None:
+        self.sqs.purge_queue(QueueUrl=self.url)
 
     def counts(self) -> tuple[int, int]:
         """Give (visible or delayed, in flight)."""
@@ -219,6 +205,11 @@ class Courier:
     def pids(self, role: str) -> list[int]:
         """Give the pids of the workers of a role, by the titles that ``ps`` shows."""
         return sorted(pid for pid in children(self.pid) if title(pid).startswith(f"courier: {role}"))
+
+    def pid_of(self, role: str, index: int) -> int:
+        """Give the pid of one worker, by its title; it fails where there is no such worker."""
+        (pid,) = (pid for pid in children(self.pid) if title(pid) == f"courier: {role} {index}")
+        return pid
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
