@@ -213,9 +213,9 @@ class Room:
                 asked = board.column(scoreboard.ASKED, "consumer")
                 return 1 + sum(asked) if state == HALF_OPEN and self._brings_the_probe() else 0
         taken = board.total(scoreboard.TAKEN, "sender")
-        rate = self._meter.rate(now, taken)
-        self.bundle = bundle(rate, senders, slots, busy)
-        ahead = int(self._latest.rate(now, taken) * self.distance.seconds)
+        rate, latest = self._meter.rate(now, taken), self._latest.rate(now, taken)
+        self.bundle = bundle(latest, senders, slots, busy)
+        ahead = int(latest * self.distance.seconds)
         queued = 0
         if self._work.unread_bytes():
             queued = max(0, board.total(scoreboard.PUT, "consumer") - taken)
@@ -247,8 +247,8 @@ class Room:
                 or words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP
             ):
                 return True
-        return (
-            not heard
-            or paused_until(board) > now
-            or scoreboard.queued(self._acks, board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN) > HELD_CAP
-        )
+        if not heard or paused_until(board) > now:
+            return True
+        if board.total(scoreboard.SETTLE_PUT) - board.total(scoreboard.SETTLE_TAKEN) <= HELD_CAP:
+            return False
+        return scoreboard.queued(self._acks, board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN) > HELD_CAP
