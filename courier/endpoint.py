@@ -119,6 +119,7 @@ class Endpoint:
         self._leaving = False
         self._ramp = limits.concurrency
         self._is_calm = False
+        self._has_breaker = bool(limits.breaker.threshold or limits.reject_share)
         self._adaptive = AdaptiveLimit(limits.concurrency, now) if limits.adaptive else None
         self._bucket = TokenBucket(limits.rate, now, stagger=0.0) if limits.rate else None
         self._staggered = False
@@ -143,8 +144,10 @@ class Endpoint:
                 self._bucket = TokenBucket(self._limits.rate / senders, now, rank / senders)
                 self._staggered = True
             self._bucket.change(self._limits.rate / senders, now)
-        views = read_views(self._board)
-        state = breaker.state(views, now) if self._limits.breaker.threshold or self._limits.reject_share else CLOSED
+        state = CLOSED
+        # Mostly nobody has ever opened it, and then one column of the board tells.
+        if self._has_breaker and any(self._board.real_column(scoreboard.OPENED_AT, "sender")):
+            state = breaker.state(read_views(self._board), now)
         pause = paused_until(self._board) - now
         if (self.state != CLOSED and state == CLOSED) or (self._paused and pause <= 0):
             self._ramp = breaker.RAMP_START
@@ -174,8 +177,8 @@ class Endpoint:
         own = self._slot.index
         if now < self._alone_until and own < self._limits.senders:
             return own, self._limits.senders
-        others = [s.index for s in self._board.slots("sender") if s.words[scoreboard.STATE] and s.index != own]
-        return sum(1 for index in others if index < own), len(others) + 1
+        here = list(map(bool, self._board.column(scoreboard.STATE, "sender")))
+        return sum(here[:own]), sum(here[:own]) + 1 + sum(here[own + 1 :])
 
     def _is_first(self) -> bool:
         """Say whether no sender before this one is alive: the first one probes for all."""
