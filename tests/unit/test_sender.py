@@ -51,12 +51,13 @@ class Stage(Surroundings):
         visibility: int = 30,
         backoff: Backoff = Backoff(0.0, 0.0),  # noqa: B008 (immutable)
         limits: dict[str, Any] | None = None,
+        transport: FakeTransport | None = None,
         **delivery: Any,
     ) -> None:
         super().__init__("sender")
         given: dict[str, Any] = {"concurrency": 4, "rate": None, "in_flight": None, "adaptive": False}
         given |= {"breaker": NO_BREAKER, "reject_share": 0.0, "reject_window": 60.0}
-        self.transport = FakeTransport()
+        self.transport = transport or FakeTransport()
         settings = Delivery(
             limits=Limits(**(given | (limits or {}))),
             visibility=visibility,

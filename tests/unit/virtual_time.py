@@ -20,6 +20,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return self.now
+
     def clock_gettime(self, _: int) -> float:
         return self.now
 
