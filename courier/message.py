@@ -5,7 +5,7 @@ name. The *bulk* is the payload: bodies and attributes on the way to a sender, a
 auditor where they are too large for the head. A channel may carry the bulk in a file descriptor, and a descriptor can
 be lost on the way.
 
-Both are written with :mod:`marshal`: both ends are forks of one interpreter, so its format can't differ
+Heads are written with :mod:`marshal`: both ends are forks of one interpreter, so its format can't differ
 between them, and it is the cheapest codec of the standard library for tuples of strings and numbers. It takes plain
 tuples only: hence what is made of named ones below.
 """
@@ -107,26 +107,34 @@ def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
     heads = []
     bulk = []
     for message in messages:
-        heads.append(message[:10])
-        if message.attributes:
-            bulk.append((tuple([tuple(attribute) for attribute in message.attributes]), message.body))
+        attributes, body = message.attributes, message.body
+        if attributes:
+            packed = marshal.dumps([tuple(attribute) for attribute in attributes])
+            heads.append((message[:10], len(packed), len(body)))
+            bulk.append(packed)
         else:
-            bulk.append(message[10:])
-    return marshal.dumps(heads), marshal.dumps(bulk)
+            heads.append((message[:10], 0, len(body)))
+        bulk.append(body)
+    return marshal.dumps(heads), b"".join(bulk)
 
 
 def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Handle]:
     """Read the messages of a packet; their handles alone where the bulk was lost, and is ``None``."""
     heads = marshal.loads(head)
     if bulk is None:
-        return [Handle(h[0], h[1], h[2], h[3], h[8]) for h in heads]
+        return [Handle(h[0], h[1], h[2], h[3], h[8]) for h, _, _ in heads]
     messages = []
-    for fields, payload in zip(heads, marshal.loads(bulk), strict=True):
-        if payload[0]:
-            attributes = tuple([Attribute(*attribute) for attribute in payload[0]])
-            messages.append(_new(Message, (*fields, attributes, payload[1])))
-        else:
-            messages.append(_new(Message, fields + payload))
+    offset = 0
+    for fields, packed_size, body_size in heads:
+        attributes: tuple[Attribute, ...] = ()
+        if packed_size:
+            packed = marshal.loads(bulk[offset : offset + packed_size])
+            attributes = tuple([Attribute(*attribute) for attribute in packed])
+            offset += packed_size
+        end = offset + body_size
+        payload = (attributes, bulk[offset:end])
+        messages.append(_new(Message, fields + payload))
+        offset = end
     return messages
 
 
