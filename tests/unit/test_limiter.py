@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.limiter import TokenBucket, share, usable
+from courier.limiter import BURST_SECONDS, TokenBucket, share, usable
 
 
 def taken(bucket: TokenBucket, start: float, seconds: float, step: float) -> int:
@@ -35,6 +35,34 @@ def test_tokens_do_not_gather_while_nobody_takes_them() -> None:
     while bucket.take(100.0):
         count += 1
     assert count <= 2
+
+
+@given(rate=st.floats(0.1, 2_000), pauses=st.lists(st.floats(0.0, 3.0), min_size=1, max_size=25))
+def test_whenever_it_is_asked_no_span_has_more_than_its_rate_a_burst_and_its_ends(
+    rate: float, pauses: list[float]
+) -> None:
+    bucket, now = TokenBucket(rate, 0.0), 0.0
+    taken_at: list[float] = []
+    for pause in pauses:
+        now += pause
+        while bucket.take(now):
+            taken_at.append(now)
+        wait = bucket.wait(now)
+        assert 0 < wait <= 1 / rate + 1e-9
+        assert not bucket.take(now + wait * 0.99)
+    for number, start in enumerate(taken_at):
+        for count, end in enumerate(taken_at[number:], 1):
+            assert count <= (end - start) * rate + 2.001 + rate * BURST_SECONDS
+
+
+@given(rates=st.lists(st.floats(0.1, 2_000), min_size=1, max_size=6))
+def test_over_changes_of_the_rate_each_counts_for_its_time(rates: list[float]) -> None:
+    bucket = TokenBucket(rates[0], 0.0)
+    got = 0
+    for second, rate in enumerate(rates):
+        bucket.change(rate, float(second))
+        got += taken(bucket, float(second), 1.0, 0.002)
+    assert abs(got - sum(rates)) <= 2 + len(rates) + max(rates) * 0.01
 
 
 def test_staggered_first_tokens_come_one_after_another() -> None:

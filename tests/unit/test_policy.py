@@ -169,7 +169,9 @@ def test_a_retry_after_of_endless_digits_is_the_longest() -> None:
     cap=st.floats(0.001, 43_200),
 )
 def test_the_back_off_stays_between_nothing_and_its_cap(attempt: int, draw: float, base: float, cap: float) -> None:
-    assert 0 <= Backoff(base, cap).delay(attempt, draw) <= cap
+    delay = Backoff(base, cap).delay(attempt, draw)
+    assert 0 <= delay <= min(cap, base * 2.0 ** min(max(attempt, 1) - 1, 60))
+    assert Backoff(base, cap, fixed=2.0).delay(attempt, draw) == 2.0
 
 
 @given(attempt=st.integers(1, 40), draw=st.floats(0.01, 1, exclude_max=True))
