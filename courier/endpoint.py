@@ -6,6 +6,7 @@ be under way and when the next may start, and is told what came of each.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -124,7 +125,9 @@ class Endpoint:
         self._bucket = TokenBucket(limits.rate, now, stagger=0.0) if limits.rate else None
         self._staggered = False
         self._alone_until = now + STARTING_SECONDS
-        self._samples: list[tuple[float, int, int]] = []
+        # Instant, and all rejections and deliveries until then: over the window, and at the latest rejections.
+        self._samples: deque[tuple[float, int, int]] = deque()
+        self._latest: deque[tuple[float, int, int]] = deque(maxlen=SPIKE_MINIMUM)
         self.look(now)
 
     # What may be sent
@@ -152,7 +155,7 @@ class Endpoint:
         if (self.state != CLOSED and state == CLOSED) or (self._paused and pause <= 0):
             self._ramp = breaker.RAMP_START
             # What was rejected before it closed says nothing of now.
-            self._samples.clear()
+            self._forget_rejections()
         self.state, self._paused = state, pause > 0
         self._slot.words[scoreboard.BREAKER] = state
         self.probing = state == HALF_OPEN and self._is_first()
@@ -258,26 +261,49 @@ class Endpoint:
         limits = self._limits
         if not limits.reject_share or self.state != CLOSED:
             return self.state != CLOSED
-        board, samples = self._board, self._samples
-        count = board.total(scoreboard.REJECTED, "sender") + 1
-        delivered = board.total(scoreboard.DELIVERED, "sender")
-        while len(samples) > 1 and now - samples[1][0] > limits.reject_window:
-            samples.pop(0)
-        if not samples or now - samples[-1][0] >= limits.reject_window / 30:
-            samples.append((now, count - 1, delivered))
-        _, count_before, delivered_before = samples[0]
-        rejections = count - count_before
-        answers = rejections + delivered - delivered_before
-        if rejections < SPIKE_MINIMUM or rejections < limits.reject_share * answers:
+        spike = self._find_spike(now)
+        if spike is None:
             return False
-        samples.clear()
-        views = read_views(board)
+        rejections, answers = spike
+        self._forget_rejections()
+        views = read_views(self._board)
         # Another sender may have seen it a moment ago; opened twice, it would stay open for twice as long.
         if breaker.state(views, now) == CLOSED:
             reason = f"{rejections} of {answers} messages rejected, last: {rejected.reason}"
             self._open(views, now, reason, spike=True)
         self.look(now)
         return True
+
+    def _find_spike(self, now: float) -> tuple[int, int] | None:
+        """Note a rejection; give the rejections and answers of late where they are a spike.
+
+        It is one by its share of the window. It is one too where nearly all was rejected since one of the latest
+        rejections: the many deliveries of before must not hide that the receiver refuses everything now.
+        """
+        share, window = self._limits.reject_share, self._limits.reject_window
+        rejected = self._board.total(scoreboard.REJECTED, "sender")
+        delivered = self._board.total(scoreboard.DELIVERED, "sender")
+        sample = now, rejected, delivered
+        samples, latest = self._samples, self._latest
+        for queue in (samples, latest):
+            while queue and now - queue[0][0] > window:
+                queue.popleft()
+        latest.append(sample)
+        if not samples or now - samples[-1][0] >= window / 30:
+            samples.append(sample)
+        for (_, rejected_before, delivered_before), least in (
+            (samples[0], share),
+            *((sample, (1.0 + share) / 2) for sample in latest),
+        ):
+            rejections = rejected + 1 - rejected_before
+            answers = rejections + delivered - delivered_before
+            if rejections >= SPIKE_MINIMUM and rejections >= least * answers:
+                return rejections, answers
+        return None
+
+    def _forget_rejections(self) -> None:
+        self._samples.clear()
+        self._latest.clear()
 
     def connected(self, reason: str | None, now: float) -> None:
         """Take note of how connecting to the half-open endpoint went; ``reason`` is why it didn't."""

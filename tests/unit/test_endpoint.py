@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -330,6 +331,39 @@ def test_rejections_long_ago_do_not_count() -> None:
     for n in range(SPIKE_MINIMUM * 4):
         assert not senders.all[0].rejected(REJECTED, 0.1, 1, LATER + n * 10)
         words[scoreboard.REJECTED] += 1
+
+
+@pytest.mark.parametrize("apart", [61.0, 59.0])
+def test_a_spike_is_seen_at_once_however_much_was_delivered_since_an_old_rejection(apart: float) -> None:
+    senders = Senders(2, reject_share=0.5, reject_window=60.0)
+    words = senders.board.slots("sender")[0].words
+    assert not senders.all[0].rejected(REJECTED, 0.1, 1, LATER)
+    words[scoreboard.REJECTED] += 1
+    words[scoreboard.DELIVERED] += 6000
+    assert spiked(senders, LATER + apart) == LATER + apart + 5.0
+
+
+def test_a_spike_is_seen_at_once_beneath_rejections_now_and_then() -> None:
+    senders = Senders(2, reject_share=0.5, reject_window=60.0)
+    words = senders.board.slots("sender")[0].words
+    for n in range(200):
+        assert not senders.all[0].rejected(REJECTED, 0.1, 1, LATER + n)
+        words[scoreboard.REJECTED] += 1
+        words[scoreboard.DELIVERED] += 1000
+    assert spiked(senders, LATER + 200) == LATER + 205
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_a_share_of_rejections_well_below_the_limit_is_no_spike_in_whatever_order_they_come(share: float) -> None:
+    senders = Senders(reject_share=0.5, reject_window=60.0)
+    words = senders.board.slots("sender")[0].words
+    random = Random(7)
+    for n in range(20_000):
+        if random.random() >= share:
+            words[scoreboard.DELIVERED] += 1
+        else:
+            assert not senders.all[0].rejected(REJECTED, 0.1, 1, LATER + n / 1000)
+            words[scoreboard.REJECTED] += 1
 
 
 def test_a_sender_that_leaves_shows_no_slots_whatever_its_last_answers_are() -> None:
