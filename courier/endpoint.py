@@ -143,10 +143,11 @@ class Endpoint:
         """Look at the board: who is there to share with, and what the others know of the endpoint."""
         rank, senders = self._rank(now)
         if self._bucket is not None and self._limits.rate:
+            place, parts = self._part(rank, senders)
             if not self._staggered:
-                self._bucket = TokenBucket(self._limits.rate / senders, now, rank / senders)
+                self._bucket = TokenBucket(self._limits.rate / parts, now, place / parts)
                 self._staggered = True
-            self._bucket.change(self._limits.rate / senders, now)
+            self._bucket.change(self._limits.rate / parts, now)
         state = CLOSED
         # Mostly nobody has ever opened it, and then one column of the board tells.
         if self._has_breaker and any(self._board.real_column(scoreboard.OPENED_AT, "sender")):
@@ -182,6 +183,13 @@ class Endpoint:
             return own, self._limits.senders
         here = list(map(bool, self._board.column(scoreboard.STATE, "sender")))
         return sum(here[:own]), sum(here[:own]) + 1 + sum(here[own + 1 :])
+
+    def _part(self, rank: int, senders: int) -> tuple[int, int]:
+        """Give this sender's place among those that may send at all, and their number: they alone part the rate."""
+        in_flight = self._limits.in_flight
+        if in_flight is None or in_flight >= senders:
+            return rank, senders
+        return rank * in_flight // senders, in_flight
 
     def _is_first(self) -> bool:
         """Say whether no sender before this one is alive: the first one probes for all."""

@@ -222,6 +222,25 @@ def test_a_rate_is_parted_among_senders_and_comes_evenly_spaced() -> None:
     assert 20 <= tokens <= 22
 
 
+def test_the_first_tokens_of_several_senders_come_one_after_another() -> None:
+    senders = Senders(4, rate=4.0)
+    assert [endpoint.wait(START) for endpoint in senders.all] == pytest.approx([0.001, 0.25, 0.5, 0.75], abs=0.001)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 4, 7])
+def test_a_rate_is_parted_among_those_that_may_send_at_all(in_flight: int) -> None:
+    senders = Senders(4, rate=40.0, in_flight=in_flight)
+    senders.look(LATER)
+    sending = [endpoint for endpoint in senders.all if endpoint.limit]
+    assert len(sending) == min(in_flight, 4)
+    firsts = sorted(endpoint.wait(LATER - 1.0) for endpoint in sending)
+    tokens = 0
+    for milli in range(2000):
+        tokens += sum(endpoint.wait(LATER + milli / 1000) == 0.0 for endpoint in sending)
+    assert tokens == pytest.approx(80, abs=5)
+    assert firsts == pytest.approx([n / 40.0 for n in range(len(sending))], abs=0.002)
+
+
 def test_without_a_rate_nothing_waits() -> None:
     assert Senders().all[0].wait(LATER) == 0.0
 
