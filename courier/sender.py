@@ -158,7 +158,7 @@ class Sender:
     def _listen(self) -> None:
         if not self._listening:
             self._listening = True
-            self._loop.add_reader(self._work.reader_fileno(), self._woken)
+            self._loop.add_reader(self._work.reader_fileno(), self._take)
 
     def _stop_listening(self) -> None:
         if self._listening:
@@ -170,14 +170,6 @@ class Sender:
         if not self._listening and not self._life.draining.is_set():
             self._take()
 
-    def _woken(self) -> None:
-        """There is a packet, or was one until another sender took it."""
-        if self._receive():
-            if self._sweep_at is None:
-                # Nobody has looked for up to a second.
-                self._look()
-            self._take()
-
     def _take(self) -> None:
         """Take packets while more may be under way, then listen for the next only if one more still may."""
         if self._taking:
@@ -185,24 +177,28 @@ class Sender:
             return
         self._taking = True
         try:
+            if not self._endpoint.shut:
+                self._take_work()
             if self._endpoint.shut:
                 self._refuse_work()
-            else:
-                self._take_work()
         finally:
             self._taking = False
-            held = self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
-            if held and self._sweep_at is None:
-                self._sweep_soon()
+            self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
 
     def _take_work(self) -> None:
         active, waiting, endpoint = self.active, self._waiting, self._endpoint
         while len(active) < endpoint.limit and not self._outbox.is_full:
             if endpoint.is_paced and not self._take_token():
                 break
-            if not waiting and not self._receive():
-                self._listen()
-                return
+            if not waiting:
+                if not self._receive():
+                    self._listen()
+                    return
+                if self._sweep_at is None:
+                    # It was quiet: nobody has looked for up to a second.
+                    self._sweep_soon()
+                    self._look()
+                    continue
             self._has_token = False
             holding = waiting.popleft()
             active.add(holding)
@@ -423,9 +419,10 @@ class Sender:
         visibility, now = self._delivery.visibility, _boottime()
         for holding in (*self.active, *self._waiting):
             self._extend(holding, now, visibility)
-        self._look()
         self._sweep_at = None
-        if self.active or self._waiting or self._endpoint.is_troubled:
+        self._look()
+        # What was taken just now has seen to it already.
+        if self._sweep_at is None and (self.active or self._waiting or self._endpoint.is_troubled):
             self._sweep_soon()
 
     def _sweep_soon(self) -> None:

@@ -456,6 +456,20 @@ def test_a_token_of_the_rate_limit_is_taken_before_the_packet_so_that_nobody_wai
     run(scenario)
 
 
+def test_a_sender_that_listens_and_has_no_token_leaves_the_packet_to_others() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"rate": 0.1, "breaker": breaker.Settings(1, 0.05, 0.05)})
+        stage.put(*named("a"))
+        await stage.sends(1)
+        stage.transport.posts[0].fail(CONNECT_REFUSED)
+        # While the breaker is open it listens to give back what comes; the next token is ten seconds away.
+        await until(lambda: stage.transport.dials)
+        stage.put(*named("probe"))
+        await stays(lambda: stage.word(scoreboard.TAKEN) == 1)
+
+    run(scenario)
+
+
 def test_a_token_that_found_no_packet_is_kept_for_the_one_that_comes() -> None:
     async def scenario() -> None:
         stage = Stage(limits={"rate": 0.01})
