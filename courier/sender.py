@@ -55,6 +55,9 @@ SHORTEST_PAUSE_SECONDS: Final = 0.05
 SWEEP_SECONDS: Final = 0.1
 """How often what is held, and an endpoint in trouble, is looked after. In quiet times the beat does."""
 
+LATE_SECONDS: Final = 2 * SWEEP_SECONDS
+"""What is sent with less of its lease than this is extended at once: the next sweep may come too late."""
+
 _boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 log = structlog.get_logger("courier.sender")
@@ -123,6 +126,7 @@ class Sender:
         self._recorder = delivery.recorder
         self._loop = asyncio.get_running_loop()
         self._endpoint = Endpoint(life.slot, life.board, delivery.limits, time.monotonic())
+        self._is_paced = self._endpoint.is_paced
         self._outbox = Outbox(self._loop, acks, life.slot, self._take_again, fifo=delivery.fifo)
         self._latency = Histogram.of_latency(life.slot)
         self._age = Histogram.of_age(life.slot)
@@ -130,7 +134,6 @@ class Sender:
         self._waiting: deque[Holding] = deque()
         self._listening = False
         self._taking = False
-        self._has_token = False
         self._token_at: asyncio.TimerHandle | None = None
         self._connecting = False
         self._dropped_headers = 0
@@ -176,6 +179,8 @@ class Sender:
             # A packet whose lease is over frees its slot within the loop below, which goes on by itself.
             return
         self._taking = True
+        if self._is_paced:
+            self._endpoint.reserve(taking=True)
         try:
             if not self._endpoint.shut:
                 self._take_work()
@@ -183,12 +188,14 @@ class Sender:
                 self._refuse_work()
         finally:
             self._taking = False
+            if self._is_paced:
+                self._endpoint.reserve(taking=False)
             self._words[scoreboard.IN_FLIGHT] = len(self.active) + len(self._waiting)
 
     def _take_work(self) -> None:
         active, waiting, endpoint = self.active, self._waiting, self._endpoint
         while len(active) < endpoint.limit and not self._outbox.is_full:
-            if endpoint.is_paced and not self._take_token():
+            if self._is_paced and not self._has_token():
                 break
             if not waiting:
                 if not self._receive():
@@ -199,23 +206,18 @@ class Sender:
                     self._sweep_soon()
                     self._look()
                     continue
-            self._has_token = False
             holding = waiting.popleft()
             active.add(holding)
             self._post(holding)
         if self._listening:
             self._stop_listening()
 
-    def _take_token(self) -> bool:
-        """Take a token of the rate limit before the packet, or come back when there is one."""
-        if not self._has_token:
-            wait = self._endpoint.wait(time.monotonic())
-            if wait:
-                if self._token_at is None:
-                    self._token_at = self._loop.call_later(wait, self._token_due)
-                return False
-            self._has_token = True
-        return True
+    def _has_token(self) -> bool:
+        """Say whether the rate limit lets a delivery begin, before its packet is taken; else come back when it does."""
+        wait = self._endpoint.wait(time.monotonic())
+        if wait and self._token_at is None:
+            self._token_at = self._loop.call_later(wait, self._token_due)
+        return not wait
 
     def _token_due(self) -> None:
         self._token_at = None
@@ -258,12 +260,18 @@ class Sender:
         """Send the message whose turn it is, if its lease still holds."""
         holding.resume = None
         message = holding.messages[holding.position]
-        if message.lease <= _boottime():
-            # SQS shows it again by itself. Those after it must not overtake it.
-            self._words[scoreboard.LAPSED] += 1
-            holding.position += 1
-            self._give_back(holding)
-            return
+        now = _boottime()
+        if message.lease <= now + LATE_SECONDS:
+            if message.lease <= now:
+                # SQS shows it again by itself. Those after it must not overtake it.
+                self._words[scoreboard.LAPSED] += 1
+                holding.position += 1
+                self._give_back(holding)
+                return
+            self._extend(holding, now, self._delivery.visibility)
+        if self._is_paced:
+            # Not for one whose lease is over: nothing is sent for it.
+            self._endpoint.spend(time.monotonic())
         holding.exchange = self._session.send(self._head.render(message), message.body, holding.answered)
 
     def _post_next(self, holding: Holding) -> None:

@@ -21,7 +21,7 @@ from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
 from courier.outbox import CAPACITY
 from courier.policy import DEFAULT_RULES, MAX_HIDDEN_SECONDS, Backoff
 from courier.process import scoreboard
-from courier.sender import CUT_MARGIN_SECONDS, Delivery, Sender
+from courier.sender import CUT_MARGIN_SECONDS, LATE_SECONDS, Delivery, Sender
 from tests.unit.stage import (
     FakeTransport,
     Outcome,
@@ -305,6 +305,20 @@ def test_a_sender_that_drains_alone_gives_back_what_it_took_and_had_no_slot_for(
     run(scenario)
 
 
+def test_what_is_taken_at_the_very_end_of_its_lease_is_extended_as_it_is_sent() -> None:
+    async def scenario() -> None:
+        stage = Stage(visibility=30)
+        await until(lambda: stage.word(scoreboard.STATE) == scoreboard.READY)
+        stage.put(*named("late", lease=0.9 * LATE_SECONDS))
+        await stage.sends(1)
+        await stage.reports(Outcome(EXTEND, "late"))
+        await stays(lambda: stage.outcomes() == [Outcome(EXTEND, "late")])
+        stage.transport.posts[0].answer(200)
+        await stage.reports(Outcome(EXTEND, "late"), Outcome(DELIVERED, "late"))
+
+    run(scenario)
+
+
 def test_what_is_held_as_its_twelve_hours_end_is_told_of_and_only_what_is_under_way_goes_on() -> None:
     async def scenario() -> None:
         stage = Stage(limits={"concurrency": 1})
@@ -466,6 +480,19 @@ def test_a_sender_that_listens_and_has_no_token_leaves_the_packet_to_others() ->
         await until(lambda: stage.transport.dials)
         stage.put(*named("probe"))
         await stays(lambda: stage.word(scoreboard.TAKEN) == 1)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_a_packet_whose_lease_is_over_costs_no_token(fifo: bool) -> None:
+    async def scenario() -> None:
+        stage = Stage(fifo=fifo, limits={"rate": 0.01})
+        stage.put(*named("late", lease=-0.1))
+        await until(lambda: stage.word(scoreboard.LAPSED) == 1)
+        stage.put(*named("a"))
+        await stage.sends(1)
+        assert stage.sent() == ["a"]
 
     run(scenario)
 
