@@ -6,6 +6,7 @@ be under way and when the next may start, and is told what came of each.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -124,6 +125,7 @@ class Endpoint:
         self._adaptive = AdaptiveLimit(limits.concurrency, now) if limits.adaptive else None
         self._bucket = TokenBucket(limits.rate, now, stagger=0.0) if limits.rate else None
         self._staggered = False
+        self._is_taking = False
         self._alone_until = now + STARTING_SECONDS
         # Instant, and all rejections and deliveries until then: over the window, and at the latest rejections.
         self._samples: deque[tuple[float, int, int]] = deque()
@@ -133,11 +135,27 @@ class Endpoint:
     # What may be sent
 
     def wait(self, now: float) -> float:
-        """Take a token and give 0, or give the seconds until there will be one."""
-        bucket = self._bucket
-        if bucket is None or bucket.take(now):
-            return 0.0
-        return max(0.001, bucket.wait(now))
+        """Give the seconds until the rate limit lets a delivery begin; 0 for now."""
+        wait = self._bucket.wait(now) if self._bucket is not None else 0.0
+        return max(0.001, wait) if wait else 0.0
+
+    def spend(self, now: float) -> None:
+        """Take the token of a delivery that begins, once :meth:`wait` gave 0."""
+        if self._bucket is not None:
+            self._bucket.take(now)
+            self._show_token()
+
+    def reserve(self, *, taking: bool) -> None:
+        """Keep the next token from the eyes of the consumers while a packet is taken for it, and show it afterwards.
+
+        Else one that looks after the packet was taken and before its delivery began would ask for another one.
+        """
+        self._is_taking = taking
+        self._show_token()
+
+    def _show_token(self) -> None:
+        if self._bucket is not None:
+            self._reals[scoreboard.TOKEN_AT] = math.inf if self._is_taking else self._bucket.due
 
     def look(self, now: float) -> None:
         """Look at the board: who is there to share with, and what the others know of the endpoint."""
@@ -148,6 +166,7 @@ class Endpoint:
                 self._bucket = TokenBucket(self._limits.rate / parts, now, place / parts)
                 self._staggered = True
             self._bucket.change(self._limits.rate / parts, now)
+            self._show_token()
         state = CLOSED
         # Mostly nobody has ever opened it, and then one column of the board tells.
         if self._has_breaker and any(self._board.real_column(scoreboard.OPENED_AT, "sender")):

@@ -30,6 +30,11 @@ class TokenBucket:
             self._next = now + max(0.0, self._next - now) * self._rate / rate
             self._rate = rate
 
+    @property
+    def due(self) -> float:
+        """The instant of the next token; in the past where one is there."""
+        return self._next
+
     def wait(self, now: float) -> float:
         """Give the seconds until the next token, 0 where one is there."""
         return max(0.0, self._next - now)

@@ -147,6 +147,7 @@ class Room:
         self._visibility = visibility
         self._rate_limit = rate_limit
         self._usable = math.inf if rate_limit is None else limiter.usable(rate_limit, visibility)
+        self._is_slow = rate_limit is not None and rate_limit * visibility / 4 < 1
         taken = board.total(scoreboard.TAKEN, "sender")
         self._meter = RateMeter(now, taken)
         self._latest = RateMeter(now, taken, LATEST_WINDOW_SECONDS)
@@ -206,6 +207,8 @@ class Room:
         if self._paused(now):
             return 0
         board = self._board
+        if self._is_slow and not self._token_is_due(now):
+            return 0
         if any(board.column(scoreboard.BREAKER, "sender")):
             state = breaker_state(board)
             if state != CLOSED:
@@ -222,6 +225,20 @@ class Room:
             if board.total(scoreboard.PUT_BYTES) - board.total(scoreboard.TAKEN_BYTES) > QUEUED_BYTES_CAP:
                 return 0
         return room(slots, busy, rate, self._visibility, queued, self._usable, ahead)
+
+    def _token_is_due(self, now: float) -> bool:
+        """Say whether a sender may begin a delivery within a quarter of the visibility timeout: where tokens are rarer,
+        the lease of what is received at any other time would be over before one comes."""
+        board, soon = self._board, now + self._visibility / 4
+        return any(
+            state == scoreboard.READY and limit and at <= soon
+            for state, limit, at in zip(
+                board.column(scoreboard.STATE, "sender"),
+                board.column(scoreboard.LIMIT, "sender"),
+                board.real_column(scoreboard.TOKEN_AT, "sender"),
+                strict=True,
+            )
+        )
 
     def _brings_the_probe(self) -> bool:
         """Say whether this is the first consumer, with nothing under way, and a sender wants a message to probe with

@@ -56,6 +56,7 @@ SEND_FAILED_AT: Final = 63
 
 # What a sender knows of the endpoint, for the circuit breaker: it outlives the process, since the endpoint does.
 # Reals but for FAULTS_IN_ROW, TRIPS and SPIKE. PROBE_WANTED is a gauge: since when the first sender wants one message.
+# So is TOKEN_AT: when a rate limit lets the sender begin its next delivery.
 FAULTS_IN_ROW: Final = 184
 FAULT_AT: Final = 185
 GOOD_AT: Final = 186
@@ -68,6 +69,7 @@ PROBE_WANTED: Final = 192
 PROBED_AT: Final = 193
 OPENINGS: Final = 194
 SPIKE: Final = 195
+TOKEN_AT: Final = 196
 
 # Counters: they only grow, and a slot keeps them over restarts.
 RECEIVED: Final = 16
@@ -165,6 +167,7 @@ GAUGES: Final = frozenset(
         ASKED,
         LIMIT,
         PROBE_WANTED,
+        TOKEN_AT,
         IN_FLIGHT,
         HELD,
         HELD_BYTES,

@@ -36,3 +36,17 @@ def test_a_rate_limit_is_kept_by_all_senders_together(
     # A receiver that comes late to its own clock moves some of them into another second.
     assert busiest <= 1.1 * RATE
     assert courier.drain() == 0
+
+
+def test_where_tokens_are_rarer_than_leases_each_message_is_received_once_and_delivered_at_its_token(
+    queue: Queue, receiver: Receiver, start: Start
+) -> None:
+    sent = queue.send(bodies(5))
+    courier = start(queue, "--rate-limit", "0.5", "--visibility-timeout", "1", "--senders", "4", "--wait-time", "1")
+    until(lambda: queue.counts() == (0, 0), 30, courier.log)
+    assert courier.drain() == 0
+    assert receiver.accepted == dict.fromkeys(sent, 1)
+    assert {delivery.headers["x-aws-sqsd-receive-count"] for delivery in receiver.deliveries} == {"1"}
+    at = [delivery.at for delivery in receiver.deliveries]
+    print(f"after the first: {[round(instant - at[0], 2) for instant in at]}")
+    assert at[-1] - at[0] > 0.9 * 4 / 0.5

@@ -213,12 +213,20 @@ def test_the_first_to_start_takes_no_more_than_its_part_of_a_limit_in_flight() -
     assert first.limit == 4
 
 
+def begins(endpoint: Endpoint, now: float) -> bool:
+    """Begin a delivery where the rate limit lets it."""
+    if endpoint.wait(now):
+        return False
+    endpoint.spend(now)
+    return True
+
+
 def test_a_rate_is_parted_among_senders_and_comes_evenly_spaced() -> None:
     senders = Senders(2, rate=10.0)
     tokens = 0
     for milli in range(1000, 3000):
         now = LATER + milli / 1000
-        tokens += sum(endpoint.wait(now) == 0.0 for endpoint in senders.all)
+        tokens += sum(begins(endpoint, now) for endpoint in senders.all)
     assert 20 <= tokens <= 22
 
 
@@ -233,12 +241,22 @@ def test_a_rate_is_parted_among_those_that_may_send_at_all(in_flight: int) -> No
     senders.look(LATER)
     sending = [endpoint for endpoint in senders.all if endpoint.limit]
     assert len(sending) == min(in_flight, 4)
-    firsts = sorted(endpoint.wait(LATER - 1.0) for endpoint in sending)
+    firsts = sorted(endpoint.wait(START) for endpoint in sending)
     tokens = 0
     for milli in range(2000):
-        tokens += sum(endpoint.wait(LATER + milli / 1000) == 0.0 for endpoint in sending)
+        tokens += sum(begins(endpoint, LATER + milli / 1000) for endpoint in sending)
     assert tokens == pytest.approx(80, abs=5)
     assert firsts == pytest.approx([n / 40.0 for n in range(len(sending))], abs=0.002)
+
+
+def test_the_instant_of_the_next_token_stands_on_the_board_for_the_consumers() -> None:
+    senders = Senders(2, rate=0.2)
+    assert senders.board.real_column(scoreboard.TOKEN_AT, "sender")[:2] == [START, START + 5.0]
+    senders.all[0].spend(START)
+    assert senders.board.real_column(scoreboard.TOKEN_AT, "sender")[:2] == [START + 10.0, START + 5.0]
+    senders.gone(0)
+    senders.all[1].look(LATER)
+    assert senders.board.real_column(scoreboard.TOKEN_AT, "sender")[1] == LATER + 2.0
 
 
 def test_without_a_rate_nothing_waits() -> None:

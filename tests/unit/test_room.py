@@ -108,14 +108,16 @@ def test_the_distance_falls_at_once_rises_slowly_and_is_capped() -> None:
 class Program:
     """A board with one sender's slots and a live auditor, and the rooms of two consumers."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, rate_limit: float | None = None, visibility: int = 30) -> None:
         self.board = Scoreboard.create({"auditor": 1, "sender": 1, "consumer": 2})
         for role in ("auditor", "sender", "consumer"):
             for slot in self.board.slots(role):
                 slot.words[scoreboard.STATE] = scoreboard.READY
         self.board.slots("sender")[0].words[scoreboard.LIMIT] = slots
         channels = Channel.create("work"), Channel.create("acks")
-        self.rooms = [Room(slot, self.board, channels, 10, 30, None, 0.0) for slot in self.board.slots("consumer")]
+        self.rooms = [
+            Room(slot, self.board, channels, 10, visibility, rate_limit, 0.0) for slot in self.board.slots("consumer")
+        ]
 
     def asked(self) -> list[int]:
         return self.board.column(scoreboard.ASKED, "consumer")
@@ -128,6 +130,24 @@ def test_room_is_claimed_for_as_many_receives_as_are_worth_a_call() -> None:
     assert program.asked() == [20, 40]
     assert program.rooms[0].claim(0.0, 1) == []
     assert program.rooms[0].claim(PATIENCE_SECONDS, 1) == [4]
+
+
+def test_no_more_is_asked_for_than_a_rate_limit_lets_through_in_a_quarter_of_the_visibility_timeout() -> None:
+    program = Program(slots=64, rate_limit=2.0)
+    assert program.rooms[0].claim(0.0, 32) == [10, 5]
+    assert program.rooms[1].claim(0.0, 32) == []
+
+
+def test_where_tokens_are_rarer_one_message_is_asked_for_a_quarter_of_the_visibility_timeout_before_the_next() -> None:
+    program = Program(slots=64, rate_limit=0.2, visibility=2)
+    sender = program.board.slots("sender")[0]
+    sender.reals[scoreboard.TOKEN_AT] = 1.0
+    assert program.rooms[0].claim(0.4, 32) == []
+    assert program.rooms[0].claim(0.6, 32) == [1]
+    assert program.rooms[1].claim(0.6, 32) == []
+    sender.words[scoreboard.LIMIT] = 0
+    program.board.slots("consumer")[0].words[scoreboard.ASKED] = 0
+    assert program.rooms[1].claim(0.6, 32) == []
 
 
 def test_where_there_are_few_slots_half_of_them_are_worth_a_call() -> None:
