@@ -1,4 +1,4 @@
-"""Making records durable in groups: one write and one fdatasync for all that came in since the last.
+"""Making records durable in groups: one fdatasync for all that came in since the last.
 
 Whoever hands a record in gets its *item* back once the record is durable, and only then may act on it.
 """
@@ -19,7 +19,7 @@ GATHER_SECONDS: Final = 0.010
 """How long a record may wait for others, so that one fdatasync serves many."""
 
 MOST_RECORDS: Final = 4096
-"""Records of one write and one fdatasync."""
+"""Records of one fdatasync."""
 
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 """Pauses after a failed write; the last one is repeated. Deliveries resume within it once the disk is well."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+
+import pytest
 
 from courier.message import DELIVERED, REJECTED, RELEASE, unpack_settlements
 from courier.outbox import BYTES_PER_PACKET, CAPACITY, OUTCOMES_PER_PACKET, Outbox
@@ -77,6 +80,38 @@ def test_large_records_are_parted_so_that_none_travels_in_a_descriptor_but_one_t
         stage.deliver("d")
         await until(lambda: stage.sent)
         assert stage.packets() == [["a"], ["b"], ["c"], ["huge"], ["d"]]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_their_sizes_and_however_often_the_channel_is_full_outcomes_keep_their_order(seed: int) -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        draw = random.Random(seed)
+        sizes = [draw.choice((0, 10, 500, 3_000, 20_000, 70_000)) for _ in range(200)]
+        packets: list[list[int]] = []
+
+        def receive() -> None:
+            while (received := stage.acks.receive()) is not None:
+                packet = [(int(outcome[1]), len(outcome[7] or b"")) for outcome in unpack_settlements(*received)]
+                assert all(sizes[number] == size for number, size in packet)
+                assert received[1] == b"" or len(packet) == 1
+                packets.append([number for number, _ in packet])
+
+        for number, size in enumerate(sizes):
+            stage.deliver(str(number), record=b"x" * size)
+            if draw.random() < 0.1:
+                stage.outbox.flush()
+            if draw.random() < 0.05:
+                receive()
+        while len(stage.outbox):
+            receive()
+            await asyncio.sleep(0.001)
+        receive()
+        assert [number for packet in packets for number in packet] == list(range(200))
+        assert max(map(len, packets)) <= OUTCOMES_PER_PACKET
+        assert stage.word(scoreboard.SETTLE_PUT) == 200
 
     run(scenario)
 
