@@ -109,6 +109,24 @@ def test_rejected_messages_go_to_the_failure_queue_with_the_reason(
     assert receiver.accepted == {name: 1 for n, name in enumerate(sent) if n != 3}
 
 
+def test_a_failure_queue_that_takes_less_gets_the_message_without_the_reason_where_both_do_not_fit(
+    virtual_queue: str, receiver: Receiver, start: Start
+) -> None:
+    queue, failures = Queue(virtual_queue), Queue(virtual_queue, {"MaximumMessageSize": "1024"})
+    receiver.behave = lambda _: Response(422, (), b"no such order")
+    queue.send(["x" * 1000, "short"])
+    courier = start(queue, "--failure-queue", failures.name, "--audit-body", "none")
+    until(lambda: queue.counts() == (0, 0), explain=courier.log)
+    assert courier.drain() == 0
+    answer = failures.sqs.receive_message(
+        QueueUrl=failures.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
+    )
+    told = {message["Body"]: "MessageAttributes" in message for message in answer["Messages"]}
+    assert told == {"x" * 1000: False, "short": True}
+    records = [json.loads(line) for file in courier.audit.glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert [(record["reason"], record["answer"]) for record in records] == [("status 422", "no such order")] * 2
+
+
 def test_without_a_failure_queue_a_rejection_is_left_to_the_redrive_policy(
     virtual_queue: str, receiver: Receiver, start: Start
 ) -> None:

@@ -50,3 +50,13 @@ def test_where_tokens_are_rarer_than_leases_each_message_is_received_once_and_de
     at = [delivery.at for delivery in receiver.deliveries]
     print(f"after the first: {[round(instant - at[0], 2) for instant in at]}")
     assert at[-1] - at[0] > 0.9 * 4 / 0.5
+
+
+def test_the_one_sender_that_may_send_has_all_of_the_rate(queue: Queue, receiver: Receiver, start: Start) -> None:
+    queue.send(bodies(121))
+    courier = start(queue, "--rate-limit", "40", "--max-in-flight", "1", "--senders", "4")
+    until(lambda: len(receiver.deliveries) == 121, 30, courier.log)
+    took = receiver.deliveries[-1].at - receiver.deliveries[0].at
+    print(f"{120 / took:.1f} a second")
+    assert 0.95 * 3.0 <= took < 6.0, "divided among all four it would take 12 s"
+    assert courier.drain() == 0

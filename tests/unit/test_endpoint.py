@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Any
 
@@ -257,6 +258,17 @@ def test_the_instant_of_the_next_token_stands_on_the_board_for_the_consumers() -
     senders.gone(0)
     senders.all[1].look(LATER)
     assert senders.board.real_column(scoreboard.TOKEN_AT, "sender")[1] == LATER + 2.0
+
+
+def test_while_a_packet_is_taken_for_a_token_no_consumer_sees_the_token() -> None:
+    senders = Senders(1, rate=0.2)
+    (endpoint,) = senders.all
+    endpoint.reserve(taking=True)
+    endpoint.look(LATER)
+    assert senders.board.real_column(scoreboard.TOKEN_AT, "sender")[0] == math.inf
+    endpoint.spend(LATER)
+    endpoint.reserve(taking=False)
+    assert senders.board.real_column(scoreboard.TOKEN_AT, "sender")[0] == START + 5.0
 
 
 def test_without_a_rate_nothing_waits() -> None:
