@@ -169,7 +169,7 @@ class Settler:
         visibility_timeout: float,
         *,
         fifo: bool,
-        max_calls: int = 16,
+        max_calls: int = 32,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """``max_calls`` bounds the calls under way at once, deletes and changes each."""
