@@ -44,6 +44,10 @@ BUNDLE_SECONDS: Final = 0.001
 """How much work one packet may hold, in seconds of the whole program's rate; a packet saves two system calls."""
 
 
+TURN_SECONDS: Final = 0.02
+"""How much of the senders' work waits for them beyond their slots, so that they have some when processes take turns."""
+
+
 class RateMeter:
     """The rate at which a counter went up over the last seconds; the clock is passed in."""
 
@@ -84,9 +88,9 @@ def room(
     """Give how many messages (on a FIFO queue: runs) all consumers together may ask for: what is wanted in memory,
     less what is there.
 
-    Wanted is one for each slot, and ``ahead``, what the senders take while a receive is under way; but never more than
-    they get through in a quarter of the visibility timeout: what waits in memory burns its lease, and a receive that
-    lapses counts towards the dead-letter queue. A slot that stands idle now may always be filled: what is queued for it
+    Wanted is one for each slot, and ``ahead``, what the senders take while a receive and a turn of all processes go by;
+    but never more than they get through in a quarter of the visibility timeout: what waits in memory burns its lease,
+    and a receive that lapses counts towards the dead-letter queue. A slot that stands idle now may always be filled: what is queued for it
     doesn't wait, and without that nothing would ever start; but no more than is ``usable`` under a rate limit.
     """
     prefetch = min(slots + ahead, int(rate * visibility / 4))
@@ -218,7 +222,7 @@ class Room:
         taken = board.total(scoreboard.TAKEN, "sender")
         rate, latest = self._meter.rate(now, taken), self._latest.rate(now, taken)
         self.bundle = bundle(latest, senders, slots, busy)
-        ahead = int(latest * self.distance.seconds)
+        ahead = int(latest * (self.distance.seconds + TURN_SECONDS))
         queued = 0
         if self._work.unread_bytes():
             queued = max(0, board.total(scoreboard.PUT, "consumer") - taken)
