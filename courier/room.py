@@ -90,8 +90,9 @@ def room(
 
     Wanted is one for each slot, and ``ahead``, what the senders take while a receive and a turn of all processes go by;
     but never more than they get through in a quarter of the visibility timeout: what waits in memory burns its lease,
-    and a receive that lapses counts towards the dead-letter queue. A slot that stands idle now may always be filled: what is queued for it
-    doesn't wait, and without that nothing would ever start; but no more than is ``usable`` under a rate limit.
+    and a receive that lapses counts towards the dead-letter queue. A slot that stands idle now may always be filled:
+    what is queued for it doesn't wait, and without that nothing would ever start; but no more than is ``usable`` under
+    a rate limit.
     """
     prefetch = min(slots + ahead, int(rate * visibility / 4))
     return int(min(max(prefetch, slots - busy), usable)) - queued
