@@ -168,7 +168,7 @@ class Consumer:
         self._received(received, asked, began)
         left = asked
         if received.messages:
-            task = asyncio.current_task()
+            task = asyncio.current_task(self._life.loop)
             assert task is not None
             self._receiving.discard(task)
             self._handing_over.add(task)

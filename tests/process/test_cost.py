@@ -31,16 +31,16 @@ MESSAGES: Final = 4000
 ROLES: Final = ("consumer", "sender", "auditor")
 EVERY_CALL: Final = "every call"
 
-FUNCTION_CALLS: Final = {"consumer": 60.0, "sender": 124.0, "auditor": 52.0}
+FUNCTION_CALLS: Final = {"consumer": 44.0, "sender": 72.0, "auditor": 30.0}
 """Calls of functions, in Python and in C, that the main threads of a role make for a message."""
 
-PACKETS: Final = {"consumer": 0.6, "sender": 0.2, "auditor": 0.0}
+PACKETS: Final = {"consumer": 0.4, "sender": 0.12, "auditor": 0.0}
 """Packets that a role puts into channels, a message. How many messages share one depends on their rate."""
 
 SYSTEM_CALLS: Final = {
-    "consumer": {EVERY_CALL: 2.5, "read": 0.15, "write": 0.15},
-    "sender": {EVERY_CALL: 4.5, "read": 1.1, "write": 1.1},
-    "auditor": {EVERY_CALL: 2.5, "read": 0.2, "write": 0.2, "fdatasync": 0.05},
+    "consumer": {EVERY_CALL: 1.4, "read": 0.15, "write": 0.15},
+    "sender": {EVERY_CALL: 3.6, "read": 1.1, "write": 1.1},
+    "auditor": {EVERY_CALL: 1.1, "read": 0.15, "write": 0.15, "fdatasync": 0.05},
 }
 """System calls a message by role, under strace."""
 
