@@ -151,6 +151,8 @@ class Consumer:
         self._handing_over.discard(task)
         if not task.cancelled():
             task.result()
+            # Only looks that nothing had happened before are ever further apart.
+            self._looks = 0
             self._look()
 
     async def _receive(self, asked: int, wait_time: int, began: float) -> None:
@@ -177,12 +179,12 @@ class Consumer:
 
     def _received(self, received: Received, asked: int, began: float) -> None:
         slot, now = self._life.slot, time.monotonic()
-        if self._failures:
+        if self._failures and began >= self._failed_at:
             log.info("receiving again", failures=self._failures)
             self._failures = 0
         tally.note_success(slot, tally.RECEIVE)
         slot.reals[scoreboard.LAST_RECEIVE] = now
-        self._not_before = now + self._intake.poll_interval
+        self._not_before = max(self._not_before, now + self._intake.poll_interval)
         self._words[scoreboard.RECEIVED] += len(received.messages)
         self._words[scoreboard.CORRUPT] += received.corrupt
         if received.messages:

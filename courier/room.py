@@ -222,7 +222,8 @@ class Room:
                 return 1 + sum(asked) if state == HALF_OPEN and self._brings_the_probe() else 0
         taken = board.total(scoreboard.TAKEN, "sender")
         rate, latest = self._meter.rate(now, taken), self._latest.rate(now, taken)
-        self.bundle = bundle(latest, senders, slots, busy)
+        # Under a rate limit a free slot is no token: each sender has its part of them, and others would stand idle.
+        self.bundle = bundle(latest, senders, slots, busy if self._rate_limit is None else slots)
         ahead = int(latest * (self.distance.seconds + TURN_SECONDS))
         queued = 0
         if self._work.unread_bytes():

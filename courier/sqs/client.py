@@ -95,21 +95,21 @@ class SqsClient:
         its connection; what SQS had already handed over is shown again after its visibility timeout.
         """
         asked = count, wait_time_seconds, visibility_timeout
-        body = self._receives.get(asked)
+        body = self._receives.get(asked) if attempt_id is None else None
         if body is None:
-            if len(self._receives) >= RECEIVES_KEPT:
-                self._receives.clear()
-            body = self._receives[asked] = orjson.dumps(self._receive_request(*asked))
-        if attempt_id is not None:
-            body = orjson.dumps(self._receive_request(*asked) | {"ReceiveRequestAttemptId": attempt_id})
+            body = orjson.dumps(self._receive_request(*asked, attempt_id))
+            if attempt_id is None and len(self._receives) < RECEIVES_KEPT:
+                self._receives[asked] = body
         reply = await self._call("ReceiveMessage", body, wait_time_seconds + self._timeout)
         try:
             return read_received(reply.fields, reply.answer.first_byte_at, visibility_timeout)
         except TypeError:
             raise unreadable("ReceiveMessage", reply.answer) from None
 
-    def _receive_request(self, count: int, wait_time_seconds: int, visibility_timeout: int) -> dict[str, Any]:
-        return {
+    def _receive_request(
+        self, count: int, wait_time_seconds: int, visibility_timeout: int, attempt_id: str | None
+    ) -> dict[str, Any]:
+        request = {
             "QueueUrl": self._queue_url,
             "MaxNumberOfMessages": count,
             "WaitTimeSeconds": wait_time_seconds,
@@ -117,6 +117,9 @@ class SqsClient:
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
         }
+        if attempt_id is not None:
+            request["ReceiveRequestAttemptId"] = attempt_id
+        return request
 
     async def delete(self, receipts: Sequence[str]) -> list[EntryFailure | None]:
         """Delete up to 10 messages; the result of each stands at its place, ``None`` for success."""

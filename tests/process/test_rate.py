@@ -60,3 +60,16 @@ def test_the_one_sender_that_may_send_has_all_of_the_rate(queue: Queue, receiver
     print(f"{120 / took:.1f} a second")
     assert 0.95 * 3.0 <= took < 6.0, "divided among all four it would take 12 s"
     assert courier.drain() == 0
+
+
+def test_a_burst_is_parted_among_the_senders_so_that_it_is_delivered_at_the_whole_rate(
+    queue: Queue, receiver: Receiver, start: Start
+) -> None:
+    courier = start(queue, "--rate-limit", "2", "--senders", "4", "--consumers", "1")
+    courier.wait_ready()
+    queue.send(bodies(8))
+    until(lambda: len(receiver.deliveries) == 8, 30, courier.log)
+    took = receiver.deliveries[-1].at - receiver.deliveries[0].at
+    print(f"{took:.2f} s")
+    assert took < 6.0, "one sender alone would take 14 s"
+    assert courier.drain() == 0

@@ -81,7 +81,7 @@ class Stage(Surroundings):
             slot.words[scoreboard.STATE] = scoreboard.READY
         self.sender.words[scoreboard.LIMIT] = slots
         self.sender.words[scoreboard.IN_FLIGHT] = busy
-        self.beat()
+        self.beat(ago=-3600.0)
         given = {"batch_size": 10, "wait_time": 20, "poll_interval": 0.0, "visibility": 30}
         settings = Intake(**({**given, "fifo": False} | intake))
         self.sqs = FakeSqs()
@@ -331,5 +331,21 @@ def test_receives_that_fail_together_are_one_failure_and_each_of_a_fifo_queue_is
             await until(lambda: lost <= set(stage.sqs.attempts[3:]), explain=lambda: stage.sqs.attempts)
         told = [(line["event"], line.get("failures")) for line in logs]
         assert told == [("cannot receive, trying again", None), ("receiving again", 1)]
+
+    run(scenario)
+
+
+def test_a_receive_that_succeeds_after_a_later_one_failed_ends_no_back_off() -> None:
+    async def scenario() -> None:
+        stage = Stage(slots=64)
+        await stage.asks(1)
+        stage.sqs.script.append(FULL)
+        await stage.asks(3)
+        with capture_logs() as logs:
+            stage.sqs.script += [SqsError("ReceiveMessage", "ThrottlingException", "", retriable=True), FULL]
+            await until(lambda: stage.sqs.answered == 3)
+            await stays(lambda: len(stage.sqs.asked) == 3, 0.04)
+        assert [line["event"] for line in logs] == ["cannot receive, trying again"]
+        await stage.asks(4)
 
     run(scenario)
