@@ -409,7 +409,7 @@ class Sender:
         """Give back all that isn't on its way to the receiver."""
         for holding in [holding for holding in self.active if holding.resume is not None]:
             self._give_back(holding)
-        self._take()
+        self._take_again()
 
     # Keeping alive, and looking at the endpoint
 

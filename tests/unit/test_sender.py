@@ -305,6 +305,27 @@ def test_a_sender_that_drains_alone_gives_back_what_it_took_and_had_no_slot_for(
     run(scenario)
 
 
+def test_a_sender_that_drains_alone_leaves_the_probe_to_others_when_one_of_its_own_opens_the_breaker() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"breaker": breaker.Settings(1, 0.05, 0.05)})
+        stage.put(*named("long"))
+        stage.put(*named("fails"))
+        await stage.sends(2)
+        stage.life.drain()
+        await until(lambda: stage.word(scoreboard.LIMIT) == 0)
+        stage.transport.posts[1].fail(CONNECT_REFUSED)
+        await stage.reports(Outcome(RETRY, "fails"))
+        stage.put(*named("probe"))
+        unread = stage.work.unread_bytes()
+        await stays(lambda: stage.work.unread_bytes() == unread)
+        stage.transport.posts[0].answer()
+        await ended(stage.role)
+        await stage.reports(Outcome(RETRY, "fails"), Outcome(DELIVERED, "long"))
+        assert stage.work.unread_bytes() == unread
+
+    run(scenario)
+
+
 def test_what_is_taken_at_the_very_end_of_its_lease_is_extended_as_it_is_sent() -> None:
     async def scenario() -> None:
         stage = Stage(visibility=30)
