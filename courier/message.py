@@ -138,6 +138,11 @@ def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Han
     return messages
 
 
+def bulk_size(head: bytes) -> int:
+    """Give the size of the bulk that left with this head: whoever lost it still has to count it as taken."""
+    return sum(packed_size + body_size for _, packed_size, body_size in marshal.loads(head))
+
+
 def pack_letter(letter: Letter) -> bytes:
     """Write a letter down, to travel within a settlement."""
     return marshal.dumps((letter.body, [tuple(a) for a in letter.attributes], letter.trace))

@@ -23,7 +23,7 @@ from courier.failure import FailureQueue
 from courier.http.answer import Answer, Failure
 from courier.http.delivery_head import DeliveryHead
 from courier.http.exchange import Exchange, Transport
-from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY, Handle, Message, unpack_messages
+from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY, Handle, Message, bulk_size, unpack_messages
 from courier.outbox import Outbox
 from courier.policy import (
     MAX_HIDDEN_SECONDS,
@@ -237,6 +237,7 @@ class Sender:
             messages: list[Any] = unpack_messages(head, bulk)
             words[scoreboard.TAKEN] += 1 if fifo else len(messages)
             if bulk is None:
+                words[scoreboard.TAKEN_BYTES] += bulk_size(head)
                 self._lost_bulk(messages)
                 continue
             words[scoreboard.TAKEN_BYTES] += len(bulk)

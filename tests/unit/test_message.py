@@ -14,6 +14,7 @@ from courier.message import (
     Handle,
     Message,
     Settlement,
+    bulk_size,
     pack_messages,
     pack_settlements,
     unpack_messages,
@@ -63,6 +64,12 @@ def test_without_its_bulk_a_packet_still_names_its_messages(run: list[Message]) 
     assert unpack_messages(head, None) == [
         Handle(m.message_id, m.receipt, m.lease, m.received_at, m.group) for m in run
     ]
+
+
+@given(st.lists(messages, min_size=1, max_size=10))
+def test_the_head_of_messages_tells_the_size_of_a_bulk_that_was_lost(run: list[Message]) -> None:
+    head, bulk = pack_messages(run)
+    assert bulk_size(head) == len(bulk)
 
 
 @given(st.lists(messages, min_size=1, max_size=10))

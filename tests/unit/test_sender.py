@@ -110,6 +110,7 @@ def test_a_lost_body_is_tried_again_later_and_told() -> None:
             with no_descriptor_left():
                 await stage.reports(Outcome(RETRY, "large"))
         assert stage.settlements[0].delay == 7.0
+        assert stage.word(scoreboard.TAKEN_BYTES) == 100_000
         assert not stage.transport.posts
         assert [line["messages"] for line in logs if "large body was lost" in line["event"]] == [1]
         stage.put(*named("next"))
