@@ -44,7 +44,7 @@ BUNDLE_SECONDS: Final = 0.001
 """How much work one packet may hold, in seconds of the whole program's rate; a packet saves two system calls."""
 
 
-TURN_SECONDS: Final = 0.02
+TURN_SECONDS: Final = 0.01
 """How much of the senders' work waits for them beyond their slots, so that they have some when processes take turns."""
 
 
