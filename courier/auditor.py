@@ -15,7 +15,7 @@ import structlog
 
 from courier.audit.committer import AuditLog, Committer
 from courier.audit.timed import TimedLog
-from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Outcome, unpack_letter, unpack_settlements
+from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Outcome, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
@@ -60,9 +60,10 @@ class Auditor:
         self._settler = Settler(client, settings.visibility, fifo=settings.fifo, on_change=self._show)
         self._sweep_every = min(1.0, max(0.05, settings.visibility / 10))
         self._letters = None
+        self._letter_bytes = 0
         if failure_client is not None:
             fifo = settings.failure_fifo
-            self._letters = Letters(failure_client.send, self._settler.delete, self._not_taken, fifo=fifo)
+            self._letters = Letters(failure_client.send, self._taken, self._not_taken, fifo=fifo)
         self._committer: Committer[Held] | None = None
         if audit_log is not None:
             # On a FIFO queue, to delete a message before an earlier one of its group would let that one come after it.
@@ -144,6 +145,7 @@ class Auditor:
             if record is not None and kind in (DELIVERED, REJECTED):
                 held = hold_delivered(message_id, receipt, lease, received_at, group)
                 if letter:
+                    self._letter_bytes += len(letter) - len(held.letter)
                     held.letter = letter
                 recorded.append(held)
                 records.append(record)
@@ -178,13 +180,18 @@ class Auditor:
             durable = [held for held in durable if not held.letter]
         self._settler.delete(*durable)
         for held in rejected:
-            letter, held.letter = held.letter, b""
             if self._letters is not None:
-                self._letters.add(held, unpack_letter(letter))
+                self._letters.add(held)
             else:
                 # Nowhere to send it: it stays in its queue, whose redrive policy decides.
+                self._drop_letter(held)
                 self._settler.change(held, self._visibility)
         self._show()
+
+    def _taken(self, held: Held) -> None:
+        """Delete a message that the failure queue has."""
+        self._drop_letter(held)
+        self._settler.delete(held)
 
     def _not_taken(self, held: Held, failure: EntryFailure) -> None:
         """Leave a message that the failure queue will never take to the redrive policy of its own queue."""
@@ -194,7 +201,12 @@ class Auditor:
             code=failure.code,
             detail=failure.detail,
         )
+        self._drop_letter(held)
         self._settler.change(held, self._visibility)
+
+    def _drop_letter(self, held: Held) -> None:
+        self._letter_bytes -= len(held.letter)
+        held.letter = b""
 
     async def _sweep_forever(self) -> None:
         """Keep alive what waits here: the holder of a message extends its lease."""
@@ -216,13 +228,14 @@ class Auditor:
             words[scoreboard.EXPIRED] += counts.expired
             counts.changed = counts.extended = counts.lapsed = counts.stale = counts.expired = 0
         words[scoreboard.HELD] = len(self._settler.held)
-        committer = self._committer
+        held_bytes, committer = self._letter_bytes, self._committer
         if committer is not None:
-            words[scoreboard.HELD_BYTES] = committer.pending_bytes
+            held_bytes += committer.pending_bytes
             if committer.recorded or committer.lost:
                 words[scoreboard.RECORDED] += committer.recorded
                 words[scoreboard.RECORDS_LOST] += committer.lost
                 committer.recorded = committer.lost = 0
+        words[scoreboard.HELD_BYTES] = held_bytes
 
 
 def _group_of(held: Held) -> str:

@@ -111,7 +111,7 @@ class BoardCollector(Collector):
             ("limit", scoreboard.LIMIT, "Deliveries that the senders may have in flight now."),
             ("in_flight", scoreboard.IN_FLIGHT, "Messages (on a FIFO queue: runs) that senders hold."),
             ("held", scoreboard.HELD, "Receipts that the auditor holds unsettled."),
-            ("held_bytes", scoreboard.HELD_BYTES, "Bytes of records that wait to be made durable."),
+            ("held_bytes", scoreboard.HELD_BYTES, "Bytes of records and letters that wait in the auditor."),
         ):
             yield _one(GaugeMetricFamily, name, text, board.total(word))
         depth = _gauge("channel_depth", "What waits between two stages: messages (runs), or outcomes.", ["channel"])

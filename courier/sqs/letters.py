@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from courier.errors import SqsError
-from courier.message import Letter
+from courier.message import unpack_letter
 from courier.policy import Backoff
 from courier.sqs.batch import EntryFailure, Outgoing
 from courier.sqs.settler import BATCH, Held
@@ -28,7 +28,7 @@ log = structlog.get_logger("courier.failure")
 
 
 class Letters:
-    """The letters that the failure queue hasn't taken yet, in order, one call at a time.
+    """The letters that the failure queue hasn't taken yet, in order, one call at a time; each stays with its receipt.
 
     ``on_sent`` is told what it took; ``on_refused`` what it never will (too large, say), with the reason.
     """
@@ -46,17 +46,14 @@ class Letters:
         self._on_sent = on_sent
         self._on_refused = on_refused
         self._fifo = fifo
-        self._waiting: deque[tuple[Held, Outgoing]] = deque()
+        self._waiting: deque[Held] = deque()
         self._some = asyncio.Event()
         self._hurry = False
         self._failing = False
 
-    def add(self, held: Held, letter: Letter) -> None:
-        """Send a letter; its original stays until it is taken."""
-        group = held.group or held.message_id if self._fifo else held.group
-        deduplication_id = held.message_id if self._fifo else ""
-        outgoing = Outgoing(letter.body, letter.attributes, group, deduplication_id, letter.trace)
-        self._waiting.append((held, outgoing))
+    def add(self, held: Held) -> None:
+        """Send the letter of a message; its original stays until it is taken."""
+        self._waiting.append(held)
         self._some.set()
 
     def hurry(self) -> None:
@@ -92,23 +89,30 @@ class Letters:
             self._failing = False
             log.info("the failure queue takes rejected messages again")
         again = []
-        for (held, outgoing), failure in zip(batch, results, strict=True):
+        for (held, _), failure in zip(batch, results, strict=True):
             self._waiting.popleft()
             if failure is None:
                 self._on_sent(held)
             elif failure.sender_fault:
                 self._on_refused(held, failure)
             else:
-                again.append((held, outgoing))
+                again.append(held)
         self._waiting.extendleft(reversed(again))
         return not again
 
     def _batch(self) -> list[tuple[Held, Outgoing]]:
         batch: list[tuple[Held, Outgoing]] = []
         total = 0
-        for held, outgoing in self._waiting:
+        for held in self._waiting:
+            outgoing = self._outgoing(held)
             total += len(outgoing.body) + sum(len(text.encode()) for a in outgoing.attributes for text in a)
             if batch and (len(batch) == BATCH or total > MOST_BYTES):
                 break
             batch.append((held, outgoing))
         return batch
+
+    def _outgoing(self, held: Held) -> Outgoing:
+        letter = unpack_letter(held.letter)
+        group = held.group or held.message_id if self._fifo else held.group
+        deduplication_id = held.message_id if self._fifo else ""
+        return Outgoing(letter.body, letter.attributes, group, deduplication_id, letter.trace)

@@ -307,6 +307,40 @@ def test_a_rejected_message_waits_for_a_failure_queue_that_is_away() -> None:
     run(scenario)
 
 
+def test_letters_that_wait_count_in_the_bytes_that_are_held_until_they_are_taken_or_refused() -> None:
+    async def scenario() -> None:
+        stage = Stage(failure_queue=True)
+        stage.log.gate.clear()
+        stage.failures.gate.clear()
+        stage.failures.refuse = [BUSY, TOO_LONG, None]
+        letters = [letter("x" * 1000), letter("y" * 2000)]
+        for name, packed in zip("ab", letters, strict=True):
+            stage.report(REJECTED, name, letter=packed)
+        waiting = sum(map(len, letters))
+        # Their records are two bytes each.
+        await until(lambda: stage.word(scoreboard.HELD_BYTES) == waiting + 4)
+        stage.log.gate.set()
+        await stage.comes("record", "a", "b")
+        await until(lambda: stage.word(scoreboard.HELD_BYTES) == waiting)
+        stage.failures.gate.set()
+        await stage.comes("change", "b")
+        await stage.comes("delete", "a")
+        await until(lambda: stage.word(scoreboard.HELD_BYTES) == 0)
+
+    run(scenario)
+
+
+def test_a_letter_that_nobody_takes_is_no_longer_held() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        stage.report(REJECTED, "bad", letter=letter("x" * 1000))
+        await stage.comes("change", "bad")
+        await until(lambda: stage.word(scoreboard.SETTLE_TAKEN) == 1 and stage.word(scoreboard.HELD) == 0)
+        assert stage.word(scoreboard.HELD_BYTES) == 0
+
+    run(scenario)
+
+
 def test_a_rejected_message_whose_letter_was_lost_on_the_way_is_released() -> None:
     async def scenario() -> None:
         stage = Stage(failure_queue=True)

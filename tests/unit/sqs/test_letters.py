@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from courier.errors import SqsError
-from courier.message import Attribute, Letter
+from courier.message import Attribute, Letter, pack_letter
 from courier.sqs.batch import EntryFailure, Outgoing
 from courier.sqs.letters import MOST_BYTES, Letters
 from courier.sqs.settler import Held
@@ -47,7 +47,9 @@ class Post:
 
     def add(self, name: str, body: bytes = b"body", group: str = "", **fields: str) -> None:
         attributes = tuple(Attribute(key, "String", value) for key, value in fields.items())
-        self.letters.add(Held(name, name, 0.0, 0.0, group), Letter(body, attributes, ""))
+        held = Held(name, name, 0.0, 0.0, group)
+        held.letter = pack_letter(Letter(body, attributes, ""))
+        self.letters.add(held)
 
     def sizes(self) -> list[int]:
         return [len(call) for call in self.calls]
