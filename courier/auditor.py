@@ -150,7 +150,7 @@ class Auditor:
                 recorded.append(held)
                 records.append(record)
                 continue
-            entry = settler.hold(message_id, receipt, lease, received_at, group)
+            entry = settler.hold(message_id, receipt, lease, received_at, group, extends=kind == EXTEND)
             if entry is None:
                 continue
             if kind == EXTEND:

@@ -197,10 +197,13 @@ class Settler:
         self._partial_from = 0.0
         self._hurry = False
 
-    def hold(self, message_id: str, receipt: str, lease: float, received_at: float, group: str) -> Held | None:
+    def hold(
+        self, message_id: str, receipt: str, lease: float, received_at: float, group: str, *, extends: bool = False
+    ) -> Held | None:
         """Give the receipt's entry, made where it is new; ``None``, counted as lapsed, where its lease is over.
 
-        ``None`` too for one that was delivered: nothing else comes of it any more.
+        ``None`` too for one that was delivered: nothing else comes of it any more. ``extends`` says that its sender
+        goes on with it, and more words of it may come; else this is the last.
         """
         held, now = self.held.get(receipt), boottime()
         if held is None:
@@ -212,8 +215,11 @@ class Settler:
             return None
         elif held.lease <= now and not held.calling:
             self.counts.lapsed += 1
-            # Its sender takes the extensions that failed for granted, and goes on: remembered from its last word on.
-            held.lease = now
+            if extends:
+                # Its sender takes the extensions that failed for granted, and goes on: remembered from here on.
+                held.lease = now
+            else:
+                self._settled(held)
             return None
         return held
 

@@ -347,8 +347,12 @@ def test_an_outcome_that_comes_after_a_failed_extension_and_the_lease_is_dropped
         settler.extend_waiting()
         now = boottime()
         # Its sender took the extension for granted.
+        lapsed = settler.counts.lapsed
+        assert settler.hold("m", "m", now + 0.5, now - 0.5, "", extends=True) is None
+        assert settler.held, "its sender holds it still"
         assert settler.hold("m", "m", now + 0.5, now - 0.5, "") is None
-        assert settler.counts.lapsed >= 1
+        assert not settler.held, "nothing more comes of it"
+        assert settler.counts.lapsed == lapsed + 2
 
     run(scenario)
 
@@ -415,7 +419,7 @@ def test_a_lease_that_lapsed_stays_so_however_often_its_sender_counts_on_extensi
         asked = len(sqs.changes)
         now = boottime()
         for _ in range(3):
-            assert settler.hold("m", "m", now + 0.5, now - 0.5, "") is None
+            assert settler.hold("m", "m", now + 0.5, now - 0.5, "", extends=True) is None
         settler.hold_delivered("m", "m", now + 0.5, now - 0.5, "")
         settler.extend_waiting()
         await asyncio.sleep(0.1)

@@ -243,18 +243,19 @@ class Race:
                 self._extend(receipt, lease_end(self.clock.now, VISIBILITY, receipt.received_at))
 
     def _extend(self, receipt: Receipt, lease: float) -> None:
-        held = self._hold(receipt, lease)
+        held = self._hold(receipt, lease, extends=True)
         if held is not None:
             self.settler.extend(held)
 
-    def _hold(self, receipt: Receipt, lease: float) -> Held | None:
-        return self.settler.hold(receipt.name, receipt.name, lease, receipt.received_at, receipt.group)
+    def _hold(self, receipt: Receipt, lease: float, *, extends: bool) -> Held | None:
+        name, group = receipt.name, receipt.group
+        return self.settler.hold(name, name, lease, receipt.received_at, group, extends=extends)
 
     async def _conclude(self, receipt: Receipt, script: Script, lease: float) -> None:
         receipt.delay = script.delay
         if script.outcome == GIVEN_BACK:
             receipt.outcome = GIVEN_BACK
-            held = self._hold(receipt, lease)
+            held = self._hold(receipt, lease, extends=False)
             if held is not None:
                 self.settler.change(held, script.delay)
         elif script.outcome != NEVER:
