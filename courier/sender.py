@@ -457,7 +457,10 @@ class Sender:
                 self._expired(holding, position)
 
     def _expired(self, holding: Holding, position: int) -> None:
-        """Tell that the 12 hours of a message are over; what isn't under way by now won't be sent."""
+        """Tell that the 12 hours of a message are over; what isn't under way by now won't be sent.
+
+        The auditor sees by its lease of 0 that this has been told.
+        """
         self._words[scoreboard.EXPIRED] += 1
         log.warning(
             "12 hours after its receive SQS shows a message again that is still held: it may be delivered twice",

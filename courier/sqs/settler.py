@@ -224,12 +224,16 @@ class Settler:
         return held
 
     def hold_delivered(self, message_id: str, receipt: str, lease: float, received_at: float, group: str) -> Held:
-        """Give the receipt's entry, whatever its lease: a delivery is recorded and deleted in any case."""
+        """Give the receipt's entry, whatever its lease: a delivery is recorded and deleted in any case.
+
+        With a lease of 0 its sender has told already that its 12 hours are over.
+        """
         held = self.held.get(receipt)
         if held is None:
             held = self.held[receipt] = Held(message_id, receipt, lease, received_at, group)
         held.goal = RECORD
         held.extend = False
+        held.expired = not lease
         return held
 
     def delete(self, *those: Held) -> None:

@@ -358,6 +358,7 @@ def test_what_is_held_as_its_twelve_hours_end_is_told_of_and_only_what_is_under_
         stage.transport.posts[0].answer(200)
         await stage.reports(Outcome(DELIVERED, "old"))
         assert stage.settlements[0].record
+        assert stage.settlements[0].lease == 0.0
         assert stage.sent() == ["old"]
         assert stage.word(scoreboard.LAPSED) == 1
 

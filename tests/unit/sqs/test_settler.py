@@ -382,6 +382,20 @@ def test_a_delivered_message_whose_twelve_hours_are_over_is_told_once_and_delete
     run(scenario)
 
 
+def test_what_its_sender_has_told_of_the_twelve_hours_is_not_told_again() -> None:
+    async def scenario() -> None:
+        settler = Settler(ScriptedSqs(), 30, fifo=False)
+        received_at = boottime() - MAX_HIDDEN_SECONDS
+        settler.hold("held before", "held before", boottime() + 5.0, received_at, "", extends=True)
+        with capture_logs() as logs:
+            for name in ("held before", "new"):
+                settler.hold_delivered(name, name, 0.0, received_at, "")
+            settler.extend_waiting()
+        assert (logs, settler.counts.expired) == ([], 0)
+
+    run(scenario)
+
+
 def test_no_extension_in_the_last_second_of_the_twelve_hours_shows_the_message_at_once() -> None:
     async def scenario() -> None:
         sqs = ScriptedSqs()
