@@ -262,6 +262,23 @@ def test_a_late_delivery_is_recorded_and_deleted_and_a_late_retry_or_release_is_
     run(scenario)
 
 
+def test_a_message_that_lapsed_is_held_while_its_sender_asks_for_more_and_not_past_its_last_word() -> None:
+    async def scenario() -> None:
+        stage = Stage(visibility=1)
+        stage.report(EXTEND, "a")
+        await until(lambda: stage.word(scoreboard.EXTENDED) == 1)
+        over = boottime() + 1.0
+        await until(lambda: boottime() > over)
+        stage.report(EXTEND, "a")
+        await until(lambda: stage.word(scoreboard.LAPSED) == 1)
+        assert stage.word(scoreboard.HELD) == 1
+        stage.report(RELEASE, "a")
+        await until(lambda: stage.word(scoreboard.LAPSED) == 2)
+        assert stage.word(scoreboard.HELD) == 0
+
+    run(scenario)
+
+
 def test_a_rejected_message_is_recorded_then_sent_to_the_failure_queue_then_deleted() -> None:
     async def scenario() -> None:
         stage = Stage(failure_queue=True)
