@@ -23,6 +23,8 @@ HALF_OPEN: Final = 2
 STATE_NAMES: Final = {CLOSED: "closed", OPEN: "open", HALF_OPEN: "half-open"}
 
 RAMP_START: Final = 1
+"""What a sender may have in flight once the breaker has closed. Each good answer allows one more, so that the load
+doubles with each round trip rather than coming at once."""
 
 
 class View(NamedTuple):
@@ -113,11 +115,3 @@ def closed(view: View, now: float) -> View:
 def should_open(views: Sequence[View], settings: Settings) -> bool:
     """Say whether the faults in a row have reached the threshold."""
     return 0 < settings.threshold <= faults_in_a_row(views)
-
-
-def ramp(goods_since_closed: int, limit: int) -> int:
-    """Give how many deliveries a sender may have in flight after so many good ones since the breaker closed.
-
-    Each good answer allows one more, so that the load doubles with each round trip rather than coming at once.
-    """
-    return max(RAMP_START, min(limit, RAMP_START + goods_since_closed))

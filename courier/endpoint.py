@@ -238,10 +238,12 @@ class Endpoint:
         slot = self._slot
         troubled = slot.words[scoreboard.FAULTS_IN_ROW] > 0 or self.state != CLOSED
         if troubled:
-            slot.words[scoreboard.FAULTS_IN_ROW] = 0
+            view = read_view(slot)
             if self.probing:
-                write_view(slot, breaker.closed(read_view(slot), now))
+                write_view(slot, breaker.closed(view, now))
                 log.info("circuit breaker closed: the probe was answered, deliveries resume")
+            else:
+                write_view(slot, breaker.after_good(view, now))
         if self._ramp < self._limits.concurrency:
             self._ramp += 1
             troubled = True

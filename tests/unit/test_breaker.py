@@ -18,7 +18,6 @@ from courier.breaker import (
     faults_in_a_row,
     open_until,
     opened,
-    ramp,
     should_open,
     state,
 )
@@ -132,12 +131,3 @@ def test_a_threshold_of_nothing_never_opens() -> None:
     for n in range(1000):
         view = after_fault(view, [view], float(n + 1))
     assert not should_open([view], Settings(0, 5.0, 60.0))
-
-
-def test_after_it_closed_the_load_doubles_with_each_round_trip() -> None:
-    in_flight = [1]
-    goods = 0
-    while in_flight[-1] < 16:
-        goods += in_flight[-1]
-        in_flight.append(ramp(goods, 16))
-    assert in_flight == [1, 2, 4, 8, 16]

@@ -131,10 +131,11 @@ def test_a_probe_that_is_answered_closes_the_breaker_and_the_load_comes_back_by_
     assert {endpoint.state for endpoint in senders.all} == {CLOSED}
     assert [endpoint.limit for endpoint in senders.all] == [1, 1]
     limits = []
-    for n in range(8):
-        senders.all[1].good(0.1, 1, half_open + 0.3 + n / 100)
+    for trip in range(5):
+        for _ in range(senders.all[1].limit):
+            senders.all[1].good(0.1, 1, half_open + 0.3 + trip / 10)
         limits.append(senders.all[1].limit)
-    assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
+    assert limits == [2, 4, 8, 8, 8]
 
 
 def test_a_probe_that_fails_opens_it_again_for_twice_as_long() -> None:
