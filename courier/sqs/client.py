@@ -71,7 +71,7 @@ class SqsClient:
 
         ``credentials`` may be shared with other clients, and is closed by whoever made it. ``timeout`` (seconds)
         bounds a call, in a long poll what comes after the wait time. ``on_call`` is told the action and the error
-        code, ``None`` for success, of each request that was made.
+        code, ``None`` for success, of each request that was made, and of each that wasn't for want of credentials.
         """
         tls = trust(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
         limits = Limits(timeout=timeout, answer_cap=ANSWER_CAP)
@@ -179,10 +179,11 @@ class SqsClient:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._credentials.keys()
-        except NoKeys as error:
-            raise SqsError(action, NO_CREDENTIALS, str(error), retriable=True) from None
-        except TimeoutError:
-            raise SqsError(action, NO_CREDENTIALS, NO_KEYS_IN_TIME, retriable=True) from None
+        except (NoKeys, TimeoutError) as error:
+            if self._on_call is not None:
+                self._on_call(action, NO_CREDENTIALS)
+            detail = str(error) if isinstance(error, NoKeys) else NO_KEYS_IN_TIME
+            raise SqsError(action, NO_CREDENTIALS, detail, retriable=True) from None
 
     async def _mend(self, action: str, refusal: Refusal, keys: Keys) -> bool:
         """Do what may let a refused call succeed: renew the keys, or go by the clock of SQS. False: nothing may."""

@@ -254,11 +254,12 @@ def test_new_keys_that_are_refused_too_end_the_call(no_aws: Path) -> None:
     assert len(server.requests) == 2
 
 
-def test_without_credentials_no_call_is_made(no_aws: Path) -> None:
+def test_without_credentials_no_call_is_made_and_that_is_told(no_aws: Path) -> None:
     with canned_server() as sqs:
-        error, _ = with_client(sqs.url, lambda client: error_of(receive(client)))
+        error, calls = with_client(sqs.url, lambda client: error_of(receive(client)))
     assert (error.code, error.retriable) == (NO_CREDENTIALS, True)
     assert sqs.requests == []
+    assert calls == [("ReceiveMessage", NO_CREDENTIALS)]
 
 
 @pytest.mark.parametrize(
