@@ -28,7 +28,7 @@ AUDITOR_SILENCE_SECONDS: Final = 2.5
 """Without a beat of the auditor for so long intake pauses: what it holds is then only what it held."""
 
 HELD_CAP: Final = 4_000
-"""Outcomes that the auditor may hold unsettled before intake pauses: more is memory that it keeps, and no more a second."""
+"""Outcomes that the auditor may hold unsettled before intake pauses: more cost memory and bring nothing."""
 
 HELD_BYTES_CAP: Final = 64 * 1024 * 1024
 """Bytes of records and letters that may wait in the auditor for the disk or the failure queue before intake pauses."""
