@@ -46,6 +46,7 @@ def run(given: argparse.Namespace) -> Outcome:
         for role, used in sorted(cpu.roles.items())
     ]
     polls = received / given.consumers / seconds * 60
-    line = f"idle: {cpu.total / seconds:.2%} of a core, {polls:.1f} receives a minute for each consumer"
+    found = f"{cpu.total / seconds:.2%} of a core, {polls:.1f} receives a minute for each consumer"
+    shown = table(["role", "processes", "of a core, all of them", "wakes/s, each"], rows)
     figures = {"seconds": seconds, "cpu": cpu, "switches": woken, "receives": received}
-    return Outcome(table(["role", "processes", "of a core, all of them", "wakes/s, each"], rows), line, figures)
+    return Outcome(f"{shown}\n\nIn all {found}, over {seconds:.0f} s.", f"idle: {found}", figures)
