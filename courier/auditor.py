@@ -15,7 +15,7 @@ import structlog
 
 from courier.audit.committer import AuditLog, Committer
 from courier.audit.timed import TimedLog
-from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Outcome, unpack_settlements
+from courier.message import DELIVERED, EXTEND, REJECTED, Outcome, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.child import Life
@@ -155,11 +155,9 @@ class Auditor:
                 continue
             if kind == EXTEND:
                 settler.extend(entry)
-            elif kind == RETRY:
-                settler.change(entry, delay)
             else:
-                # A release, or an outcome whose record was lost on the way: without a record it may not be deleted.
-                settler.change(entry, 0.0)
+                # To be shown again; so is an outcome whose record was lost on the way, which may not be deleted.
+                settler.change(entry, delay)
         if not recorded:
             return
         if self._committer is None:

@@ -350,8 +350,8 @@ class Endpoint:
         return self.probing and now - asked >= LOST_PROBE_SECONDS
 
     def seconds_shut(self, now: float) -> float:
-        """Give how long the breaker stays open from now."""
-        return max(0.0, breaker.open_until(read_views(self._board)) - now)
+        """Give how long from now nothing is sent: the breaker is open, or the receiver asked for a pause."""
+        return max(0.0, breaker.open_until(read_views(self._board)) - now, paused_until(self._board) - now)
 
     def _open(self, views: Sequence[View], now: float, reason: str, *, spike: bool = False) -> None:
         slot = self._slot

@@ -72,9 +72,9 @@ class Settlement(NamedTuple):
 
     ``kind`` is one of DELIVERED, RETRY, RELEASE, EXTEND, REJECTED. ``lease`` and ``received_at`` as in
     :class:`Message`; a ``lease`` of 0 is that of a message of which it has been told that its 12 hours are over.
-    ``delay`` (seconds) is the visibility that a RETRY asks for. ``record`` is the audit line of a DELIVERED or REJECTED
-    message, newline included, and ``letter`` what of a REJECTED one goes to the failure queue (:func:`pack_letter`).
-    Both are ``None`` where their descriptor was lost on the way.
+    ``delay`` (seconds) is the visibility that a RETRY or RELEASE asks for. ``record`` is the audit line of a DELIVERED
+    or REJECTED message, newline included, and ``letter`` what of a REJECTED one goes to the failure queue
+    (:func:`pack_letter`). Both are ``None`` where their descriptor was lost on the way.
     """
 
     kind: int

@@ -182,6 +182,9 @@ class Sender:
         if self._is_paced:
             self._endpoint.reserve(taking=True)
         try:
+            if self._endpoint.shut:
+                # What comes at the end of that would be given back, and come again at once, until somebody looks.
+                self._endpoint.look(time.monotonic())
             if not self._endpoint.shut:
                 self._take_work()
             if self._endpoint.shut:
@@ -389,12 +392,18 @@ class Sender:
         return has_tail and until - holding.failing_since <= self._delivery.visibility and may_wait
 
     def _give_back(self, holding: Holding) -> None:
-        """Release the messages of the run whose turn didn't come, and free the slot."""
+        """Release the messages of the run whose turn didn't come, and free the slot.
+
+        While nothing is sent they stay hidden: shown at once, they would go from one open poll to the next, and each
+        costs a receive.
+        """
         if holding.resume is not None:
             holding.resume.cancel()
             holding.resume = None
+        is_shut = self._endpoint.shut and not self._life.draining.is_set()
+        delay = self._endpoint.seconds_shut(time.monotonic()) if is_shut else 0.0
         for message in holding.messages[holding.position :]:
-            self._outbox.add(RELEASE, message, message.lease)
+            self._outbox.add(RELEASE, message, message.lease, delay)
         self._free(holding)
 
     def _free(self, holding: Holding) -> None:
@@ -476,9 +485,10 @@ class Sender:
         endpoint.look(now)
         if endpoint.shut and not was_shut:
             self._shut()
-        elif len(self.active) >= endpoint.limit:
+        elif len(self.active) >= endpoint.limit and not endpoint.shut:
             self._stop_listening()
         else:
+            # While it is shut too: what an open long poll still brings is given back, and its lease isn't waited out.
             self._take_again()
         if not self._connecting and endpoint.wants_connection(now):
             self._connecting = True

@@ -21,7 +21,7 @@ from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
 from courier.outbox import CAPACITY
 from courier.policy import DEFAULT_RULES, MAX_HIDDEN_SECONDS, Backoff
 from courier.process import scoreboard
-from courier.sender import CUT_MARGIN_SECONDS, LATE_SECONDS, Delivery, Sender
+from courier.sender import CUT_MARGIN_SECONDS, LATE_SECONDS, SWEEP_SECONDS, Delivery, Sender
 from tests.unit.stage import (
     FakeTransport,
     Outcome,
@@ -438,10 +438,27 @@ def test_an_open_breaker_gives_back_everything_that_waits_and_sends_nothing() ->
         await stage.reports(*of_kind(RETRY, ["a", "b"]), *of_kind(RELEASE, ["c", "d", "e"]))
         # What failed once the breaker was open stays hidden until it may be half-open.
         assert max(s.delay for s in stage.settlements if s.kind == RETRY) > 55.0
+        assert min(s.delay for s in stage.settlements if s.kind == RELEASE) > 55.0
         stage.put(*named("late"))
         await until(lambda: Outcome(RELEASE, "late") in stage.outcomes())
         assert stage.sent() == ["a", "b"]
         assert stage.word(scoreboard.BREAKER) == breaker.OPEN
+
+    run(scenario)
+
+
+def test_an_open_breaker_gives_back_what_comes_long_after_it_opened() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"breaker": breaker.Settings(1, 60.0, 60.0)})
+        stage.put(*named("fails"))
+        await stage.sends(1)
+        stage.transport.posts[0].fail(CONNECT_REFUSED)
+        await until(lambda: stage.word(scoreboard.BREAKER) == breaker.OPEN)
+        await stays(lambda: len(stage.transport.posts) == 1, 3 * SWEEP_SECONDS)
+        stage.put(*named("late"))
+        await until(lambda: (RELEASE, "late") in stage.outcomes(), explain=stage.outcomes)
+        # Shown at once, the next open poll would receive it.
+        assert stage.settlements[-1].delay > 50.0
 
     run(scenario)
 
