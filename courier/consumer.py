@@ -32,6 +32,9 @@ MOST_RECEIVES: Final = 32
 SHORT_WAIT_SECONDS: Final = 1
 """The long poll of a receive that isn't the only one: where it finds the queue empty, one long poll is enough."""
 
+ANSWER_SECONDS: Final = 1.0
+"""How long after its wait the answer of a long poll may still bring a message."""
+
 OPEN_POLL_GRACE_SECONDS: Final = 2.0
 """What open polls are given at a drain, or a third of the time that is left, if that is less: cut earlier, what SQS had
 assigned to them would lapse."""
@@ -84,7 +87,8 @@ class Consumer:
             intake.rate_limit,
             time.monotonic(),
         )
-        self._receiving: set[asyncio.Task[None]] = set()
+        # With the instant at which each long poll ends.
+        self._receiving: dict[asyncio.Task[None], float] = {}
         self._handing_over: set[asyncio.Task[None]] = set()
         # How many receives may be under way: more while they come back full, one when messages are few.
         self._window = 1
@@ -125,11 +129,17 @@ class Consumer:
         asks = self._room.claim(now, more)
         for asked in asks:
             self._looks = 0
-            task = self._life.loop.create_task(self._receive(asked, self._wait_time(), now))
-            self._receiving.add(task)
+            wait_time = self._wait_time()
+            task = self._life.loop.create_task(self._receive(asked, wait_time, now))
+            self._receiving[task] = now + wait_time + ANSWER_SECONDS
             task.add_done_callback(self._ended)
+        self._show_polls()
         if len(asks) < more:
             self._look_in(self._pause())
+
+    def _show_polls(self) -> None:
+        """Write down until when polls are open: what is shown again before may be received by one of them."""
+        self._life.slot.reals[scoreboard.POLLS_UNTIL] = max(self._receiving.values(), default=0.0)
 
     def _wait_time(self) -> int:
         """Give the seconds of the next long poll."""
@@ -147,7 +157,8 @@ class Consumer:
         return min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2.0 ** min(self._looks, 10))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._receiving.discard(task)
+        if self._receiving.pop(task, None) is not None:
+            self._show_polls()
         self._handing_over.discard(task)
         if not task.cancelled():
             task.result()
@@ -172,7 +183,8 @@ class Consumer:
         if received.messages:
             task = asyncio.current_task(self._life.loop)
             assert task is not None
-            self._receiving.discard(task)
+            self._receiving.pop(task, None)
+            self._show_polls()
             self._handing_over.add(task)
             left = await self._hand_over(packets(received.messages, intake.fifo, self._room.bundle), asked)
         self._words[scoreboard.ASKED] -= left
@@ -224,7 +236,7 @@ class Consumer:
         for task in self._receiving:
             task.cancel()
         if self._receiving or self._handing_over:
-            await asyncio.wait(self._receiving | self._handing_over)
+            await asyncio.wait([*self._receiving, *self._handing_over])
 
     async def _hand_over(self, cut: list[list[Message]], asked: int) -> int:
         """Put each packet into the work channel; what can't be put before a drain is released.

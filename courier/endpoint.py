@@ -103,6 +103,9 @@ class Endpoint:
     ``shut`` says that what is at hand shall be given back. ``probing`` that this sender, and no other, may send one
     message to a half-open endpoint. ``is_troubled`` that the state may change by the clock alone, so that somebody has
     to :meth:`look`; ``is_paced`` that a token comes before each delivery.
+
+    ``left_over`` is how many of the deliveries under way were begun before it was shut, at ``shut_at``; whoever counts
+    them sets it. They neither keep the probe back nor what follows it.
     """
 
     def __init__(self, slot: Slot, board: Scoreboard, limits: Limits, now: float) -> None:
@@ -111,6 +114,8 @@ class Endpoint:
         self.state = CLOSED
         self.shut = False
         self.probing = False
+        self.left_over = 0
+        self.shut_at = 0.0
         self.is_troubled = False
         self.is_paced = bool(limits.rate)
         self._slot = slot
@@ -179,7 +184,11 @@ class Endpoint:
         self.state, self._paused = state, pause > 0
         self._slot.words[scoreboard.BREAKER] = state
         self.probing = state == HALF_OPEN and self._is_first()
-        self.shut = state == OPEN or pause > WORTH_RELEASING_SECONDS
+        was_shut, self.shut = self.shut, state == OPEN or pause > WORTH_RELEASING_SECONDS
+        if self.shut and not was_shut:
+            self.shut_at = now
+        elif state == CLOSED and not self._paused and self._ramp >= self._limits.concurrency:
+            self.shut_at, self.left_over = 0.0, 0
         self.limit = self._allowed(rank, senders)
         self._slot.words[scoreboard.LIMIT] = self.limit
         self.is_troubled = state != CLOSED or self._paused
@@ -217,16 +226,17 @@ class Endpoint:
     def _allowed(self, rank: int, senders: int) -> int:
         if self._leaving or self.shut or self._paused or (self.state == HALF_OPEN and not self.probing):
             return 0
-        if self.state == HALF_OPEN:
-            return 1
         limits = self._limits
+        if self.state == HALF_OPEN:
+            probe = 1 + self.left_over
+            return probe if limits.in_flight is None else min(probe, share(limits.in_flight, rank, senders))
         # A fault in a row keeps its slot: so an endpoint that is gone costs one attempt a slot, whatever the threshold.
         allowed = max(1, limits.concurrency - self._slot.words[scoreboard.FAULTS_IN_ROW])
         if self._adaptive is not None:
             allowed = min(allowed, self._adaptive.limit)
         if limits.in_flight is not None:
             allowed = min(allowed, share(limits.in_flight, rank, senders))
-        return min(allowed, self._ramp)
+        return min(allowed, self._ramp + self.left_over)
 
     # What came of it
 
@@ -350,8 +360,14 @@ class Endpoint:
         return self.probing and now - asked >= LOST_PROBE_SECONDS
 
     def seconds_shut(self, now: float) -> float:
-        """Give how long from now nothing is sent: the breaker is open, or the receiver asked for a pause."""
-        return max(0.0, breaker.open_until(read_views(self._board)) - now, paused_until(self._board) - now)
+        """Give how long from now nothing is sent, the breaker being open or the receiver having asked for a pause.
+
+        Long polls that are open still end before that is over: each could receive what is shown again.
+        """
+        shut = max(breaker.open_until(read_views(self._board)), paused_until(self._board)) - now
+        if shut <= 0.0 and self.state == CLOSED:
+            return 0.0
+        return max(0.0, shut, max(self._board.real_column(scoreboard.POLLS_UNTIL, "consumer"), default=0.0) - now)
 
     def _open(self, views: Sequence[View], now: float, reason: str, *, spike: bool = False) -> None:
         slot = self._slot

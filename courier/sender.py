@@ -136,6 +136,7 @@ class Sender:
         self._taking = False
         self._token_at: asyncio.TimerHandle | None = None
         self._connecting = False
+        self._gave_back = False
         self._dropped_headers = 0
         self._sweep_at: asyncio.TimerHandle | None = None
         self._last_freed: asyncio.Event | None = None
@@ -182,9 +183,9 @@ class Sender:
         if self._is_paced:
             self._endpoint.reserve(taking=True)
         try:
-            if self._endpoint.shut:
+            if self._endpoint.shut or self._endpoint.probing:
                 # What comes at the end of that would be given back, and come again at once, until somebody looks.
-                self._endpoint.look(time.monotonic())
+                self._look_at_endpoint(time.monotonic())
             if not self._endpoint.shut:
                 self._take_work()
             if self._endpoint.shut:
@@ -334,6 +335,9 @@ class Sender:
                 return outcome._replace(delay=max(outcome.delay, endpoint.seconds_shut(now)))
             if delivery.failure_queue and 0 < delivery.max_receives <= message.receive_count:
                 return Rejected(f"{outcome.reason} at receive {message.receive_count}", outcome.status)
+            if endpoint.shut:
+                # The receiver asked for a pause.
+                return outcome._replace(delay=max(outcome.delay, endpoint.seconds_shut(now)))
             return outcome
         wrong = endpoint.rejected(outcome, answer.duration, len(self.active), now)
         if wrong or delivery.failure_queue is None:
@@ -400,7 +404,7 @@ class Sender:
         if holding.resume is not None:
             holding.resume.cancel()
             holding.resume = None
-        is_shut = self._endpoint.shut and not self._life.draining.is_set()
+        is_shut = self._endpoint.shut and not self._all_drain()
         delay = self._endpoint.seconds_shut(time.monotonic()) if is_shut else 0.0
         for message in holding.messages[holding.position :]:
             self._outbox.add(RELEASE, message, message.lease, delay)
@@ -417,6 +421,7 @@ class Sender:
 
     def _shut(self) -> None:
         """Give back all that isn't on its way to the receiver."""
+        self._gave_back = True
         for holding in [holding for holding in self.active if holding.resume is not None]:
             self._give_back(holding)
         self._take_again()
@@ -481,18 +486,27 @@ class Sender:
         endpoint, now = self._endpoint, time.monotonic()
         if self._life.draining.is_set():
             return
-        was_shut = endpoint.shut
-        endpoint.look(now)
-        if endpoint.shut and not was_shut:
+        self._look_at_endpoint(now)
+        if not endpoint.shut:
+            self._gave_back = False
+        if endpoint.shut and not self._gave_back:
             self._shut()
         elif len(self.active) >= endpoint.limit and not endpoint.shut:
             self._stop_listening()
         else:
             # While it is shut too: what an open long poll still brings is given back, and its lease isn't waited out.
             self._take_again()
-        if not self._connecting and endpoint.wants_connection(now):
+        # Not while the probe is on its way, however long it takes.
+        if not self._connecting and len(self.active) < endpoint.limit and endpoint.wants_connection(now):
             self._connecting = True
             self._session.connect(self._connected)
+
+    def _look_at_endpoint(self, now: float) -> None:
+        endpoint = self._endpoint
+        if endpoint.shut_at:
+            exchanges = [holding.exchange for holding in self.active]
+            endpoint.left_over = sum(1 for e in exchanges if e is not None and e.started < endpoint.shut_at)
+        endpoint.look(now)
 
     def _connected(self, result: Answer | Failure) -> None:
         self._connecting = False
@@ -522,9 +536,12 @@ class Sender:
 
     def _release_queued(self) -> None:
         """Give back what waits here, and in the channel too where no other sender goes on with it."""
-        all_drain = self._life.orphaned or bool(self._life.board.supervisor.reals[scoreboard.DRAIN_DEADLINE])
-        while self._waiting or (all_drain and self._receive()):
+        while self._waiting or (self._all_drain() and self._receive()):
             self._give_back(self._waiting.popleft())
+
+    def _all_drain(self) -> bool:
+        """Say whether the whole program stops, and not this sender alone."""
+        return self._life.orphaned or bool(self._life.board.supervisor.reals[scoreboard.DRAIN_DEADLINE])
 
     def _cut(self) -> None:
         """End the deliveries under way; whether the receiver took them is unknown, so SQS shows them again at once."""

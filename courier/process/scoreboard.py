@@ -56,7 +56,8 @@ SEND_FAILED_AT: Final = 63
 
 # What a sender knows of the endpoint, for the circuit breaker: it outlives the process, since the endpoint does.
 # Reals but for FAULTS_IN_ROW, TRIPS and SPIKE. PROBE_WANTED is a gauge: since when the first sender wants one message.
-# So is TOKEN_AT: when a rate limit lets the sender begin its next delivery.
+# So are TOKEN_AT, when a rate limit lets the sender begin its next delivery, and a consumer's POLLS_UNTIL, the end of
+# the longest of its long polls.
 FAULTS_IN_ROW: Final = 184
 FAULT_AT: Final = 185
 GOOD_AT: Final = 186
@@ -70,6 +71,7 @@ PROBED_AT: Final = 193
 OPENINGS: Final = 194
 SPIKE: Final = 195
 TOKEN_AT: Final = 196
+POLLS_UNTIL: Final = 197
 
 # Counters: they only grow, and a slot keeps them over restarts.
 RECEIVED: Final = 16
@@ -168,6 +170,7 @@ GAUGES: Final = frozenset(
         LIMIT,
         PROBE_WANTED,
         TOKEN_AT,
+        POLLS_UNTIL,
         IN_FLIGHT,
         HELD,
         HELD_BYTES,

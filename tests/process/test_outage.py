@@ -40,7 +40,7 @@ def recover(courier: Courier, queues: tuple[Queue, Queue], sent: list[str]) -> i
     queue, dead = queues
     until(lambda: queue.counts() == (0, 0), RECOVERY_SECONDS, courier.log)
     assert courier.drain() == 0
-    assert dead.counts() == (0, 0), courier.log()[-6000:]
+    assert dead.counts() == (0, 0)
     assert not missing(sent, courier.recorded())
     assert "circuit breaker closed" in courier.log()
     return totals(courier.log())["retried"]
@@ -92,23 +92,23 @@ def test_a_receiver_that_goes_amid_deliveries_costs_no_more(
     assert len(receiver.duplicates()) <= SLOTS
 
 
-def test_what_open_polls_bring_while_the_breaker_is_open_is_received_once_until_it_is_half_open(
-    queues: tuple[Queue, Queue], receiver: Receiver, start: Start
+@pytest.mark.parametrize("consumers", [2, 8])
+def test_open_polls_bring_no_message_again_and_again_while_the_breaker_opens_and_opens(
+    queues: tuple[Queue, Queue], receiver: Receiver, start: Start, consumers: int
 ) -> None:
     queue, _ = queues
-    receiver.behave = lambda d: Response(503)
-    breaker = ("--breaker-threshold", "1", "--breaker-cool-down", "10", "--breaker-longest-cool-down", "10")
-    courier = start(queue, *breaker, "--consumers", "8", "--visibility-timeout", "2", "--wait-time", "20")
-    sent = queue.send(bodies(1))
-    until(lambda: OPEN in courier.log(), explain=courier.log)
-    # Every other consumer has a long poll open, and each of these messages could be given to one after another.
-    sent += queue.send(bodies(10))
-    over = time.monotonic() + 9.0
-    until(lambda: time.monotonic() > over, 10.0, every=0.1)
-    receiver.behave = lambda d: OK
+    options = ("--breaker-threshold", "5", "--visibility-timeout", "5", "--wait-time", "20", "--timeout", "6")
+    courier = start(queue, *options, "--consumers", str(consumers))
+    receiver.server.go_away()
+    # Few, so that polls stay open, and each of these messages could be given to one after another.
+    sent = queue.send(bodies(10))
+    outlast(courier)
+    assert courier.log().count(OPEN) > 2
+    receiver.server.come_back()
     recover(courier, queues, sent)
     receives = [int(delivery.headers["x-aws-sqsd-receive-count"]) for delivery in receiver.deliveries]
-    assert max(receives) == 2, receives
+    # One that failed before the breaker opened may have come again at once.
+    assert max(receives) <= 3, receives
 
 
 def test_sigkill_of_the_sender_whose_probe_is_under_way_leaves_the_breaker_to_the_others(

@@ -349,3 +349,17 @@ def test_a_receive_that_succeeds_after_a_later_one_failed_ends_no_back_off() -> 
         await stage.asks(4)
 
     run(scenario)
+
+
+def test_the_board_tells_until_when_polls_are_open() -> None:
+    async def scenario() -> None:
+        stage = Stage(slots=64)
+        await stage.asks(1)
+        assert 20.0 < stage.slot.reals[scoreboard.POLLS_UNTIL] - time.monotonic() < 22.0
+        # No room for another one.
+        stage.sender.words[scoreboard.IN_FLIGHT] = 64
+        stage.sqs.script.append([message("a")])
+        await until(lambda: stage.word(scoreboard.PUT) == 1)
+        assert stage.slot.reals[scoreboard.POLLS_UNTIL] == 0.0
+
+    run(scenario)

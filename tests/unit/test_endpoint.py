@@ -34,7 +34,7 @@ class Senders:
     """The endpoints of several senders on one scoreboard, all alive."""
 
     def __init__(self, count: int = 1, **limits: Any) -> None:
-        self.board = Scoreboard.create({"sender": count + 1})
+        self.board = Scoreboard.create({"sender": count + 1, "consumer": 1})
         given: dict[str, Any] = {"concurrency": 8, "rate": None, "in_flight": None, "adaptive": False}
         given |= {"breaker": BREAKER, "reject_share": 0.0, "reject_window": 60.0, "senders": count}
         self.limits = Limits(**(given | limits))

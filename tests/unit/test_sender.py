@@ -463,6 +463,75 @@ def test_an_open_breaker_gives_back_what_comes_long_after_it_opened() -> None:
     run(scenario)
 
 
+CONNECTED = Answer(0, [], b"", False, True, 0.0, 0.01)
+
+
+def test_a_delivery_from_before_the_outage_keeps_neither_the_probe_back_nor_what_follows_it() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"concurrency": 4, "breaker": breaker.Settings(1, 0.05, 0.05)})
+        stage.put(*named("long", "fails"))
+        await stage.sends(2)
+        stage.transport.posts[1].fail(CONNECT_REFUSED)
+        await until(lambda: stage.transport.dials)
+        stage.transport.dials[0](CONNECTED)
+        stage.put(*named("probe"))
+        stage.put(*named("next"))
+        await stage.sends(3)
+        await stays(lambda: stage.sent() == ["long", "fails", "probe"], 3 * SWEEP_SECONDS)
+        stage.transport.posts[2].answer(200)
+        await stage.sends(4)
+        assert stage.sent()[3] == "next"
+        assert stage.word(scoreboard.IN_FLIGHT) == 2
+
+    run(scenario)
+
+
+def test_a_probe_is_asked_for_once_however_long_it_takes_and_again_where_it_is_lost() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"breaker": breaker.Settings(1, 0.05, 0.05)})
+        stage.put(*named("fails"))
+        await stage.sends(1)
+        stage.transport.posts[0].fail(CONNECT_REFUSED)
+        for dials in (1, 2):
+            await until(lambda dials=dials: len(stage.transport.dials) == dials)  # type: ignore[misc]
+            stage.transport.dials[-1](CONNECTED)
+        stage.put(*named("probe"))
+        await stage.sends(2)
+        wanted, dials = stage.slot.reals[scoreboard.PROBE_WANTED], len(stage.transport.dials)
+        await stays(lambda: stage.slot.reals[scoreboard.PROBE_WANTED] == wanted, 0.8)
+        assert len(stage.transport.dials) == dials
+
+    with patch("courier.endpoint.LOST_PROBE_SECONDS", 0.2):
+        run(scenario)
+
+
+def test_while_the_receiver_wants_a_pause_whatever_fails_stays_hidden_until_its_end() -> None:
+    async def scenario() -> None:
+        stage = Stage(backoff=Backoff(1.0, 900.0, fixed=0.3), limits={"breaker": breaker.Settings(10, 60.0, 60.0)})
+        stage.put(*named("a", "b", "c"))
+        await stage.sends(3)
+        stage.transport.posts[0].answer(503, (b"retry-after", b"30"))
+        stage.transport.posts[1].answer(500)
+        stage.transport.posts[2].fail("timeout")
+        await stage.reports(*of_kind(RETRY, ["a", "b", "c"]))
+        assert min(s.delay for s in stage.settlements) > 25.0
+
+    run(scenario)
+
+
+def test_what_is_given_back_stays_hidden_until_the_open_polls_have_ended() -> None:
+    async def scenario() -> None:
+        stage = Stage(limits={"concurrency": 1, "breaker": breaker.Settings(1, 5.0, 5.0)})
+        stage.board.slots("consumer")[1].reals[scoreboard.POLLS_UNTIL] = time.monotonic() + 20.0
+        stage.put(*named("fails", "waits"))
+        await stage.sends(1)
+        stage.transport.posts[0].fail(CONNECT_REFUSED)
+        await stage.reports(Outcome(RETRY, "fails"), Outcome(RELEASE, "waits"))
+        assert min(s.delay for s in stage.settlements) > 15.0
+
+    run(scenario)
+
+
 def test_an_opening_breaker_gives_back_a_run_that_waits_in_place() -> None:
     async def scenario() -> None:
         settings = breaker.Settings(2, 60.0, 60.0)
