@@ -272,6 +272,4 @@ class Room:
                 return True
         if not heard or paused_until(board) > now:
             return True
-        if board.total(scoreboard.SETTLE_PUT) - board.total(scoreboard.SETTLE_TAKEN) <= HELD_CAP:
-            return False
         return scoreboard.queued(self._acks, board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN) > HELD_CAP

@@ -283,8 +283,7 @@ def queued(channel: Unread, board: Scoreboard, put_word: int, taken_word: int) -
     """Return how many of what ``put_word`` and ``taken_word`` count are in the channel.
 
     An empty channel is the truth and beats the counters: what a kill leaves uncounted would otherwise stand in the sum
-    for ever, and end as a stall.
+    for ever, and end as a stall. It is asked, by a system call, only where they say that there is something.
     """
-    if channel.unread_bytes() == 0:
-        return 0
-    return max(0, board.total(put_word) - board.total(taken_word))
+    count = board.total(put_word) - board.total(taken_word)
+    return count if count > 0 and channel.unread_bytes() else 0
