@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import threading
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 import orjson
-import uvloop
 
-from courier.http.server import Handler, Request, Response, serve
+from courier.http.server import Request, Response
+from tests.threaded_server import ThreadedServer
 
 MOST_RECORDS: Final = 500
 MOST_CALL_BYTES: Final = 4 * 1024 * 1024
@@ -78,36 +77,6 @@ def at_random(
     return fate
 
 
-class ServerThread:
-    """An event loop in a thread that serves one handler; closed by :meth:`stop`."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._started.wait(10), "the server did not start"
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopped = asyncio.Event()
-        server = await serve(self._handler)
-        self.url = server.url
-        self._started.set()
-        await self._stopped.wait()
-        server.close()
-        await server.wait_closed(0.1)
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopped.set)
-            self._thread.join(10)
-
-
 class Firehose:
     """One stream, ``name``; ``behave`` decides on each call, ``status`` and ``source`` are told of the stream.
 
@@ -130,7 +99,7 @@ class Firehose:
         self.most_under_way = 0
         self.on_store: Callable[[bytes], None] = lambda record: None
         self._numbers = itertools.count()
-        self._thread = ServerThread(self.handle)
+        self._thread = ThreadedServer(self.handle)
         self.url = self._thread.url
 
     def stop(self) -> None:

@@ -131,10 +131,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up
         talk(open_transport, server.url, test)
 
 
-@pytest.mark.parametrize(
-    "extra", [OK, b"x", b"HTTP/1.1 200 OK\r\n", b"\x00" * 100_000], ids=["200", "x", "half", "zeros"]
-)
-@pytest.mark.parametrize(
+each_framing = pytest.mark.parametrize(
     "raw",
     [
         OK,
@@ -143,6 +140,12 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up
     ],
     ids=["length", "204", "chunked"],
 )
+
+
+@pytest.mark.parametrize(
+    "extra", [OK, b"x", b"HTTP/1.1 200 OK\r\n", b"\x00" * 100_000], ids=["200", "x", "half", "zeros"]
+)
+@each_framing
 def test_bytes_that_follow_an_answer_end_the_connection_and_the_answer_stands(
     open_transport: OpenTransport, raw: bytes, extra: bytes
 ) -> None:
@@ -161,15 +164,7 @@ def test_bytes_that_follow_an_answer_end_the_connection_and_the_answer_stands(
         assert server.connections == 2
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        OK,
-        b"HTTP/1.1 204 No Content\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nk\r\n0\r\n\r\n",
-    ],
-    ids=["length", "204", "chunked"],
-)
+@each_framing
 def test_the_same_answer_again_and_again_is_each_requests_own(open_transport: OpenTransport, raw: bytes) -> None:
     def script(peer: Peer) -> None:
         for _ in range(5):

@@ -12,7 +12,7 @@ from courier.sqs.virtual.errors import INTERNAL_FAILURE, Kind, ServiceError
 from courier.sqs.virtual.faults import Faults
 from courier.sqs.virtual.parameters import Parameters
 from courier.sqs.virtual.service import VirtualSqs
-from tests.process.threaded_server import ThreadedServer
+from tests.threaded_server import ThreadedServer
 
 THROTTLED = Kind("com.amazonaws.sqs#RequestThrottled", "RequestThrottled")
 FAILURE = INTERNAL_FAILURE

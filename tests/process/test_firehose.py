@@ -14,9 +14,10 @@ import pytest
 
 from courier.http.server import Request, Response
 from courier.sqs.virtual.service import VirtualSqs
-from tests.integration.firehose_server import Firehose, ServerThread, at_random
+from tests.integration.firehose_server import Firehose, at_random
 from tests.process.conftest import Start
 from tests.process.world import Courier, Queue, Receiver, after, bodies, kill, missing, totals, until
+from tests.threaded_server import ThreadedServer
 
 FAULTS = {"refuse": 0.5, "throttle": 0.1, "cut_before": 0.05, "cut_after": 0.05}
 
@@ -42,7 +43,7 @@ class WatchedSqs:
         self._stream = stream
         self._sqs = VirtualSqs()
         self._names: dict[str, str] = {}
-        self._thread = ServerThread(self._handle)
+        self._thread = ThreadedServer(self._handle)
         self.url = self._thread.url
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from courier.audit.reader import read_records
 from courier.http.server import Request, Response
 from tests.integration.sqs_endpoints import create_queue, redrive_policy, sqs_client
-from tests.process.threaded_server import ThreadedServer
+from tests.threaded_server import ThreadedServer
 
 START_SECONDS: Final = 30.0
 ROLES: Final = ("auditor", "sender", "consumer")

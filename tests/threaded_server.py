@@ -41,8 +41,10 @@ class ThreadedServer:
         self._do(self._listen())
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(PATIENCE)
+        """End it for good; harmless where it has ended."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join(PATIENCE)
 
     def _do(self, step: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(step, self._loop).result(PATIENCE)
