@@ -2,15 +2,25 @@
 # PYTHON=/path/to/python3 chooses the interpreter.
 
 SHELL = /bin/sh
+# Compiled files are kept, whatever the environment says: or each worker of the tests would compile all of them anew, and
+# so would each program that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full docs lint check clean bench bench-profile bench-scenarios
+.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios promtool
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
-# Most tests wait rather than work, for a deadline, a lease or a back-off.
-JOBS = 4
+# Most tests wait rather than work, for a deadline, a lease or a back-off: two processors are busy with eight of them.
+JOBS = 8
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+FLOORS = .venv-floors
+
+# Run the tests that the marks in $(2) leave, with the Python $(1). Those that busy neighbours would disturb go first.
+define run-tests
+	$(1) -m pytest -m "alone$(2)"
+	$(1) -m pytest -m "not alone$(2)" -n $(JOBS) --dist worksteal
+endef
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -18,12 +28,14 @@ help: ## list the targets
 demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and count them
 	@$(BIN)/python -m courier demo
 
-test: .venv/dev.stamp ## run the tests, without those that take minutes
-	$(BIN)/python -m pytest -m "alone and not full"
-	$(BIN)/python -m pytest -m "not alone and not full" -n $(JOBS) --dist worksteal
+test: .venv/dev.stamp promtool ## run the tests, without those that take minutes
+	$(call run-tests,$(BIN)/python, and not full)
 
-test-full: .venv/dev.stamp ## run all the tests
-	$(BIN)/python -m pytest
+test-full: .venv/dev.stamp promtool ## run all the tests; takes most of an hour
+	$(call run-tests,$(BIN)/python)
+
+floors: $(FLOORS)/floors.stamp promtool ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
+	$(call run-tests,$(FLOORS)/bin/python, and not full)
 
 lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -35,6 +47,20 @@ docs: .venv/courier.stamp ## write docs/configuration.md anew from the options
 	$(BIN)/python scripts/write_configuration.py
 
 check: lint demo test ## all that CI runs: lint, the demo, the tests
+
+dist: .venv/dist.stamp ## build the wheel and the source distribution into dist/
+	@rm -rf build dist/courier-*.whl dist/courier-*.tar.gz
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+sbom: .venv/release.stamp ## write the bill of materials of the image, dist/courier.cdx.json (CycloneDX)
+	@mkdir -p build dist
+	@printf '[project]\nname = "courier"\nversion = "%s"\n' "$$($(BIN)/python -c 'import courier; print(courier.__version__)')" \
+	    >build/pyproject.toml
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject build/pyproject.toml --mc-type application \
+	    --output-reproducible --output-file dist/courier.cdx.json
+
+lock: .venv/courier.stamp ## write the image's requirements.lock and requirements-build.lock anew, with the newest releases
+	$(BIN)/python scripts/requirements.py lock
 
 bench: .venv/bench.stamp ## compare what a message costs with other programs, on this machine
 	$(BIN)/python -m scripts.bench run $(BENCH)
@@ -50,7 +76,7 @@ $(SCENARIOS:%=bench-%): bench-%: .venv/bench.stamp
 	$(BIN)/python -m scripts.bench $* $(BENCH)
 
 clean: ## remove what was made here, .venv too
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(FLOORS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment whose interpreter is gone (an upgrade, a moved directory) is made anew.
@@ -70,8 +96,31 @@ clean: ## remove what was made here, .venv too
 	@touch $@
 
 .venv/dev.stamp: .venv/courier.stamp
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[test,dev]'
 	@touch $@
+
+.venv/dist.stamp: .venv/courier.stamp
+	@$(PIP) 'build >= 1.2' 'setuptools >= 70.1'
+	@touch $@
+
+.venv/release.stamp: .venv/courier.stamp
+	@$(PIP) --editable '.[release]'
+	@touch $@
+
+$(FLOORS)/floors.stamp: $(PACKAGING) scripts/requirements.py
+	@python3.11 -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "make: the floors are those of Python 3.11; install it with its venv module" >&2; exit 1; }
+	@python3.11 -m venv --clear $(FLOORS)
+	@$(FLOORS)/bin/python scripts/requirements.py floors >$(FLOORS)/floors.txt
+	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(FLOORS)/floors.txt --editable '.[test]'
+	@touch $@
+
+# Prometheus's own tool judges the alerts. Without it their tests are skipped.
+promtool:
+	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends promtool; } \
+	    >/dev/null 2>&1 || echo "make: promtool is missing, the tests of the alerts are skipped;" \
+	    "install it (Debian and Ubuntu: apt-get install promtool, or prometheus in older releases)" >&2
 
 .venv/bench.stamp: .venv/courier.stamp
 	@$(PIP) --editable '.[bench]'

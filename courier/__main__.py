@@ -1,4 +1,4 @@
-"""``python -m courier``."""
+"""The entry point of ``python -m courier``."""
 
 import sys
 

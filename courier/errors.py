@@ -1,4 +1,4 @@
-"""The tree of errors, and the exit codes that the program promises."""
+"""The errors of Courier, and the exit codes of the program."""
 
 from __future__ import annotations
 
@@ -12,49 +12,72 @@ EXIT_UNFINISHED: Final = 4
 
 
 class CourierError(Exception):
-    """Something that ends a step or the program, told in one line: ``str(error)`` is that line."""
+    """An error that ends a step or the program. ``str(error)`` is one line about it.
+
+    The line says what is wrong and, after the first semicolon, what to do about it.
+    """
 
     exit_code: ClassVar[int] = EXIT_CANNOT_START
 
+    @property
+    def reason(self) -> str:
+        """What is wrong."""
+        return str(self).partition("; ")[0]
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return str(self).partition("; ")[2]
+
 
 class ConfigError(CourierError):
-    """An option, a variable or a key of the file is wrong; the line names it and says what would be right."""
+    """An error in an option, a variable or a key of the file. The line names it and says what would be right."""
 
     exit_code = EXIT_USAGE
 
 
 class CannotStart(CourierError):
-    """Something outside stands in the way of starting; the line names it and says how to mend it."""
+    """An outside condition that keeps the program from starting. The line names it and says how to fix it."""
 
     exit_code = EXIT_CANNOT_START
 
 
 class ChannelError(CourierError):
-    """A packet came out of a channel in a shape that no sender makes: a bug, and fatal for the process."""
+    """A failed channel, or a packet in a shape that no sender makes. It is a bug, and fatal for the process."""
+
+
+class PacketTooLargeError(ChannelError):
+    """A packet that is too large for any channel. The channel still works for others."""
 
 
 class AuditError(CourierError):
-    """The audit log could not make records durable; nothing that they cover may be deleted.
+    """A failure to make audit records durable. The messages of these records must not be deleted.
 
-    ``failed`` holds the indexes of the lines that aren't durable, from a log that takes them one by one; ``None`` means
-    that the call failed as a whole, and none of them is.
+    ``failed`` are the indexes of the lines that aren't durable, if the log accepts lines one by one. ``None`` means
+    that the call failed as a whole and none is durable. ``code`` is the same for all failures with one cause.
     """
 
-    def __init__(self, line: str, failed: Sequence[int] | None = None) -> None:
+    def __init__(self, line: str, failed: Sequence[int] | None = None, *, code: str = "") -> None:
         super().__init__(line)
         self.failed = failed
+        self.code = code
 
 
 class SqsError(CourierError):
-    """A call to SQS failed as a whole.
+    """A call to SQS that failed as a whole.
 
-    ``action`` is the call's name, ``code`` the error code of SQS (or ``network``), ``retriable`` says
-    whether the same call may succeed later without anybody changing anything.
+    ``action`` is the name of the call, ``code`` the error code from SQS (or ``network``). ``retriable`` is true if the
+    same call may succeed later without a change. ``status`` is the HTTP status of the answer, 0 if there was none; then
+    ``cause`` says why the connection failed.
     """
 
-    def __init__(self, action: str, code: str, detail: str, *, retriable: bool) -> None:
+    def __init__(
+        self, action: str, code: str, detail: str, *, retriable: bool, status: int = 0, cause: str = ""
+    ) -> None:
         super().__init__(f"SQS {action} failed: {code}: {detail}")
         self.action = action
         self.code = code
         self.detail = detail
         self.retriable = retriable
+        self.status = status
+        self.cause = cause

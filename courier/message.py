@@ -1,27 +1,35 @@
 """The values that cross processes, and the packets that carry them.
 
-A packet has two parts. The *head* is small and always arrives: whatever is needed to give a message back by
-name. The *bulk* is the payload: bodies and attributes on the way to a sender, and audit lines on the way to the
-auditor where they are too large for the head. A channel may carry the bulk in a file descriptor, and a descriptor can
-be lost on the way.
+A packet has two parts. The *head* is small and always arrives. It has everything needed to return a message to SQS. The
+*bulk* is the payload: bodies and attributes on the way to a sender, and audit lines too large for the head on the way
+to the auditor. A channel may carry the bulk in a file descriptor, and a descriptor can be lost on the way. A head never
+exceeds :data:`WHOLE_BYTES`, whatever SQS sends: anything that doesn't fit travels in the bulk.
 
-Heads are written with :mod:`marshal`: both ends are forks of one interpreter, so its format can't differ
-between them, and it is the cheapest codec of the standard library for tuples of strings and numbers. It takes plain
-tuples only: hence what is made of named ones below.
+Heads are written with :mod:`marshal`. Both ends are forks of one interpreter, so the format can't differ, and it is the
+cheapest codec of the standard library for tuples of strings and numbers. It accepts only plain tuples, so named ones
+are converted.
 """
 
 from __future__ import annotations
 
-import itertools
 import marshal
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
+
+LONGEST_ID: Final = 128
+"""Maximum characters of a message id. Those of SQS have at most 100; the limit exists because requests carry it."""
+
+MOST_RECEIVES: Final = 2**31 - 1
+"""The largest accepted receive count."""
+
+MOST_BODY_BYTES: Final = 10**8
+"""Maximum bytes of a body, more than a queue returns: SQS allows 1 MiB."""
 
 _new = tuple.__new__
 
 
 class Attribute(NamedTuple):
-    """A message attribute as the sender of the message set it; ``value`` is text, base64 for binary types."""
+    """A message attribute, as the producer of the message set it. ``value`` is text, base64 for binary types."""
 
     name: str
     data_type: str
@@ -31,9 +39,10 @@ class Attribute(NamedTuple):
 class Message(NamedTuple):
     """One received SQS message.
 
-    ``lease`` is the instant at which SQS would show it to somebody else, less a margin; ``received_at`` the
-    instant of the receive, from which the 12 hours count. Both are seconds on CLOCK_BOOTTIME, which is the same
-    in all processes and goes on while the machine sleeps. The two ``_ms`` are SQS's own, Unix milliseconds.
+    ``lease`` is the instant at which the lease ends: shortly before SQS shows the message again. ``received_at`` is the
+    time of the receive, at which SQS's limit of 12 hours begins. Both are seconds on CLOCK_BOOTTIME, which is the same
+    in all processes and continues while the machine sleeps. ``sent_ms`` and ``first_received_ms`` come from SQS, in
+    Unix milliseconds.
     """
 
     message_id: str
@@ -49,9 +58,18 @@ class Message(NamedTuple):
     attributes: tuple[Attribute, ...]
     body: bytes
 
+    @property
+    def handle(self) -> Handle:
+        """The handle that settles the message."""
+        return Handle(*self[:4], self.group)
+
 
 class Handle(NamedTuple):
-    """What is left of a message whose bulk did not arrive: enough to give it back."""
+    """The fields of a :class:`Message` that settle it, and all that is left of a message whose bulk was lost.
+
+    ``receipt`` is empty if it was too long for the head. That message can't be returned to SQS, which shows it again
+    when its lease ends.
+    """
 
     message_id: str
     receipt: str
@@ -60,6 +78,7 @@ class Handle(NamedTuple):
     group: str
 
 
+LOST: Final = 0
 DELIVERED: Final = 1
 RETRY: Final = 2
 RELEASE: Final = 3
@@ -68,13 +87,13 @@ REJECTED: Final = 5
 
 
 class Settlement(NamedTuple):
-    """What the auditor shall do with a message.
+    """An outcome: what the auditor must do with a message.
 
-    ``kind`` is one of DELIVERED, RETRY, RELEASE, EXTEND, REJECTED. ``lease`` and ``received_at`` as in
-    :class:`Message`; a ``lease`` of 0 is that of a message of which it has been told that its 12 hours are over.
-    ``delay`` (seconds) is the visibility that a RETRY or RELEASE asks for. ``record`` is the audit line of a DELIVERED
-    or REJECTED message, newline included, and ``letter`` what of a REJECTED one goes to the failure queue
-    (:func:`pack_letter`). Both are ``None`` where their descriptor was lost on the way.
+    ``kind`` is DELIVERED, RETRY, RELEASE, EXTEND or REJECTED, or LOST if nothing of the outcome arrived. ``lease``
+    and ``received_at`` are as in :class:`Message`; a ``lease`` of 0 means that the end of the message's 12 hours has
+    been logged. ``delay`` is the visibility timeout of a RETRY or RELEASE, in seconds. ``record`` is the audit line of
+    a DELIVERED or REJECTED message, with its newline. ``letter`` is the letter of a REJECTED message
+    (:func:`pack_letter`). Both are ``None`` if their descriptor was lost on the way.
     """
 
     kind: int
@@ -88,11 +107,17 @@ class Settlement(NamedTuple):
     letter: bytes | None = b""
 
 
-Outcome: TypeAlias = tuple[int, str, str, float, float, str, float, bytes | None, bytes | None]
-"""The fields of a :class:`Settlement` as a plain tuple: on the hot path a name for each costs too much."""
+PackedOutcome: TypeAlias = tuple[int, str, str, float, float, str, float, bytes | None, bytes | None]
+"""The fields of a :class:`Settlement` as a plain tuple, because names are too expensive on the hot path.
+
+Fields 1 to 5 are those of a :class:`Handle`.
+"""
 
 WHOLE_BYTES: Final = 60 * 1024
-"""Up to this size outcomes travel in the head of their packet, records and letters included."""
+"""Maximum bytes of a head. Outcomes up to this size travel in the head with their records and letters."""
+
+_NAMELESS: Final = ("", "", 0.0, 0.0, "")
+_NOTHING_ARRIVED: Final = (LOST, "", "", 0.0, 0.0, "", 0.0, None, None)
 
 
 class Letter(NamedTuple):
@@ -104,7 +129,7 @@ class Letter(NamedTuple):
 
 
 def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
-    """Make head and bulk of the packet of one run: several messages of one group in order, or a single message."""
+    """Return the head and bulk of a packet of messages: one run, or one message or more of a standard queue."""
     heads = []
     bulk = []
     for message in messages:
@@ -116,12 +141,25 @@ def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
         else:
             heads.append((message[:10], 0, len(body)))
         bulk.append(body)
-    return marshal.dumps(heads), b"".join(bulk)
+    head = marshal.dumps(heads)
+    return (head, b"".join(bulk)) if len(head) <= WHOLE_BYTES else _pack_oversized(messages)
+
+
+def _pack_oversized(messages: Sequence[Message]) -> tuple[bytes, bytes]:
+    """Return a head and bulk with the messages in the bulk, and in the head their handles if those fit."""
+    bulk = marshal.dumps([(*message[:10], list(map(tuple, message.attributes)), message.body) for message in messages])
+    handles = [tuple(message.handle) for message in messages]
+    head = marshal.dumps((len(bulk), handles))
+    if len(head) > WHOLE_BYTES:
+        head = marshal.dumps((len(bulk), [_NAMELESS] * len(messages)))
+    return head, bulk
 
 
 def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Handle]:
-    """Read the messages of a packet; their handles alone where the bulk was lost, and is ``None``."""
+    """Return the messages of a packet, or only their handles if the bulk was lost (``None``)."""
     heads = marshal.loads(head)
+    if type(heads) is tuple:
+        return _unpack_oversized(heads[1], bulk)
     if bulk is None:
         return [Handle(h[0], h[1], h[2], h[3], h[8]) for h, _, _ in heads]
     messages = []
@@ -139,34 +177,47 @@ def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Han
     return messages
 
 
+def _unpack_oversized(handles: Sequence[tuple[Any, ...]], bulk: bytes | None) -> list[Message] | list[Handle]:
+    if bulk is None:
+        return [Handle(*handle) for handle in handles]
+    return [
+        _new(Message, (*fields, tuple([Attribute(*attribute) for attribute in attributes]), body))
+        for *fields, attributes, body in marshal.loads(bulk)
+    ]
+
+
 def bulk_size(head: bytes) -> int:
-    """Give the size of the bulk that left with this head: whoever lost it still has to count it as taken."""
-    return sum(packed_size + body_size for _, packed_size, body_size in marshal.loads(head))
+    """Return the size of the bulk that was sent with this head; a reader that lost it must still count it as taken."""
+    heads = marshal.loads(head)
+    if isinstance(heads, tuple):
+        return int(heads[0])
+    return sum(packed_size + body_size for _, packed_size, body_size in heads)
 
 
 def pack_letter(letter: Letter) -> bytes:
-    """Write a letter down, to travel within a settlement."""
+    """Return a letter as bytes, to travel within a settlement."""
     return marshal.dumps((letter.body, [tuple(a) for a in letter.attributes], letter.trace))
 
 
 def unpack_letter(packed: bytes) -> Letter:
-    """Read what :func:`pack_letter` wrote."""
+    """Return the letter from the bytes of :func:`pack_letter`."""
     body, attributes, trace = marshal.loads(packed)
     return Letter(body, tuple(Attribute(*a) for a in attributes), trace)
 
 
 def pack_settlements(settlements: Iterable[Settlement]) -> tuple[bytes, bytes]:
-    """Make head and bulk of the packet of several outcomes; every record and letter must be there."""
+    """Return the head and bulk of a packet with several outcomes; no record or letter may be ``None``."""
     plain: list[Any] = [tuple(settlement) for settlement in settlements]
     return pack_outcomes(plain)
 
 
-def pack_outcomes(outcomes: list[Outcome]) -> tuple[bytes, bytes]:
-    """Make head and bulk of the packet of several outcomes, as :func:`pack_settlements` does.
+def pack_outcomes(outcomes: list[PackedOutcome]) -> tuple[bytes, bytes]:
+    """Return the head and bulk of a packet with several outcomes, as :func:`pack_settlements` does.
 
-    Together they all go into the head, if they fit: then nothing can be lost on the way.
+    All outcomes go into the head if they fit, because then nothing can be lost on the way. If not even their handles
+    fit, all go into the bulk.
     """
-    # A record that is large by itself is alone in its packet; it needn't be copied to find that out.
+    # A large record is alone in its packet, and needn't be copied to find out its size.
     if len(outcomes) != 1 or len(outcomes[0][7] or b"") + len(outcomes[0][8] or b"") < WHOLE_BYTES:
         whole = marshal.dumps(outcomes)
         if len(whole) <= WHOLE_BYTES:
@@ -179,13 +230,22 @@ def pack_outcomes(outcomes: list[Outcome]) -> tuple[bytes, bytes]:
             bulk.append(outcome[7:])
         else:
             heads.append(outcome)
-    return marshal.dumps(heads), marshal.dumps(bulk) if bulk else b""
+    head = marshal.dumps(heads)
+    if len(head) > WHOLE_BYTES:
+        return marshal.dumps([()] * len(outcomes)), marshal.dumps(outcomes)
+    return head, marshal.dumps(bulk) if bulk else b""
 
 
-def unpack_settlements(head: bytes, bulk: bytes | None) -> list[Outcome]:
-    """Read the outcomes of a packet; where the bulk was lost, and is ``None``, so are the records and letters in it."""
-    outcomes: list[Outcome] = marshal.loads(head)
+def unpack_settlements(head: bytes, bulk: bytes | None) -> list[PackedOutcome]:
+    """Return the outcomes of a packet; records and letters are ``None`` if they were in a lost bulk (``None``)."""
+    outcomes: list[PackedOutcome] = marshal.loads(head)
     if bulk == b"":
         return outcomes
-    payloads = itertools.repeat((None, None)) if bulk is None else iter(marshal.loads(bulk))
+    if bulk is None:
+        return [outcome if len(outcome) == 9 else _without_bulk(outcome) for outcome in outcomes]
+    payloads = iter(marshal.loads(bulk))
     return [outcome if len(outcome) == 9 else outcome + next(payloads) for outcome in outcomes]
+
+
+def _without_bulk(outcome: tuple[Any, ...]) -> PackedOutcome:
+    return (*outcome, None, None) if outcome else _NOTHING_ARRIVED

@@ -1,4 +1,4 @@
-"""A sender's outcomes on their way to the auditor: gathered for a moment, many in a packet, never blocking the loop."""
+"""The outbox: outcomes on their way to the auditor, gathered for a moment and sent in packets, without blocking."""
 
 from __future__ import annotations
 
@@ -6,53 +6,52 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from courier.message import RELEASE, WHOLE_BYTES, Handle, Message, Outcome, pack_outcomes
+from courier.message import RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, pack_outcomes
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Slot
 
 OUTCOMES_PER_PACKET: Final = 32
 BYTES_PER_PACKET: Final = WHOLE_BYTES
-"""Above this a packet's records would travel in a descriptor, which costs more than a second packet."""
+"""Maximum bytes of a packet. Larger records travel in a descriptor, which costs more than a second packet."""
 
 HEAD_BYTES: Final = 250
-"""What an outcome takes in its packet beside its receipt, its record and its letter."""
+"""Bytes of an outcome in its packet, without its receipt, record and letter."""
 
 GATHER_SECONDS: Final = 0.004
-"""How long an outcome may wait for others on their way to the auditor."""
+"""Seconds that an outcome may wait for others."""
 
 FULL_SECONDS: Final = 0.005
-"""The pause before a full channel is tried again."""
+"""Seconds until the next try after the channel was full."""
 
 CAPACITY: Final = 256
-"""Outcomes that may wait for the channel before no more work is taken."""
+"""Waiting outcomes at which the outbox counts as full."""
 
 
 class Outbox:
-    """The outcomes of one sender. ``on_sent`` is called when all of them are on their way and there is room again."""
+    """The outcomes of one worker. It calls ``on_sent`` whenever all of them have been sent.
+
+    ``is_full`` is true while the auditor is so far behind that the worker shouldn't start more work.
+    """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, acks: Channel, slot: Slot, on_sent: Callable[[], None], *, fifo: bool
     ) -> None:
-        """``acks`` is written to."""
+        """``acks`` is the channel to the auditor."""
+        self.is_full = False
         self._loop = loop
         self._acks = acks
         self._words = slot.words
         self._on_sent = on_sent
-        # A group stays locked until its message is deleted, so a FIFO queue waits for no company.
+        # A group stays locked until its message is deleted, so a FIFO queue doesn't wait for other outcomes.
         self._gather = 0.0 if fifo else GATHER_SECONDS
-        self._waiting: list[Outcome] = []
+        self._waiting: list[PackedOutcome] = []
         self._size = 0
         self._timer: asyncio.Handle | None = None
 
     def __len__(self) -> int:
-        """Count the outcomes that aren't on their way yet."""
+        """Return the number of unsent outcomes."""
         return len(self._waiting)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the auditor is so far behind that nothing more should be begun."""
-        return len(self._waiting) >= CAPACITY
 
     def add(
         self,
@@ -72,14 +71,16 @@ class Outbox:
         self._size += len(receipt) + len(record) + len(letter) + HEAD_BYTES
         if self._timer is None:
             self._timer = self._loop.call_later(self._gather, self.flush)
-        elif len(waiting) == OUTCOMES_PER_PACKET:
-            self._timer.cancel()
-            self._timer = self._loop.call_soon(self.flush)
+        elif (count := len(waiting)) >= OUTCOMES_PER_PACKET:
+            self.is_full = count >= CAPACITY
+            if count == OUTCOMES_PER_PACKET:
+                self._timer.cancel()
+                self._timer = self._loop.call_soon(self.flush)
         if kind == RELEASE:
             self._words[scoreboard.RELEASED] += 1
 
     def flush(self) -> None:
-        """Send what there is; what doesn't fit into the channel now is tried again soon."""
+        """Send all outcomes; if the channel is full, try the rest again soon."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -90,15 +91,16 @@ class Outbox:
                 return
             self._words[scoreboard.SETTLE_PUT] += len(outcomes)
             del self._waiting[: len(outcomes)]
+            self.is_full = len(self._waiting) >= CAPACITY
             self._size -= size
         self._on_sent()
 
-    def _next(self) -> tuple[list[Outcome], int]:
-        """Give the outcomes of the next packet, and their size."""
+    def _next(self) -> tuple[list[PackedOutcome], int]:
+        """Return the outcomes of the next packet, and their size."""
         waiting = self._waiting
         if self._size <= BYTES_PER_PACKET and len(waiting) <= OUTCOMES_PER_PACKET:
             return waiting, self._size
-        outcomes: list[Outcome] = []
+        outcomes: list[PackedOutcome] = []
         total = 0
         for outcome in waiting[:OUTCOMES_PER_PACKET]:
             size = len(outcome[2]) + len(outcome[7] or b"") + len(outcome[8] or b"") + HEAD_BYTES

@@ -1,6 +1,6 @@
-"""What the program stands on, looked at before it starts: credentials, queue, audit log, recipient.
+"""The checks before the start: credentials, queues, audit log, recipient.
 
-``run`` asks it in a short-lived child, ``courier check`` shows all of it. Everything here blocks.
+``courier run`` makes them in a short-lived child; ``courier check`` shows all of them. All calls block.
 """
 
 from __future__ import annotations
@@ -8,39 +8,56 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from courier.audit.files import AuditFiles
-from courier.audit.firehose_stream import Stream, look_at
+import structlog
+
+from courier.audit.directory import AuditDirectory
+from courier.audit.firehose_stream import Stream, check_stream_active
 from courier.audit.lock import DirectoryLock
-from courier.config import Config, origin
-from courier.errors import CourierError
-from courier.http.dial import Address, sift
+from courier.config.config import Config
+from courier.config.file_descriptors import fit_concurrency, raise_limit
+from courier.config.recipient import origin_of
+from courier.errors import CannotStart, CourierError
+from courier.http.advice import BY_NAME_FAILURE, name_failure
+from courier.http.dial import SocketAddress, split_by_guard
 from courier.http.guard import AddressGuard
-from courier.http.target import Target
+from courier.http.secret_file import log_exposure
 from courier.http.tls import client_context
-from courier.request import authentication, recipient_tls
-from courier.sqs.credentials import chain, freeze
+from courier.http.url import Url
+from courier.local.embedded import local_queue
+from courier.process.short_lived_child import run_in_child
+from courier.sqs.credentials import read_keys, search_chain
 from courier.sqs.queue import QueueInfo, resolve_queue
+from courier.wiring import audit_stream, authentication, check_header_room, delivery_head, recipient_tls
+
+log = structlog.get_logger("courier")
 
 FEW_RECEIVES: Final = 3
-"""Below this a redrive policy moves messages that only met a restart or a short outage."""
+"""Receives below which a redrive policy moves messages even after a restart or a short outage."""
 
 
 class Check(NamedTuple):
-    """One thing that was looked at: what was found, or what is wrong and how to mend it."""
+    """The result of one check: in ``detail`` what was found or what is wrong, and in ``advice`` how to fix it.
+
+    ``warnings`` are lines about problems that don't prevent the start.
+    """
 
     name: str
     ok: bool
     detail: str
-    mend: str = ""
+    advice: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """All checks in their order, and the queue where it was found: None for the queue types that have none."""
+    """The results of all checks in their order, and the queues that were found.
+
+    ``queue`` is ``None`` for queue types that need no lookup.
+    """
 
     queue: QueueInfo | None
     checks: tuple[Check, ...]
@@ -48,46 +65,55 @@ class Preflight:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands in the way of starting."""
+        """Return whether the program can start."""
         return all(check.ok for check in self.checks)
 
 
 def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = False) -> Preflight:
-    """Look at everything; what fails is told in the checks, never raised.
+    """Make all checks and return their results; a failed check doesn't raise.
 
-    ``lock_timeout`` is how long, in seconds, the audit directory may be somebody else's: after a crash of the
-    supervisor its orphans need a moment. ``connect`` asks the recipient for a connection too, which ``run``
-    doesn't: to start while the recipient is down is no mistake, the messages wait in the queue.
+    ``lock_timeout`` is how long to wait for the audit directory, in seconds: after a crash of the supervisor, its
+    workers need a moment to end. ``connect`` also opens a connection to the recipient. ``run`` doesn't, because it may
+    start while the recipient is down: messages wait in the queue.
     """
     checks: list[Check] = []
     queue = None
     if config.queue_type == "remote" or config.audit == "firehose":
         checks.append(check_credentials(config.region))
-    # Without credentials nothing of AWS can be asked, and one line about them is enough.
+    # Without credentials no call to AWS is possible, and one line about them is enough.
     keys = not checks or checks[0].ok
     failure_queue = None
     if config.queue_type == "remote" and keys:
         queue, check = check_queue(config, config.queue)
         checks.append(check)
         if config.failure_queue:
-            failure_queue, check = check_queue(config, config.failure_queue)
+            failure_queue, check = check_queue(config, config.failure_queue, "--failure-queue")
             if failure_queue is not None and queue is not None and failure_queue.url == queue.url:
-                same = f"--failure-queue is {queue.url}, the queue itself"
+                same = f"--failure-queue and --queue are the same queue, {queue.url}"
                 check = Check(
-                    "failure queue", False, same, "name another one: rejected messages would go round in a circle"
+                    "failure queue",
+                    False,
+                    same,
+                    "name another failure queue: rejected messages would come back for ever",
                 )
             checks.append(check._replace(name="failure queue"))
     if config.audit == "files":
         checks.append(check_audit(config, lock_timeout))
     elif config.audit == "firehose" and keys:
         checks.append(check_stream(audit_stream(config, queue)))
+    if connect:
+        # courier run checks this before it creates the first process.
+        checks.append(check_descriptors(config))
     tls, secrets = check_secrets(config)
     if secrets is not None:
         checks.append(secrets)
         connect = connect and secrets.ok
+    headers = check_headers(config) if secrets is None or secrets.ok else None
+    if headers is not None:
+        checks.append(headers)
     checks.append(
         check_recipient(
-            config.target,
+            config.recipient,
             config.connect_timeout_seconds,
             connect=connect,
             tls=tls,
@@ -98,78 +124,98 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
     return Preflight(queue, tuple(checks), failure_queue)
 
 
-def check_credentials(region: str | None) -> Check:
-    """Ask boto3's chain for credentials, and renew them where they are old."""
+def check_descriptors(config: Config) -> Check:
+    """Check the limit of open files against the needs of the senders."""
+    limit = raise_limit()
     try:
-        credentials = chain(region)
-        freeze(credentials)
+        _, too_few = fit_concurrency(config, limit)
+    except CourierError as error:
+        return _failed("open files", str(error))
+    return Check("open files", True, too_few or f"the limit of {limit} is enough")
+
+
+def check_credentials(region: str | None) -> Check:
+    """Check that boto3's chain finds credentials, and renew them if they have expired."""
+    try:
+        credentials = search_chain(region)
+        read_keys(credentials)
     except CourierError as error:
         return _failed("credentials", str(error))
     return Check("credentials", True, f"found by boto3 ({credentials.method or 'unknown'})")
 
 
-def check_queue(config: Config, name: str) -> tuple[QueueInfo | None, Check]:
-    """Ask SQS for a queue, by name or URL, and its attributes."""
+def check_queue(config: Config, name: str, option: str = "--queue") -> tuple[QueueInfo | None, Check]:
+    """Look up a queue and its attributes in SQS, by the name or URL from ``option``."""
     try:
-        queue = resolve_queue(name, config.region, config.endpoint_url)
+        queue = resolve_queue(name, config.region, config.endpoint_url, option)
     except CourierError as error:
         return None, _failed("queue", str(error))
     return queue, Check("queue", True, describe(queue))
 
 
 def describe(queue: QueueInfo) -> str:
-    """Tell in one line what a queue is like, and what about it is a surprise at times."""
+    """Return one line about a queue, including properties that may surprise its owner."""
     parts = [queue.url, "FIFO" if queue.fifo else "standard", f"visibility timeout {queue.visibility_timeout} s"]
     if queue.max_receive_count is None:
         parts.append("no redrive policy: a message that always fails comes back until its retention ends")
     else:
         parts.append(f"to {queue.dead_letter} after {queue.max_receive_count} receives")
         if queue.max_receive_count < FEW_RECEIVES:
-            parts.append(f"which is few: {FEW_RECEIVES} or more also outlast a restart")
+            parts.append(f"which is low: use {FEW_RECEIVES} or more to outlast a restart")
     return ", ".join(parts)
 
 
 def check_audit(config: Config, lock_timeout: float) -> Check:
-    """Take the audit directory's lock, write durably in it, and let it go."""
+    """Check that the audit directory can be locked and takes durable writes."""
     lock = DirectoryLock(config.audit_path)
+    directory = AuditDirectory(config.audit_path)
     try:
         lock.acquire(lock_timeout)
-        AuditFiles(config.audit_path, config.audit_max_bytes, config.audit_max_age_seconds).probe()
+        directory.check()
+        directory.probe()
     except CourierError as error:
         return _failed("audit", str(error))
     finally:
         lock.release()
-    return Check("audit", True, f"{config.audit_path.absolute()} takes durable writes and is free")
-
-
-def audit_stream(config: Config, queue: QueueInfo | None) -> Stream:
-    """Name the Firehose stream; where nothing else tells its region, it is that of the queue, if SQS has it."""
-    region = None if queue is None else queue.region
-    return Stream(config.firehose_stream, config.region, config.firehose_endpoint_url, fallback_region=region)
+    where = config.audit_path.absolute()
+    warnings = (
+        (f"every user of this machine can write to {where}; chmod o-w {where}",) if directory.open_to_all() else ()
+    )
+    return Check("audit", True, f"{where} takes durable writes and isn't in use", warnings=warnings)
 
 
 def check_stream(stream: Stream) -> Check:
-    """Ask Firehose whether records can be put into the stream."""
+    """Check that the Firehose stream is active and takes records directly, as far as the permissions allow."""
     try:
-        return Check("audit", True, look_at(stream))
+        return Check("audit", True, check_stream_active(stream))
     except CourierError as error:
         return _failed("audit", str(error))
 
 
 def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:
-    """Read the files of secrets and certificates; give the recipient's context, and no check where there are none."""
+    """Read the files of secrets and certificates; return the recipient's TLS context, and a check if there are any."""
     try:
         tls = recipient_tls(config)
-        proof = authentication(config)
+        proof = authentication(config, tls)
     except CourierError as error:
         return None, _failed("secrets", str(error))
     kinds = proof.kinds if proof else ()
+    warnings = proof.exposures if proof else ()
     kinds += ("client certificate",) * (config.client_cert is not None) + ("own CA",) * (config.ca_file is not None)
-    return tls, Check("secrets", True, f"usable: {', '.join(kinds)}") if kinds else None
+    return tls, Check("secrets", True, f"usable: {', '.join(kinds)}", warnings=warnings) if kinds else None
+
+
+def check_headers(config: Config) -> Check | None:
+    """Return a failed check if the fixed headers exceed --max-header-bytes; ``None`` if they fit."""
+    try:
+        check_header_room(config, delivery_head(config, config.queue.rpartition("/")[2]))
+    except CourierError as error:
+        return _failed("headers", str(error))
+    return None
 
 
 def check_recipient(
-    target: Target,
+    url: Url,
     timeout: float,
     *,
     connect: bool,
@@ -177,28 +223,29 @@ def check_recipient(
     guard: AddressGuard | None = None,
     proxy: tuple[str, int] | None = None,
 ) -> Check:
-    """Resolve the recipient's name and, with ``connect``, ask it for a connection within ``timeout`` seconds.
+    """Resolve the recipient's name and, with ``connect``, open a connection to it within ``timeout`` seconds.
 
-    ``tls`` is for an https recipient; without it the system's certificates are trusted. Only addresses that ``guard``
-    permits count. Where deliveries go through a ``proxy`` that is asked in its place, since it alone may know the name.
+    ``tls`` is the context for an https recipient; without it, the system's certificates are trusted. Only addresses
+    that ``guard`` permits count. If there is a ``proxy``, check that instead, because only the proxy may know the name.
     """
-    host, port = proxy or (target.host, target.port)
-    where, of = (f"the proxy {host}:{port}", "the proxy") if proxy else (origin(target), "--recipient-url")
+    host, port = proxy or (url.host, url.port)
+    where, of = (f"the proxy {host}:{port}", "the proxy") if proxy else (origin_of(url), "--recipient-url")
     try:
-        found = [Address(*info) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        found = [SocketAddress(*info) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (socket.gaierror, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, socket.gaierror) else "it is no host name"
-        return Check("recipient", False, f"cannot resolve {host} of {of}: {reason}", "correct the name, or DNS")
-    permitted, denials = sift(found, guard)
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a valid host name"
+        advice = BY_NAME_FAILURE[name_failure(error)]
+        return Check("recipient", False, f"cannot resolve {host} of {of}: {reason}", advice)
+    permitted, denials = split_by_guard(found, guard)
     if not permitted:
-        mend = "correct the name or DNS, or name the network in --allow-cidr where it may be connected to"
-        return Check("recipient", False, f"--deny-private stands before {where}: {'; '.join(denials)}", mend)
+        advice = "correct the name or DNS, or add the network with --allow-cidr if connections to it are allowed"
+        return Check("recipient", False, f"--deny-private forbids {where}: {', '.join(denials)}", advice)
     if not connect:
         return Check("recipient", True, f"{where} resolves to {permitted[0].sockaddr[0]}")
     try:
         with _connection(permitted, timeout) as connection:
-            if target.scheme == "https" and proxy is None:
-                with (tls or client_context()).wrap_socket(connection, server_hostname=target.host.rstrip(".")):
+            if url.scheme == "https" and proxy is None:
+                with (tls or client_context()).wrap_socket(connection, server_hostname=url.host.rstrip(".")):
                     pass
     except OSError as error:
         return Check(
@@ -206,22 +253,22 @@ def check_recipient(
             False,
             f"{where}{'' if proxy else ' of --recipient-url'} accepts no connection: {_reason(error)}",
             f"start {'it' if proxy else 'the recipient'}, or correct {'its' if proxy else 'the'} URL; "
-            "until then messages would wait in the queue",
+            "until then messages wait in the queue",
         )
     return Check("recipient", True, f"{where} accepts connections")
 
 
-def _connection(addresses: Sequence[Address], timeout: float) -> socket.socket:
+def _connection(addresses: Sequence[SocketAddress], timeout: float) -> socket.socket:
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
             return socket.create_connection(address.sockaddr[:2], timeout)
-    # Addresses and no name: what was looked at is what is connected to.
+    # By address, not by name, so that the connection goes to a checked address.
     return socket.create_connection(addresses[-1].sockaddr[:2], timeout)
 
 
 def _failed(name: str, line: str) -> Check:
-    detail, _, mend = line.partition("; ")
-    return Check(name, False, detail, mend)
+    detail, _, advice = line.partition("; ")
+    return Check(name, False, detail, advice)
 
 
 def _reason(error: OSError) -> str:
@@ -230,3 +277,70 @@ def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer within the connect timeout"
     return error.strerror or str(error)
+
+
+def warn_of_risks(config: Config, too_few_files: str) -> None:
+    """Log the guarantees that the options turn off, and a limit of open files that is too low."""
+    if too_few_files:
+        reason, _, advice = too_few_files.partition("; ")
+        log.warning(
+            "too few open files for --concurrency, delivering fewer messages at a time", reason=reason, advice=advice
+        )
+    if config.audit == "none" or config.audit_policy == "best-effort":
+        log.warning(
+            "messages may be deleted without an audit record",
+            audit=config.audit,
+            policy=config.audit_policy,
+            reason="--audit none" if config.audit == "none" else "--audit-policy best-effort",
+            advice="nothing, if that is what you want; otherwise use --audit files or firehose with --audit-policy "
+            "required",
+        )
+    off = [flag for flag, value in _GUARDS if not value(config)]
+    if off:
+        log.warning(
+            "messages may drain into the dead-letter or failure queue while the recipient fails or refuses them",
+            reason=f"{' and '.join(off)} turned off",
+            advice="nothing, if that is what you want; otherwise leave the option out",
+        )
+
+
+PREFLIGHT_SECONDS: Final = 60.0
+
+_GUARDS: Final[tuple[tuple[str, Callable[[Config], float]], ...]] = (
+    ("--breaker-threshold", lambda config: config.breaker_threshold),
+    ("--reject-share", lambda config: config.reject_share),
+)
+"""The options that stop receiving before a queue drains."""
+
+
+class Queues(NamedTuple):
+    """The source queue, and the failure queue if there is one."""
+
+    queue: QueueInfo
+    failure_queue: QueueInfo | None
+
+
+def find_queues(config: Config) -> Queues:
+    """Make all checks in a child process that leaves nothing behind; return the queues.
+
+    Raise CannotStart with the first failed check.
+    """
+
+    def check() -> bytes:
+        found = preflight(config, lock_timeout=config.drain_timeout_seconds)
+        for result in found.checks:
+            if not result.ok:
+                raise CannotStart(f"{result.detail}; {result.advice}" if result.advice else result.detail)
+            for warning in result.warnings:
+                log_exposure(warning)
+        if config.api_address is not None:
+            from courier.api.server import listen
+
+            # If the port turned out to be in use later, the messages received until then would lose a receive each.
+            listen(config.api_address).close()
+        found_queues = [found.queue or local_queue(config), found.failure_queue]
+        return b"\n".join(queue.to_json() for queue in found_queues if queue is not None)
+
+    timeout = PREFLIGHT_SECONDS + config.drain_timeout_seconds
+    queues = [QueueInfo.from_json(line) for line in run_in_child(check, timeout, "the preflight").split(b"\n")]
+    return Queues(queues[0], queues[1] if len(queues) > 1 else None)

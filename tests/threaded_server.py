@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import uvloop
 
-from courier.http.server import Handler, Server, serve
+from courier.local.exchange import Handler
+from courier.local.server import Server, serve
+from tests.ports import held_port
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 30.0
 
 
 class ThreadedServer:
@@ -20,7 +22,9 @@ class ThreadedServer:
     def __init__(self, handler: Handler) -> None:
         self.url = ""
         self._handler = handler
-        self._port = 0
+        # Held while it is away, or another server could be given it, and the requests with it.
+        self._holder = held_port()
+        self._port = int(self._holder.getsockname()[1])
         self._server: Server | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -30,7 +34,7 @@ class ThreadedServer:
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return len(self._server.connections) if self._server is not None else 0
+        return len(self._server.connections.all()) if self._server is not None else 0
 
     def go_away(self) -> None:
         """Cut all connections at once, amid whatever is under way on them, and refuse new ones."""
@@ -45,6 +49,7 @@ class ThreadedServer:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopped.set)
             self._thread.join(PATIENCE)
+        self._holder.close()
 
     def _do(self, step: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(step, self._loop).result(PATIENCE)
@@ -63,7 +68,6 @@ class ThreadedServer:
 
     async def _listen(self) -> None:
         self._server = await serve(self._handler, port=self._port)
-        self._port = self._server.port
         self.url = self._server.url
 
     async def _close(self, grace: float) -> None:

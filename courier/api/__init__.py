@@ -1,4 +1,4 @@
-"""The API process: it tells how the others are, and reads nothing but the scoreboard.
+"""The API: status, readiness and metrics over HTTP, read from the scoreboard alone.
 
-Nothing here is on the way of a message. Whatever becomes of this process, the others go on.
+No message passes through this process. If it fails, the others carry on.
 """

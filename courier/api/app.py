@@ -1,9 +1,8 @@
-"""The endpoints. Reading, all of them: nothing that is asked of them changes how the program runs."""
+"""The routes of the API. They are read-only: no request changes how the program runs."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -16,22 +15,51 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from courier.api.allowed_hosts import host_of
 from courier.api.collector import BoardCollector
 from courier.api.observed import Observed
-from courier.api.readiness import not_ready
+from courier.api.readiness import unready
 from courier.api.status import Status
 from courier.process.scoreboard import Slot
+from courier.server.loopback import is_loopback
 
-FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
-"""Headers of a request that a proxy passed on: whoever made it sits elsewhere than its connection says."""
+FORWARDED: Final = (
+    "forwarded",
+    "via",
+    "x-forwarded",
+    "x-real-",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-",
+    "x-proxy",
+    "x-host",
+    "x-envoy-",
+    "x-amzn-",
+    "x-amz-cf-",
+    "x-azure-",
+    "x-appengine-",
+    "x-cloud-trace-context",
+    "x-request-id",
+    "x-correlation-id",
+    "x-varnish",
+    "true-client-ip",
+    "client-ip",
+    "cf-",
+    "cdn-",
+    "fastly-",
+    "fly-",
+    "akamai-",
+    "remote-",
+)
+"""Prefixes of headers that only a proxy adds. With one of them, the address of the connection isn't the client's."""
 
 OPENMETRICS: Final = "application/openmetrics-text"
 
 Dumps = Callable[[Sequence[Slot]], Awaitable[list[tuple[Slot, int, str]]]]
 
 
-class Endpoints:
-    """Answers the requests."""
+class Handlers:
+    """The handlers of the routes."""
 
     def __init__(self, observed: Observed, status: Status, dumps: Dumps) -> None:
         self._observed = observed
@@ -42,31 +70,34 @@ class Endpoints:
         self._registry.register(BoardCollector(observed))
 
     async def health(self, _: Request) -> Response:
-        """Say that this process lives, which is all that a restart of the container could mend."""
+        """Return 200 while this process lives; a restart of the container can fix nothing else."""
         return JSONResponse({})
 
     async def ready(self, _: Request) -> Response:
-        """Say whether the program does its work, with 503 and the reasons where it doesn't."""
-        reasons = not_ready(self._observed, time.monotonic())
-        if reasons:
-            return JSONResponse({"ready": False, "reasons": reasons}, 503)
+        """Return 200 if the program does its work; else 503 with the reasons and the advice for each."""
+        if found := unready(self._observed, time.monotonic()):
+            reasons, advice = zip(*found, strict=True)
+            return JSONResponse({"ready": False, "reasons": reasons, "advice": advice}, 503)
         return JSONResponse({"ready": True})
 
     async def status(self, _: Request) -> Response:
-        """Show the whole program."""
+        """Return the status of the whole program."""
         return JSONResponse(self._status.answer())
 
     async def metrics(self, request: Request) -> Response:
-        """Give the metrics in the text format of Prometheus, or in OpenMetrics where that is asked for."""
-        # The header itself stays here: what it may say of versions and escapes can fail to be read.
+        """Return the metrics in Prometheus's text format, or in OpenMetrics if the client accepts it."""
+        # prometheus_client doesn't get the client's header, because it can fail on versions and escapes in it.
         wanted = OPENMETRICS if OPENMETRICS in request.headers.get("accept", "") else ""
         encode, content_type = choose_encoder(wanted)
         return Response(encode(self._registry), headers={"Content-Type": content_type})
 
     async def stacks(self, request: Request) -> Response:
-        """Give the stacks of every process, to somebody on this machine."""
+        """Return the stacks of every process to a client on this machine."""
         if not is_local(request):
-            raise HTTPException(403, "only for clients on this machine")
+            raise HTTPException(403, "only for clients on this machine that ask 127.0.0.1, through no proxy")
+        if self._one_dump.locked():
+            # Waiting requests would stay as tasks even after their clients disconnect.
+            raise HTTPException(503, "another request is gathering the stacks; try again in a second")
         board = self._observed.board
         slots = [slot for role in board.roles() for slot in board.slots(role)]
         async with self._one_dump:
@@ -77,17 +108,17 @@ class Endpoints:
 
 
 def build_app(observed: Observed, status: Status, dumps: Dumps) -> Starlette:
-    """Make the application; ``dumps`` gives the stacks of the processes in some slots."""
-    endpoints = Endpoints(observed, status, dumps)
+    """Return the application. ``dumps`` returns the stacks of the processes in the given slots."""
+    handlers = Handlers(observed, status, dumps)
     routes = [
-        Route("/status/health", endpoints.health),
-        Route("/status/ready", endpoints.ready),
-        Route("/status", endpoints.status),
-        Route("/metrics", endpoints.metrics),
-        Route("/debug/stacks", endpoints.stacks),
+        Route("/status/health", handlers.health),
+        Route("/status/ready", handlers.ready),
+        Route("/status", handlers.status),
+        Route("/metrics", handlers.metrics),
+        Route("/debug/stacks", handlers.stacks),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
-    # A path with a slash too many is none of these.
+    # A path with an extra slash is not found, instead of redirected.
     app.router.redirect_slashes = False
     return app
 
@@ -99,12 +130,11 @@ async def refuse(_: Request, error: Exception) -> Response:
 
 
 def is_local(request: Request) -> bool:
-    """Say whether a request comes from this machine: over loopback, and passed on by nobody."""
-    if request.client is None or any(name in request.headers for name in FORWARDED):
+    """Return whether a request comes from this machine: over loopback, to a loopback host, and through no proxy.
+
+    Some proxies add no header. Most of those keep the client's Host header, which then isn't a loopback name.
+    """
+    if request.client is None or any(name.startswith(FORWARDED) for name in request.headers):
         return False
-    try:
-        address = ipaddress.ip_address(request.client.host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+    host = host_of(request.headers.get("host", ""))
+    return is_loopback(request.client.host) and host is not None and is_loopback(host)

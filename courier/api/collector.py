@@ -1,7 +1,7 @@
-"""The metrics: read from the scoreboard at each scrape. docs/metrics.md says what each means.
+"""The metrics, read from the scoreboard at each scrape; docs/metrics.md explains each of them.
 
-A slot keeps its counters when its worker is replaced, so nothing falls back to zero but with the whole program. Every
-set of labels is bounded, and all of its series are there from the start, with zeros: a rate needs two points.
+A slot keeps its counters when its worker is replaced, so counters return to zero only when the whole program restarts.
+Every label has a fixed set of values. All series exist from the start, as zeros, because a rate needs two points.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,41 +18,17 @@ from prometheus_client.registry import Collector
 from courier import __version__
 from courier.api.observed import Observed
 from courier.api.readiness import draining, not_ready
-from courier.api.status import STATES
+from courier.api.status import SILENT, STATES, state_of
+from courier.board.shortage import RESOURCES, shortages
+from courier.board.tally import ACTIONS, REASONS, RESULTS
 from courier.process import scoreboard
-from courier.process.scoreboard import AGE_BOUNDS, EMPTY, LATENCY_BOUNDS, SUPERVISOR
-from courier.tally import ACTIONS, REASONS, RESULTS
+from courier.process.scoreboard import EMPTY, SUPERVISOR, WORDS
+from courier.process.word_table import Kind
 
 PREFIX: Final = "courier_"
 
-
-class Counter(NamedTuple):
-    """A counter that is the sum of one word."""
-
-    name: str
-    word: int
-    help: str
-
-
-COUNTERS: Final = (
-    Counter("received", scoreboard.RECEIVED, "Messages received from SQS."),
-    Counter("corrupt", scoreboard.CORRUPT, "Messages received whose body isn't what its MD5 says; left to SQS."),
-    Counter("delivered", scoreboard.DELIVERED, "Messages that the recipient took."),
-    Counter("released", scoreboard.RELEASED, "Messages given back to SQS untried."),
-    Counter("recorded", scoreboard.RECORDED, "Audit records made durable."),
-    Counter("records_lost", scoreboard.RECORDS_LOST, "Messages deleted without their record, under best-effort."),
-    Counter("audit_failures", scoreboard.AUDIT_FAILURES, "Writes to the audit log, trials included, that failed."),
-    Counter("deleted", scoreboard.DELETED, "Messages deleted from SQS."),
-    Counter("visibility_changed", scoreboard.CHANGED, "Messages given back to SQS, with a delay or without."),
-    Counter("extended", scoreboard.EXTENDED, "Extensions of a message's visibility timeout."),
-    Counter("lapsed", scoreboard.LAPSED, "Outcomes dropped since the message's lease was over."),
-    Counter("expired", scoreboard.EXPIRED, "Messages still held when their 12 hours since the receive were over."),
-    Counter("stale", scoreboard.STALE, "Receipts that SQS no longer took when they were to be settled."),
-    Counter("cut", scoreboard.CUT, "Deliveries cut at the end of a drain."),
-    Counter("unsettled", scoreboard.UNSETTLED, "Outcomes left unsettled at the end of a drain."),
-    Counter("breaker_openings", scoreboard.OPENINGS, "Times that the circuit breaker opened, after failed probes too."),
-    Counter("dropped_headers", scoreboard.DROPPED_HEADERS, "Message attributes that can't be a header."),
-)
+LABELS: Final = {"reason": REASONS, "resource": RESOURCES}
+"""The values of each label, in the order of the words that hold its counts."""
 
 CAUSES: Final = (
     ("exit", scoreboard.RESTARTS_EXIT),
@@ -62,23 +38,20 @@ CAUSES: Final = (
 
 
 class BoardCollector(Collector):
-    """Gives every metric of the program, for a registry of prometheus_client."""
+    """The collector of all metrics, for a registry of prometheus_client."""
 
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._board = observed.board
 
     def collect(self) -> Iterator[Metric]:
-        """Read the board."""
+        """Yield all metrics, read from the board now."""
         yield from self._program()
-        for counter in COUNTERS:
-            yield _one(CounterMetricFamily, counter.name, counter.help, self._board.total(counter.word))
-        yield self._by_reason("retried", scoreboard.RETRIED_BY, "Deliveries that failed, to be tried again, by reason.")
-        yield self._by_reason("rejected", scoreboard.REJECTED_BY, "Messages that no further try would help, by reason.")
+        yield from self._words()
         yield from self._calls()
+        yield self._short_senders()
         yield from self._recipient()
-        yield from self._moment()
-        yield from self._histograms()
+        yield from self._channels()
         yield from self._workers()
 
     def _program(self) -> Iterator[Metric]:
@@ -91,41 +64,48 @@ class BoardCollector(Collector):
         ready = not not_ready(self._observed, now)
         yield _one(GaugeMetricFamily, "ready", "1 while GET /status/ready says so.", ready)
         yield _one(GaugeMetricFamily, "draining", "1 while the program stops.", draining(board))
-        failing = board.total(scoreboard.AUDIT_FAILING) > 0
+        failing = board.gauge(scoreboard.AUDIT_FAILING, now) > 0
         yield _one(GaugeMetricFamily, "audit_failing", "1 while the audit log can't be written.", failing)
         last = max((slot.reals[scoreboard.LAST_RECEIVE] for slot in board.slots("consumer")), default=0.0)
         text = "When SQS last answered a receive, Unix time; 0 before the first."
         yield _one(GaugeMetricFamily, "last_receive_timestamp_seconds", text, _unix(last, now) if last else 0)
 
     def _recipient(self) -> Iterator[Metric]:
-        told = self._observed.recipient(time.monotonic())
+        recipient = self._observed.recipient(time.monotonic())
         text = "The circuit breaker: 0 closed, 1 open, 2 half-open."
-        yield _one(GaugeMetricFamily, "breaker_state", text, told.state)
+        yield _one(GaugeMetricFamily, "breaker_state", text, recipient.state)
+        text = "1 while receiving is stopped because the recipient refuses messages."
+        yield _one(GaugeMetricFamily, "stopped_by_refusals", text, recipient.refused > 0)
         text = "Seconds left of the pause that the recipient asked for; 0 for none."
-        yield _one(GaugeMetricFamily, "paused_seconds", text, told.paused)
+        yield _one(GaugeMetricFamily, "paused_seconds", text, recipient.paused)
 
-    def _moment(self) -> Iterator[Metric]:
-        board = self._board
-        for name, word, text in (
-            ("asked", scoreboard.ASKED, "Messages asked for in the receives that are under way."),
-            ("limit", scoreboard.LIMIT, "Deliveries that the senders may have in flight now."),
-            ("in_flight", scoreboard.IN_FLIGHT, "Messages (on a FIFO queue: runs) that senders hold."),
-            ("held", scoreboard.HELD, "Receipts that the auditor holds unsettled."),
-            ("held_bytes", scoreboard.HELD_BYTES, "Bytes of records and letters that wait in the auditor."),
-        ):
-            yield _one(GaugeMetricFamily, name, text, board.total(word))
+    def _words(self) -> Iterator[Metric]:
+        board, now = self._board, time.monotonic()
+        for word in WORDS:
+            if Kind.METRIC not in word.kind:
+                continue
+            if word.bounds:
+                histogram = HistogramMetricFamily(PREFIX + word.name, word.help)
+                sum_of_seconds = board.total_real(word.place + word.size)
+                histogram.add_metric([], _cumulative(word.bounds, board.totals(word.place)), sum_of_seconds)
+                yield histogram
+            elif word.label:
+                counters = _counter(word.name, word.help, [word.label])
+                for value, count in zip(LABELS[word.label], board.totals(word.place), strict=False):
+                    counters.add_metric([value], count)
+                yield counters
+            elif Kind.GAUGE in word.kind:
+                yield _one(GaugeMetricFamily, word.name, word.help, board.gauge(word.place, now))
+            else:
+                yield _one(CounterMetricFamily, word.name, word.help, board.total(word.place))
+
+    def _channels(self) -> Iterator[Metric]:
         depth = _gauge("channel_depth", "What waits between two stages: messages (runs), or outcomes.", ["channel"])
         size = _gauge("channel_bytes", "Bytes that wait between two stages.", ["channel"])
         for channel, waiting in self._observed.depths().items():
             depth.add_metric([channel], waiting.waiting)
             size.add_metric([channel], waiting.bytes)
         yield from (depth, size)
-
-    def _by_reason(self, name: str, area: int, text: str) -> Metric:
-        family = _counter(name, text, ["reason"])
-        for reason, count in zip(REASONS, self._board.totals(area), strict=False):
-            family.add_metric([reason], count)
-        return family
 
     def _calls(self) -> Iterator[Metric]:
         calls = _counter("sqs_calls", "Requests to SQS that ended, failed ones too.", ["action"])
@@ -138,45 +118,23 @@ class BoardCollector(Collector):
                 errors.add_metric([action, result], count)
         yield from (calls, errors)
 
-    def _histograms(self) -> Iterator[Metric]:
-        for name, area, total, bounds, text in (
-            (
-                "delivery_seconds",
-                scoreboard.LATENCY,
-                scoreboard.LATENCY_SUM,
-                LATENCY_BOUNDS,
-                "Time of an attempt to deliver, from the request until its outcome, failed ones too.",
-            ),
-            (
-                "end_to_end_seconds",
-                scoreboard.AGE,
-                scoreboard.AGE_SUM,
-                AGE_BOUNDS,
-                "Age of a message when the recipient took it, counted from when it was sent to SQS.",
-            ),
-            (
-                "audit_sync_seconds",
-                scoreboard.SYNC,
-                scoreboard.SYNC_SUM,
-                LATENCY_BOUNDS,
-                "Time to make a group of audit records durable.",
-            ),
-        ):
-            buckets = _cumulative(bounds, self._board.totals(area))
-            family = HistogramMetricFamily(PREFIX + name, text)
-            family.add_metric([], buckets, self._board.total_real(total))
-            yield family
+    def _short_senders(self) -> Metric:
+        senders = _gauge("short_senders", "Senders that deliver fewer messages at a time for that.", ["resource"])
+        now = shortages(self._board, time.monotonic())
+        for resource in RESOURCES:
+            senders.add_metric([resource], now.get(resource, 0))
+        return senders
 
     def _workers(self) -> Iterator[Metric]:
         workers = _gauge("workers", "Worker processes by role and state.", ["role", "state"])
+        now = time.monotonic()
         restarts = _counter("worker_restarts", "Workers replaced, by cause.", ["role", "cause"])
         for role in self._board.roles():
             if role == SUPERVISOR:
                 continue
-            states = [slot.words[scoreboard.STATE] for slot in self._board.slots(role)]
-            for number, state in enumerate(STATES):
-                if number != EMPTY:
-                    workers.add_metric([role, state], states.count(number))
+            states = [state_of(slot, now) for slot in self._board.slots(role)]
+            for state in (*STATES[EMPTY + 1 :], SILENT):
+                workers.add_metric([role, state], states.count(state))
             for cause, word in CAUSES:
                 restarts.add_metric([role, cause], self._board.total(word, role))
         yield from (workers, restarts)

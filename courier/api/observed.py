@@ -1,61 +1,67 @@
-"""What the API looks at."""
+"""The API's view of the scoreboard and the channels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from courier import breaker
-from courier.endpoint import paused_until, read_views
 from courier.process import scoreboard
 from courier.process.scoreboard import SUPERVISOR, Scoreboard, Unread, queued
+from courier.recipient import breaker
+from courier.recipient.views import paused_until, read_views
 
 API: Final = "api"
 """The role of this process."""
 
 
 class Depth(NamedTuple):
-    """What waits in a channel: messages (on a FIFO queue runs) or outcomes, and bytes."""
+    """The contents of a channel: the number of messages (runs of a FIFO queue) or outcomes, and their bytes."""
 
     waiting: int
     bytes: int
 
 
-class Recipient(NamedTuple):
-    """What the senders know of the recipient: the circuit breaker's state and when it is probed, and pauses asked for.
+class RecipientState(NamedTuple):
+    """What the senders know about the recipient: the state of the breaker, and the pause that the recipient asked for.
 
-    ``state`` is one of those of :mod:`courier.breaker`. ``next_probe`` is the seconds until an open breaker is probed,
-    ``paused`` those for which the recipient asked to be left alone; 0 for none. ``faults`` are in a row.
+    ``state`` is a state of :mod:`courier.recipient.breaker`. ``faults`` is the number of faults in a row.
+    ``next_probe`` is the seconds until an open breaker is half-open, ``paused`` the seconds left of the pause; 0 for
+    none. If receiving is stopped because of refusals, ``refused`` of ``answers`` answers were refusals, the last one
+    with ``status``; otherwise all three are 0.
     """
 
     state: int
     faults: int
     next_probe: float
     paused: float
+    refused: int = 0
+    answers: int = 0
+    status: int = 0
 
 
 class Observed(NamedTuple):
-    """The board, the two channels, and the seconds without a beat after which a worker counts as hung."""
+    """What the API observes: the board and the two channels."""
 
     board: Scoreboard
     work: Unread
     acks: Unread
-    hang_timeout: float
 
     def depths(self) -> Mapping[str, Depth]:
-        """Give what waits in each channel."""
+        """Return the contents of each channel, by its name."""
         work = queued(self.work, self.board, scoreboard.PUT, scoreboard.TAKEN)
         work_bytes = queued(self.work, self.board, scoreboard.PUT_BYTES, scoreboard.TAKEN_BYTES)
         acks = queued(self.acks, self.board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN)
         return {"work": Depth(work, work_bytes), "acks": Depth(acks, self.acks.unread_bytes())}
 
-    def recipient(self, now: float) -> Recipient:
-        """Give what the senders know of the recipient at ``now``, monotonic seconds."""
-        views = read_views(self.board)
-        state = breaker.state(views, now)
-        next_probe = breaker.open_until(views) - now if state == breaker.OPEN else 0.0
-        return Recipient(state, breaker.faults_in_a_row(views), next_probe, max(0.0, paused_until(self.board) - now))
+    def recipient(self, now: float) -> RecipientState:
+        """Return what the senders know about the recipient at ``now`` (monotonic seconds)."""
+        views = read_views(self.board, now)
+        state, last = breaker.state(views, now), breaker.newest(views)
+        next_probe = last.open_until - now if state == breaker.OPEN else 0.0
+        paused = max(0.0, paused_until(self.board, now) - now)
+        refusals = (last.refused, last.answers, last.status) if state != breaker.CLOSED else (0, 0, 0)
+        return RecipientState(state, breaker.faults_in_a_row(views), next_probe, paused, *refusals)
 
     def working_roles(self) -> list[str]:
-        """Give the roles that the program can't work without."""
+        """Return the roles that the program can't work without."""
         return [role for role in self.board.roles() if role not in (API, SUPERVISOR)]

@@ -1,75 +1,162 @@
-"""Whether the program does its work now, and if not, why. Pure: a function of the board and the clock."""
+"""The readiness of the program: whether it does its work now, and if not, why. Pure, of the board and the clock."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from courier.api.observed import API, Observed
-from courier.audit.committer import FAILING
+from courier.board.audit_states import FAILING
+from courier.board.shortage import lasting_shortage
+from courier.board.tally import (
+    ACCESS,
+    CREDENTIALS,
+    FAILURE_QUEUE,
+    MISSING,
+    NETWORK,
+    OTHER,
+    QUEUE,
+    SERVER_ERROR,
+    SHORTAGE,
+    THROTTLED,
+    CallWatch,
+    failing_call,
+)
 from courier.process import scoreboard
+from courier.process.internal_errors import bugs
 from courier.process.scoreboard import DRAINING, READY, Scoreboard, Slot
-from courier.tally import ACCESS, CREDENTIALS, FAILURE_QUEUE, QUEUE, Watch, failing_call
+from courier.recipient.advice import advice
+from courier.recipient.breaker import CLOSED
+from courier.recipient.fault_share import ADVICE
 
 FAILING_SECONDS: Final = 5.0
-"""How long calls to SQS must have failed without a success before that counts: one lost connection is no news."""
+"""Seconds for which calls to SQS must fail without a success until the program isn't ready.
+
+One lost connection is harmless.
+"""
 
 FRESH_SECONDS: Final = 90.0
-"""After that long without another try a failure says nothing about now: the longest poll and back-off fit in."""
+"""Seconds after which a failure without another call no longer counts. The longest poll and back-off are shorter."""
+
+
+BY_STATE: Final[Mapping[str, str]] = {
+    "draining": "nothing: it is stopping, and ends by itself within --drain-timeout",
+    "starting": "nothing at first; if it lasts, see the log for 'cannot start' or 'waiting for the audit directory'",
+    "running": "nothing at first, the supervisor starts another one; if it lasts, see the log for 'worker died'",
+    "answering": "nothing at first, the supervisor replaces it after --hang-timeout; if it lasts, give it more CPU",
+    "internal errors": "report the traceback in the log; each such message goes back to its queue and costs a receive: "
+    "if messages are near their last one, stop Courier or go back to the version before",
+    "audit failing": "see 'audit log failing' in the log: what failed, and what to do; Courier recovers by itself",
+}
+"""What to do, by the state of the program or of the workers of a role."""
+
+BY_RESULT: Final[Mapping[str, str]] = {
+    NETWORK: "check DNS, the network and --endpoint-url; the log says which failed; Courier recovers by itself",
+    THROTTLED: "nothing at first, Courier recovers by itself; if it lasts, run fewer --consumers or raise the quota",
+    CREDENTIALS: "renew or correct the AWS credentials, and check this machine's clock; Courier recovers by itself",
+    ACCESS: "allow Courier's role or user to call the action (deploy/iam); Courier recovers by itself",
+    MISSING: "create the queue again, or restart Courier with another queue",
+    SERVER_ERROR: "nothing at first, Courier recovers by itself; if it lasts, look at the AWS Health Dashboard",
+    SHORTAGE: "raise the limit of open files (LimitNOFILE), ports or memory, see the log; Courier recovers by itself",
+    OTHER: "look in the log for the code that SQS returned and what to do about it",
+}
+"""What to do about failing calls, by their result."""
+
+
+class Unready(NamedTuple):
+    """A reason why the program doesn't do its work, and what to do about it.
+
+    The part of ``reason`` before the first colon comes from a short fixed list. The rest adds details.
+    """
+
+    reason: str
+    advice: str
 
 
 def not_ready(observed: Observed, now: float) -> list[str]:
-    """Give the reasons why the program doesn't do its work at ``now`` (monotonic seconds); none where it does.
+    """Return the reasons why the program doesn't do its work at ``now`` (monotonic seconds); none if it does."""
+    return [each.reason for each in unready(observed, now)]
 
-    The words before the first colon are from a short fixed list, what comes after says more.
-    """
+
+def unready(observed: Observed, now: float) -> list[Unready]:
+    """Return the reasons of :func:`not_ready` with advice for each."""
     board = observed.board
     if draining(board):
-        return ["draining"]
+        return [_state("draining")]
     if board.supervisor.words[scoreboard.STATE] < READY:
-        return ["starting"]
-    reasons = [
-        reason for role in observed.working_roles() if (reason := _absent(board, role, now, observed.hang_timeout))
-    ]
-    if any(slot.words[scoreboard.AUDIT_FAILING] == FAILING for slot in board.live("auditor")):
-        reasons.append("audit failing")
-    return reasons + _failing_calls(board, now)
+        return [_state("starting")]
+    found = [absent for role in observed.working_roles() if (absent := _absent(board, role, now))]
+    if any(slot.words[scoreboard.AUDIT_FAILING] == FAILING for slot in board.beating("auditor", now)):
+        found.append(_state("audit failing"))
+    if short := lasting_shortage(board, now):
+        found.append(Unready(f"shortage: {short}", advice(None, f"out of {short}")))
+    for bug in bugs(board, now):
+        what = f"{bug.messages} of {bug.of} messages met a bug at the {bug.role}"
+        found.append(Unready(f"internal errors: {what}", BY_STATE["internal errors"]))
+    return found + _refusals(observed, now) + _faults(observed, now) + _failing_calls(board, now)
 
 
 def draining(board: Scoreboard) -> bool:
-    """Say whether the program drains, or this process knows that the supervisor is dead."""
+    """Return whether the program drains, or this process has found that the supervisor is dead."""
     states = [board.supervisor.words[scoreboard.STATE]]
     if API in board.roles():
         states += [slot.words[scoreboard.STATE] for slot in board.slots(API)]
     return DRAINING in states
 
 
-def _absent(board: Scoreboard, role: str, now: float, hang_timeout: float) -> str:
-    live = board.live(role)
-    if not live:
-        return f"no {role} running"
-    if all(now - slot.reals[scoreboard.BEAT] > hang_timeout for slot in live):
-        return f"no {role} answering"
-    return ""
+def _state(word: str) -> Unready:
+    return Unready(word, BY_STATE[word])
 
 
-def _failing_calls(board: Scoreboard, now: float) -> list[str]:
-    """Receives fail where those of every consumer do; what the auditor calls, nobody else does."""
-    consumers = [_failing(slot, now) for slot in board.live("consumer")]
-    auditors = [_failing(slot, now, of) for slot in board.live("auditor") for of in (QUEUE, FAILURE_QUEUE)]
-    failing = [consumers[0]] if consumers and all(consumers) else []
-    return list(dict.fromkeys(failing + [reason for reason in auditors if reason]))
+def _absent(board: Scoreboard, role: str, now: float) -> Unready | None:
+    if board.beating(role, now):
+        return None
+    word = "answering" if board.live(role) else "running"
+    return Unready(f"no {role} {word}", BY_STATE[word])
 
 
-def _failing(slot: Slot, now: float, of: Watch = QUEUE) -> str:
+def _refusals(observed: Observed, now: float) -> list[Unready]:
+    """Return a reason while the recipient refuses every message: receiving has stopped, and a person must act."""
+    recipient = observed.recipient(now)
+    if not recipient.refused:
+        return []
+    what = f"{recipient.refused} of {recipient.answers} messages, the last with status {recipient.status}"
+    reason = f"recipient refuses messages: {what}; receiving stops until it takes one"
+    return [Unready(reason, advice(recipient.status, ""))]
+
+
+def _faults(observed: Observed, now: float) -> list[Unready]:
+    """Return a reason while many messages fail and others don't: the failing ones may become dead letters."""
+    percent = max((slot.words[scoreboard.FAULT_PERCENT] for slot in observed.board.beating("sender", now)), default=0)
+    if not percent or observed.recipient(now).state != CLOSED:
+        return []
+    return [Unready(f"recipient fails: for {percent} % of the messages within the last minute", ADVICE)]
+
+
+def _failing_calls(board: Scoreboard, now: float) -> list[Unready]:
+    """Return the failing calls.
+
+    Receives count as failing only if they fail for every consumer. The other calls are made by the auditor alone.
+    """
+    consumers = [_failing(slot, now) for slot in board.beating("consumer", now)]
+    auditors = [_failing(slot, now, of) for slot in board.beating("auditor", now) for of in (QUEUE, FAILURE_QUEUE)]
+    failing = consumers[:1] if all(consumers) else []
+    return list(dict.fromkeys(each for each in failing + auditors if each is not None))
+
+
+def _failing(slot: Slot, now: float, of: CallWatch = QUEUE) -> Unready | None:
     call = failing_call(slot, of)
     if call is None:
-        return ""
+        return None
     since, last = slot.reals[of.since], slot.reals[of.last]
     if now - since < FAILING_SECONDS or now - last > FRESH_SECONDS:
-        return ""
+        return None
     action, result = call
     kind = "credentials" if result in (CREDENTIALS, ACCESS) else "queue unreachable"
     if of == FAILURE_QUEUE:
-        # Whatever the reason: it is another queue than the one that all else is about.
+        # Named apart whatever the reason, because all other reasons are about the source queue.
         kind = "failure queue unreachable"
-    return f"{kind}: {action}: {result}"
+    if result == SHORTAGE:
+        # The shortage is on this machine, whichever queue the call was for.
+        kind = "shortage"
+    return Unready(f"{kind}: {action}: {result}", BY_RESULT[result])

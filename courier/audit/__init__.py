@@ -1,1 +1,1 @@
-"""The audit log: what was delivered, durable before the message leaves the queue."""
+"""The audit log: durable records of deliveries, written before a message is deleted from its queue."""

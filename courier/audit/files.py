@@ -1,14 +1,16 @@
 """The audit log as lines in rotating files.
 
-One file is active at a time and only appended to; a file that was left is never touched again. A successor
-never appends to the file of its predecessor: it begins a new one, so that no torn line can end up in the middle.
-An fsync that failed is never repeated on the same file, since the kernel may have marked the lost pages clean:
-the file is cut back to what is durable and abandoned, and the caller writes the same records again, into a new one.
+One file is active at a time and is only appended to. A file is never touched again after the next one is begun. A
+successor of this process never appends to an existing file but begins a new one, so that a torn line is always the last
+of its file. A failed fsync is never repeated on the same file, because the kernel may have marked the lost pages clean.
+Instead the file is truncated to its durable part and abandoned, and the caller writes the same records to a new file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,28 +19,81 @@ from typing import Final
 
 import structlog
 
-from courier.audit.lock import prepare_directory, sync_directory
+from courier.audit.directory import AuditDirectory, as_audit_error
+from courier.audit.lock import DirectoryLock, sync_directory
 from courier.audit.reader import FILE_NAME, audit_files
 from courier.audit.record import rfc3339
-from courier.audit.recover import recover
-from courier.errors import AuditError, CannotStart
+from courier.audit.recover import Recovery, recover
+from courier.audit.regular_file import NEW, write_all
+from courier.errors import AuditError
+from courier.log.recurring import RecurringLine
 
 log = structlog.get_logger("courier.audit")
 
-_PROBE_NAME: Final = ".probe"
-_PROBE_BYTES: Final = 4096
-_PIECE_BYTES: Final = 96 * 1024
-"""What of a group is written by one system call, about: below the size from which malloc maps memory for each piece."""
+LISTING_SECONDS: Final = 5.0
+"""Seconds that the first record waits for the names of the existing files; 100,000 take a second or two."""
 
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_PIECE_BYTES: Final = 96 * 1024
+"""Approximate bytes of one write. malloc maps memory for each larger piece."""
+
+_NAMES: Final = 10
+"""Maximum names tried for a new file. A name is taken only if another program plants files in the directory."""
+
+
+class FileNames:
+    """The names of new files. Names sort in the order of the files, so each new name comes after all existing ones.
+
+    ``suffix`` is that of the format, ``.jsonl`` or ``.txt``. ``now`` returns Unix time in seconds.
+    """
+
+    def __init__(self, directory: Path, suffix: str, now: Callable[[], float]) -> None:
+        self._directory = directory
+        self._suffix = suffix
+        self._now = now
+        self._stamp = ""
+        self._number = 0
+        self._known = threading.Event()
+        self._taken_line = RecurringLine(log, "warning", "the name of the next audit file is taken, using another one")
+
+    def find(self) -> Sequence[Path]:
+        """Return the existing files, and remember the newest name; raise OSError."""
+        files = audit_files(self._directory)
+        if files:
+            match = FILE_NAME.fullmatch(files[-1].name)
+            assert match is not None
+            self._stamp, self._number = match[1], int(match[2])
+        self._known.set()
+        return files
+
+    def create(self) -> tuple[int, Path]:
+        """Create the next file under the next free name, and return its descriptor and path; raise OSError."""
+        if not self._known.wait(LISTING_SECONDS):
+            # The listing is slow or has failed. Try again here, so that an error fails this append.
+            self.find()
+        # Never before the newest name, even if the wall clock was set back.
+        stamp = rfc3339(int(self._now() * 1000.0)).replace("-", "").replace(":", "")
+        self._stamp = max(self._stamp, stamp)
+        for _ in range(_NAMES):
+            self._number += 1
+            path = self._directory / f"courier-{self._stamp}-{self._number:06d}{self._suffix}"
+            try:
+                return os.open(path, NEW, 0o640), path
+            except FileExistsError:
+                self._taken_line(
+                    None,
+                    file=str(path),
+                    reason="another program or user created a file with that name",
+                    advice="find out which one, and let only Courier write to the directory of --audit-path",
+                )
+        raise OSError(errno.EEXIST, f"the names of the next {_NAMES} audit files are taken")
 
 
 class AuditFiles:
-    """The writer of an audit directory. All calls block; one thread at a time, but :meth:`rotate` may come from any.
+    """The writer of an audit directory. All calls block.
 
-    A new file is begun when the active one would grow beyond ``max_bytes`` (only a single append that is larger
-    does), or ``max_age_seconds`` after it was begun. ``suffix`` tells the format: ``.jsonl`` or ``.txt``. ``now``
-    is Unix time in seconds, and names the files; ``clock`` is monotonic, and ages them.
+    Only one thread at a time may use it, except for :meth:`rotate`. A new file is begun if the active one would grow
+    beyond ``max_bytes`` (only a single larger append exceeds it), or is ``max_age_seconds`` old by the monotonic
+    ``clock``. ``suffix`` and ``now`` are those of :class:`FileNames`, ``lock`` is that of :class:`AuditDirectory`.
     """
 
     def __init__(
@@ -48,93 +103,94 @@ class AuditFiles:
         max_age_seconds: float,
         *,
         suffix: str = ".jsonl",
+        lock: DirectoryLock | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory = directory
+        self._directory = AuditDirectory(directory, lock, clock)
+        self._names = FileNames(directory, suffix, now)
         self._max_bytes = max_bytes
         self._max_age = max_age_seconds
-        self._suffix = suffix
-        self._now = now
         self._clock = clock
         self._fd = -1
         self._path = directory
         self._durable = 0
         self._begun = 0.0
-        self._stamp = ""
-        self._number = 0
         self._rotate_asked = False
+        self._recovery: Recovery | None = None
+        self._moved_line = RecurringLine(log, "warning", "the audit file was renamed; a new one is begun")
+        self._abandoned_line = RecurringLine(log, "warning", "abandoned an audit file")
 
     @property
     def path(self) -> Path | None:
-        """The active file, or None where the next :meth:`append` begins one."""
+        """The active file, or ``None`` if the next :meth:`append` begins one."""
         return self._path if self._fd >= 0 else None
 
     def open(self) -> None:
-        """Make the directory ready and check what a predecessor left; call it with the directory's lock held.
+        """Prepare the directory and recover the files of a predecessor. The caller must hold the directory's lock.
 
-        Raises CannotStart where the directory can't be used. The first file is begun by the first record.
+        Raise CannotStart if the directory can't be used. The first record begins the first file.
         """
-        prepare_directory(self._directory)
-        try:
-            recover(self._directory)
-            files = audit_files(self._directory)
-        except OSError as error:
-            raise CannotStart(f"cannot read the audit directory {self._directory}: {error.strerror}") from None
-        if files:
-            match = FILE_NAME.fullmatch(files[-1].name)
-            assert match is not None
-            self._stamp, self._number = match[1], int(match[2])
+        self._directory.prepare()
+        with self._directory.reading():
+            recover(self._names.find())
+
+    def open_at_once(self, on_damage: Callable[[], None]) -> None:
+        """Prepare the directory as :meth:`open` does, but recover the existing files in the background.
+
+        Another thread calls ``on_damage`` for each damaged line that it finds.
+        """
+        self._directory.prepare()
+        self._recovery = Recovery(self._names.find, on_damage)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Make records durable; every line ends in a newline and goes into the same file.
+        """Make records durable. Each line must end in a newline; all lines go into the same file.
 
-        Raises AuditError where that failed: then none of them counts as recorded. The file is abandoned, and
-        calling again with the same records writes them into a new one.
+        Raise AuditError on failure; none of the lines then counts as recorded. The file is abandoned, and the next call
+        writes to a new one.
         """
         if not lines:
             return
         size = sum(map(len, lines))
-        # A disk that hangs for a moment makes a group large; in one piece it would double the memory for good.
+        # A group grows while the disk hangs. Joined into one piece, it would double the process's memory for good.
         at_once = max(1, len(lines) * _PIECE_BYTES // size)
         try:
+            if self._directory.is_due():
+                self._directory.keep()
+                self._leave_if_renamed()
             self._leave_if_due(size)
             if self._fd < 0:
                 self._begin()
             for start in range(0, len(lines), at_once):
-                _write_all(self._fd, b"".join(lines[start : start + at_once]))
+                write_all(self._fd, b"".join(lines[start : start + at_once]))
             os.fdatasync(self._fd)
             intact = self._is_intact(self._durable + size)
         except OSError as error:
-            self._abandon()
-            raise AuditError(
-                f"cannot make {len(lines)} records durable in {self._directory}: {error.strerror or error}"
+            self._abandon(error)
+            raise as_audit_error(
+                f"cannot make {len(lines)} records durable in {self._directory.path}", error
             ) from error
         if not intact:
             path, self._fd = self._path, _close(self._fd)
-            raise AuditError(f"the audit file {path} was removed or changed by another program")
+            raise AuditError(
+                f"another program removed or changed the audit file {path}; make it leave the newest file alone. "
+                "Courier writes the last records again to a new file",
+                code="changed",
+            )
         self._durable += size
 
     def rotate(self) -> None:
-        """Let the next record begin a new file: from now on nothing is added to those that exist."""
+        """Let the next record begin a new file; nothing more is added to the existing ones."""
         self._rotate_asked = True
 
     def probe(self) -> None:
-        """Write, sync and remove a small file; raises AuditError where the directory takes no durable write."""
-        path = self._directory / f"{_PROBE_NAME}-{os.getpid()}"
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-            try:
-                _write_all(fd, bytes(_PROBE_BYTES))
-                os.fdatasync(fd)
-            finally:
-                os.close(fd)
-                path.unlink()
-        except OSError as error:
-            raise AuditError(f"cannot write in the audit directory {self._directory}: {error.strerror}") from error
+        """Raise AuditError if a durable write to the directory is impossible."""
+        self._directory.probe()
 
     def close(self) -> None:
-        """Leave the active file, all of which is durable; harmless where there is none."""
+        """Close the active file, if there is one, and stop the recovery. All records are durable already."""
+        if self._recovery is not None:
+            self._recovery.stop()
         self._fd = _close(self._fd)
 
     def _leave_if_due(self, incoming: int) -> None:
@@ -143,24 +199,39 @@ class AuditFiles:
             self._fd = _close(self._fd)
         self._rotate_asked = False
 
+    def _leave_if_renamed(self) -> None:
+        """Close the active file if another program has renamed it. Its records are durable."""
+        if self._fd < 0:
+            return
+        ours = os.fstat(self._fd)
+        try:
+            if os.path.samestat(self._path.lstat(), ours):
+                return
+        except FileNotFoundError:
+            pass
+        self._fd = _close(self._fd)
+        if ours.st_nlink:
+            self._moved_line(
+                None,
+                file=str(self._path),
+                reason="another program renamed it, for example to rotate logs",
+                advice="nothing, if that was intended; otherwise make that program leave the newest file alone",
+            )
+
     def _begin(self) -> None:
-        # Never before the newest name, even where the wall clock was set back: the names are the order.
-        stamp = rfc3339(int(self._now() * 1000.0)).replace("-", "").replace(":", "")
-        self._stamp = max(self._stamp, stamp)
-        self._number += 1
-        self._path = self._directory / f"courier-{self._stamp}-{self._number:06d}{self._suffix}"
-        self._fd = os.open(self._path, _FLAGS, 0o640)
+        self._directory.keep()
+        self._fd, self._path = self._names.create()
         self._durable = 0
         self._begun = self._clock()
-        sync_directory(self._directory)
+        sync_directory(self._directory.path)
         log.debug("began an audit file", file=str(self._path))
 
     def _is_intact(self, size: int) -> bool:
-        """Whether the file is still in a directory and has what was written: another program may have taken it."""
+        """Return whether the file still has a name and the expected size; another program may have changed it."""
         status = os.fstat(self._fd)
         return status.st_nlink > 0 and status.st_size == size
 
-    def _abandon(self) -> None:
+    def _abandon(self, reason: OSError) -> None:
         if self._fd < 0:
             return
         path = self._path
@@ -169,25 +240,23 @@ class AuditFiles:
             if self._durable == 0:
                 path.unlink()
         except OSError:
-            # Its last lines may be torn, and come again in the next file; the name tells it to people.
+            # Its last lines may be torn, and the next file repeats them; the name shows that to people.
             with suppress(OSError):
-                path.rename(path.with_suffix(f".abandoned{self._suffix}"))
-                sync_directory(self._directory)
+                path.rename(path.with_suffix(f".abandoned{path.suffix}"))
+                sync_directory(self._directory.path)
         self._fd = _close(self._fd)
         if self._durable:
-            log.warning("abandoned an audit file", file=str(path), durable_bytes=self._durable)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    if written < len(data):
-        view = memoryview(data)
-        while written < len(data):
-            written += os.write(fd, view[written:])
+            self._abandoned_line(
+                reason.errno,
+                file=str(path),
+                durable_bytes=self._durable,
+                reason=reason.strerror or str(reason),
+                advice="nothing about the file: the records go to a new one. For the cause, see 'audit log failing'",
+            )
 
 
 def _close(fd: int) -> int:
-    """Close a file whose content is durable or given up, so that what close may report changes nothing."""
+    """Close a file whose content is durable or abandoned, so that an error of close doesn't matter. Return -1."""
     if fd >= 0:
         with suppress(OSError):
             os.close(fd)

@@ -1,25 +1,28 @@
-"""PutRecordBatch's limits and answers: how many lines go into a call, and which of them the stream took."""
+"""The limits and answers of PutRecordBatch: how many lines fit a call, and which of them the stream accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from courier.audit.record import Recorder, Rejection, recorder
+from courier.audit.record import Recorder, recorder
 from courier.message import Message
 
 MOST_RECORDS: Final = 500
-"""Records in a call."""
+"""Maximum records in a call."""
 
 MOST_CALL_BYTES: Final = 4_000_000
-"""Bytes of all records of a call, before base64. AWS says 4 MB here and 4 MiB there; this is within both."""
+"""Maximum bytes of all records of a call, before base64. AWS documents both 4 MB and 4 MiB; this is within both."""
 
 MOST_RECORD_BYTES: Final = 1000 * 1024
-"""Bytes of a record, before base64."""
+"""Maximum bytes of a record, before base64."""
+
+LONGEST_GROUP: Final = 128
+"""Maximum characters of a message group id in SQS."""
 
 
-class Refusal(NamedTuple):
-    """A record that the stream didn't take: its position in the call, and why."""
+class RefusedRecord(NamedTuple):
+    """A record that the stream refused: its position in the call, and why."""
 
     position: int
     code: str
@@ -27,33 +30,26 @@ class Refusal(NamedTuple):
 
 
 def firehose_recorder(form: str, body: str) -> Recorder:
-    """Give the maker of records for ``--audit-format`` and ``--audit-body`` whose lines always fit a Firehose record.
+    """Return a :func:`courier.audit.record.recorder` whose lines always fit a Firehose record.
 
-    SQS takes more in a message than Firehose in a record: a line that doesn't fit carries the SHA-256 of the body in
-    place of the body.
+    An SQS message may be larger than a Firehose record. A line that doesn't fit has the SHA-256 of the body in place of
+    the body.
     """
     record = recorder(form, body)
-    if body != "full":
-        return record
-    shorter = recorder(form, "sha256")
+    shorter = recorder(form, "sha256" if body == "full" else body)
 
-    def fitting(
-        message: Message,
-        outcome: str,
-        status: int | None,
-        duration: float,
-        at: float,
-        rejection: Rejection | None = None,
-        /,
-    ) -> bytes:
-        line = record(message, outcome, status, duration, at, rejection)
-        return line if len(line) <= MOST_RECORD_BYTES else shorter(message, outcome, status, duration, at, rejection)
+    def fitting(message: Message, *about: Any) -> bytes:
+        line = record(message, *about)
+        if len(line) <= MOST_RECORD_BYTES:
+            return line
+        # SQS limits the group's length, but a stand-in for SQS may not, and a refused record would stop the audit.
+        return shorter(message._replace(group=message.group[:LONGEST_GROUP]), *about)
 
     return fitting
 
 
 def batches(lines: Sequence[bytes]) -> Iterator[list[int]]:
-    """Part lines into calls: gives the indexes of the lines of each, all of them once and in order."""
+    """Yield the indexes of the lines for each call: every line once, in order."""
     batch: list[int] = []
     size = 0
     for index, line in enumerate(lines):
@@ -66,17 +62,17 @@ def batches(lines: Sequence[bytes]) -> Iterator[list[int]]:
         yield batch
 
 
-def refusals(answer: Mapping[str, Any], sent: int) -> list[Refusal]:
-    """Read an answer to a call with ``sent`` records: gives those that the stream didn't take.
+def refusals(answer: Mapping[str, Any], sent: int) -> list[RefusedRecord]:
+    """Return the refused records in the answer to a call with ``sent`` records.
 
-    A record was taken only where it has got an id. Raises KeyError, TypeError or ValueError for an answer that Firehose
-    doesn't give: then nothing is known of any record.
+    A record was accepted only if it has a record id. Raise KeyError, TypeError or ValueError if the answer can't be
+    Firehose's; then nothing is known about any record.
     """
     entries = answer["RequestResponses"]
     if len(entries) != sent:
         raise ValueError(f"{len(entries)} results for {sent} records")
     failed = [
-        Refusal(position, entry.get("ErrorCode") or "no record id", entry.get("ErrorMessage") or "")
+        RefusedRecord(position, entry.get("ErrorCode") or "no record id", entry.get("ErrorMessage") or "")
         for position, entry in enumerate(entries)
         if entry.get("ErrorCode") or not entry.get("RecordId")
     ]

@@ -1,8 +1,8 @@
-"""Why a call to Firehose failed, in one line that says how to mend it, and whether it may pass by itself."""
+"""The errors of calls to Firehose: for each a line that says how to fix it, and whether it may be temporary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from botocore.exceptions import (
@@ -16,21 +16,24 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from courier.audit.firehose_batch import Refusal
+from courier.audit.firehose_batch import RefusedRecord
+from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
+from courier.http.answer import RESOLVE
+from courier.sqs.cause import find_cause
 from courier.sqs.credentials import NO_CREDENTIALS
-from courier.sqs.errors import DENIED, SKEWED, STALE_KEYS, THROTTLED, TRANSIENT, UNKNOWN_KEYS, one_line
+from courier.sqs.errors import DENIED, SKEWED, STALE_KEYS, THROTTLED, TRANSIENT, UNKNOWN_KEYS, as_detail
 
 PASSING: Final = "passing"
 """Throttling, the network, a fault of Firehose: the same call may succeed soon."""
 
 KEYS: Final = "keys"
-"""The credentials are at fault: other ones may be there when boto3's chain is gone through again."""
+"""The credentials are at fault. Another search of boto3's chain may find others."""
 
 FORBIDDEN: Final = "forbidden"
 """A policy is missing."""
 
 REFUSED: Final = "refused"
-"""It stays like that until somebody changes something."""
+"""A permanent failure: it lasts until the operator changes something."""
 
 CALL_ERRORS: Final = (
     BotoCoreError,
@@ -43,14 +46,61 @@ CALL_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""What a call of boto3 raises, with what the chain of credentials and answers of something else than Firehose add."""
+"""The errors that a boto3 call may raise, including those of the credential chain and of answers not from Firehose."""
 
+_BUSY: Final = "raise the stream's quota, if it lasts"
+_HEALTH: Final = "look at the AWS Health Dashboard, if it lasts"
+
+BY_CAUSE: Final[Mapping[str, str]] = {
+    **BY_NAME_FAILURE,
+    RESOLVE: "DNS has no such name: correct --region or --firehose-endpoint-url",
+    **BY_SHORTAGE,
+}
+"""What to do if Firehose can't be reached, by the reason."""
+
+OTHERWISE: Final = "check --firehose-endpoint-url, --region and the network"
+
+_ROLE: Final = "check the AWS credentials and the IAM policy of Courier's role (deploy/iam)"
+_CHANGED: Final = "check for proxies in front of Firehose that change requests"
+_NOT_FIREHOSE: Final = "check --firehose-endpoint-url: what answers doesn't support this call"
+
+BY_CODE: Final[Mapping[str, str]] = {
+    "InvalidKMSResourceException": "enable the KMS key that encrypts the stream, and allow Courier's role "
+    "kms:GenerateDataKey with it",
+    "InvalidSourceException": "give a stream that accepts PutRecordBatch (Direct PUT): this one reads from another "
+    "source",
+    "InvalidArgumentException": "check the settings of the stream, and set --audit-body to sha256 if its limit is "
+    "below the size of a record",
+    "RequestEntityTooLargeException": "set --audit-body to sha256 or none: the records are too large",
+    "AuthFailure": _ROLE,
+    "InvalidSecurity": _ROLE,
+    "MissingAuthenticationToken": _CHANGED,
+    "MissingAuthenticationTokenException": _CHANGED,
+    "NotAuthorized": _ROLE,
+    "OptInRequired": "subscribe the AWS account to Firehose in --region",
+    "IncompleteSignature": _CHANGED,
+    "MalformedHttpRequestException": _CHANGED,
+    "ValidationError": _CHANGED,
+    "ValidationException": _CHANGED,
+    "SerializationException": _CHANGED,
+    "InvalidAction": _NOT_FIREHOSE,
+    "InvalidAddress": _NOT_FIREHOSE,
+    "MissingAction": _NOT_FIREHOSE,
+    "UnknownOperationException": _NOT_FIREHOSE,
+    "UnsupportedOperation": _NOT_FIREHOSE,
+}
+"""What to do, by the error code."""
+
+LOOK_UP: Final = "look the code up in the API reference of Firehose"
+"""What to do about an unknown code."""
+
+_PASSES: Final = THROTTLED | TRANSIENT | {"RequestAbortedException"}
 _MISSING: Final = frozenset({"ResourceNotFoundException"})
 _CLOCK_WORDS: Final = ("Signature expired", "Signature not yet current")
 
 
-class Attempt(NamedTuple):
-    """What was tried: a call about a stream, in a region, at an endpoint URL."""
+class FirehoseCall(NamedTuple):
+    """A call that was tried: its action and stream, the region and the endpoint URL."""
 
     action: str
     stream: str
@@ -61,69 +111,71 @@ class Attempt(NamedTuple):
         return f"{self.action} for Firehose stream {self.stream!r} in {self.region}"
 
 
-class Trouble(NamedTuple):
-    """A failed call: its line, and one of PASSING, KEYS, FORBIDDEN and REFUSED."""
+class FirehoseFailure(NamedTuple):
+    """A failed call: the line about it, and its kind: PASSING, KEYS, FORBIDDEN or REFUSED."""
 
     line: str
     kind: str
 
 
-def partly_refused(refused: Sequence[Refusal], sent: int, attempt: Attempt) -> Trouble:
-    """Tell that a call succeeded but the stream didn't take all of its records."""
+def partly_refused(refused: Sequence[RefusedRecord], sent: int, call: FirehoseCall) -> FirehoseFailure:
+    """Return the failure of a call that succeeded although the stream refused some of its records."""
     first = refused[0]
-    reason = f"{first.code}: {one_line(first.words)}" if first.words else first.code
-    return Trouble(f"{attempt} took {sent - len(refused)} of {sent} records: {reason}", PASSING)
+    reason = f"{first.code}: {as_detail(first.words)}" if first.words else first.code
+    remedy = _BUSY if first.code in THROTTLED or first.code == "ServiceUnavailableException" else _HEALTH
+    return FirehoseFailure(f"{call} took {sent - len(refused)} of {sent} records: {reason}; {remedy}", PASSING)
 
 
-def trouble(error: Exception, attempt: Attempt) -> Trouble:
-    """Read what a call of boto3 raised, one of :data:`CALL_ERRORS`."""
+def explain_failure(error: Exception, call: FirehoseCall) -> FirehoseFailure:
+    """Return the failure for an error of a boto3 call, one of :data:`CALL_ERRORS`."""
     if isinstance(error, ClientError):
-        return _refused(error, attempt)
-    words = one_line(str(error))
+        return _refused(error, call)
+    words = as_detail(str(error))
     if isinstance(error, SSLError):
-        reason = f"no trusted connection to {attempt.endpoint}: {words}"
-        mend = "check --firehose-endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
-        return Trouble(f"{attempt} failed: {reason}; {mend}", PASSING)
+        reason = f"no trusted connection to {call.endpoint}: {words}"
+        remedy = "check --firehose-endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
+        return FirehoseFailure(f"{call} failed: {reason}; {remedy}", PASSING)
     if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError):
-        reason = f"Firehose can't be reached at {attempt.endpoint}: {words}"
-        mend = "check --firehose-endpoint-url, --region and the network"
-        return Trouble(f"{attempt} failed: {reason}; {mend}", PASSING)
+        met = find_cause(error)
+        reason = f"Firehose can't be reached at {call.endpoint}: {met.text if met else words}"
+        remedy = BY_CAUSE.get(met.reason, OTHERWISE) if met else OTHERWISE
+        return FirehoseFailure(f"{call} failed: {reason}; {remedy}", PASSING)
     if isinstance(error, NoCredentialsError):
-        return Trouble(NO_CREDENTIALS, KEYS)
+        return FirehoseFailure(NO_CREDENTIALS, KEYS)
     if isinstance(error, BotoCoreError | OSError | RuntimeError):
-        # What is left of boto3's errors comes from its chain of credentials.
-        return Trouble(f"{attempt} failed: {words}", KEYS)
-    reason = f"what answers at {attempt.endpoint} isn't Firehose ({type(error).__name__}: {words})"
-    return Trouble(f"{attempt} failed: {reason}; check --firehose-endpoint-url", PASSING)
+        # The remaining errors come from boto3's credential chain.
+        return FirehoseFailure(f"{call} failed: {words}; check where boto3 takes the AWS credentials from", KEYS)
+    reason = f"the server at {call.endpoint} isn't Firehose ({type(error).__name__}: {words})"
+    return FirehoseFailure(f"{call} failed: {reason}; check --firehose-endpoint-url", PASSING)
 
 
-def _refused(error: ClientError, attempt: Attempt) -> Trouble:
+def _refused(error: ClientError, call: FirehoseCall) -> FirehoseFailure:
     fields = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = fields.get("Code", "")
-    words = one_line(fields.get("Message", ""))
-    if code in THROTTLED or code in TRANSIENT or status == 429 or status >= 500:
-        return Trouble(f"{attempt} failed: {code}: {words}", PASSING)
+    words = as_detail(fields.get("Message", ""))
+    if code in _PASSES or status == 429 or status >= 500:
+        remedy = _BUSY if code in THROTTLED or status == 429 else _HEALTH
+        return FirehoseFailure(f"{call} failed: {code}: {words}; {remedy}", PASSING)
     kind = REFUSED
     if code in _MISSING:
         reason = (
-            "the stream does not exist, or isn't one of this account; "
-            "correct --firehose-stream, --region or the credentials"
+            "the stream does not exist, or not in this account; correct --firehose-stream, --region or the credentials"
         )
     elif code in DENIED:
         kind = FORBIDDEN
-        reason = f"access denied; allow the IAM action firehose:{attempt.action} ({words})"
+        reason = f"access denied ({words}); allow the IAM action firehose:{call.action} (deploy/iam)"
     elif code in STALE_KEYS:
         kind = KEYS
-        reason = f"the AWS credentials have expired; renew them ({code})"
+        reason = f"the AWS credentials have expired ({code}); renew them"
     elif code in UNKNOWN_KEYS:
         kind = KEYS
-        reason = f"AWS does not know the access key; correct the AWS credentials ({code})"
+        reason = f"AWS does not know the access key ({code}); correct the AWS credentials"
     elif code == "RequestTimeTooSkewed" or words.startswith(_CLOCK_WORDS):
-        reason = f"the clock of this machine is wrong; set it right ({words})"
+        reason = f"the clock of this machine is wrong ({words}); set it (NTP)"
     elif code in SKEWED:
         kind = KEYS
-        reason = f"the secret access key isn't the one of the access key; correct the AWS credentials ({code})"
+        reason = f"the secret access key doesn't match the access key ({code}); correct the AWS credentials"
     else:
-        reason = f"{code}: {words}"
-    return Trouble(f"{attempt} failed: {reason}", kind)
+        reason = f"{code}: {words}; {BY_CODE.get(code, LOOK_UP)}"
+    return FirehoseFailure(f"{call} failed: {reason}", kind)

@@ -1,4 +1,4 @@
-"""A Firehose stream: the client that calls it, and whether records can be put into it at all."""
+"""A Firehose stream: the client for it, and the check that it accepts records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 import courier
-from courier.audit.firehose_errors import CALL_ERRORS, FORBIDDEN, Attempt, trouble
+from courier.audit.firehose_errors import CALL_ERRORS, FORBIDDEN, FirehoseCall, explain_failure
 from courier.errors import CannotStart
 from courier.sqs.credentials import NoKeys, open_session
+from courier.sqs.errors import as_detail
 
 NO_REGION: Final = "no AWS region for Firehose; give --region, AWS_DEFAULT_REGION or a region in the AWS profile"
 
@@ -20,10 +21,9 @@ ACTIVE: Final = "ACTIVE"
 
 
 class Stream(NamedTuple):
-    """A stream, and where it is.
+    """A stream and its address.
 
-    Where ``region`` or ``endpoint_url`` is ``None``, boto3's chain decides; where that knows no region,
-    ``fallback_region``.
+    If ``region`` or ``endpoint_url`` is ``None``, boto3's chain decides; if that knows no region, ``fallback_region``.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Stream(NamedTuple):
 
 
 class Calling(NamedTuple):
-    """How calls are made: seconds to connect and to wait for bytes, attempts of boto3, calls at once."""
+    """The limits of calls: seconds to connect and to wait for bytes, boto3's tries, and parallel calls."""
 
     connect_seconds: float = 5.0
     read_seconds: float = 10.0
@@ -45,16 +45,16 @@ LOOKING: Final = Calling(connect_seconds=3.0, read_seconds=5.0, attempts=2, call
 
 
 def connect(stream: Stream, calling: Calling) -> Any:
-    """Make a boto3 client of Firehose, which threads may share but no fork. It may block while credentials are found.
+    """Return a boto3 client for Firehose. Threads may share it, but forks may not. It blocks during credential lookups.
 
-    Raises CannotStart where there is no region, or boto3's configuration can't be read.
+    Raise CannotStart if there is no region, or boto3's configuration can't be read.
     """
     config = Config(
         connect_timeout=calling.connect_seconds,
         read_timeout=calling.read_seconds,
         retries={"mode": "standard", "total_max_attempts": calling.attempts},
         max_pool_connections=calling.calls,
-        # Our records are bytes within the limits; looking at each again is 40 % of what a call costs.
+        # The records are bytes within the limits; validating each again is 40 % of the cost of a call.
         parameter_validation=False,
         user_agent_extra=f"courier/{courier.__version__}",
     )
@@ -64,38 +64,43 @@ def connect(stream: Stream, calling: Calling) -> Any:
     except NoKeys as error:
         raise CannotStart(str(error)) from error
     except (BotoCoreError, OSError, ValueError) as error:
-        raise CannotStart(f"no client for Firehose: {' '.join(str(error).split())}") from error
+        raise CannotStart(
+            f"no client for Firehose: {as_detail(str(error))}; check --firehose-endpoint-url, --region and the AWS "
+            "configuration"
+        ) from error
     return client
 
 
-def attempt(client: Any, action: str, stream: Stream) -> Attempt:
-    """Describe a call, for the line that tells how it failed."""
-    return Attempt(action, stream.name, client.meta.region_name, client.meta.endpoint_url)
+def describe_call(client: Any, action: str, stream: Stream) -> FirehoseCall:
+    """Return the description of a call, for the line about its failure."""
+    return FirehoseCall(action, stream.name, client.meta.region_name, client.meta.endpoint_url)
 
 
-def look_at(stream: Stream) -> str:
-    """Ask whether records can be put into a stream; gives what was found in one line. Blocks for seconds at most.
+def check_stream_active(stream: Stream) -> str:
+    """Check that a stream accepts records; return the result in one line. It blocks for seconds at most.
 
-    A denied look isn't fatal, since putting records needs another permission; the line says so. Raises CannotStart for
-    a stream that is missing, not active or filled from elsewhere, and where there is no way to it.
+    A denied check isn't fatal, because putting records needs another permission; the line says so. Raise CannotStart if
+    the stream is missing, not active, filled from another source, or can't be reached.
     """
     client = connect(stream, LOOKING)
-    trying = attempt(client, "DescribeDeliveryStream", stream)
+    trying = describe_call(client, "DescribeDeliveryStream", stream)
     where = f"Firehose stream {stream.name!r} in {trying.region}"
     try:
         found = client.describe_delivery_stream(DeliveryStreamName=stream.name)["DeliveryStreamDescription"]
         status, source = found["DeliveryStreamStatus"], found.get("DeliveryStreamType", DIRECT_PUT)
     except CALL_ERRORS as error:
-        met = trouble(error, trying)
+        met = explain_failure(error, trying)
         if met.kind == FORBIDDEN:
-            return f"{where} was not looked at: the IAM action firehose:DescribeDeliveryStream is denied"
+            return f"{where} was not checked: the IAM action firehose:DescribeDeliveryStream is denied"
         raise CannotStart(met.line) from error
     finally:
         client.close()
     if status != ACTIVE:
         raise CannotStart(f"{where} is {status}; wait until it is {ACTIVE}, or give another --firehose-stream")
     if source != DIRECT_PUT:
-        raise CannotStart(f"{where} takes its records from elsewhere ({source}); give one whose source is direct PUT")
+        raise CannotStart(
+            f"{where} reads its records from another source ({source}); give one whose source is Direct PUT"
+        )
     return f"{where} is {ACTIVE}"
 
 

@@ -1,4 +1,4 @@
-"""Reading the audit log back: its files in the order in which they were written, line by line."""
+"""A reader of the audit log: all lines of its files, in the order of writing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from typing import Any, Final, NamedTuple
 import orjson
 import structlog
 
+from courier.audit.row import unescape
+
 log = structlog.get_logger("courier.audit")
 
 FILE_NAME: Final = re.compile(r"courier-(\d{8}T\d{6}\.\d{3}Z)-(\d{6,})(?:\.abandoned)?\.(jsonl|txt)")
-"""An audit file: the instant at which it was opened (UTC), a number that grows over restarts, and its format."""
+"""The name of an audit file: when it was begun (UTC), a number that grows even over restarts, and its format."""
 
 TEXT: Final = ".txt"
-"""The suffix of files of rows ``<message id> <body>``; the others are lines of JSON."""
+"""The suffix of files with rows ``<message id> <body>``. The others contain lines of JSON."""
 
 
-class Line(NamedTuple):
-    """A line of an audit file: where it begins, its bytes, and whether it is a whole record."""
+class AuditLine(NamedTuple):
+    """A line of an audit file: its offset, its bytes, and whether it is a whole record."""
 
     offset: int
     raw: bytes
@@ -31,9 +33,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One audit record; ``time`` and ``sent_at`` are RFC 3339 in UTC, ``status`` is None where no answer counted.
+    """One audit record. ``time`` and ``sent_at`` are RFC 3339 in UTC; ``status`` is ``None`` if no answer counted.
 
-    ``body`` is empty where the log leaves bodies out. A row of text has the id and the body alone.
+    ``body`` is empty if the log leaves bodies out. A row of text has only the id and the body. Courier 0.1.0 didn't
+    escape backslashes: a body with an unescaped one is returned as it was written. Other rows look the same in both.
     """
 
     time: str
@@ -48,44 +51,63 @@ class Record:
 
 
 def audit_files(directory: Path) -> list[Path]:
-    """Return the audit files of a directory, oldest first; raise OSError where it can't be listed."""
+    """Return the audit files of a directory, oldest first; raise OSError if it can't be listed."""
     named = [
         (match[1], int(match[2]), path) for path in directory.iterdir() if (match := FILE_NAME.fullmatch(path.name))
     ]
     return [path for _, _, path in sorted(named)]
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """Read the lines of one file, damaged ones too; raise OSError where it can't be read."""
+def read_lines(path: Path) -> Iterator[AuditLine]:
+    """Yield the lines of one file, including damaged ones; raise OSError if it can't be read."""
     offset = 0
-    is_record = _is_row if path.suffix == TEXT else _is_json
+    is_record = record_test(path)
     with path.open("rb") as file:
         for raw in file:
-            yield Line(offset, raw, raw.endswith(b"\n") and is_record(raw))
+            yield AuditLine(offset, raw, raw.endswith(b"\n") and is_record(raw))
             offset += len(raw)
 
 
-def read_records(directory: Path, damaged: Callable[[Path, int], None] | None = None) -> Iterator[Record]:
-    """Read every record of a directory, in the order in which they were written.
+DAMAGED: Final = "the audit log is damaged; the line is left as it is"
+DAMAGE_ADVICE: Final = "keep the file, and look at the disk and dmesg, and for programs that write to the directory"
 
-    A torn last line of a file is passed over: it is being written, or was when its writer died, and covers
-    nothing that was deleted. Damage before the last line is told to ``damaged`` (path, byte offset), by
-    default a warning, and reading goes on behind it. Raises OSError where something can't be read.
+
+def read_records(directory: Path, damaged: Callable[[Path, int], None] | None = None) -> Iterator[Record]:
+    """Yield every record of a directory, in the order of writing.
+
+    A torn last line of a file is skipped: it is still being written, or its writer died, and its message wasn't
+    deleted. Damage before the last line is reported to ``damaged`` (path, byte offset), by default as a warning, and
+    reading continues after it. Raise OSError if something can't be read.
     """
-    tell = damaged if damaged is not None else warn_of_damage
+    report = damaged if damaged is not None else warn_of_damage
     for path in audit_files(directory):
-        broken: Line | None = None
+        broken: AuditLine | None = None
         for line in read_lines(path):
             if broken is not None:
-                tell(path, broken.offset)
+                report(path, broken.offset)
             broken = None if line.whole else line
             if line.whole:
                 yield _row(line.raw) if path.suffix == TEXT else _record(orjson.loads(line.raw))
 
 
+def record_test(path: Path) -> Callable[[bytes], bool]:
+    """Return the function that decides whether a line of this file is a whole record."""
+    return _is_row if path.suffix == TEXT else _is_json
+
+
 def warn_of_damage(path: Path, offset: int) -> None:
-    """Log damage in the middle of an audit file; it is never repaired, since that would hide it."""
-    log.warning("the audit log is damaged; the line is left as it is", file=str(path), offset=offset)
+    """Log damage in the middle of an audit file. It is never repaired, because a repair would hide it."""
+    log.warning(DAMAGED, **damage(path, offset))
+
+
+def damage(path: Path, offset: int) -> dict[str, Any]:
+    """Return the fields of a log line about a damaged line."""
+    return {
+        "file": str(path),
+        "offset": offset,
+        "reason": "it is neither a record nor a line torn by a crash",
+        "advice": DAMAGE_ADVICE,
+    }
 
 
 def _is_json(raw: bytes) -> bool:
@@ -102,7 +124,7 @@ def _is_row(raw: bytes) -> bool:
 
 def _row(raw: bytes) -> Record:
     message_id, _, body = raw.rstrip(b"\n").partition(b" ")
-    return Record("", message_id.decode(errors="replace"), 0, "delivered", None, 0.0, "", "", body)
+    return Record("", message_id.decode(errors="replace"), 0, "delivered", None, 0.0, "", "", unescape(body))
 
 
 def _record(fields: dict[str, Any]) -> Record:

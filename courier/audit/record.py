@@ -1,7 +1,6 @@
-"""The audit record: one line for one settled message.
+"""The audit record: one line for one settled message. Pure.
 
-Pure, and called for every message in the sender, so that the auditor only has to write: what is spent here
-is spent per message.
+The sender makes the record of every message, so that the auditor only has to write it. This code is on the hot path.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from base64 import b64encode
 from functools import lru_cache
 from hashlib import sha256
 from time import gmtime, strftime
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
+from courier.audit.row import escape
 from courier.message import Message
 
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
@@ -31,9 +31,9 @@ def rfc3339(unix_ms: int) -> str:
 
 
 class Rejection(NamedTuple):
-    """What a JSON record tells of a rejected message beyond the rest: why, and whence it came.
+    """The additional fields in the JSON record of a rejected message.
 
-    ``answer`` is the beginning of the receiver's answer, or what went wrong where there was none.
+    ``answer`` is the beginning of the recipient's answer, or what went wrong if there was none.
     """
 
     reason: str
@@ -42,7 +42,7 @@ class Rejection(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Makes the record of a message, newline included."""
+    """Makes the record of a message, including its newline."""
 
     def __call__(
         self,
@@ -54,18 +54,19 @@ class Recorder(Protocol):
         rejection: Rejection | None = None,
         /,
     ) -> bytes:
-        """``outcome`` is a word such as ``delivered``; ``status`` the receiver's, or ``None`` where no answer counted.
+        """Return the record.
 
-        ``duration`` is the seconds that the last attempt took, and ``at`` the Unix time of the outcome in seconds.
+        ``outcome`` is a word such as ``delivered``. ``status`` is that of the recipient's answer, or ``None`` if no
+        answer counted. ``duration`` is the time of the last attempt in seconds, ``at`` the Unix time of the outcome.
         """
         ...
 
 
 def recorder(form: str, body: str) -> Recorder:
-    """Give the maker of records for ``--audit-format`` (json, text) and ``--audit-body`` (full, sha256, none)."""
+    """Return the recorder for ``--audit-format`` (json, text) and ``--audit-body`` (full, sha256, none)."""
     if form == "text":
         return {"full": _text_row, "sha256": _text_digest, "none": _text_id}[body]
-    return {"full": record_line, "sha256": _digest_line, "none": _bodiless_line}[body]
+    return {"full": record_line, "sha256": _digest_line, "none": _json}[body]
 
 
 def record_line(
@@ -77,20 +78,16 @@ def record_line(
     rejection: Rejection | None = None,
     /,
 ) -> bytes:
-    """Make a JSON line that always parses and holds the whole body: as text, or, where not UTF-8, ``body_base64``."""
+    """Return a line of valid JSON with the whole body: as text, or as ``body_base64`` if it isn't UTF-8."""
     body = message.body
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        fields = _fields(message, outcome, status, duration, at, rejection)
-        fields["body_base64"] = b64encode(body).decode("ascii")
-        return orjson.dumps(fields, None, _NEWLINE)
+        return _json(message, outcome, status, duration, at, rejection, body_base64=b64encode(body).decode("ascii"))
     if message.group or rejection is not None:
-        fields = _fields(message, outcome, status, duration, at, rejection)
-        fields["body"] = text
-        return orjson.dumps(fields, None, _NEWLINE)
-    # The same as above, written out for what comes most often. To round a float takes longer than all the rest; far
-    # enough from the middle between two microseconds plain arithmetic gives the same.
+        return _json(message, outcome, status, duration, at, rejection, body=text)
+    # The same as _json, written out for the most common case. Rounding a float takes longer than all the rest. Plain
+    # arithmetic gives the same result, unless the value lies close to the middle between two microseconds.
     microseconds = duration * 1e6 + 0.5
     whole = int(microseconds)
     plain = 0.001 < microseconds - whole < 0.999 and microseconds < 1e9
@@ -110,7 +107,12 @@ def record_line(
     )
 
 
-def _digest_line(
+def _digest_line(message: Message, *about: Any) -> bytes:
+    digest = sha256(message.body).hexdigest()
+    return _json(message, *about, body_sha256=digest, body_length=len(message.body))
+
+
+def _json(
     message: Message,
     outcome: str,
     status: int | None,
@@ -118,28 +120,8 @@ def _digest_line(
     at: float,
     rejection: Rejection | None = None,
     /,
+    **body: object,
 ) -> bytes:
-    fields = _fields(message, outcome, status, duration, at, rejection)
-    fields["body_sha256"] = sha256(message.body).hexdigest()
-    fields["body_length"] = len(message.body)
-    return orjson.dumps(fields, None, _NEWLINE)
-
-
-def _bodiless_line(
-    message: Message,
-    outcome: str,
-    status: int | None,
-    duration: float,
-    at: float,
-    rejection: Rejection | None = None,
-    /,
-) -> bytes:
-    return orjson.dumps(_fields(message, outcome, status, duration, at, rejection), None, _NEWLINE)
-
-
-def _fields(
-    message: Message, outcome: str, status: int | None, duration: float, at: float, rejection: Rejection | None
-) -> dict[str, object]:
     fields: dict[str, object] = {
         "time": rfc3339(int(at * 1000.0)),
         "message_id": message.message_id,
@@ -153,15 +135,13 @@ def _fields(
         fields["group"] = message.group
     if rejection is not None:
         fields |= rejection._asdict()
-    return fields
+    fields |= body
+    return orjson.dumps(fields, None, _NEWLINE)
 
 
 def _text_row(message: Message, *_: object) -> bytes:
-    r"""Make trussle/courier's row, ``<message id> <body>``; line breaks are written ``\n`` and ``\r``."""
-    body = message.body
-    if b"\n" in body or b"\r" in body:
-        body = body.replace(b"\r", b"\\r").replace(b"\n", b"\\n")
-    return b"%b %b\n" % (message.message_id.encode(), body)
+    """Return trussle/courier's row, ``<message id> <body>``, with the body escaped by :mod:`courier.audit.row`."""
+    return b"%b %b\n" % (message.message_id.encode(), escape(message.body))
 
 
 def _text_digest(message: Message, *_: object) -> bytes:

@@ -1,7 +1,6 @@
 """The command line: ``courier`` and ``python -m courier``. With no command it runs the pipeline.
 
-Whatever is wrong with a command, a variable or a file is told in one line on stderr, and the exit code is 2;
-a reason not to start is one line too, with exit code 3.
+An error is one line on stderr. The exit code is 2 for a wrong command, variable or file, and 3 if Courier cannot start.
 """
 
 from __future__ import annotations
@@ -16,14 +15,17 @@ import click
 
 from courier import __version__
 from courier.errors import EXIT_USAGE, CourierError
+from courier.log.printable import one_line
+from courier.log.stderr import open_standard_streams, write_last_line
+from courier.process.cores import forbid_cores
 
 PROGRAM: Final = "courier"
 EXIT_INTERRUPTED: Final = 130
-"""What a shell says of a program that Ctrl-C ended: for the commands that have no drain."""
+"""A shell's exit code for a program that Ctrl-C ended. Commands without a drain use it."""
 
 
 class Command(NamedTuple):
-    """A command: its help, and the module under courier.cli and the name in it, imported when it is called."""
+    """A command: its help, its module in courier.cli, and its name in that module. It is imported when it is called."""
 
     help: str
     module: str
@@ -31,17 +33,21 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
-    "run": Command("Receive, deliver, record, delete. What courier does with no command.", "run"),
-    "check": Command("Say whether run could start, line by line, and how to mend what is wrong.", "check"),
-    "demo": Command("Deliver a few thousand messages with no AWS at all, and count them.", "demo"),
-    "harness": Command("Send random messages to a queue, and be the recipient that answers 200.", "harness"),
+    "run": Command("Receive, deliver, record and delete messages. The default command.", "run"),
+    "check": Command("Check whether run can start, and say how to fix what is wrong.", "check"),
+    "demo": Command("Deliver a few thousand messages without AWS, and account for each.", "demo"),
+    "harness": Command("Send random messages to a queue, and answer their deliveries with 200.", "harness"),
     "virtual": Command("Serve an SQS API from memory, for development and tests.", "virtual", "virtual"),
+    "help": Command("Explain one option: what it does, what it takes, its default, its variable and its key.", "help"),
 }
+
+
+_THE_COMMANDS: Final = f"the commands are {', '.join(COMMANDS)}"
 
 
 class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # What is no command belongs to run: `courier --senders 16` is `courier run --senders 16`.
+        # Options without a command belong to run: `courier --senders 16` is `courier run --senders 16`.
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version", "-h")):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -52,6 +58,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        # Imported before all that logs, because it leaves out the parts of structlog that Courier does not need.
+        importlib.import_module("courier.log.setup")
         _, module, name = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         assert isinstance(command, click.Command)
@@ -61,9 +69,10 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS:
+            # An unlikely command isn't quoted: it may be a secret that lost its option.
             near = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
-            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+            which, hint = (repr(args[0]), f"did you mean {near[0]}?") if near else ("of that name", _THE_COMMANDS)
+            raise click.UsageError(f"there is no command {which}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,41 +80,52 @@ class _Commands(click.Group):
         assert run is not None
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
-        with formatter.section("Options of run"):
-            records = [record for p in run.get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
-            formatter.write_dl([record for record in records if not record[0].startswith("--help")])
-        with formatter.section("Options"):
-            formatter.write_dl([record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None])
+        from courier.cli.help import write_sections
+
+        write_sections(ctx, formatter, [*run.params, *self.get_params(ctx)])
 
 
 @click.command(
     cls=_Commands,
     options_metavar="[OPTIONS]",
     subcommand_metavar="| COMMAND [OPTIONS]",
-    epilog="Every option has a variable, --recipient-url is COURIER_RECIPIENT_URL, and a key in the file of --config, "
-    "recipient-url. Exit codes: 0 drained, 2 wrong usage, 3 cannot start, 4 stopped with work unfinished.",
-    context_settings={"max_content_width": 100, "help_option_names": ["--help", "-h"]},
+    epilog="These are the options of run and check. `courier help OPTION` explains one. Each has a variable and a key "
+    "in the file of --config: --recipient-url is COURIER_RECIPIENT_URL and recipient-url. Exit codes: 0 drained, "
+    "2 wrong usage, 3 cannot start, 4 stopped with work unfinished.",
+    # A fixed width, so that each option has one line on any terminal.
+    context_settings={"terminal_width": 100, "max_content_width": 100, "help_option_names": ["--help", "-h"]},
 )
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def courier() -> None:
-    """Deliver the messages of an Amazon SQS queue to an HTTP endpoint: at least once, audited, then deleted."""
+    """Deliver Amazon SQS messages to an HTTP recipient: at least once, audited before they are deleted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program with ``arguments`` (those of the process where not given), and return its exit code."""
+    """Run the program with ``arguments`` (default: those of the process), and return its exit code."""
+    open_standard_streams()
+    forbid_cores()
     try:
         code = courier.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        return _refuse(_usage_line(error), EXIT_USAGE)
+        return _refuse(_usage_line(error), EXIT_USAGE, arguments)
     except CourierError as error:
-        return _refuse(str(error), error.exit_code)
+        return _refuse(str(error), error.exit_code, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _refuse(line: str, code: int) -> int:
-    print(f"{PROGRAM}: error: {' '.join(line.split())}", file=sys.stderr)
+def _refuse(line: str, code: int, arguments: Sequence[str] | None) -> int:
+    # Imported here: an error is rare, and the help needs none of it.
+    from courier.cli.log_format import JSON, log_format
+
+    if log_format(sys.argv[1:] if arguments is None else arguments) == JSON:
+        from courier.log import setup
+
+        setup.configure("info", JSON)
+        setup.refusal(line, code)
+    else:
+        write_last_line(f"{PROGRAM}: error: {one_line(line)}")
     return code
 
 
@@ -121,5 +141,6 @@ def _usage_line(error: click.ClickException) -> str:
         return f"{where_from(error.ctx, error.param)}: {error.message}"
     extra = error.message.removesuffix(".")
     if extra.startswith("Got unexpected extra argument"):
-        extra += "; a command comes first, values follow their option"
+        # Not repeated: it may be the value of a header given without quotes.
+        return "there are arguments that belong to no option; a command comes first, values with spaces need quotes"
     return extra[:1].lower() + extra[1:]

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
+from courier.cli.help import GroupedCommand
 from courier.cli.options import config_parameters, valid_config
-from courier.config import Config
+from courier.config.config import Config
+from courier.config.consequences import OptionNote
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
+from courier.log import setup
 
 
-@click.command("check", params=config_parameters())
+@click.command("check", cls=GroupedCommand, params=config_parameters())
 @valid_config
-def command(config: Config) -> int:
-    """Say whether run could start, line by line, and how to mend what is wrong.
+def command(config: Config, notes: Sequence[OptionNote]) -> int:
+    """Check whether run can start, and say how to fix what is wrong.
 
-    Takes the options of run. Exit codes: 0 it could, 2 wrong usage, 3 something stands in the way.
+    Takes the options of run. Exit codes: 0 run can start, 2 wrong usage, 3 run cannot start.
     """
     from courier.preflight import preflight
 
+    setup.configure(config.log_level, config.log_format)
     found = preflight(config, lock_timeout=0.0, connect=True)
     for check in found.checks:
         click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<11}  {check.detail}")
-        if check.mend:
-            click.echo(f"      {'':<11}  to mend it: {check.mend}")
+        for warning in check.warnings:
+            click.echo(f"      {'':<11}  warning: {warning}")
+        if check.advice:
+            click.echo(f"      {'':<11}  to fix it: {check.advice}")
+    for note in notes:
+        click.echo(f"note  {note.name} has no effect: {note.reason}")
     return EXIT_DRAINED if found.ok else EXIT_CANNOT_START

@@ -1,17 +1,21 @@
-"""The options of :class:`courier.config.Config` as click's: made from it, so that each is written once."""
+"""The command-line options in click's terms, built from :class:`courier.config.config.Config`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
-from courier.config import DEFAULTS, OPTIONS, VARIABLE_PREFIX, Config, read_file
-from courier.presets import PRESETS
-from courier.units import FilePath, Kind, YesNo
+from courier.cli.option_texts import default_text
+from courier.config.config import DEFAULTS, OPTIONS, Config
+from courier.config.consequences import OptionNote, adapt_defaults, options_without_effect, unknown_variables
+from courier.config.loading import environment, read_file
+from courier.config.option import VARIABLE_PREFIX
+from courier.config.presets import PRESETS
+from courier.config.units import PATH, YES_NO, OptionType
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -21,77 +25,106 @@ else:
 CONFIG_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
 
 
-class KindType(_ParamType):
-    """A kind of value, in click's terms."""
+class ClickType(_ParamType):
+    """An option type in click's terms."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: OptionType, *, may_hold_secret: bool = False) -> None:
         self.kind = kind
         self.name = kind.metavar
+        self._may_hold_secret = may_hold_secret
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert a value; what is wrong with it becomes click's BadParameter, which knows the option."""
+        """Convert a value. A wrong value raises click's BadParameter, which names the option."""
         try:
-            return self.kind(value)
+            return self.kind.parse(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            reason = str(error)
+            if self._may_hold_secret:
+                reason = reason.replace(repr(value), "the value")
+            self.fail(reason, param, ctx)
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        """Take a variable apart that holds several values: each on a line, since all else may be part of one."""
+        """Split a variable that holds several values, one a line: any other separator may be part of a value."""
         return [line.strip() for line in rv.splitlines() if line.strip()]
 
 
 def option(
     flag: str,
     field: str,
-    kind: Kind,
+    kind: OptionType,
     default: Any,
     help_text: str,
     variables: tuple[str, ...] = (),
     *,
     repeated: bool = False,
+    may_hold_secret: bool = False,
 ) -> click.Option:
-    """Make one option that is also read from variables, the first one that is set and not empty."""
+    """Return an option. It also reads its variables; the first one that is set and not empty counts."""
+    text = default_text(default, kind)
     alone: dict[str, Any] = {}
-    if isinstance(kind, YesNo):
+    if kind is YES_NO:
         default = "yes" if default else "no"
-        # The flag without a value says yes.
+        # A bare flag means yes.
         alone = {"is_flag": False, "flag_value": "yes"}
     return click.Option(
         [flag, field],
-        type=KindType(kind),
+        type=ClickType(kind, may_hold_secret=may_hold_secret),
         metavar=kind.metavar,
         default=default,
-        show_default=default not in (None, "", ()),
         envvar=list(variables),
         multiple=repeated,
-        help=help_text,
+        help=f"{help_text}  [default: {text}]" if text else help_text,
         **alone,
     )
 
 
 def shared_options(*fields: str) -> list[click.Parameter]:
-    """Return some of the configuration's options, for a command that isn't the pipeline."""
+    """Return some of the configuration's options, for a command other than the pipeline's."""
     shared = ((field, OPTIONS[field]) for field in fields)
     return [
-        option(each.flag, field, each.kind, DEFAULTS[field], each.help, each.variables, repeated=each.repeated)
+        option(
+            each.flag,
+            field,
+            each.kind,
+            DEFAULTS[field],
+            each.help,
+            each.variables,
+            repeated=each.repeated,
+            may_hold_secret=each.may_hold_secret,
+        )
         for field, each in shared
     ]
 
 
-def valid_config(command: Callable[[Config], int]) -> Callable[..., int]:
-    """Decorate what takes a Config so that click may call it with the options; raises ConfigError.
+def valid_config(command: Callable[[Config, Sequence[OptionNote]], int]) -> Callable[..., int]:
+    """Decorate a function of a Config and of notes on settings without effect, so that click can call it with options.
 
-    A preset stands in for the defaults alone, wherever it is given itself.
+    A preset replaces only defaults, wherever the preset itself is given. The function raises ConfigError.
     """
 
     @wraps(command)
     def with_config(**values: Any) -> int:
-        source = click.get_current_context().get_parameter_source
+        context = click.get_current_context()
+        given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
         preset = PRESETS[values["preset"]]
-        values |= {name: preset[name] for name in preset if source(name) is ParameterSource.DEFAULT}
-        return command(Config(**values))
+        values |= {name: preset[name] for name in preset if name not in given}
+        values |= adapt_defaults(values, given)
+        config = Config(**values)
+        # Variables of other programs may be set for those programs.
+        ours = given - set(_from_others(context))
+        return command(
+            config, [*options_without_effect(config, ours, environment()), *unknown_variables(environment())]
+        )
 
     return with_config
+
+
+def _from_others(context: click.Context) -> Iterator[str]:
+    """Return the options whose values come from a variable of another program."""
+    for name, each in OPTIONS.items():
+        from_variable = context.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+        if from_variable and not environment().get(each.variables[0]):
+            yield name
 
 
 def config_parameters() -> list[click.Parameter]:
@@ -100,21 +133,21 @@ def config_parameters() -> list[click.Parameter]:
     parameters.append(
         click.Option(
             ["--config", "config_file"],
-            type=KindType(FilePath()),
-            metavar="PATH",
+            type=ClickType(PATH),
+            metavar=PATH.metavar,
             envvar=CONFIG_VARIABLE,
-            # Before all others, since it is where they are looked up.
+            # Processed before all others, because it provides their values.
             is_eager=True,
             expose_value=False,
             callback=_load_file,
-            help="TOML file of options; its keys are their names without dashes in front.",
+            help="TOML file of options. A key is an option without its dashes.",
         )
     )
     return parameters
 
 
 def where_from(ctx: click.Context, parameter: click.Parameter) -> str:
-    """Say where an option's value was given, for an error line: its flag, its variable, or its key in the file."""
+    """Return where an option's value was given, for an error line: its flag, its variable, or its key in the file."""
     if not isinstance(parameter, click.Option):
         return parameter.human_readable_name
     flag = parameter.opts[0]

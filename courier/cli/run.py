@@ -1,24 +1,35 @@
-"""``courier run``: the pipeline, until it is told to stop."""
+"""``courier run``: the pipeline, until a signal stops it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
+import structlog
 
-from courier import log
+from courier.cli.help import GroupedCommand
 from courier.cli.options import config_parameters, valid_config
-from courier.config import Config
+from courier.config.config import Config
+from courier.config.consequences import OptionNote
+from courier.log import setup as logging
+
+log = structlog.get_logger("courier")
 
 
-@click.command("run", params=config_parameters())
+@click.command("run", cls=GroupedCommand, params=config_parameters())
 @valid_config
-def command(config: Config) -> int:
-    """Receive, deliver, record, delete; SIGTERM or SIGINT drains and ends it.
+def command(config: Config, notes: Sequence[OptionNote]) -> int:
+    """Receive, deliver, record and delete messages until SIGTERM or SIGINT.
 
-    A second signal stops at once. SIGTTIN and SIGTTOU: one sender more or fewer. SIGUSR1: begin a new audit
-    file. SIGUSR2: every process prints its stacks.
+    The first signal drains: work in progress is finished. A second one stops at once. SIGTTIN adds a sender, and
+    SIGTTOU removes one. SIGUSR1 begins a new audit file. On SIGUSR2 every process prints its stacks.
     """
-    log.configure(config.log_level, config.log_format)
-    # Imported here: it brings everything that a worker needs.
+    logging.configure(config.log_level, config.log_format)
+    logging.catch_the_rest()
+    for note in notes:
+        reason, _, advice = note.reason.partition("; ")
+        log.warning("this setting has no effect", name=note.name, reason=reason, advice=advice or "remove it")
+    # Imported here, because it imports everything that a worker needs.
     from courier.pipeline import run
 
     return run(config)

@@ -4,79 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import json
 import signal
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import click
 import uvloop
 
 from courier.errors import CannotStart
-from courier.http.server import serve
-from courier.sqs.virtual.errors import ServiceError
-from courier.sqs.virtual.service import VirtualSqs
+from courier.local.server import serve
+from courier.local.virtual.errors import ServiceError
+from courier.local.virtual.service import LIMITS, VirtualSqs
 
 CLOSE_SECONDS: Final = 1.0
 DEFAULT_MAX_RECEIVES: Final = 10
 YOUNG_OBJECTS: Final = 50_000
 NOT_FOR_PRODUCTION: Final = (
-    "courier virtual is no production queue: it holds everything in memory, and a message is gone when it ends. "
-    "Anybody who reaches its port may do anything; credentials are not checked."
+    "courier virtual is not a production queue: it holds messages in memory, and they are gone when it ends. "
+    "Anyone who can reach its port has full access; credentials are not checked."
 )
+OPEN_ACCESS: Final = "anyone who can connect may send, read and delete messages"
+
+
+def _option(name: str, help_text: str, **how: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    variable = f"COURIER_VIRTUAL_{name.upper().replace('-', '_')}"
+    return click.option(f"--{name}", envvar=variable, show_default="default" in how, help=help_text, **how)
 
 
 @click.command("virtual")
-@click.option("--host", default="127.0.0.1", show_default=True, envvar="COURIER_VIRTUAL_HOST", help="Address to serve.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65_535),
-    default=9324,
-    show_default=True,
-    envvar="COURIER_VIRTUAL_PORT",
-    help="Port to serve; 0 for a free one.",
+@_option("host", "Address to serve.", default="127.0.0.1")
+@_option("port", "Port to serve; 0 for a free one.", type=click.IntRange(0, 65_535), default=9324)
+@_option(
+    "queue", "Queue to create at start; repeatable. NAME.fifo creates a FIFO queue.", multiple=True, metavar="NAME"
 )
-@click.option(
-    "--queue",
-    "queues",
-    multiple=True,
-    metavar="NAME",
-    envvar="COURIER_VIRTUAL_QUEUE",
-    help="Queue to create at start; may be given several times. NAME.fifo makes a FIFO queue.",
-)
-@click.option(
-    "--visibility-timeout",
+@_option(
+    "visibility-timeout",
+    "Visibility timeout of the queues created at start, in seconds.",
     type=click.IntRange(0, 43_200),
     default=30,
-    show_default=True,
-    envvar="COURIER_VIRTUAL_VISIBILITY_TIMEOUT",
-    help="Visibility timeout of the queues created at start, in seconds.",
 )
-@click.option(
-    "--dead-letter-queue",
+@_option(
+    "dead-letter-queue",
+    "Dead-letter queue to create for the queues of --queue. FIFO queues need a FIFO dead-letter queue.",
     metavar="NAME",
-    envvar="COURIER_VIRTUAL_DEAD_LETTER_QUEUE",
-    help="Dead-letter queue of the queues created at start; created too. Must be FIFO where they are.",
 )
-@click.option(
-    "--max-receives",
+@_option(
+    "max-receives",
+    f"Receives after which a message moves to the dead-letter queue.  [default: {DEFAULT_MAX_RECEIVES}]",
     type=click.IntRange(1, 1000),
-    envvar="COURIER_VIRTUAL_MAX_RECEIVES",
-    help=f"Receives after which a message goes to the dead-letter queue.  [default: {DEFAULT_MAX_RECEIVES}]",
 )
-@click.option(
-    "--latency-ms",
+@_option(
+    "latency-ms",
+    "Milliseconds to delay each call, to imitate a network.",
     type=click.FloatRange(0, 60_000),
     default=0.0,
-    show_default=True,
-    envvar="COURIER_VIRTUAL_LATENCY_MS",
-    help="Milliseconds to wait before each call, as a network would.",
 )
 def virtual(
     host: str,
     port: int,
-    queues: tuple[str, ...],
+    queue: tuple[str, ...],
     visibility_timeout: int,
     dead_letter_queue: str | None,
     max_receives: int | None,
@@ -84,23 +71,21 @@ def virtual(
 ) -> int:
     """Serve an SQS API from memory, for development and tests.
 
-    Point any AWS SDK at its address as the endpoint URL, with any credentials. It is no production queue. SIGTERM or
-    SIGINT ends it.
+    Give its address to any AWS SDK as the endpoint URL, with any credentials. It isn't for production: messages are
+    gone when it ends. SIGTERM or SIGINT ends it.
     """
     if max_receives is not None and dead_letter_queue is None:
         raise click.UsageError("--max-receives needs a --dead-letter-queue to move messages to")
     click.echo(NOT_FOR_PRODUCTION, err=True)
-    if not _is_loopback(host):
-        click.echo(f"warning: {host} is not a loopback address; others may reach this queue", err=True)
     sqs = VirtualSqs(latency=latency_ms / 1000)
     attributes = {"VisibilityTimeout": str(visibility_timeout)}
-    _create(sqs, queues, attributes, dead_letter_queue, max_receives or DEFAULT_MAX_RECEIVES)
-    # A million queued messages are a million objects that the collector would walk again and again for nothing.
+    _create(sqs, queue, attributes, dead_letter_queue, max_receives or DEFAULT_MAX_RECEIVES)
+    # The collector would traverse the objects of a million queued messages again and again without a result.
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 50, 1000)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(sqs, host, port, queues))
+        runner.run(_run(sqs, host, port, queue))
     return 0
 
 
@@ -127,9 +112,13 @@ async def _run(sqs: VirtualSqs, host: str, port: int, queues: Sequence[str]) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     try:
-        server = await serve(sqs.handle, host, port)
+        server = await serve(sqs.handle, host, port, limits=LIMITS)
     except OSError as error:
-        raise CannotStart(f"cannot serve the virtual queue on {host}:{port}: {error.strerror or error}") from None
+        raise CannotStart(
+            f"cannot serve the virtual queue on {host}:{port}: {error.strerror or error}; give another --host or --port"
+        ) from None
+    if server.beyond_loopback:
+        click.echo(f"warning: {host} is reachable from other machines: {OPEN_ACCESS}; use --host 127.0.0.1", err=True)
     for name in queues:
         click.echo(f"queue {server.url}{sqs.path_of(name)}", err=True)
     click.echo(f"listening on {server.url}", err=True)
@@ -137,10 +126,3 @@ async def _run(sqs: VirtualSqs, host: str, port: int, queues: Sequence[str]) -> 
     server.close()
     sqs.close()
     await server.wait_closed(CLOSE_SECONDS)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,1 +1,1 @@
-"""HTTP: the native client session and its parts. Knows no SQS, no messages, no processes."""
+"""The native HTTP client session and its parts. It knows no SQS, no messages and no processes."""

@@ -1,19 +1,20 @@
-"""The files of TLS: whom to trust, and the certificate to show, which is taken over when it's renewed."""
+"""The TLS files: the CA bundle, and the client certificate, which may be renewed while Courier runs."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from courier.errors import CannotStart
-from courier.http.secret_file import SecretFile
+from courier.http.secret_file import SecretFile, open_secret, unreadable
 
 
 class TlsFiles(NamedTuple):
-    """Files in PEM: whom to trust in place of the system's store, and the certificate to show, with its key.
+    """The PEM files: the CA bundle to use instead of the system's, and the client certificate with its key.
 
-    Without ``key`` the key is in the file of the certificate.
+    Without ``key`` the file of the certificate holds the key.
     """
 
     ca: Path | None = None
@@ -21,53 +22,63 @@ class TlsFiles(NamedTuple):
     key: Path | None = None
 
 
-def trusting(ca: Path | None) -> ssl.SSLContext:
-    """Make a context that trusts a file of certificates, or the system's where there is none. Raises CannotStart."""
+def context_trusting(ca: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts a file of certificates, or without one the system's. Raises CannotStart."""
     if ca is None:
-        return ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+        return match_subject_alt_name_only(ssl.create_default_context(ssl.Purpose.SERVER_AUTH))
     _check_readable("--ca-file", ca)
     try:
-        return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+        return match_subject_alt_name_only(ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca))
     except OSError as error:
         raise CannotStart(f"--ca-file: {ca} holds no certificates: {_why(error)}; give a file in PEM") from None
 
 
-def show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
-    """Have a context show a certificate, from the next connection on.
+def match_subject_alt_name_only(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Make a context accept a server only by the subjectAltName of its certificate (RFC 9525), and return it.
 
-    Raises CannotStart, which names the option at fault, where the files aren't as they should be; the context stays
-    as it was then.
+    Otherwise OpenSSL uses the common name of a certificate without one, a text that authorities need not verify.
+    """
+    context.hostname_checks_common_name = False
+    return context
+
+
+def load_client_certificate(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
+    """Make a context present a certificate, from the next connection on.
+
+    Raises CannotStart, which names the option at fault, if the files are wrong; then the context stays as it was.
     """
     _check_readable("--client-cert", cert)
     if key is not None:
         _check_readable("--client-key", key)
-    # First into a context that nobody uses: a certificate that doesn't fit its key costs a context both.
+    # Try an unused context first: a certificate that doesn't match its key takes both from a context.
     _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), cert, key)
     _load(context, cert, key)
 
 
-def watched(context: ssl.SSLContext, files: TlsFiles) -> list[SecretFile[None]]:
-    """Give what has a context show the certificate of the files again whenever one of them changes.
+def watch_certificate_files(context: ssl.SSLContext, files: TlsFiles) -> list[SecretFile[None]]:
+    """Return watched files that make a context present their certificate again whenever one of them changes.
 
-    With two files the first of a new pair doesn't fit the old other one: the pair is taken over with the second.
+    With two files the first new one doesn't match the old other one: the context takes the pair with the second.
     """
     cert, key = files.cert, files.key
     if cert is None:
         return []
 
     def load(_: str) -> None:
-        show(context, cert, key)
+        load_client_certificate(context, cert, key)
 
     pair = [("--client-cert", cert), *([("--client-key", key)] if key is not None else [])]
-    # Text around the certificates may be in any encoding, and none is wrong in this one.
-    return [SecretFile(flag, path, load, encoding="latin-1") for flag, path in pair]
+    # A certificate without its key is public.
+    holder = cert if key is None else key
+    # Text around the certificates may be in any encoding, and this one decodes all bytes.
+    return [SecretFile(flag, path, load, encoding="latin-1", secret=path == holder) for flag, path in pair]
 
 
 def _load(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
     holder = f"--client-cert: {cert}" if key is None else f"--client-key: {key}"
 
     def no_pass_phrase() -> NoReturn:
-        # Without this OpenSSL would ask the terminal for one, and wait for ever.
+        # Otherwise OpenSSL asks the terminal for one, and waits forever.
         raise CannotStart(f"{holder} holds an encrypted key; give one without a pass phrase, readable by Courier alone")
 
     try:
@@ -79,17 +90,14 @@ def _load(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
             f"--client-cert: {cert} with {key or 'the same file'} holds no certificate and key: {_why(error)}; "
             "give them in PEM"
         ) from None
+    except OSError as error:
+        # An error of the system, not about the content of the files: too few descriptors, say.
+        raise unreadable("--client-cert" if key is None else "--client-cert and --client-key", cert, error) from None
 
 
 def _check_readable(flag: str, path: Path) -> None:
-    # OpenSSL's own errors don't say which of the files it was.
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise CannotStart(
-            f"{flag}: cannot read {path}: {error.strerror or error}; give a file in PEM that can be read"
-        ) from None
+    # OpenSSL's own errors don't name the file, and it would wait for a FIFO.
+    os.close(open_secret(flag, path))
 
 
 def _why(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""One connection of a session: writes a request, reads its answer, and knows when it may do so again."""
+"""A connection of a session: it writes a request, reads the answer, and may do so again if both were clean."""
 
 from __future__ import annotations
 
@@ -11,58 +11,62 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from courier.http.answer import CANCELLED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, PROTOCOL, RESET, TIMEOUT, Answer
+from courier.http.arrival import Arrival
 from courier.http.exchange import Exchange
-from courier.http.limits import Limits
+from courier.http.limits import SessionLimits
 from courier.http.reader import AnswerReader, BadAnswer
 
 # Up to this many bytes a copy is cheaper than gathering two buffers in one call.
 _JOINED_UP_TO: Final = 16384
 
-# How a peer shows that it had closed a kept-alive connection. Anything else (a host gone, a time-out of the
-# kernel) says nothing about when it did, and isn't retried.
+# The errors of a kept-alive connection that the peer has closed. Others (a host that is gone, a time-out of the kernel)
+# don't say when it ended, so they allow no second attempt.
 CLOSED_BY_PEER: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
-# Answers of up to so many bytes are remembered. Those that repeat are short, and a long one would be kept in vain.
+BEFORE_THE_REQUEST: Final = "bytes before the request was sent"
+
+# The state of a connection on which bytes or the end have come early: the transport is about to report them.
+SILENCE: Final = "silence"
+
+# The longest answer that is remembered, in bytes. Answers that repeat are short.
 _REMEMBERED_UP_TO: Final = 1024
 
 Recent = tuple[bytes | None, int, list[tuple[bytes, bytes]], bytes]
-"""An answer as it came, at first none, and what the parser made of it: status, headers, body. Never changed."""
+"""The bytes of an answer, at first none, with the status, headers and body that the parser read. Never changed."""
 
 _monotonic = time.monotonic
-_clock_gettime = time.clock_gettime
-_CLOCK: Final = time.CLOCK_BOOTTIME
-# A named tuple's own way to be made is a function in Python, which this is not.
+# The constructor of a named tuple is a function in Python; this one is not.
 _new_tuple = tuple.__new__
 
 
-class Pool(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection needs of its session.
 
-    ``recent`` is the last answer that came whole, in one piece and nothing else in it, on a connection that it left
-    reusable. A receiver gives the same answer again and again, but for the second in its date. The same bytes mean the
-    same where an answer is expected to begin, so they aren't parsed again.
+    ``recent`` is the last answer that came whole and alone in one piece, and left its connection reusable. A recipient
+    repeats its answers, except for the second in the date. At the beginning of an answer the same bytes mean the same,
+    so they aren't parsed again.
     """
 
     loop: asyncio.AbstractEventLoop
-    limits: Limits
+    limits: SessionLimits
     recent: Recent
 
     def release(self, connection: Connection) -> None:
-        """Keep it for the next exchange."""
+        """Keep a connection for the next exchange."""
 
     def forget(self, connection: Connection) -> None:
-        """It's closed."""
+        """Leave out a connection that is closed."""
 
     def resend(self, exchange: Exchange) -> None:
-        """Carry the exchange over to a fresh connection."""
+        """Carry an exchange over to a fresh connection."""
 
 
 class Connection(asyncio.Protocol):
     """A connection over plain TCP; it belongs to its exchange from the first attempt to connect.
 
-    ``exchange`` is the one under way, None while idle. ``awaits`` says what is missing until a request can be
-    written, for the text of a failure; it's empty once nothing is. ``idle_since``, ``connect_by`` and the arguments
-    ``now`` are on the monotonic clock.
+    ``exchange`` is the one under way, None while idle. ``awaits`` names what is missing until a request can be written,
+    for the text of a failure; it is empty if nothing is. ``idle_since``, ``connect_by`` and the arguments ``now`` are
+    on the monotonic clock.
     """
 
     __slots__ = (
@@ -83,7 +87,7 @@ class Connection(asyncio.Protocol):
         "idle_since",
     )
 
-    def __init__(self, pool: Pool, exchange: Exchange, now: float) -> None:
+    def __init__(self, pool: ConnectionOwner, exchange: Exchange, now: float) -> None:
         self._pool = pool
         self._reader = AnswerReader(pool.limits.answer_cap)
         self.connect_by = now + pool.limits.connect_timeout
@@ -102,9 +106,13 @@ class Connection(asyncio.Protocol):
     # From the session.
 
     def connected(self) -> None:
-        """Send what the connection was opened for, now that it stands."""
+        """Send the request for which the connection was opened."""
         exchange = self.exchange
         assert exchange is not None
+        if self._has_unread():
+            # Read after the request was written, it would pass for the answer. The transport reports it in a moment.
+            self.awaits = SILENCE
+            return
         self.awaits = ""
         self._sent_at = _monotonic()
         if exchange.head:
@@ -129,14 +137,11 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing() or self._is_old(now):
             return False
-        if self._poll is None:
-            unread = select.poll()
-            unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-            self._poll = unread.poll
-        return not self._poll(0)
+        poll = self._poll
+        return not (self._has_unread() if poll is None else poll(0))
 
     def due(self) -> float:
-        """Return when the next of its deadlines passes, but for that of the first byte."""
+        """Return the next of its deadlines, except that of the first byte."""
         exchange = self.exchange
         if exchange is None:
             return min(self._expires, self.idle_since + self._pool.limits.idle_timeout)
@@ -161,21 +166,21 @@ class Connection(asyncio.Protocol):
                 self.fail(FIRST_BYTE_TIMEOUT, f"no byte of an answer within {limits.first_byte_timeout:g} s")
 
     def cancel(self, detail: str) -> None:
-        """Close; the exchange under way, if any, ends as CANCELLED on the next turn of the loop."""
+        """Close; an exchange under way ends as CANCELLED on the next turn of the loop."""
         exchange = self.exchange
         self.close()
         if exchange is not None:
             self._pool.loop.call_soon(exchange.fail, CANCELLED, detail)
 
     def fail(self, reason: str, detail: str) -> None:
-        """Close; the exchange under way, if any, ends with a failure."""
+        """Close; an exchange under way ends with a failure."""
         exchange = self.exchange
         self.close()
         if exchange is not None:
             exchange.fail(reason, detail)
 
     def close(self) -> None:
-        """Close for good and let go of the exchange, without a word to its caller."""
+        """Close for good and let go of the exchange, without calling back."""
         if self.exchange is not None:
             self.exchange.connection = None
             self.exchange = None
@@ -194,17 +199,19 @@ class Connection(asyncio.Protocol):
     # From the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """There is a transport, but whoever connects may still give it up: :meth:`connected` says that it stays."""
-        # Not asked for its class: uvloop's transports have none in common with those of asyncio.
+        """Keep the transport. Until :meth:`connected` is called, the connection may still be given up."""
+        # A cast, since uvloop's transports don't inherit from those of asyncio.
         self._transport = stream = cast(asyncio.Transport, transport)
         self._write_bytes = stream.write
         self._unsent = stream.get_write_buffer_size
+        if self._pool.limits.by_arrival:
+            self._reader.clock = Arrival(stream.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the answer under way, or of none."""
+        """Read bytes of the answer under way; fail if there is none."""
         exchange = self.exchange
         if exchange is None or self.awaits:
-            self.fail(PROTOCOL, "bytes before the request was sent")
+            self.fail(PROTOCOL, BEFORE_THE_REQUEST)
             return
         recent = self._pool.recent
         if data == recent[0] and not self._reader.received and not self._unsent():
@@ -214,7 +221,7 @@ class Connection(asyncio.Protocol):
                 self.idle_since = now
                 self._pool.release(self)
                 _, status, headers, body = recent
-                first_byte_at = _clock_gettime(_CLOCK)
+                first_byte_at = self._reader.clock()
                 duration = now - exchange.started
                 exchange.finish(_new_tuple(Answer, (status, headers, body, False, True, first_byte_at, duration)))
                 return
@@ -227,11 +234,13 @@ class Connection(asyncio.Protocol):
             self._answered(exchange, data)
 
     def eof_received(self) -> None:
-        """The peer sends no more."""
-        self._ended(self._reset_unseen() if self.exchange is not None and self._reader.received else None)
+        """End the answer: the peer sends no more."""
+        transport = self._transport
+        assert transport is not None
+        self._ended(_reset_unseen(transport) if self.exchange is not None and self._reader.received else None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; where the peer closed it in order, eof_received has been before."""
+        """End the exchange: the connection is gone. If the peer closed it in order, eof_received came before."""
         self._ended(exc)
 
     # Within.
@@ -243,7 +252,7 @@ class Connection(asyncio.Protocol):
             self._transport.writelines((head, body))
 
     def _stands(self, exchange: Exchange) -> None:
-        """Tell the caller who wanted nothing but the connection."""
+        """Finish an exchange that wanted only a connection."""
         now = _monotonic()
         self.exchange = exchange.connection = None
         self.idle_since = now
@@ -251,7 +260,7 @@ class Connection(asyncio.Protocol):
         exchange.finish(Answer(0, [], b"", False, True, 0.0, now - exchange.started))
 
     def _answered(self, exchange: Exchange, last: bytes = b"") -> None:
-        """Tell the caller; ``last`` is the piece that the answer ended in, where it didn't end with the connection."""
+        """Finish the exchange; ``last`` is the piece that ended the answer, unless the end of the connection did."""
         reader = self._reader
         now = _monotonic()
         written = not self._unsent()
@@ -283,15 +292,14 @@ class Connection(asyncio.Protocol):
         else:
             self.fail(RESET, f"closed before any byte of an answer{_because(error)}")
 
-    def _reset_unseen(self) -> ConnectionResetError | None:
-        """Ask the kernel whether the connection was reset.
-
-        A reset that comes together with the last bytes is told as the end by libuv, and would pass for that of a
-        body without a length.
-        """
-        assert self._transport is not None
-        failed = self._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return ConnectionResetError(failed, os.strerror(failed)) if failed else None
+    def _has_unread(self) -> bool:
+        """Return whether bytes, or the end, wait in the kernel."""
+        if self._poll is None:
+            assert self._transport is not None
+            unread = select.poll()
+            unread.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._poll = unread.poll
+        return bool(self._poll(0))
 
     def _is_old(self, now: float) -> bool:
         return now >= self._expires or now >= self.idle_since + self._pool.limits.idle_timeout
@@ -302,6 +310,16 @@ class Connection(asyncio.Protocol):
         if self._unsent():
             return ", the request not all sent"
         return "" if self._reader.received else ", and no byte of one"
+
+
+def _reset_unseen(transport: asyncio.Transport) -> ConnectionResetError | None:
+    """Return the error if the kernel knows that the connection was reset.
+
+    libuv reports a reset that comes together with the last bytes as the end of the connection, which would end a body
+    without a length.
+    """
+    failed = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return ConnectionResetError(failed, os.strerror(failed)) if failed else None
 
 
 def _because(error: Exception | None) -> str:

@@ -1,30 +1,42 @@
-"""From a name to a connection."""
+"""The way from a name to a connection: lookup, guard, and one address after another."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from courier.http.answer import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, DENIED, RESOLVE
+from courier.http.advice import name_failure
+from courier.http.answer import (
+    CONNECT_FAILED,
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    DENIED,
+    NO_DESCRIPTORS,
+    NO_MEMORY,
+    NO_PORTS,
+    SHORTAGES,
+    NoAnswer,
+)
 from courier.http.guard import AddressGuard
 
-# Long enough that a burst of new connections asks once, short enough that a changed name is noticed.
+# Seconds: a burst of new connections asks once, and a changed name is noticed soon.
 _CACHED_FOR: Final = 5.0
 
+_SHORTAGES: Final = {
+    errno.EMFILE: NO_DESCRIPTORS,
+    errno.ENFILE: NO_DESCRIPTORS,
+    errno.EADDRNOTAVAIL: NO_PORTS,
+    errno.ENOBUFS: NO_MEMORY,
+    errno.ENOMEM: NO_MEMORY,
+}
 
-class CannotConnect(Exception):
-    """No connection; ``reason`` is one of the constants of :mod:`courier.http.answer`, the text is the detail."""
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-class Address(NamedTuple):
-    """What ``socket.getaddrinfo`` says about one address."""
+class SocketAddress(NamedTuple):
+    """One entry of what ``socket.getaddrinfo`` returns."""
 
     family: int
     type: int
@@ -34,13 +46,13 @@ class Address(NamedTuple):
 
 
 Lookup = Callable[[str, int], Awaitable[Iterable[tuple[Any, ...]]]]
-"""From host and port to what ``socket.getaddrinfo`` returns; it raises what that raises."""
+"""A function from host and port to what ``socket.getaddrinfo`` returns; it raises what that raises."""
 
 
 class Resolver:
-    """The addresses of one host, asked for again every few seconds at most and by one lookup at a time.
+    """The addresses of one host, looked up every few seconds at most, one lookup at a time.
 
-    ``lookup`` asks for them, by default the machine's resolver.
+    ``lookup`` stands in for the machine's resolver.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, lookup: Lookup | None = None) -> None:
@@ -48,73 +60,75 @@ class Resolver:
         self._host = host
         self._port = port
         self._ask = lookup or self._ask_the_machine
-        self._addresses: Sequence[Address] = ()
+        self._addresses: Sequence[SocketAddress] = ()
         self._fresh_until = 0.0
-        self._lookup: asyncio.Task[Sequence[Address] | CannotConnect] | None = None
+        self._lookup: asyncio.Task[Sequence[SocketAddress] | NoAnswer] | None = None
 
-    async def addresses(self) -> Sequence[Address]:
-        """Return the addresses, in the order in which to try them. Raises CannotConnect."""
+    async def addresses(self) -> Sequence[SocketAddress]:
+        """Return the addresses, in the order in which to try them. Raises NoAnswer."""
         if time.monotonic() < self._fresh_until:
             return self._addresses
         if self._lookup is None:
             self._lookup = self._loop.create_task(self._look_up())
-        # Shielded: the one that asked first may give up while others wait for the same answer.
+        # Shielded: the first caller may give up while others wait for the same lookup.
         result = await asyncio.shield(self._lookup)
-        if isinstance(result, CannotConnect):
-            raise CannotConnect(result.reason, str(result))
+        if isinstance(result, NoAnswer):
+            raise NoAnswer(result.reason, str(result))
         return result
 
     def close(self) -> None:
-        """Forget a lookup under way."""
+        """Cancel a lookup under way."""
         if self._lookup is not None:
             self._lookup.cancel()
 
-    async def _look_up(self) -> Sequence[Address] | CannotConnect:
+    async def _look_up(self) -> Sequence[SocketAddress] | NoAnswer:
         try:
             found = await self._ask(self._host, self._port)
         except (OSError, UnicodeError) as error:
-            return CannotConnect(RESOLVE, f"{self._host}: {said(error)}")
+            return NoAnswer(shortage_reason(error) or name_failure(error), f"{self._host}: {error_text(error)}")
         finally:
             self._lookup = None
-        self._addresses = [Address(*info) for info in found]
+        self._addresses = [SocketAddress(*info) for info in found]
         self._fresh_until = time.monotonic() + _CACHED_FOR
         return self._addresses
 
     async def _ask_the_machine(self, host: str, port: int) -> Iterable[tuple[Any, ...]]:
-        # In a thread of the loop: the resolver of the C library blocks, and it alone knows the machine's ways.
+        # In a thread of the loop: the C library's resolver blocks, and only it follows the machine's configuration.
         return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def dial(
     loop: asyncio.AbstractEventLoop,
     protocol: asyncio.Protocol,
-    addresses: Sequence[Address],
+    addresses: Sequence[SocketAddress],
     deadline: float,
     guard: AddressGuard | None = None,
 ) -> None:
     """Connect ``protocol`` to the first address that accepts; ``deadline`` is on the monotonic clock.
 
-    Each gets an even share of what is left of the time, or one that swallows packets would use up all of it. Those
-    that ``guard`` denies get none. Raises CannotConnect.
+    Each address gets an even share of the time that is left; otherwise one that swallows packets would use all of it.
+    Addresses that ``guard`` denies are skipped. Raises NoAnswer.
     """
-    permitted, details = sift(addresses, guard)
-    reason = DENIED if details else CONNECT_FAILED
+    permitted, details = split_by_guard(addresses, guard)
+    reasons: list[str] = [DENIED if details else CONNECT_FAILED]
     for index, address in enumerate(permitted):
         host, port = address.sockaddr[:2]
         share = (deadline - time.monotonic()) / (len(permitted) - index)
         try:
             async with asyncio.timeout(share):
-                # An address and no name: nobody is asked a second time, and answers something else.
+                # The address that the guard checked: no second lookup can put another in its place.
                 await loop.create_connection(lambda: protocol, host, port, flags=socket.AI_NUMERICHOST)
             return
         except OSError as error:
-            reason = connect_reason(error)
-            details.append(f"{host} port {port}: {said(error)}")
-    raise CannotConnect(reason, "; ".join(details) or "the name has no address")
+            reasons.append(connect_reason(error))
+            details.append(f"{host} port {port}: {error_text(error)}")
+    raise NoAnswer(decisive_reason(reasons), "; ".join(details) or "the name has no address")
 
 
-def sift(addresses: Iterable[Address], guard: AddressGuard | None) -> tuple[list[Address], list[str]]:
-    """Return the addresses that may be connected to, and a line for each of the others."""
+def split_by_guard(
+    addresses: Iterable[SocketAddress], guard: AddressGuard | None
+) -> tuple[list[SocketAddress], list[str]]:
+    """Return the addresses that the guard permits, and a line for each that it denies."""
     permitted, denials = [], []
     for address in addresses:
         rule = guard.denial(address.sockaddr[0]) if guard is not None else None
@@ -126,14 +140,37 @@ def sift(addresses: Iterable[Address], guard: AddressGuard | None) -> tuple[list
 
 
 def connect_reason(error: OSError) -> str:
-    """Return the constant of :mod:`courier.http.answer` for what stood in the way of a connection."""
+    """Return the constant of :mod:`courier.http.answer` for a failure to connect."""
     if isinstance(error, TimeoutError):
         return CONNECT_TIMEOUT
-    return CONNECT_REFUSED if isinstance(error, ConnectionRefusedError) else CONNECT_FAILED
+    if isinstance(error, ConnectionRefusedError):
+        return CONNECT_REFUSED
+    return shortage_reason(error) or CONNECT_FAILED
 
 
-def said(error: Exception) -> str:
-    """Return what an error says, without its number."""
+def shortage_reason(error: Exception) -> str | None:
+    """Return the one of :data:`courier.http.answer.SHORTAGES` that an error stands for, or ``None``."""
+    number = error.errno if isinstance(error, OSError) else None
+    # getaddrinfo has error numbers of its own.
+    if isinstance(error, socket.gaierror):
+        return NO_MEMORY if number == socket.EAI_MEMORY else None
+    return _SHORTAGES.get(number) if number is not None else None
+
+
+def decisive_reason(reasons: Sequence[str]) -> str:
+    """Return the one reason for all addresses of a name; ``reasons`` are in the order of the attempts.
+
+    It is the last one, but a shortage of this machine takes precedence: it hides whether an address works. A lack of
+    ports doesn't, since EADDRNOTAVAIL is also the error for an IPv6 address on a machine without IPv6.
+    """
+    hidden = next((reason for reason in reasons if reason in SHORTAGES and reason != NO_PORTS), None)
+    if hidden is not None:
+        return hidden
+    return next((reason for reason in reversed(reasons[1:]) if reason != NO_PORTS), reasons[-1])
+
+
+def error_text(error: Exception) -> str:
+    """Return the text of an error, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or "timed out"

@@ -1,4 +1,4 @@
-"""One request and what comes of it."""
+"""One request and its result."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _monotonic = time.monotonic
 
 
 class Carrier(Protocol):
-    """What carries an exchange."""
+    """A connection or a thread that carries an exchange."""
 
     def cancel(self, detail: str) -> None:
-        """Stop, and let the exchange end as CANCELLED on the next turn of the loop."""
+        """Stop; the exchange ends as CANCELLED on the next turn of the loop."""
 
 
 class Exchange:
     """One request under way.
 
-    ``connection`` is what carries it, and None once its end is settled. ``started`` and ``deadline`` are
-    on the monotonic clock.
+    ``connection`` carries it, and is None as soon as its end is certain. ``started`` and ``deadline`` are on the
+    monotonic clock.
     """
 
     __slots__ = ("_done", "body", "connection", "deadline", "head", "started")
@@ -39,15 +39,15 @@ class Exchange:
         self.connection: Carrier | None = None
 
     def cancel(self) -> None:
-        """Give it up: the connection is closed, and ``done`` gets Failure(CANCELLED) a turn of the loop later.
+        """Close the connection; ``done`` gets Failure(CANCELLED) a turn of the loop later.
 
-        Does nothing where the end is settled already.
+        Do nothing if the end is certain already.
         """
         if self.connection is not None:
             self.connection.cancel("given up by the caller")
 
     def finish(self, result: Answer | Failure) -> None:
-        """Tell the caller; whoever calls this has put the session in order before, since the caller may send again."""
+        """Pass the result to the caller, who may send again: the session must be in order before."""
         done = self._done
         if done is None:
             return
@@ -55,24 +55,24 @@ class Exchange:
         try:
             done(result)
         except Exception as error:
-            # The caller's bug: let through here, it would end up in the transport and tear down a healthy connection.
-            # Raised by the loop it reaches its exception handler, and that ends the worker: nobody knows in what state
-            # the caller is, and a slot that it never frees would be kept for ever.
+            # A bug of the caller. Raised here, it would reach the transport, which would close a healthy connection.
+            # Raised by the loop, it reaches the exception handler, which ends the worker: the state of the caller is
+            # unknown, and it might never free its slot.
             asyncio.get_running_loop().call_soon(_raise, error)
 
     def fail(self, reason: str, detail: str) -> None:
-        """Tell the caller that there is no answer."""
+        """Pass a failure to the caller."""
         self.finish(Failure(reason, detail, _monotonic() - self.started))
 
 
 class Transport(Protocol):
-    """What carries requests to one target, in one event loop: the native session, or that of requests."""
+    """A session to one target, in one event loop: the native one, or the one over requests."""
 
     def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
         """Send a request; see :meth:`courier.http.session.Session.send`."""
 
     def connect(self, done: Done) -> None:
-        """Open a connection and keep it idle: ``done`` gets an Answer of status 0 where it stands, else the Failure."""
+        """Open a connection and keep it idle: ``done`` gets an Answer of status 0, or the Failure."""
 
     def close(self) -> None:
         """Close all connections; requests under way and later ones end as Failure(CANCELLED)."""

@@ -1,9 +1,8 @@
-"""Which addresses may be connected to, whatever name or spelling led to them."""
+"""The address guard: it decides to which addresses Courier may connect, whatever name or spelling led to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
@@ -11,9 +10,9 @@ Network = IPv4Network | IPv6Network
 
 
 class AddressGuard:
-    """Refuses every address that isn't a public unicast one, but those in ``allowed``.
+    """Denies every address that isn't public unicast, except those in ``allowed``.
 
-    It judges addresses, never names: what is passed to it must be what is connected to.
+    It judges addresses, never names: the caller must connect to the very address that it passes.
     """
 
     __slots__ = ("_allowed",)
@@ -24,9 +23,9 @@ class AddressGuard:
     def denial(self, address: str) -> str | None:
         """Return the rule that denies an address, in the form that ``getaddrinfo`` gives it, or None.
 
-        A zone (``fe80::1%eth0``) plays no part. An IPv4-mapped address is looked up in ``allowed`` as the IPv4 address
-        that the kernel takes it for. Other forms that carry an IPv4 address aren't: somebody else takes them apart,
-        in another network, so they are allowed only by a network of their own.
+        It ignores a zone (``fe80::1%eth0``). It looks an IPv4-mapped address up in ``allowed`` as the IPv4 address that
+        the kernel connects to. A gateway in another network translates the other forms that carry an IPv4 address, so
+        only a network of their own allows them.
         """
         try:
             parsed = ip_address(address.partition("%")[0])
@@ -51,26 +50,15 @@ def parse_network(text: str) -> Network:
     return network
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkKind:
-    """The kind of an option that takes a network."""
-
-    metavar: str = "NETWORK"
-
-    def __call__(self, value: object) -> Network:
-        """Return the network; ValueError says what would be right."""
-        return value if isinstance(value, Network) else parse_network(str(value))
-
-
 class _Embedding(NamedTuple):
-    """A kind of IPv6 address that carries IPv4 addresses; ``parts`` are (bits to the right of one, mask to undo)."""
+    """A kind of IPv6 address that carries IPv4 addresses; ``parts`` are (bits to the right of one, its XOR mask)."""
 
     name: str
     network: IPv6Network
     parts: Sequence[tuple[int, int]] = ((0, 0),)
 
     def rule(self, address: IPv6Address) -> str | None:
-        """Return the rule that denies one of the IPv4 addresses in it."""
+        """Return the rule that denies one of the IPv4 addresses in an address, or None."""
         for shift, mask in self.parts:
             carried = IPv4Address(int(address) >> shift & 0xFFFFFFFF ^ mask)
             if (rule := _rule(carried)) is not None:
@@ -95,14 +83,16 @@ def _networks(*rules: tuple[str, str]) -> tuple[tuple[str, Network], ...]:
     return tuple((name, ip_network(network)) for name, network in rules)
 
 
-# Written out, since what ipaddress calls private or global differs between releases of Python. From the registries of
-# special-purpose addresses at IANA, without the few that are meant to be reached from everywhere (AS112, AMT).
+# From IANA's registries of special-purpose addresses, without the few that everyone may reach (AS112, AMT). They are
+# written out, since releases of Python differ in what ipaddress calls private or global.
 _DENIED: Final = _networks(
     ("unspecified", "0.0.0.0/32"),
     ("this network", "0.0.0.0/8"),
     ("private", "10.0.0.0/8"),
     ("shared address space of carriers", "100.64.0.0/10"),
     ("loopback", "127.0.0.0/8"),
+    # A public number, but each machine on Azure reaches its own host there: metadata, credentials, commands.
+    ("Azure's host", "168.63.129.16/32"),
     ("link-local", "169.254.0.0/16"),
     ("private", "172.16.0.0/12"),
     ("reserved", "192.0.0.0/24"),
@@ -117,11 +107,11 @@ _DENIED: Final = _networks(
     ("reserved", "240.0.0.0/4"),
     ("unspecified", "::/128"),
     ("loopback", "::1/128"),
-    # Deprecated, and public ones lead nowhere.
+    # Deprecated; the public ones among them lead nowhere.
     ("IPv4-compatible", "::/96"),
-    # Where in it the IPv4 address stands is up to the network (RFC 8215), and nothing of it is public.
+    # Each network chooses where the IPv4 address stands (RFC 8215), and none of it is public.
     ("local-use NAT64", "64:ff9b:1::/48"),
-    # What is left of it beside Teredo is for protocols, none of them HTTP.
+    # The rest of it, beside Teredo, is for protocols other than HTTP.
     ("reserved", "2001::/23"),
     ("documentation", "2001:db8::/32"),
     ("documentation", "3fff::/20"),
@@ -137,9 +127,9 @@ _EMBEDDINGS: Final = (
     _Embedding("IPv4-mapped", _MAPPED),
     _Embedding("NAT64 of", IPv6Network("64:ff9b::/96")),
     _Embedding("6to4 of", IPv6Network("2002::/16"), ((80, 0),)),
-    # The server, and the client with its bits turned around (RFC 4380).
+    # The server, and the client with its bits inverted (RFC 4380).
     _Embedding("Teredo of", IPv6Network("2001::/32"), ((64, 0), (0, 0xFFFFFFFF))),
 )
 
 _UNICAST: Final = IPv6Network("2000::/3")
-"""All of IPv6 that is handed out for public use."""
+"""The part of IPv6 that is assigned for public use."""

@@ -1,4 +1,4 @@
-"""Request heads: what never changes is rendered once, the rest is joined in for each request."""
+"""Request heads: the constant part is rendered once, and each request adds the rest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from courier.http.target import Target
+from courier.http.url import Url
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _colon_join: Final = b": ".join
@@ -14,15 +14,15 @@ _line_join: Final = b"\r\n".join
 
 
 def header_name(text: str) -> bytes | None:
-    """Return the name as it goes on the wire, or None where it isn't a token (RFC 9110, section 5.1)."""
+    """Return the name as it goes on the wire, or None if it isn't a token (RFC 9110, section 5.1)."""
     return text.encode("ascii") if _TOKEN.fullmatch(text) else None
 
 
 def header_value(text: str) -> bytes | None:
-    """Return the value as it goes on the wire, or None where it can't be one (RFC 9110, section 5.5).
+    """Return the value as it goes on the wire, or None if it is invalid (RFC 9110, section 5.5).
 
-    It can't with any control character but a tab (CR and LF would start another header) or any character outside
-    of ASCII (receivers don't agree on what such bytes mean). Blanks at the ends are cut off, as every receiver does.
+    Control characters other than a tab are invalid (CR and LF would start another header), and so are characters
+    outside of ASCII (recipients don't agree on such bytes). Blanks at the ends are cut off, as every recipient does.
     """
     if not text.isascii() or not (text.isprintable() or text.replace("\t", "").isprintable()):
         return None
@@ -30,21 +30,21 @@ def header_value(text: str) -> bytes | None:
 
 
 class HeadTemplate:
-    """The head of a request to one target.
+    """The head of requests to one target.
 
-    ``fixed`` are the headers that every request carries, next to Host and Content-Length, which are made here.
-    Raises ValueError where a name or a value can't go on the wire, or names one of those two. HEAD and CONNECT
-    aren't for it: the session reads a body by the answer's framing alone.
+    ``fixed`` are the headers of every request, beside Host and Content-Length, which the template adds. Raises
+    ValueError if a name or a value is invalid, or a name is one of those two. The method can't be HEAD or CONNECT: the
+    session reads a body by the framing of the answer alone.
 
-    ``start`` is what never varies: all of it up to the digits of the length.
+    ``start`` is the constant part: all of it up to the digits of the length.
     """
 
     __slots__ = ("start",)
 
-    def __init__(self, method: str, target: Target, fixed: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, method: str, url: Url, fixed: Sequence[tuple[str, str]] = ()) -> None:
         if header_name(method) is None:
             raise ValueError(f"{method!r} isn't an HTTP method")
-        lines = [f"{method} {target.path} HTTP/1.1".encode("ascii"), b"Host: " + target.host_header.encode("ascii")]
+        lines = [f"{method} {url.path} HTTP/1.1".encode("ascii"), b"Host: " + url.host_header.encode("ascii")]
         for name, value in fixed:
             lines.append(_colon_join((_fixed_name(name), _fixed_value(name, value))))
         lines.append(b"Content-Length: ")
@@ -53,8 +53,8 @@ class HeadTemplate:
     def render(self, content_length: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """Return a whole head, which ends in an empty line.
 
-        ``extra`` are names and values that went through :func:`header_name` and :func:`header_value`, or are
-        known to be safe: they aren't looked at again.
+        ``extra`` are names and values that :func:`header_name` and :func:`header_value` returned, or that are known to
+        be safe: they aren't checked again.
         """
         lines = [b"%b%d" % (self.start, content_length)]
         lines += map(_colon_join, extra)

@@ -9,25 +9,20 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from courier.http.answer import CANCELLED, Answer, Failure
+from courier.http.answer import CANCELLED, Answer, Failure, NoAnswer
 from courier.http.connection import Connection, Recent
-from courier.http.dial import CannotConnect, Lookup, Resolver, dial
+from courier.http.dial import Lookup, Resolver, dial
 from courier.http.exchange import Done, Exchange
 from courier.http.guard import AddressGuard
-from courier.http.limits import Limits
-from courier.http.target import Target
+from courier.http.limits import SessionLimits
+from courier.http.sweep_timer import SweepTimer
 from courier.http.tls import TlsConnection, client_context
+from courier.http.url import Url
 
-__all__ = ["Done", "Exchange", "Limits", "Session"]
+__all__ = ["Done", "Exchange", "Session", "SessionLimits"]
 
-# Seconds between two looks at the deadlines: the least while a request is under way, the least while connections only
-# wait to grow old, and the most while a request is under way (other connections may grow old meanwhile).
-_TICK: Final = 0.05
-_IDLE_TICK: Final = 1.0
-_LONGEST: Final = 5.0
-
-# A connection that was idle for longer than this (seconds) is looked at before it's used again. A shorter gap is the
-# rule under load, and looking is a system call.
+# A connection that was idle for longer than this (seconds) is checked before it's used again. Under load the gaps are
+# shorter, and a check is a system call.
 _TRUSTED_FOR: Final = 0.002
 
 _monotonic = time.monotonic
@@ -36,66 +31,63 @@ _monotonic = time.monotonic
 class Session:
     """Connections to one target, kept and used again. It belongs to one event loop and isn't thread-safe.
 
-    There is no limit on how many: each request under way has one of its own, the one that was used last, or a fresh
-    one. Redirects aren't followed and no cookies kept. A connection is used again only if its exchange ended
-    cleanly and nothing has come since; a request is sent twice only if a connection that had been used before was
-    closed by the peer before any byte of the answer, and then once, at once, on a fresh connection.
+    Their number has no limit: each request under way has a connection of its own, the idle one that was used last or a
+    fresh one. The session follows no redirects and keeps no cookies. It uses a connection again only if its exchange
+    ended cleanly and nothing has come since. It sends a request twice only if the peer closed a used connection before
+    any byte of the answer, and then once, at once, on a fresh connection.
 
-    ``opened`` counts the connections that were opened, ``reused`` the requests that needed none, ``resent`` the
-    second attempts. ``tls`` is for https targets; without it :func:`courier.http.tls.client_context` makes one.
-    ``guard`` is asked about each address before it is connected to; ``lookup`` stands in for the machine's resolver.
+    ``opened`` counts the connections that were opened, ``reused`` the requests that needed none, ``resent`` the second
+    attempts. ``tls`` is for https targets; without it :func:`courier.http.tls.client_context` makes one. ``guard``
+    checks each address before the session connects to it; ``lookup`` stands in for the machine's resolver.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        target: Target,
-        limits: Limits | None = None,
+        url: Url,
+        limits: SessionLimits | None = None,
         tls: ssl.SSLContext | None = None,
         guard: AddressGuard | None = None,
         lookup: Lookup | None = None,
     ) -> None:
         self.loop = loop
-        self.limits = limits or Limits()
+        self.limits = limits or SessionLimits()
         self.opened = 0
         self.reused = 0
         self.resent = 0
-        self._target = target
-        self._tls = (tls or client_context()) if target.scheme == "https" else None
+        self._url = url
+        self._tls = (tls or client_context()) if url.scheme == "https" else None
         self._guard = guard
-        self._resolver = Resolver(loop, target.host, target.port, lookup)
+        self._resolver = Resolver(loop, url.host, url.port, lookup)
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closed = False
-        # What takes a connection back keeps it for the next request. Called for each answer: no frame of ours.
+        # Keeps a connection for the next request. It is called for each answer, so it isn't a function in Python.
         self.release: Callable[[Connection], None] = self._idle.append
         self.recent: Recent = (None, 0, [], b"")
-        self._timeout = self.limits.timeout
-        self._longest = _longest(self.limits)
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = math.inf
+        self._timer = SweepTimer(loop, self.limits, self._sweep)
 
     @property
     def open(self) -> int:
-        """How many connections there are, those still connecting included."""
+        """The number of connections, those that are still connecting included."""
         return len(self._connections)
 
     @property
     def idle(self) -> int:
-        """How many connections wait for a request."""
+        """The number of connections that wait for a request."""
         return len(self._idle)
 
     def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
-        """Send a request, rendered by :class:`courier.http.head.HeadTemplate`.
+        """Send a request; :class:`courier.http.head.HeadTemplate` renders its head.
 
-        ``done`` is called exactly once with what comes of it, and never from inside this call. It may send again.
-        ``timeout`` (seconds) stands in for that of the limits. Raises nothing: every failure goes to ``done``.
+        ``done`` is called exactly once with the result, and never from inside this call. It may send again.
+        ``timeout`` (seconds) stands in for that of the limits. Never raises: every failure goes to ``done``.
         """
-        now = _monotonic()
-        deadline = now + (self._timeout if timeout is None else timeout)
+        now, timer = _monotonic(), self._timer
+        deadline = now + (self.limits.timeout if timeout is None else timeout)
         exchange = Exchange(head, body, done, now, deadline)
-        if deadline < self._due or now + self._longest < self._due:
-            self._look_by(deadline, now)
+        if deadline < timer.due or now + timer.longest < timer.due:
+            timer.sweep_by(deadline, now)
         idle = self._idle
         while idle:
             connection = idle.pop()
@@ -108,12 +100,12 @@ class Session:
         return exchange
 
     def connect(self, done: Done) -> None:
-        """Open a connection and keep it idle: ``done`` gets an Answer of status 0 where it stands, else the Failure."""
+        """Open a connection and keep it idle: ``done`` gets an Answer of status 0, or the Failure."""
         now = _monotonic()
-        self._open(Exchange(b"", b"", done, now, now + self._timeout), now)
+        self._open(Exchange(b"", b"", done, now, now + self.limits.timeout), now)
 
     async def request(self, head: bytes, body: bytes, timeout: float | None = None) -> Answer | Failure:
-        """Send a request and wait for what comes of it; cancelling the wait cancels the exchange."""
+        """Send a request and return its result; cancelling the wait cancels the exchange."""
         future: asyncio.Future[Answer | Failure] = self.loop.create_future()
 
         def done(result: Answer | Failure) -> None:
@@ -124,7 +116,7 @@ class Session:
         try:
             return await future
         finally:
-            exchange.cancel()  # does nothing where it has ended
+            exchange.cancel()  # does nothing if it has ended
 
     def close(self) -> None:
         """Close all connections; requests under way and later ones end as Failure(CANCELLED)."""
@@ -132,10 +124,7 @@ class Session:
         for connection in list(self._connections):
             connection.cancel("the session was closed")
         self._resolver.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._due = -math.inf  # nothing is ever looked at again
+        self._timer.stop()
 
     # From the connections.
 
@@ -159,9 +148,9 @@ class Session:
         if self._tls is None:
             connection = Connection(self, exchange, now)
         else:
-            connection = TlsConnection(self, exchange, now, self._tls, self._target.host)
+            connection = TlsConnection(self, exchange, now, self._tls, self._url.host)
         self._connections.add(connection)
-        self._look_by(connection.due(), now)
+        self._timer.sweep_by(connection.due(), now)
         connection.connecting = self.loop.create_task(self._connect(connection))
 
     async def _connect(self, connection: Connection) -> None:
@@ -169,7 +158,7 @@ class Session:
             addresses = await self._resolver.addresses()
             connection.awaits = "a connection"
             await dial(self.loop, connection, addresses, connection.connect_by, self._guard)
-        except CannotConnect as error:
+        except NoAnswer as error:
             connection.connecting = None  # this task, which is ending by itself
             connection.fail(error.reason, str(error))
         else:
@@ -177,36 +166,15 @@ class Session:
             self.opened += 1
             connection.connected()
 
-    def _look_by(self, due: float, now: float) -> None:
-        """Look at the deadlines at ``due`` at the latest, or in a tick if that is later."""
-        due = min(max(due, now + _TICK), now + self._longest)
-        if due < self._due:
-            self._look_at(due, now)
-
-    def _look_at(self, due: float, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        self._timer = self.loop.call_later(due - now, self._sweep)
-
     def _sweep(self) -> None:
-        self._timer = None
-        self._due = -math.inf  # what is sent in the middle of this turn needn't ask: it is counted at the end
-        now = _monotonic()
+        now, timer = _monotonic(), self._timer
         for connection in list(self._connections):
             connection.sweep(now)
         if self._closed:
             return
-        self._due = math.inf
+        timer.due = math.inf
         due = min((connection.due() for connection in self._connections), default=math.inf)
         if len(self._connections) > len(self._idle):
-            self._look_by(due, now)
+            timer.sweep_by(due, now)
         elif self._connections:
-            self._look_at(max(due, now + _IDLE_TICK), now)
-
-
-def _longest(limits: Limits) -> float:
-    """Return how many seconds may pass between two looks while a request is under way."""
-    if limits.first_byte_timeout is not None:
-        return _TICK  # that wait begins when the request is written, which nobody tells
-    return min(_LONGEST, max(_TICK, limits.idle_timeout))
+            timer.rest(due, now)

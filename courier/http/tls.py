@@ -1,4 +1,4 @@
-"""TLS over a plain transport."""
+"""The connection over TLS, on a plain transport."""
 
 from __future__ import annotations
 
@@ -6,73 +6,70 @@ import ssl
 from typing import Final
 
 from courier.http.answer import TLS
-from courier.http.certificates import TlsFiles, show, trusting
-from courier.http.connection import Connection, Pool
+from courier.http.certificates import TlsFiles, context_trusting, load_client_certificate
+from courier.http.connection import SILENCE, Connection, ConnectionOwner
 from courier.http.exchange import Exchange
 
-# One record's worth: OpenSSL never returns more from one call, and a larger buffer would be allocated for nothing.
+# The size of a record: OpenSSL never returns more from one call.
 _RECORD: Final = 16384
 
 _HANDSHAKE: Final = "the TLS handshake"
 
 
 def client_context(files: TlsFiles = TlsFiles()) -> ssl.SSLContext:  # noqa: B008 (immutable)
-    """Make the context of a client: without files, the one that is used where none is given.
+    """Return the context of a client, without files the default one.
 
-    TLS 1.2 at least, certificates verified, host names checked, HTTP/1.1 offered. Raises CannotStart, which names the
-    option at fault, where a file can't be read or isn't what it should be.
+    It requires TLS 1.2 or later, verifies certificates, looks for the host name in their subjectAltName, and offers
+    HTTP/1.1. Raises CannotStart, which names the option at fault, if a file can't be read or is wrong.
     """
-    context = trusting(files.ca)
+    context = context_trusting(files.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     if files.cert is not None:
-        show(context, files.cert, files.key)
+        load_client_certificate(context, files.cert, files.key)
     return context
 
 
 class TlsConnection(Connection):
     """A connection over TLS.
 
-    The TLS is ours, not the loop's: with the bytes in our hands it's known whether all of a request has been
-    written, and whether an answer that ends with the connection was cut off by somebody in between.
+    It encrypts by itself, not in the loop: so it knows whether all of a request was written, and whether an attacker
+    cut an answer that ends with the connection.
     """
 
     __slots__ = ("_incoming", "_outgoing", "_peer_said_goodbye", "_tls")
 
-    def __init__(self, pool: Pool, exchange: Exchange, now: float, context: ssl.SSLContext, host: str) -> None:
+    def __init__(
+        self, pool: ConnectionOwner, exchange: Exchange, now: float, context: ssl.SSLContext, host: str
+    ) -> None:
         super().__init__(pool, exchange, now)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        # Neither the dot of a fully qualified name nor the zone of an address is part of what a certificate names.
+        # A certificate names neither the dot of a fully qualified name nor the zone of an address.
         name = host.partition("%")[0].rstrip(".")
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._peer_said_goodbye = False
 
     def connected(self) -> None:
-        """Begin the handshake; the request follows it."""
+        """Begin the handshake, which the request follows."""
         self.awaits = _HANDSHAKE
         self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
-        """Records: of the handshake, of an answer, or of the protocol's own affairs."""
+        """Read records: of the handshake, of an answer, or of TLS itself."""
         self._incoming.write(data)
         if self.awaits == _HANDSHAKE:
             self._shake_hands()
-        if self.awaits:
-            return
-        try:
-            plain = self._decrypt()
-        except ssl.SSLError as error:
-            self.fail(TLS, said(error))
-            return
-        if plain:
-            super().data_received(plain)
-        if self._peer_said_goodbye:
-            super()._ended(None)
+        elif self.awaits == SILENCE:
+            self._take()
+            if not self._closed:
+                super().connected()  # it was only a ticket, or the like
+        elif not self.awaits:
+            self._take()
 
     def eof_received(self) -> None:
-        """The end without TLS's own goodbye: anybody on the way could have sent it."""
+        """End the exchange: the end came without a close_notify, so an attacker may have sent it."""
         self._ended(ConnectionResetError("the end didn't come through TLS"))
 
     def _shake_hands(self) -> None:
@@ -81,20 +78,35 @@ class TlsConnection(Connection):
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError as error:
-            self._flush()  # the alert that tells the server why
-            self.fail(TLS, said(error))
+            self._flush()  # the alert for the server
+            self.fail(TLS, tls_error_text(error))
         else:
-            super().connected()
+            if self._incoming.pending:
+                self._take()  # fails if it is more than tickets, since it came before the request
+            if not self._closed:
+                super().connected()
+
+    def _take(self) -> None:
+        """Decrypt what has come, and read it."""
+        try:
+            plain = self._decrypt()
+        except ssl.SSLError as error:
+            self.fail(TLS, tls_error_text(error))
+            return
+        if plain:
+            super().data_received(plain)
+        if self._peer_said_goodbye:
+            super()._ended(None)
 
     def _decrypt(self) -> bytes:
-        """Return all that has come, since what follows an answer has to be seen together with it."""
+        """Return all that has come, so that bytes behind an answer are read together with it."""
         parts = []
         try:
             while not self._peer_said_goodbye:
                 part = self._tls.read(_RECORD)
                 if part:
                     parts.append(part)
-                    # Asking in vain costs an exception, so only if there is something to ask for.
+                    # Reading in vain costs an exception.
                     if not self._incoming.pending and not self._tls.pending():
                         break
                 else:
@@ -110,8 +122,8 @@ class TlsConnection(Connection):
         try:
             self._encrypt(head + body)
         except ssl.SSLError as error:
-            # A turn later: this may run inside of send(), which must not call back.
-            self._pool.loop.call_soon(self.fail, TLS, said(error))
+            # A turn later, since this may run inside of send(), which must not call back.
+            self._pool.loop.call_soon(self.fail, TLS, tls_error_text(error))
         else:
             self._flush()
 
@@ -125,7 +137,7 @@ class TlsConnection(Connection):
         self._write_bytes(self._outgoing.read())
 
     def _ended(self, error: Exception | None) -> None:
-        if not self.awaits:
+        if not self.awaits or self.awaits == SILENCE:
             super()._ended(error or ConnectionResetError("the end didn't come through TLS"))
         else:
             self.fail(
@@ -133,8 +145,8 @@ class TlsConnection(Connection):
             )
 
 
-def said(error: ssl.SSLError) -> str:
-    """Return what an error of TLS says, without the numbers and names of OpenSSL."""
+def tls_error_text(error: ssl.SSLError) -> str:
+    """Return the text of an error of TLS, without the numbers and names of OpenSSL."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     return error.reason.replace("_", " ").lower() if error.reason else str(error)

@@ -1,1 +1,1 @@
-"""Processes and what joins them: supervisor, workers, channels, scoreboard. Knows no SQS and no HTTP."""
+"""The processes and their connections: supervisor, workers, channels, scoreboard. Independent of SQS and HTTP."""

@@ -1,4 +1,4 @@
-"""The part of a packet that travels in a file descriptor, because it is too large for the socket."""
+"""The bulk of a packet that travels in a file descriptor, because it is too large for the socket."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _CAN_MEMFD: Final = hasattr(os, "memfd_create")
 
 
 def write_bulk(data: bytes) -> int:
-    """Put ``data`` into an anonymous file; return its descriptor, which the caller closes.
+    """Write ``data`` to an anonymous file; return its descriptor, which the caller must close.
 
-    Raises :class:`OSError` when no descriptor or no memory is to be had; nothing is left open then.
+    Raise :class:`OSError` if descriptors or memory run out; nothing is left open then.
     """
     descriptor = os.memfd_create("courier", os.MFD_CLOEXEC) if _CAN_MEMFD else _unlinked_file()
     try:
@@ -26,10 +26,10 @@ def write_bulk(data: bytes) -> int:
 
 
 def read_bulk(descriptor: int) -> bytes:
-    """Return everything in the file of ``descriptor``, which stays open and keeps its offset.
+    """Return the contents of the file of ``descriptor``, which stays open and keeps its offset.
 
-    ``pread``, since the offset belongs to the open file and is shared with whoever holds it too: the sender left it
-    at the end. Raises :class:`OSError`.
+    Use ``pread``, because all holders of the open file share its offset, and the sender left it at the end. Raise
+    :class:`OSError`.
     """
     size = os.fstat(descriptor).st_size
     data = os.pread(descriptor, size, 0)

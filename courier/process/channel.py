@@ -1,8 +1,8 @@
-"""A channel: how packets pass from the processes of one stage to those of the next.
+"""A channel: it carries packets from the processes of one stage to those of the next.
 
-It stands where a ``multiprocessing.Queue`` would, but is one ``AF_UNIX``/``SOCK_SEQPACKET`` socket pair that every
-process inherits. There is no lock in user space that a killed process could take to its grave, packets are whole or
-absent, and what is in the kernel outlives its writer. No call blocks.
+In place of a ``multiprocessing.Queue`` it is one ``AF_UNIX``/``SOCK_SEQPACKET`` socket pair that every process
+inherits. It has no lock in user space that a killed process could leave locked. A packet is whole or absent, and
+packets in the kernel outlive their writer. No call blocks.
 """
 
 from __future__ import annotations
@@ -18,58 +18,44 @@ import termios
 import time
 from typing import Final
 
-from courier.errors import CannotStart, ChannelError
+from courier.errors import CannotStart, ChannelError, PacketTooLargeError
 from courier.process.bulk import read_bulk, write_bulk
 
 INLINE_LIMIT: Final = 65_536
-"""Head and bulk together, in bytes, that travel in the packet itself; a larger bulk travels in a descriptor."""
+"""Maximum bytes of head and bulk in a packet; a larger bulk travels in a descriptor."""
 
 _ASKED_BUFFER: Final = 4 << 20
 _FRAME: Final = 4
 _write_frame: Final = struct.Struct("=I").pack
 _BULK_IN_DESCRIPTOR: Final = 0x8000_0000
 _ANCILLARY: Final = socket.CMSG_SPACE(array.array("i").itemsize)
-# Plain numbers: on the hot path an IntFlag costs as much as the system call.
+# Plain numbers, because on the hot path an IntFlag costs as much as the system call.
 _CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 _TRUNCATED: Final = int(socket.MSG_TRUNC)
 
-# Full, though poll calls the socket writable: no kernel memory, too many descriptors in flight or open, nobody left to
-# read. A writer that waited for poll would spin, so these are tried again on a timer.
+# Errors that mean "full" although poll reports the socket as writable: no kernel memory, too many descriptors in flight
+# or open, no reader left. A writer that waits for poll would spin, so it retries these on a timer.
 _FULL_UNSEEN_BY_POLL: Final = frozenset(
     {errno.ENOBUFS, errno.ETOOMANYREFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
     | {errno.EPIPE, errno.ECONNRESET}
 )
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.ETOOMANYREFS, errno.EMFILE, errno.ENFILE})
 
-# Poll calls a unix socket writable only once three quarters of its buffer are free again; the longer pause is how long
-# a writer may sit beside a channel that has room but isn't that empty.
+# Poll reports a unix socket as writable only once three quarters of its buffer are free again. The longer pause limits
+# how long a writer waits although the channel already has some space.
 _PAUSE_UNSEEN: Final = 0.005
 _PAUSE_FULL: Final = 0.02
-# uvloop counts in milliseconds; what it rounds to nothing would spin.
+# uvloop counts in milliseconds; a pause rounded to zero would spin.
 _SHORTEST_PAUSE: Final = 0.001
 
 
 class Channel:
-    """Many writers, many readers, one direction. Make it before the fork; then each process keeps what it uses.
+    """A channel with many writers, many readers and one direction.
 
-    ``at_eof`` turns true when :meth:`receive` found nothing unread and every write end closed, in all processes.
-    ``out_of_descriptors`` counts sends put off because the process or the kernel had no descriptor to spare.
+    Create it before the fork; each process then keeps the ends that it uses. ``at_eof`` becomes true when
+    :meth:`receive` finds nothing unread and every write end is closed in all processes. ``out_of_descriptors`` counts
+    sends that were postponed because the process or the kernel had no free descriptor.
     """
-
-    __slots__ = (
-        "_buffer",
-        "_buffers",
-        "_frames",
-        "_poll_is_blind",
-        "_reader",
-        "_receive_into",
-        "_send",
-        "_waiters",
-        "_writer",
-        "at_eof",
-        "name",
-        "out_of_descriptors",
-    )
 
     def __init__(self, name: str, writer: socket.socket, reader: socket.socket) -> None:
         self.name = name
@@ -79,7 +65,7 @@ class Channel:
         self._reader = reader
         self._send = writer.send
         self._receive_into = reader.recvmsg_into
-        # Kept, since a fresh one costs more than the call. Its pages are private to the process that receives into it.
+        # Kept, because a new buffer costs more than the call. Its pages are private to the process that receives.
         self._buffer = memoryview(bytearray(_FRAME + INLINE_LIMIT))
         self._buffers = [self._buffer]
         self._frames = self._buffer.cast("I")
@@ -88,9 +74,9 @@ class Channel:
 
     @classmethod
     def create(cls, name: str) -> Channel:
-        """Make a channel with as large a send buffer as ``net.core.wmem_max`` allows; ``name`` is for people.
+        """Return a channel with as large a send buffer as ``net.core.wmem_max`` allows; ``name`` is for people.
 
-        Raises :class:`CannotStart` where not even one packet would fit.
+        Raise :class:`CannotStart` if not even one packet would fit.
         """
         writer, reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         writer.setblocking(False)
@@ -104,11 +90,12 @@ class Channel:
         return cls(name, writer, reader)
 
     def send(self, head: bytes, bulk: bytes = b"") -> bool:
-        """Put one packet into the channel, whole; ``False`` means full, and that nothing was put.
+        """Put one whole packet into the channel. Return ``False`` if it is full; then nothing was put.
 
-        Full is normal; try again after :meth:`wait_writable`. It stays full when no process is left that reads. A bulk
-        that makes the packet exceed :data:`INLINE_LIMIT` travels in a descriptor, and may be lost on its way. Raises
-        :class:`ChannelError` for a head that exceeds the limit by itself, or a closed channel.
+        A full channel is normal; try again after :meth:`wait_writable`. Without any reading process it stays full. If
+        the packet exceeds :data:`INLINE_LIMIT`, its bulk travels in a descriptor and may be lost on the way. Raise
+        :class:`PacketTooLargeError` if the head alone exceeds the limit, and :class:`ChannelError` for a closed
+        channel.
         """
         size = len(head)
         if size + len(bulk) > INLINE_LIMIT:
@@ -124,7 +111,7 @@ class Channel:
 
     def _send_descriptor(self, head: bytes, bulk: bytes) -> bool:
         if len(head) > INLINE_LIMIT:
-            raise ChannelError(f"channel {self.name}: a head of {len(head)} bytes exceeds {INLINE_LIMIT}")
+            raise PacketTooLargeError(f"channel {self.name}: a head of {len(head)} bytes exceeds {INLINE_LIMIT}")
         try:
             descriptor = write_bulk(bulk)
         except OSError as error:
@@ -143,6 +130,8 @@ class Channel:
         return True
 
     def _refused(self, error: OSError) -> bool:
+        if error.errno == errno.EMSGSIZE:
+            raise PacketTooLargeError(f"channel {self.name}: {error}") from error
         if error.errno not in _FULL_UNSEEN_BY_POLL:
             raise ChannelError(f"channel {self.name}: {error}") from error
         if error.errno in _OUT_OF_DESCRIPTORS:
@@ -151,11 +140,10 @@ class Channel:
         return False
 
     def receive(self) -> tuple[bytes, bytes | None] | None:
-        """Take one packet: head and bulk. ``None`` means that nothing is there now; see ``at_eof``.
+        """Take one packet and return its head and bulk; ``None`` if the channel is empty, see ``at_eof``.
 
-        The bulk is ``None`` where it travelled in a descriptor that did not arrive, because this process had none to
-        spare: the head is there to give the messages back by name. Raises :class:`ChannelError` for what no
-        :meth:`send` makes.
+        The bulk is ``None`` if its descriptor was lost, because this process had no free one; the head still allows
+        returning the messages to SQS. Raise :class:`ChannelError` for a packet that :meth:`send` can't have made.
         """
         try:
             length, ancillary, flags, _ = self._receive_into(self._buffers, _ANCILLARY, _CLOEXEC)
@@ -175,13 +163,13 @@ class Channel:
             end = _FRAME + size
             bulk = buffer[end:length].tobytes()
         if end > length or flags & _TRUNCATED:
-            raise ChannelError(f"channel {self.name}: a packet of {length} bytes came in torn")
+            raise ChannelError(f"channel {self.name}: a packet of {length} bytes arrived incomplete")
         return buffer[_FRAME:end].tobytes(), bulk
 
     async def wait_writable(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        """Return when it is worth trying :meth:`send` again, or at ``deadline`` (monotonic seconds).
+        """Return when :meth:`send` may succeed again, or at ``deadline`` (monotonic seconds).
 
-        Returns after at most 20 ms, since poll can't see every kind of full. Several coroutines may wait at once.
+        Return after 20 ms at most, because poll can't detect every kind of full channel. Several coroutines may wait.
         """
         left = deadline - time.monotonic()
         if left <= 0:
@@ -205,9 +193,9 @@ class Channel:
             _settle(woken)
 
     def unread_bytes(self) -> int:
-        """Bytes in the channel that nobody has received, frames included and descriptors' content not.
+        """Return the bytes that wait in the channel, including frames but not the contents of descriptors.
 
-        Asked of the read end; raises :class:`ChannelError` where this process has closed it.
+        Raise :class:`ChannelError` if this process has closed the read end.
         """
         try:
             answer = fcntl.ioctl(self._reader.fileno(), termios.FIONREAD, b"\0\0\0\0")
@@ -216,15 +204,15 @@ class Channel:
         return int.from_bytes(answer, "little")
 
     def reader_fileno(self) -> int:
-        """Return the descriptor for ``loop.add_reader``; -1 where this process has closed the read end."""
+        """Return the descriptor for ``loop.add_reader``; -1 if this process has closed the read end."""
         return self._reader.fileno()
 
     def writer_fileno(self) -> int:
-        """Return the descriptor for ``loop.add_writer``; -1 where this process has closed the write end."""
+        """Return the descriptor for ``loop.add_writer``; -1 if this process has closed the write end."""
         return self._writer.fileno()
 
     def keep(self, *, reading: bool, writing: bool) -> None:
-        """Close the ends that this process does not use: an unused write end would hide the end of the stream."""
+        """Close the ends that this process doesn't use; an unused write end would hide the end of the stream."""
         if not reading:
             self._reader.close()
         if not writing:
@@ -243,7 +231,7 @@ def _take_bulk(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
     try:
         return read_bulk(descriptors[0]) if descriptors else None
     except OSError:
-        # What can't be read is as lost as what didn't arrive.
+        # An unreadable bulk counts as lost.
         return None
     finally:
         for descriptor in descriptors:

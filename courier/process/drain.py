@@ -1,4 +1,4 @@
-"""Stopping in order: one stage after another, all of it within one deadline."""
+"""The drain: it stops one stage after another, all within one deadline."""
 
 from __future__ import annotations
 
@@ -9,58 +9,67 @@ from typing import Final
 import structlog
 
 from courier.process import scoreboard
-from courier.process.pool import Pool, Worker
+from courier.process.pool import Worker, WorkerPool
 from courier.process.scoreboard import Scoreboard
-from courier.process.stage import Settings, Stage
+from courier.process.stage import Stage, SupervisorOptions
 
 LONGEST_GRACE: Final = 0.25
-"""Seconds between a worker's deadline and the SIGKILL of the one that is still there."""
+"""Maximum seconds between a worker's deadline and its SIGKILL."""
 
 UNKILLABLE: Final = 5.0
-"""Seconds after SIGKILL in which a process is waited for; one that hangs in the kernel must not hold up the stop."""
+"""Seconds to wait for a process after SIGKILL; a process that hangs in the kernel must not delay the stop."""
 
 log = structlog.get_logger("courier.supervisor")
 
 
 class Drain:
-    """Tells the stages to drain in the order of ``settings.drain_order``, each once the one before it is gone."""
+    """Drains the stages in the order of ``options.drain_order``, each after the workers of the previous one are gone.
 
-    def __init__(self, pool: Pool, board: Scoreboard, settings: Settings, now: float) -> None:
+    ``timeout`` is the time for all of them, in seconds.
+    """
+
+    def __init__(self, pool: WorkerPool, board: Scoreboard, options: SupervisorOptions) -> None:
         by_role = {stage.role: stage for stage in pool.stages}
+        self.timeout = options.drain_timeout
         self._pool = pool
-        self._waiting = [by_role[role] for role in settings.drain_order]
+        self._board = board
+        self._waiting = [by_role[role] for role in options.drain_order]
         self._current: Stage | None = None
-        self._told_at = now
+        self._ordered_at = 0.0
         self._killed: set[int] = set()
-        self._timeout = settings.drain_timeout
-        self._grace = min(LONGEST_GRACE, settings.drain_timeout / 10)
-        self._deadline = now + settings.drain_timeout - self._grace
-        # Before any lifeline is closed: a worker asks for its deadline as soon as it is told.
-        board.supervisor.reals[scoreboard.DRAIN_DEADLINE] = self._deadline
-        board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
+        self._grace = min(LONGEST_GRACE, options.drain_timeout / 10)
+        self._deadline = math.inf
+
+    def begin(self, now: float) -> None:
+        """Set the deadline. ``now`` is monotonic seconds, as in all calls."""
+        self._ordered_at = now
+        self._deadline = now + self.timeout - self._grace
+        # Before any lifeline is closed, because a draining worker reads its deadline at once.
+        self._board.supervisor.reals[scoreboard.DRAIN_DEADLINE] = self._deadline
+        self._board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
 
     def step(self, now: float) -> bool:
-        """Do what is due; return whether all stages are gone. Call it on every turn."""
+        """Advance the drain; return whether all stages are gone. Call it on every turn."""
         while True:
             stage = self._current
             if stage is not None:
-                if not self._gone(stage, now):
+                if not self._is_gone(stage, now):
                     return False
                 log.info("stage drained", role=stage.role)
             if not self._waiting:
                 return True
             self._current = self._waiting.pop(0)
-            self._tell(self._current, now)
+            self._start_drain_of(self._current, now)
 
     def replaces(self, worker: Worker, now: float) -> bool:
-        """Return whether a worker that died is to be replaced all the same."""
-        if not worker.told:
+        """Return whether a dead worker must be replaced even during the drain."""
+        if not worker.is_draining:
             return True
         return worker.stage.restart_in_drain and now < self._cut_at(worker.stage)
 
-    def _tell(self, stage: Stage, now: float) -> None:
-        self._told_at = now
-        # All who wrote to it are gone but us: now its readers find its end.
+    def _start_drain_of(self, stage: Stage, now: float) -> None:
+        self._ordered_at = now
+        # All other writers are gone. Without the supervisor's write end, the readers find the end of the channel.
         for channel in stage.reads:
             channel.keep(reading=True, writing=False)
         for worker in self._pool.of(stage.role):
@@ -68,7 +77,7 @@ class Drain:
             if not worker.pid:
                 worker.restart_at = now if stage.restart_in_drain else math.inf
 
-    def _gone(self, stage: Stage, now: float) -> bool:
+    def _is_gone(self, stage: Stage, now: float) -> bool:
         cut_at = self._cut_at(stage)
         left = [w for w in self._pool.of(stage.role) if w.pid or (w.restart_at < math.inf and now < cut_at)]
         if now < cut_at:
@@ -77,12 +86,17 @@ class Drain:
             if worker.pid not in self._killed:
                 self._killed.add(worker.pid)
                 log.warning(
-                    "worker outlasts the drain, killed", role=stage.role, index=worker.slot.index, pid=worker.pid
+                    "worker exceeds the drain timeout; killed",
+                    role=stage.role,
+                    index=worker.slot.index,
+                    pid=worker.pid,
+                    reason="it had not finished by the end of the drain timeout",
+                    advice="use a longer --drain-timeout, or a shorter --timeout; SQS shows its messages again",
                 )
             worker.send_signal(signal.SIGKILL)
         return not left or now > cut_at + UNKILLABLE
 
     def _cut_at(self, stage: Stage) -> float:
-        cut_at = self._deadline - min(stage.drain_reserve, self._timeout / 2) + self._grace
-        # Told only when the time was up, since the stages before it outlasted theirs: it still gets to commit.
-        return max(cut_at, self._told_at + LONGEST_GRACE)
+        cut_at = self._deadline - min(stage.drain_reserve, self.timeout / 2) + self._grace
+        # If earlier stages used up the time, this one still gets a moment to commit.
+        return max(cut_at, self._ordered_at + LONGEST_GRACE)

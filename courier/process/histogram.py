@@ -1,4 +1,4 @@
-"""A histogram of one worker: an observation costs an append, and the board is written now and then."""
+"""A histogram of one worker: an observation is one append, and a flush writes them to the board."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from courier.process.scoreboard import Slot
 
 
 class Histogram:
-    """``observe`` counts a number of seconds; the board shows it from the next :meth:`flush` on."""
+    """A histogram on the board. ``observe`` takes seconds; :meth:`flush` writes the observations to the board."""
 
     __slots__ = ("_area", "_bounds", "_seconds", "_slot", "_sum", "observe")
 
     def __init__(self, slot: Slot, area: int, total: int, bounds: Sequence[float]) -> None:
-        """``area`` is the word of the first bucket, ``total`` the real of the sum; the last bound is infinite."""
+        """``area`` is the word of the first bucket, ``total`` the real of the sum. The last bound must be infinite."""
         self._slot = slot
         self._area = area
         self._sum = total
@@ -25,19 +25,20 @@ class Histogram:
 
     @classmethod
     def of_latency(cls, slot: Slot) -> Histogram:
-        """Make the one of how long deliveries took."""
+        """Return the histogram of the duration of attempts."""
         return cls(slot, scoreboard.LATENCY, scoreboard.LATENCY_SUM, scoreboard.LATENCY_BOUNDS)
 
     @classmethod
     def of_age(cls, slot: Slot) -> Histogram:
-        """Make the one of how old messages were when they were delivered."""
+        """Return the histogram of the age of messages at their delivery."""
         return cls(slot, scoreboard.AGE, scoreboard.AGE_SUM, scoreboard.AGE_BOUNDS)
 
-    def flush(self) -> None:
-        """Write what was observed to the board."""
+    def flush(self) -> tuple[int, float]:
+        """Write the observations to the board; return their number and the sum of their seconds."""
         seconds, words = self._seconds, self._slot.words
+        observed, total = len(seconds), sum(seconds)
         if seconds:
-            # Sorted, they cost a look for each bucket; one by one, a look for each of them.
+            # Sorting needs one search for each bucket, instead of one for each observation.
             seconds.sort()
             counted = 0
             for word, bound in enumerate(self._bounds, self._area):
@@ -45,5 +46,6 @@ class Histogram:
                 if upto > counted:
                     words[word] += upto - counted
                     counted = upto
-            self._slot.reals[self._sum] += sum(seconds)
+            self._slot.reals[self._sum] += total
             seconds.clear()
+        return observed, total

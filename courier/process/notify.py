@@ -1,7 +1,7 @@
-"""Telling the service manager how we are: sd_notify(3), in a datagram each time and with nothing kept open.
+"""Notifications to the service manager, as in sd_notify(3).
 
-systemd hands over the address of a socket in ``NOTIFY_SOCKET``. Without one, nothing is sent. Whatever goes wrong with
-it is of no concern to the supervisor: it neither waits for the manager nor fails because of it.
+systemd passes the address of a socket in ``NOTIFY_SOCKET``. Without one, nothing is sent. Each notification is one
+datagram on a new socket. The supervisor neither waits for the manager nor fails because of it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Final
 
 STATUS_SECONDS: Final = 10.0
 SHORTEST: Final = 1.0
-"""Seconds over which a rate means something."""
+"""Minimum seconds for a meaningful rate."""
 
 Totals = Callable[[], Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """What the service manager gave us: the address of its ``socket``, and its ``watchdog``'s period in seconds.
+    """The service manager's settings: the address of its ``socket`` and the period of its ``watchdog`` in seconds.
 
-    An empty address stands for no manager, 0 for no watchdog.
+    An empty address means no manager, 0 means no watchdog.
     """
 
     socket: str = ""
@@ -36,10 +36,10 @@ NO_MANAGER: Final = Manager()
 
 
 class Notifier:
-    """Says READY, STATUS, STOPPING and WATCHDOG for the supervisor, whose turns call :meth:`step`.
+    """Sends READY, STATUS, STOPPING and WATCHDOG for the supervisor, which calls :meth:`step` in each turn.
 
-    ``totals`` gives what is shown of the work: counters by name. Times are seconds of the clock that the caller passes
-    in. As long as the turns come, the watchdog is fed at half of its period; when they stop, so does the food.
+    ``totals`` returns the counters to show, by name. Times are seconds of the caller's clock. WATCHDOG is sent at half
+    of the watchdog's period, and no longer if the supervisor's turns stop.
     """
 
     def __init__(self, manager: Manager, totals: Totals) -> None:
@@ -48,29 +48,29 @@ class Notifier:
         self._feed_every = manager.watchdog / 2 if manager.watchdog > 0 and self._address else math.inf
         self._feed_at = -math.inf if self._feed_every < math.inf else math.inf
         self._status_at = math.inf
-        self._shown: Mapping[str, object] = {}
+        self._last_totals: Mapping[str, object] = {}
         self._shown_at = 0.0
         self._stopping = False
 
     def starting(self) -> None:
-        """Say that the workers are being started."""
+        """Send that the workers are starting."""
         self._send("STATUS=starting")
 
     def ready(self, now: float) -> None:
-        """Say that all workers are ready; from now on the status shows totals and rates."""
-        # A start that is called off is never ready: systemd would take the unit for running again.
+        """Send that all workers are ready; from now on the status shows totals and rates."""
+        # Never after STOPPING, because systemd would take the unit for running again.
         if not self._stopping:
             self._status_at = now + STATUS_SECONDS
             self._send(f"READY=1\nSTATUS={self._status(now)}")
 
     def stopping(self, now: float) -> None:
-        """Say that the drain has begun."""
+        """Send that the drain has begun."""
         self._stopping = True
         self._status_at = now + STATUS_SECONDS
         self._send(f"STOPPING=1\nSTATUS={self._status(now)}")
 
     def step(self, now: float) -> None:
-        """Send what is due. Call it on every turn."""
+        """Send the notifications that are due; call it in every turn."""
         if not self._address:
             return
         if now >= self._feed_at:
@@ -81,14 +81,14 @@ class Notifier:
             self._send(f"STATUS={self._status(now)}")
 
     def due(self) -> float:
-        """Return when :meth:`step` must be called at the latest; infinite where nothing presses."""
+        """Return the latest time for the next :meth:`step`; infinite without a watchdog."""
         return self._feed_at
 
     def _status(self, now: float) -> str:
-        before, self._shown = self._shown, self._totals()
+        before, self._last_totals = self._last_totals, self._totals()
         seconds, self._shown_at = now - self._shown_at, now
         parts = []
-        for name, value in self._shown.items():
+        for name, value in self._last_totals.items():
             if isinstance(value, int) and value:
                 grown = value - number if isinstance(number := before.get(name, 0), int) else 0
                 rate = f" ({_rate(grown / seconds)}/s)" if grown and seconds >= SHORTEST else ""
@@ -112,7 +112,7 @@ def _datagrams() -> socket.socket:
 
 
 def _address(name: str) -> bytes:
-    """Return the socket's address: a path, or an abstract name (``@`` in front); empty for what is neither."""
+    """Return the socket's address: a path, or an abstract name (with ``@`` in front); empty for anything else."""
     if name.startswith("@"):
         return b"\0" + os.fsencode(name[1:])
     return os.fsencode(name) if name.startswith("/") else b""

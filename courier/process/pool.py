@@ -1,4 +1,4 @@
-"""The workers: forking them, holding their lifelines, reaping them."""
+"""The pool of workers: it forks and reaps them, and holds their lifelines."""
 
 from __future__ import annotations
 
@@ -6,105 +6,99 @@ import contextlib
 import math
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from courier.log.stderr import flush_standard_streams
 from courier.process import scoreboard
 from courier.process.child import DRAIN, Inherited, run_child
+from courier.process.dump import make_file, take
 from courier.process.restart import RestartPolicy
 from courier.process.scoreboard import Scoreboard, Slot
-from courier.process.stage import Settings, Stage
+from courier.process.stage import Stage, SupervisorOptions
 
 
+@dataclass(eq=False)
 class Worker:
-    """One slot of a stage and the process in it, if any.
+    """A slot of a stage, and the process in it, if there is one.
 
-    ``pid`` is 0 while there is none; ``restart_at`` (monotonic) is when one is due, infinite for never. ``told`` is
-    whether it was told to drain, ``leaving_by`` when it must have left where it alone was. ``aborted_at`` is when the
-    watchdog struck.
+    Times are monotonic seconds, infinite for never. ``pid`` is 0 without a process; ``restart_at`` is when the next one
+    is due. ``is_draining`` is true once the worker must drain. ``leaving_by`` is its deadline if it drains alone.
+    ``aborted_at`` is when the watchdog ended it. ``stacks`` is the file for the stacks of its processes, -1 for none.
     """
 
-    __slots__ = (
-        "aborted_at",
-        "leaving_by",
-        "lifeline",
-        "pid",
-        "policy",
-        "restart_at",
-        "slot",
-        "stage",
-        "started",
-        "told",
-        "was_ready",
-    )
-
-    def __init__(self, stage: Stage, slot: Slot) -> None:
-        self.stage = stage
-        self.slot = slot
-        self.policy = RestartPolicy()
-        self.pid = 0
-        self.lifeline = -1
-        self.started = 0.0
-        self.restart_at = math.inf
-        self.told = False
-        self.leaving_by = math.inf
-        self.aborted_at = math.inf
-        self.was_ready = False
+    stage: Stage
+    slot: Slot
+    policy: RestartPolicy = field(default_factory=RestartPolicy)
+    stacks: int = -1
+    pid: int = 0
+    lifeline: int = -1
+    started: float = 0.0
+    restart_at: float = math.inf
+    is_draining: bool = False
+    leaving_by: float = math.inf
+    aborted_at: float = math.inf
+    was_ready: bool = False
 
     def drain(self) -> None:
-        """Tell the worker to drain; a replacement would be told from its start."""
-        self.told = True
+        """Make the worker drain; a replacement drains from its start."""
+        self.is_draining = True
         if self.lifeline != -1:
             with contextlib.suppress(BrokenPipeError):  # dead, and not reaped yet
                 os.write(self.lifeline, DRAIN)
             self.cut_lifeline()
 
     def cut_lifeline(self) -> None:
-        """Close the write end of the lifeline, if it is open: to a worker that wasn't told to drain we are dead."""
+        """Close the write end of the lifeline, if it is open. A worker that doesn't drain takes it for a death."""
         if self.lifeline != -1:
             os.close(self.lifeline)
             self.lifeline = -1
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, if there is one. Its pid can't be somebody else's: only we reap it."""
+        """Send a signal to the process, if there is one. Its pid can't be reused, because only this pool reaps it."""
         if self.pid:
             os.kill(self.pid, number)
 
 
-class Ended(NamedTuple):
-    """A worker's process that was reaped: its ``code`` (negative for a signal) and the messages that it still held."""
+class EndedWorker(NamedTuple):
+    """A reaped process of a worker: its exit ``code`` (negative for a signal) and the number of messages it ``held``.
+
+    ``stacks`` are what it printed when a fault or the watchdog's SIGABRT ended it.
+    """
 
     worker: Worker
     pid: int
     code: int
     held: int
+    stacks: str = ""
 
     def how(self) -> dict[str, object]:
-        """Return the signal's name or the exit code, to be logged."""
+        """Return log fields: the signal's name or the exit code, and the stacks if there are any."""
+        shown: dict[str, object] = {"stacks": self.stacks} if self.stacks else {}
         if self.code >= 0:
-            return {"code": self.code}
+            return {"code": self.code} | shown
         try:
-            return {"signal": signal.Signals(-self.code).name}
+            return {"signal": signal.Signals(-self.code).name} | shown
         except ValueError:  # a real-time signal has no name
-            return {"signal": -self.code}
+            return {"signal": -self.code} | shown
 
     def cause(self) -> int:
-        """Return the word of the slot that counts restarts after such an end."""
+        """Return the word of the slot that counts restarts for this cause."""
         if self.worker.aborted_at < math.inf:
             return scoreboard.RESTARTS_HUNG
         return scoreboard.RESTARTS_SIGNAL if self.code < 0 else scoreboard.RESTARTS_EXIT
 
 
-class Pool:
-    """All workers, in the order of the stages. Forks and reaps; decides nothing."""
+class WorkerPool:
+    """All workers, in the order of the stages. It forks and reaps them; the supervisor decides when."""
 
-    def __init__(self, stages: Sequence[Stage], board: Scoreboard, settings: Settings) -> None:
+    def __init__(self, stages: Sequence[Stage], board: Scoreboard, options: SupervisorOptions) -> None:
         self.stages = stages
         self.workers: list[Worker] = []
         self.channels = tuple(dict.fromkeys(channel for stage in stages for channel in stage.channels))
         self._board = board
-        self._settings = settings
+        self._options = options
         self._by_pid: dict[int, Worker] = {}
         self._life_reader, self._life_writer = os.pipe()
 
@@ -113,7 +107,7 @@ class Pool:
         return [worker for worker in self.workers if worker.stage.role == role]
 
     def add(self, stage: Stage) -> Worker | None:
-        """Give a stage a worker more, which :meth:`start` starts; ``None`` where all its slots are taken."""
+        """Add a worker to a stage, to be started with :meth:`start`; return ``None`` if all slots are taken."""
         taken = {worker.slot.index for worker in self.of(stage.role)}
         for slot in self._board.slots(stage.role):
             if slot.index not in taken:
@@ -122,11 +116,21 @@ class Pool:
                 return worker
         return None
 
+    def remove(self, worker: Worker) -> None:
+        """Remove a worker whose process is gone, and free its slot."""
+        self.workers.remove(worker)
+        if worker.stacks != -1:
+            os.close(worker.stacks)
+            worker.stacks = -1
+
     def start(self, worker: Worker, now: float) -> None:
-        """Fork the worker's process. Raises :class:`OSError` where the system has no process or pipe to spare."""
+        """Fork the worker's process; raise :class:`OSError` if the system is out of processes or pipes."""
+        if worker.stacks == -1:
+            worker.stacks = make_file()
         reader, writer = os.pipe()
         try:
-            _flush()
+            # Text in a buffer at the fork would be written twice.
+            flush_standard_streams()
             pid = os.fork()
         except OSError:
             os.close(reader)
@@ -134,21 +138,23 @@ class Pool:
             raise
         if pid == 0:
             foreign = [writer, self._life_writer, *(w.lifeline for w in self.workers)]
-            # The supervisor's own stacks: 0 where it offers none.
+            foreign += (w.stacks for w in self.workers if w is not worker)
+            # The file of the supervisor's stacks; 0 if it has none.
             foreign.append(self._board.supervisor.words[scoreboard.STACKS] or -1)
-            inherited = Inherited(reader, self._life_reader, [f for f in foreign if f != -1], self.channels)
-            run_child(worker.stage, worker.slot, self._board, self._settings, inherited)
+            foreign = [f for f in foreign if f != -1]
+            inherited = Inherited(reader, self._life_reader, foreign, self.channels, worker.stacks)
+            run_child(worker.stage, worker.slot, self._board, self._options, inherited)
         os.close(reader)
         worker.pid = pid
         worker.lifeline = writer
         worker.started = now
         worker.restart_at = worker.aborted_at = math.inf
         self._by_pid[pid] = worker
-        if worker.told:
+        if worker.is_draining:
             worker.drain()
 
-    def reap(self) -> Iterator[Ended]:
-        """Take every process that has ended. Those that are not ours (we may be PID 1) are taken and forgotten."""
+    def reap(self) -> Iterator[EndedWorker]:
+        """Reap every ended process, and yield those of workers. As PID 1, Courier may get other processes too."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -161,21 +167,23 @@ class Pool:
                 continue
             worker.pid = 0
             worker.cut_lifeline()
-            yield Ended(worker, pid, os.waitstatus_to_exitcode(status), _clear(worker.slot))
+            code = os.waitstatus_to_exitcode(status)
+            stacks = take(worker.stacks) if worker.stacks != -1 else ""
+            yield EndedWorker(worker, pid, code, _clear(worker.slot), stacks if code < 0 else "")
 
     def running(self) -> bool:
-        """Return whether any worker's process is left."""
+        """Return whether a worker's process is still running."""
         return bool(self._by_pid)
 
     def kill(self) -> None:
-        """SIGKILL every process that is left."""
+        """Send SIGKILL to every remaining process."""
         for worker in self.workers:
             worker.send_signal(signal.SIGKILL)
 
-    def let_go(self) -> None:
-        """Close all that the kernel would close if this process died: to the workers it is the same."""
+    def close_as_if_dead(self) -> None:
+        """Close everything that the kernel would close if this process died; the workers can't tell the difference."""
         for worker in self.workers:
-            worker.told = True
+            worker.is_draining = True
             worker.cut_lifeline()
         if self._life_writer != -1:
             os.close(self._life_writer)
@@ -184,12 +192,12 @@ class Pool:
             channel.keep(reading=True, writing=False)
 
     def unread(self) -> bool:
-        """Return whether a channel holds packets that nobody took."""
+        """Return whether a channel contains unread packets."""
         return any(channel.unread_bytes() for channel in self.channels)
 
 
 def _clear(slot: Slot) -> int:
-    """Zero what was true of the dead process alone; return how many messages it held."""
+    """Clear the words of the dead process; return the number of messages that it held."""
     words = slot.words
     held = words[scoreboard.IN_FLIGHT] + words[scoreboard.HELD]
     for gauge in scoreboard.GAUGES:
@@ -197,10 +205,3 @@ def _clear(slot: Slot) -> int:
     words[scoreboard.STATE] = scoreboard.EMPTY
     words[scoreboard.PID] = 0
     return held
-
-
-def _flush() -> None:
-    # What stands in a buffer at the fork would be written twice.
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()

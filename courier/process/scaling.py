@@ -1,4 +1,4 @@
-"""One worker more, one worker fewer."""
+"""The scaling of a running stage by one worker, up or down."""
 
 from __future__ import annotations
 
@@ -7,36 +7,47 @@ import signal
 
 import structlog
 
-from courier.process.pool import Pool, Worker
+from courier.process.pool import Worker, WorkerPool
 
 log = structlog.get_logger("courier.supervisor")
 
 
 class Scaling:
-    """Adds and takes out workers of the stage that has spare slots, while the others go on."""
+    """Adds and removes workers of the stage with spare slots, while the others continue."""
 
-    def __init__(self, pool: Pool, drain_timeout: float) -> None:
+    def __init__(self, pool: WorkerPool, drain_timeout: float) -> None:
         self._pool = pool
         self._drain_timeout = drain_timeout
         self._stage = next((stage for stage in pool.stages if stage.spare), None)
 
     def more(self) -> Worker | None:
-        """Return the worker to start, or ``None`` where every slot is taken."""
+        """Add a worker and return it, to be started; return ``None`` if every slot is taken."""
         if self._stage is None:
-            log.warning("no stage can grow")
+            log.warning("no stage can grow", reason="there are no senders", advice="nothing")
             return None
         worker = self._pool.add(self._stage)
         if worker is None:
-            log.warning("no spare slot for a worker more", role=self._stage.role, workers=len(self._staying()))
+            log.warning(
+                "no spare slot for another worker",
+                role=self._stage.role,
+                workers=len(self._staying()),
+                reason="SIGTTIN can add only a few workers to those of the start",
+                advice="restart with more --senders",
+            )
         else:
             log.info("worker added", role=self._stage.role, index=worker.slot.index, workers=len(self._staying()))
         return worker
 
     def fewer(self, now: float) -> None:
-        """Tell the worker with the highest index to drain; the last one stays."""
+        """Drain the worker with the highest index, unless it is the last one."""
         staying = self._staying()
         if self._stage is None or len(staying) <= 1:
-            log.warning("the last worker stays", workers=len(staying))
+            log.warning(
+                "the last worker stays",
+                workers=len(staying),
+                reason="SIGTTOU would leave none",
+                advice="send SIGTERM to stop Courier",
+            )
             return
         worker = max(staying, key=lambda w: w.slot.index)
         log.info("worker leaves", role=worker.stage.role, index=worker.slot.index, workers=len(staying) - 1)
@@ -46,17 +57,17 @@ class Scaling:
             self.forget(worker)
 
     def enforce(self, now: float) -> None:
-        """Kill who was told to leave and hasn't in the time that a drain may take."""
+        """Kill the leaving workers that have exceeded the drain timeout."""
         for worker in self._pool.workers:
             if worker.leaving_by <= now:
                 worker.send_signal(signal.SIGKILL)
 
     def forget(self, worker: Worker) -> bool:
-        """Free the slot of a worker that was told to leave and is gone; return whether it was one."""
+        """Free the slot of a worker that ended, if it was leaving; return whether it was."""
         leaving = worker.leaving_by < math.inf
         if leaving:
-            self._pool.workers.remove(worker)
+            self._pool.remove(worker)
         return leaving
 
     def _staying(self) -> list[Worker]:
-        return [w for w in self._pool.workers if w.stage is self._stage and not w.told]
+        return [w for w in self._pool.workers if w.stage is self._stage and not w.is_draining]

@@ -1,204 +1,219 @@
-"""The scoreboard: what every worker counts, in memory that all processes share.
+"""The scoreboard: the counters, gauges and states of all workers, in memory that all processes share.
 
-One anonymous shared map, made before the fork, with a slot for each worker. A slot is written by its owner alone, in
-aligned 8-byte words, and only through ``memoryview.cast``: such a store is one instruction, so that readers see the old
-number or the new one and no lock is needed (``struct.pack_into`` clears the target first, and readers would see zeros).
-Nothing here can be left corrupt by a kill. The indices below are plain numbers, since they stand on the hot path.
+It is one anonymous shared map, made before the fork, with a slot for each worker. Only its owner writes to a slot, in
+aligned 8-byte words, and only through ``memoryview.cast``. Such a store is one instruction, so readers see the old
+number or the new one, and no lock is needed. (``struct.pack_into`` clears the target first, so readers could see
+zeros.) A kill can't leave anything corrupt.
+
+Each word is a row of the table below, which numbers them. A constant is the index of its word in a slot: a plain
+number, because it is used on the hot path.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
+from courier.process.notes import Notes
+from courier.process.word_table import Kind, Table
+
+LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, math.inf)
+AGE_BOUNDS: Final = (*LATENCY_BOUNDS[3:-1], 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0, math.inf)
+"""Upper bounds of the buckets of histograms, in seconds."""
+
+COUNTER, TOTAL, RATE, GAUGE, RECORD, REAL, METRIC = Kind
+WORDS: Final = Table()
+_consumer, _sender, _auditor, _supervisor, _worker = (
+    partial(WORDS.add, role) for role in ("consumer", "sender", "auditor", "supervisor", "worker")
+)
+
+# The process. The supervisor writes the restarts into the slots of the workers that it replaced.
+STATE: Final = _worker(RECORD, "EMPTY, STARTING, READY or DRAINING.")
+PID: Final = _worker(RECORD, "The process; 0 for none.")
+BEAT: Final = _worker(RECORD | REAL, "The last turn of the worker's loop.")
+STARTED: Final = _worker(RECORD | REAL, "When the process was started.")
+DRAIN_DEADLINE: Final = _supervisor(RECORD | REAL, "When a drain must have ended; 0 without a drain.")
+STACKS: Final = _worker(GAUGE, "The file for the process's stacks; 0 for none.")
+RESTARTS_EXIT: Final = _worker(COUNTER, "Workers replaced because they exited.")
+RESTARTS_SIGNAL: Final = _worker(COUNTER, "Workers replaced because a signal ended them.")
+RESTARTS_HUNG: Final = _worker(COUNTER, "Workers replaced because they hung.")
+LINES_DROPPED: Final = _worker(COUNTER | METRIC, "Log lines that couldn't be written to stderr.", "log_lines_dropped")
+
+# Messages and their outcomes, and the traffic between the processes.
+RECEIVED: Final = _consumer(RATE | METRIC, "Messages received from SQS.")
+PUT: Final = _consumer(COUNTER, "Messages (runs) put on the work channel.")
+PUT_BYTES: Final = _consumer(COUNTER, "Bytes put on the work channel.")
+ASKED: Final = _consumer(GAUGE | METRIC, "Messages asked for in open receives.")
+LAST_RECEIVE: Final = _consumer(RECORD | REAL, "When SQS last answered a receive.")
+TAKEN: Final = _sender(COUNTER, "Messages (runs) taken from the work channel.")
+TAKEN_BYTES: Final = _sender(COUNTER, "Bytes taken from the work channel.")
+DELIVERED: Final = _sender(RATE | METRIC, "Messages that the recipient accepted.")
+RETRIED: Final = _sender(RATE, "Failed deliveries that are retried.")
+REJECTED: Final = _sender(RATE, "Rejected messages.")
+RELEASED: Final = _worker(RATE | METRIC, "Messages returned to SQS untried.")
+SETTLE_PUT: Final = _worker(COUNTER, "Outcomes put on the acks channel.")
+SETTLE_TAKEN: Final = _auditor(COUNTER, "Outcomes taken from the acks channel.")
+RECORDED: Final = _auditor(RATE | METRIC, "Audit records made durable.")
+DELETED: Final = _auditor(RATE | METRIC, "Messages deleted from SQS.")
+CHANGED: Final = _auditor(COUNTER | METRIC, "Messages returned to SQS, with or without a delay.", "visibility_changed")
+LAPSED: Final = _worker(RATE | METRIC, "Outcomes dropped because the message's lease had ended.")
+EXTENDED: Final = _auditor(TOTAL | METRIC, "Extensions of a message's visibility timeout.")
+EXPIRED: Final = _worker(TOTAL | METRIC, "Messages still held 12 hours after their receive.")
+STALE: Final = _auditor(TOTAL | METRIC, "Receipt handles that SQS no longer accepted.")
+SETTLE_REFUSED: Final = _auditor(TOTAL | METRIC, "Deletes and changes of visibility that SQS refused for good.")
+LETTERS_REFUSED: Final = _auditor(TOTAL | METRIC, "Rejected messages that the failure queue refused for good.")
+BULK_LOST: Final = _auditor(TOTAL | METRIC, "Outcomes whose audit record or rejected message was lost on its way.")
+CUT: Final = _sender(TOTAL | METRIC, "Deliveries cut at the end of a drain.")
+UNSETTLED: Final = _worker(TOTAL | METRIC, "Outcomes neither deleted nor returned at the end of a drain.")
+CORRUPT: Final = _consumer(TOTAL | METRIC, "Messages received whose body doesn't match its MD5; left to SQS.")
+RECORDS_LOST: Final = _auditor(TOTAL | METRIC, "Messages deleted without their record, under best-effort.")
+AUDIT_FAILURES: Final = _auditor(TOTAL | METRIC, "Failed writes to the audit log, including checks of an idle one.")
+RESTARTS: Final = _worker(TOTAL, "Workers replaced.")
+AUDIT_DAMAGED: Final = _auditor(
+    COUNTER | METRIC, "Damaged lines found in audit files, counted again at each start.", "audit_damaged_lines"
+)
+DROPPED_HEADERS: Final = _sender(COUNTER | METRIC, "Headers left out: an invalid value, or no room.")
+INTERNAL_ERRORS: Final = _worker(COUNTER | METRIC, "Exceptions in Courier that affected a single message.")
+
+# Current work. During an outage IN_FLIGHT includes the kept messages.
+LIMIT: Final = _sender(GAUGE | METRIC, "Deliveries that the senders may have in flight now.")
+IN_FLIGHT: Final = _sender(GAUGE | METRIC, "Messages (on a FIFO queue: runs) that senders hold.")
+KEPT: Final = _sender(GAUGE | METRIC, "Messages that failed and are tried again from memory, outside of outages.")
+HELD: Final = _auditor(GAUGE | METRIC, "Receipt handles that the auditor holds unsettled.")
+HELD_BYTES: Final = _auditor(GAUGE | METRIC, "Bytes of records and rejected messages that wait in the auditor.")
+AUDIT_FAILING: Final = _auditor(GAUGE, "A state of courier.board.audit_states.")
+TAKING: Final = _sender(GAUGE, "1 while a packet is neither in the channel nor in flight.")
+SLOT_SECONDS: Final = _sender(GAUGE | REAL, "Seconds that a message fills a slot; 0: unknown.")
+COMPLETED: Final = _sender(COUNTER, "Messages (runs) that have left their slot after their attempts.")
+
+# Failing calls to the queue and to the failure queue: which, since when, and the last failure.
+CALL_FAILING: Final = _worker(GAUGE, "Action and result, see courier.board.tally; 0 for none.")
+FAILING_SINCE: Final = _worker(GAUGE | REAL, "When CALL_FAILING began.")
+FAILED_AT: Final = _worker(GAUGE | REAL, "When such a call last failed.")
+SEND_FAILING: Final = _auditor(GAUGE, "As CALL_FAILING, for the failure queue.")
+SEND_FAILING_SINCE: Final = _auditor(GAUGE | REAL, "As FAILING_SINCE, for the failure queue.")
+SEND_FAILED_AT: Final = _auditor(GAUGE | REAL, "As FAILED_AT, for the failure queue.")
+
+# A sender's courier.recipient.breaker.View. The other senders use it while this one beats, and adopt newer values.
+FAULTS_IN_ROW: Final = _sender(RECORD, "Faults since the last good answer.")
+FAULT_AT: Final = _sender(RECORD | REAL, "The last fault.")
+GOOD_AT: Final = _sender(RECORD | REAL, "The last good answer.")
+OPENED_AT: Final = _sender(RECORD | REAL, "When the breaker opened, or a probe failed.")
+OPEN_UNTIL: Final = _sender(RECORD | REAL, "When the next probe is due.")
+OPEN_SINCE: Final = _sender(RECORD | REAL, "The first opening since it was closed.")
+TRIPS: Final = _sender(RECORD, "Openings since it was closed.")
+CLOSED_AT: Final = _sender(RECORD | REAL, "When it closed.")
+UNREACHABLE: Final = _sender(RECORD, "1 if no connection was possible.")
+STOPPED_BY_REFUSALS: Final = _sender(RECORD, "Refusals that opened the breaker; 0 for none.")
+STOPPED_BY_ANSWERS: Final = _sender(RECORD, "Answers among which those refusals were.")
+STOPPED_BY_STATUS: Final = _sender(RECORD, "The status of the last of those refusals.")
+START_TRIED_AT: Final = _sender(RECORD | REAL, "The last attempt at the start of the program.")
+START_REFUSED_AT: Final = _sender(RECORD | REAL, "The last refusal at the start.")
+START_REFUSALS: Final = _sender(RECORD, "Refusals at the start.")
+
+# Pauses, probes and the rate limit.
+OPENINGS: Final = _sender(
+    COUNTER | METRIC, "Times that the circuit breaker opened, including failed probes.", "breaker_openings"
+)
+PAUSED_UNTIL: Final = _sender(RECORD | REAL, "The end of the pause that the recipient asked for.")
+PROBE_WANTED: Final = _sender(GAUGE | REAL, "Since when the first sender wants one message.")
+PROBED_AT: Final = _consumer(RECORD | REAL, "The last receive that returned messages, and so one to probe with.")
+PROBES_WITH: Final = _sender(GAUGE, "What the sender could probe with; decides which sender probes.")
+TOKEN_AT: Final = _sender(GAUGE | REAL, "When the rate limit allows the next delivery.")
+TOKEN_EVERY: Final = _sender(GAUGE | REAL, "Seconds between two tokens of the sender.")
+TOKEN_TAKEN: Final = _sender(RECORD | REAL, "When the sender took its last token.")
+
+# Messages that the recipient refuses, and messages with faults.
+REFUSED: Final = _sender(COUNTER | METRIC, "Messages that the recipient refused, each counted once.")
+REFUSED_MARKS: Final = _sender(RECORD, "Marks of the latest refused messages.", size=24)
+REFUSED_AFTER: Final = _sender(RECORD, "Deliveries of all senders at each of these refusals.", size=24)
+FAULTED: Final = _sender(COUNTER, "Messages that met a fault since their last receive.")
+TRIED_AGAIN: Final = _sender(COUNTER, "Further attempts, from memory or at a further receive.")
+REVIVED: Final = _sender(COUNTER, "Further attempts that succeeded.")
+MENDED: Final = _sender(COUNTER, "Deliveries of messages that had met a fault since their receive.")
+FAULT_PERCENT: Final = _sender(GAUGE, "Messages with a fault in percent; 0 unless it is high.")
+
+# Exceptions caused by single messages; see courier.process.internal_errors.
+BUG_MESSAGES: Final = _worker(GAUGE, "Distinct messages with an exception among the latest.")
+BUG_MARK: Final = _worker(GAUGE, "A mark of the last one, from its id.")
+BUG_AT: Final = _worker(GAUGE | REAL, "When it was affected.")
+BUG_DONE: Final = _worker(GAUGE, "Successes at the time of the first one.")
+
+# Counters by kind.
+RETRIED_BY: Final = _sender(
+    COUNTER | METRIC, "Failed deliveries that are retried, by reason.", "retried", size=48, label="reason"
+)
+REJECTED_BY: Final = _sender(COUNTER | METRIC, "Rejected messages, by reason.", "rejected", size=48, label="reason")
+SHORTAGES: Final = _sender(
+    COUNTER | METRIC, "Deliveries that had to wait because this machine lacked a resource.", size=4, label="resource"
+)
+SHORT_OF: Final = _sender(GAUGE, "The kind of SHORTAGES that lasts, from 1; 0 for none.")
+SHORT_SINCE: Final = _sender(GAUGE | REAL, "When that shortage began.")
+CALLS: Final = _worker(COUNTER, "Calls to SQS by action and result, see courier.board.tally.", size=40)
+
+# Histograms, each followed by its sum.
+LATENCY: Final = _sender(
+    COUNTER | METRIC,
+    "Time of an attempt to deliver, from the request until its outcome, failed ones too.",
+    "delivery_seconds",
+    bounds=LATENCY_BOUNDS,
+)
+LATENCY_SUM: Final = _sender(COUNTER | REAL, "Seconds.")
+AGE: Final = _sender(
+    COUNTER | METRIC,
+    "Age of a message when the recipient took it, counted from when it was sent to SQS.",
+    "end_to_end_seconds",
+    bounds=AGE_BOUNDS,
+)
+AGE_SUM: Final = _sender(COUNTER | REAL, "Seconds.")
+SYNC: Final = _auditor(
+    COUNTER | METRIC, "Time to make a group of audit records durable.", "audit_sync_seconds", bounds=LATENCY_BOUNDS
+)
+SYNC_SUM: Final = _auditor(COUNTER | REAL, "Seconds.")
+
+WORDS.name_all(vars())
+
+AREAS: Final = {word.place: word.size for word in WORDS if word.size > 1}
+"""The first word of each area, and its number of words."""
+
+SLOT_WORDS: Final = WORDS.slot_words()
+
+GAUGES: Final = frozenset(word.place for word in WORDS if GAUGE in word.kind)
+"""The words that are zeroed when their process is reaped."""
+
+# The values of STATE.
 EMPTY: Final = 0
 STARTING: Final = 1
 READY: Final = 2
 DRAINING: Final = 3
 
-# Who and when. PID and STATE are words; BEAT, STARTED and DRAIN_DEADLINE reals: seconds of time.monotonic().
-STATE: Final = 0
-PID: Final = 1
-BEAT: Final = 2
-STARTED: Final = 3
-DRAIN_DEADLINE: Final = 4
-RESTARTS: Final = 5
-
-# How many a sender may have under way now: a gauge. SEND_FAILING is that of the failure queue, as CALL_FAILING.
-LIMIT: Final = 6
-SEND_FAILING: Final = 7
-
-# Gauges: true of this moment and this process, so zeroed when it is reaped.
-ASKED: Final = 8
-IN_FLIGHT: Final = 9
-HELD: Final = 10
-AUDIT_FAILING: Final = 11
-BREAKER: Final = 12
-HELD_BYTES: Final = 13
-STACKS: Final = 14
-CALL_FAILING: Final = 15
-
-# More of them, and when things were: reals, seconds of time.monotonic(). LAST_RECEIVE outlives its process.
-FAILING_SINCE: Final = 56
-FAILED_AT: Final = 57
-LAST_RECEIVE: Final = 58
-
-# Why a slot's workers were replaced: as RESTARTS, written by the supervisor.
-RESTARTS_EXIT: Final = 59
-RESTARTS_SIGNAL: Final = 60
-RESTARTS_HUNG: Final = 61
-
-# As FAILING_SINCE and FAILED_AT, for the failure queue.
-SEND_FAILING_SINCE: Final = 62
-SEND_FAILED_AT: Final = 63
-
-# What a sender knows of the endpoint, for the circuit breaker: it outlives the process, since the endpoint does.
-# Reals but for FAULTS_IN_ROW, TRIPS and SPIKE. PROBE_WANTED is a gauge: since when the first sender wants one message.
-# So are TOKEN_AT, when a rate limit lets the sender begin its next delivery, and a consumer's POLLS_UNTIL, the end of
-# the longest of its long polls.
-FAULTS_IN_ROW: Final = 184
-FAULT_AT: Final = 185
-GOOD_AT: Final = 186
-OPENED_AT: Final = 187
-OPEN_UNTIL: Final = 188
-TRIPS: Final = 189
-CLOSED_AT: Final = 190
-PAUSED_UNTIL: Final = 191
-PROBE_WANTED: Final = 192
-PROBED_AT: Final = 193
-OPENINGS: Final = 194
-SPIKE: Final = 195
-TOKEN_AT: Final = 196
-POLLS_UNTIL: Final = 197
-
-# Counters: they only grow, and a slot keeps them over restarts.
-RECEIVED: Final = 16
-PUT: Final = 17
-TAKEN: Final = 18
-PUT_BYTES: Final = 19
-TAKEN_BYTES: Final = 20
-DELIVERED: Final = 21
-RETRIED: Final = 22
-REJECTED: Final = 23
-RELEASED: Final = 24
-LAPSED: Final = 25
-CUT: Final = 26
-RECORDED: Final = 27
-DELETED: Final = 28
-EXTENDED: Final = 29
-CHANGED: Final = 30
-STALE: Final = 31
-UNSETTLED: Final = 32
-DROPPED_HEADERS: Final = 33
-CORRUPT: Final = 34
-SETTLE_PUT: Final = 35
-SETTLE_TAKEN: Final = 36
-RECORDS_LOST: Final = 37
-AUDIT_FAILURES: Final = 38
-EXPIRED: Final = 39
-
-# Histograms: a word for each bucket (not cumulative), the sum a real in seconds.
-LATENCY_BOUNDS: Final = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    float("inf"),
-)
-LATENCY_SUM: Final = 40
-LATENCY: Final = 41
-
-AGE_BOUNDS: Final = (
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-    900.0,
-    3600.0,
-    21600.0,
-    86400.0,
-    float("inf"),
-)
-AGE_SUM: Final = 144
-AGE: Final = 145
-
-SYNC_SUM: Final = 168
-SYNC: Final = 169
-
-# Counters by kind: an area each. What its words stand for is whoever counts there to know.
-RETRIED_BY: Final = 64
-REJECTED_BY: Final = 88
-CALLS: Final = 112
-
-AREAS: Final = {
-    LATENCY: len(LATENCY_BOUNDS),
-    RETRIED_BY: 24,
-    REJECTED_BY: 24,
-    CALLS: 32,
-    AGE: len(AGE_BOUNDS),
-    SYNC: len(LATENCY_BOUNDS),
-}
-"""Where an area begins, and how many words it has."""
-
-SLOT_WORDS: Final = 256
-"""Words in a slot: whole cache lines, so that neighbours don't slow each other down."""
-
-GAUGES: Final = frozenset(
-    {
-        ASKED,
-        LIMIT,
-        PROBE_WANTED,
-        TOKEN_AT,
-        POLLS_UNTIL,
-        IN_FLIGHT,
-        HELD,
-        HELD_BYTES,
-        AUDIT_FAILING,
-        BREAKER,
-        STACKS,
-        CALL_FAILING,
-        FAILING_SINCE,
-        FAILED_AT,
-        SEND_FAILING,
-        SEND_FAILING_SINCE,
-        SEND_FAILED_AT,
-    }
-)
-
 SUPERVISOR: Final = "supervisor"
+
+SILENT_SECONDS: Final = 2.5
+"""Seconds without a beat after which a worker is silent, and readers ignore its state and gauges as outdated.
+
+Its counters still count, because those events have happened.
+"""
 
 
 class Slot:
-    """One worker's words. ``words`` and ``reals`` are the same memory, seen as unsigned 64-bit numbers and doubles."""
+    """One worker's slot. ``words`` and ``reals`` are the same memory, as unsigned 64-bit numbers and as doubles.
 
-    __slots__ = ("index", "reals", "role", "words")
+    ``notes`` are the worker's texts for other processes.
+    """
 
-    def __init__(self, role: str, index: int, memory: memoryview) -> None:
+    __slots__ = ("index", "notes", "reals", "role", "words")
+
+    def __init__(self, role: str, index: int, memory: memoryview, notes: memoryview) -> None:
         self.role = role
         self.index = index
         self.words: memoryview[int] = memory.cast("Q")
         self.reals: memoryview[float] = memory.cast("d")
+        self.notes = Notes(notes)
 
     def observe_sync(self, seconds: float) -> None:
         """Count one group of audit records that took ``seconds`` to become durable."""
@@ -207,19 +222,27 @@ class Slot:
 
 
 class Scoreboard:
-    """All slots, by role. Made before the fork; there is always one slot of the role ``supervisor``."""
+    """All slots, by role. Create it before the fork. There is always one slot with the role ``supervisor``."""
 
     def __init__(self, counts: Mapping[str, int], memory: memoryview) -> None:
-        """Lay slots over zeroed memory, role after role, as many as ``counts`` says of each."""
+        """Lay ``counts`` slots of each role over zeroed memory, role after role; the notes of all come last."""
+        start, size = 0, SLOT_WORDS * 8
+        notes = memory[size * sum(counts.values()) :]
+        memory = memory[: len(memory) - len(notes)]
         self._words: memoryview[int] = memory.cast("Q")
         self._reals: memoryview[float] = memory.cast("d")
         self._slots: dict[str, list[Slot]] = {}
         self._ends: dict[str | None, tuple[int, int]] = {None: (0, len(self._words))}
-        start, size = 0, SLOT_WORDS * 8
         for role, count in counts.items():
             end = start + count
             self._slots[role] = [
-                Slot(role, place - start, memory[place * size : (place + 1) * size]) for place in range(start, end)
+                Slot(
+                    role,
+                    place - start,
+                    memory[place * size : (place + 1) * size],
+                    notes[place * Notes.BYTES : (place + 1) * Notes.BYTES],
+                )
+                for place in range(start, end)
             ]
             self._ends[role] = start * SLOT_WORDS, end * SLOT_WORDS
             start = end
@@ -227,63 +250,74 @@ class Scoreboard:
 
     @classmethod
     def create(cls, counts: Mapping[str, int]) -> Scoreboard:
-        """Map the memory for ``counts``: role to number of slots, with those for workers that may be added later."""
+        """Return a new board. ``counts`` maps roles to numbers of slots, including those for workers added later."""
         counts = {**counts, SUPERVISOR: 1}
-        return cls(counts, memoryview(mmap.mmap(-1, SLOT_WORDS * 8 * sum(counts.values()))))
+        return cls(counts, memoryview(mmap.mmap(-1, (SLOT_WORDS * 8 + Notes.BYTES) * sum(counts.values()))))
 
     def slots(self, role: str) -> Sequence[Slot]:
-        """Return every slot of a role, empty ones too."""
+        """Return every slot of a role, including empty ones."""
         return self._slots[role]
 
     def roles(self) -> Sequence[str]:
-        """Return the roles that have slots, the supervisor's last."""
+        """Return the roles, the supervisor last."""
         return list(self._slots)
 
     def live(self, role: str) -> list[Slot]:
         """Return the slots of a role whose worker is ready or draining."""
         return [slot for slot in self._slots[role] if slot.words[STATE] >= READY]
 
-    # A stride over the whole board reads a word of every slot in a third of the time of a loop over the slots; each of
-    # the words is still one load.
+    def beating(self, role: str, now: float) -> list[Slot]:
+        """Return the slots of a role whose worker is ready or draining and not silent at ``now``, monotonic seconds."""
+        return [slot for slot in self.live(role) if now - slot.reals[BEAT] < SILENT_SECONDS]
+
+    def gauge(self, word: int, now: float) -> int:
+        """Return the sum of a gauge over all workers that aren't silent; in slots of other roles it is 0."""
+        return sum(slot.words[word] for role in self._slots for slot in self.beating(role, now))
+
+    # A stride over the whole board reads a word of every slot in a third of the time of a loop. Each word is one load.
+
+    def view(self, word: int, role: str | None = None) -> memoryview[int]:
+        """Return a live view of a word of each slot, or of each slot of a role, for repeated reads."""
+        start, end = self._ends[role]
+        return self._words[start + word : end : SLOT_WORDS]
 
     def column(self, word: int, role: str | None = None) -> list[int]:
-        """Return a word of each slot, or of each one of a role, in the order of the slots."""
+        """Return a word of each slot, or of each slot of a role, in the order of the slots."""
         start, end = self._ends[role]
         return self._words[start + word : end : SLOT_WORDS].tolist()
 
     def real_column(self, word: int, role: str | None = None) -> Sequence[float]:
-        """Return a real of each slot, or of each one of a role, in the order of the slots."""
+        """Return a real of each slot, or of each slot of a role, in the order of the slots."""
         start, end = self._ends[role]
         return self._reals[start + word : end : SLOT_WORDS].tolist()
 
     def total(self, word: int, role: str | None = None) -> int:
-        """Sum a word over all slots, or over those of one role."""
+        """Return the sum of a word over all slots, or over those of one role."""
         start, end = self._ends[role]
         return sum(self._words[start + word : end : SLOT_WORDS])
 
     def totals(self, area: int, role: str | None = None) -> list[int]:
-        """Sum each word of one of the :data:`AREAS` over all slots, or over those of one role."""
+        """Return the sum of each word of one of the :data:`AREAS` over all slots, or over those of one role."""
         return [self.total(word, role) for word in range(area, area + AREAS[area])]
 
-    def total_real(self, word: int, role: str | None = None) -> float:
-        """Sum a real over all slots, or over those of one role."""
-        start, end = self._ends[role]
-        return sum(self._reals[start + word : end : SLOT_WORDS])
+    def total_real(self, word: int) -> float:
+        """Return the sum of a real over all slots."""
+        return sum(self._reals[word::SLOT_WORDS])
 
 
 class Unread(Protocol):
-    """What :func:`queued` asks of a channel."""
+    """The part of a channel that :func:`queued` needs."""
 
     def unread_bytes(self) -> int:
-        """Return the bytes that nobody has received."""
+        """Return the bytes that wait in the channel."""
         ...
 
 
 def queued(channel: Unread, board: Scoreboard, put_word: int, taken_word: int) -> int:
-    """Return how many of what ``put_word`` and ``taken_word`` count are in the channel.
+    """Return the number of items in a channel, from the counters ``put_word`` and ``taken_word``.
 
-    An empty channel is the truth and beats the counters: what a kill leaves uncounted would otherwise stand in the sum
-    for ever, and end as a stall. It is asked, by a system call, only where they say that there is something.
+    If the channel is empty, return 0 whatever the counters say. Items that a killed worker didn't count would otherwise
+    stay in the difference for ever and cause a stall. The channel is asked with a system call, only if they differ.
     """
     count = board.total(put_word) - board.total(taken_word)
     return count if count > 0 and channel.unread_bytes() else 0

@@ -1,4 +1,4 @@
-"""How the supervisor takes signals: as data, one at a time. No handler ever runs between two lines of it."""
+"""Signals as data: the supervisor takes them one at a time, and no handler ever interrupts its code."""
 
 from __future__ import annotations
 
@@ -17,35 +17,57 @@ TAKEN: Final = frozenset(
         signal.SIGTTOU,
         signal.SIGCHLD,
         signal.SIGALRM,
+        # It makes a process print its stacks.
+        signal.SIGRTMIN,
     }
 )
+
+LEFT_ALONE: Final = frozenset(
+    {
+        # The kernel allows no other action for these.
+        signal.SIGKILL,
+        signal.SIGSTOP,
+        # These stop and continue a process, like Ctrl-Z and fg.
+        signal.SIGTSTP,
+        signal.SIGCONT,
+        # A watchdog ends a hung process with this: Courier's a worker, systemd's the supervisor.
+        signal.SIGABRT,
+    }
+)
+"""Signals that keep their action. Signals that are neither here nor in :data:`TAKEN` are ignored."""
 
 _SHORTEST: Final = 0.001
 
 
 def block_signals() -> None:
-    """Block what is taken here, so that it waits in the kernel until it is asked for."""
+    """Block the signals in :data:`TAKEN`, so that they wait in the kernel until they are taken, and ignore all others.
+
+    Most of the others end a process by default, but none of them is a request to stop. The children inherit this. A
+    fault in the process still ends it: the kernel doesn't let a process ignore that.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
-    # Where the parent ignored it, the kernel would reap the children itself, and no exit code would be seen.
+    for number in signal.valid_signals() - TAKEN - LEFT_ALONE:
+        signal.signal(number, signal.SIG_IGN)
+    # If the parent process ignored it, the kernel would reap the children, and their exit codes would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def next_signal(timeout: float) -> signal.Signals:
-    """Wait for a signal and take it; SIGALRM when none came within ``timeout`` seconds, or now and then before.
+    """Wait for a signal and take it. It is SIGALRM after ``timeout`` seconds, sometimes earlier.
 
-    Not ``signal.sigtimedwait``: where the process was stopped and continued (Ctrl-Z, a frozen container) beyond the
-    timeout, CPython (3.11 to 3.13 at least) returns memory that nobody wrote, and that may read as SIGINT.
+    ``signal.sigtimedwait`` isn't safe here. If the process was stopped and continued (Ctrl-Z, a frozen container)
+    beyond the timeout, CPython (3.11 to 3.13 at least) returns uninitialized memory, which may look like SIGINT.
     """
     signal.setitimer(signal.ITIMER_REAL, max(timeout, _SHORTEST))
     return signal.Signals(signal.sigwait(TAKEN))
 
 
 def pending_signals() -> Iterator[signal.Signals]:
-    """Take the signals that have come already, without waiting."""
+    """Take and yield the pending signals, without waiting."""
     while pending := signal.sigpending() & TAKEN:
         yield signal.Signals(signal.sigwait(pending))
 
 
 def disarm_timer() -> None:
-    """Let no further SIGALRM come."""
+    """Stop the timer of :func:`next_signal`, so that no further SIGALRM arrives."""
     signal.setitimer(signal.ITIMER_REAL, 0)

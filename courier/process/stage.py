@@ -1,4 +1,4 @@
-"""A stage of the pipeline as the supervisor sees it: what runs, how often, and between which channels."""
+"""A stage of the pipeline for the supervisor: what its workers run, how many there are, and their channels."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from courier.process.channel import Channel
 from courier.process.notify import NO_MANAGER, Manager
 
 if TYPE_CHECKING:
-    from courier.process.child import Role
+    from courier.process.life import RoleFactory
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One role: ``count`` workers that run ``run``, and room on the board for ``spare`` more.
+    """All workers of one role: ``count`` of them, and slots for ``spare`` more. ``make`` makes the role of each.
 
-    A worker keeps the read ends of ``reads``, the write ends of ``writes``, and the read ends of ``watches`` only to
-    ask ``unread_bytes()``. A stage with ``spare`` above 0 is the one that SIGTTIN and SIGTTOU scale.
-    ``takes_rotate``: SIGUSR1 is passed on to it. ``restart_in_drain``: a worker that dies while draining is replaced,
-    because somebody must finish what it had. ``drain_reserve`` seconds before the deadline of the whole drain its
-    workers must be gone, so that the stages after it have time left; at most half of the drain timeout counts.
+    A worker keeps the read ends of ``reads``, the write ends of ``writes``, and the read ends of ``watches``, which it
+    only asks for ``unread_bytes()``. SIGTTIN and SIGTTOU scale the stage with a ``spare`` above 0. With
+    ``takes_rotate`` it gets SIGUSR1. With ``restart_in_drain`` a worker that dies while draining is replaced, because
+    its work must be finished. The workers must be gone ``drain_reserve`` seconds before the deadline of the whole
+    drain, to leave time for later stages; at most half of the drain timeout counts.
     """
 
     role: str
     count: int
-    run: Role
+    make: RoleFactory
     spare: int = 0
     reads: tuple[Channel, ...] = ()
     writes: tuple[Channel, ...] = ()
@@ -36,16 +36,16 @@ class Stage:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Every channel of which a worker keeps an end."""
+        """The channels of which a worker keeps an end."""
         return self.reads + self.writes + self.watches
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SupervisorOptions:
     """How the supervisor runs the stages; times are seconds.
 
-    ``drain_order`` names every role, first to be drained first. A worker without a beat for ``hang_timeout`` is
-    replaced. The whole drain takes at most ``drain_timeout``. ``manager`` is told how it goes.
+    ``drain_order`` contains every role in the order of the drain. A worker without a beat for ``hang_timeout`` is
+    replaced. The whole drain takes at most ``drain_timeout``. ``manager`` gets notifications.
     """
 
     drain_order: tuple[str, ...]

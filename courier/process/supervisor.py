@@ -1,4 +1,4 @@
-"""The supervisor: forks the stages, watches them, replaces who dies, and stops them in order. One thread, no loop."""
+"""The supervisor: it forks the stages, watches and replaces workers, and stops them in order. One thread, no loop."""
 
 from __future__ import annotations
 
@@ -8,79 +8,93 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Final
 
 import structlog
 
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED
+from courier.log.stderr import output
 from courier.process import scoreboard
+from courier.process.advice import HUNG, explain_death
 from courier.process.drain import UNKILLABLE, Drain
-from courier.process.dump import offer
+from courier.process.dump import SIGNAL
 from courier.process.notify import Notifier
-from courier.process.pool import Ended, Pool, Worker
+from courier.process.pool import EndedWorker, Worker, WorkerPool
 from courier.process.scaling import Scaling
 from courier.process.scoreboard import Scoreboard
 from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
-from courier.process.stacks import print_stacks
-from courier.process.stage import Settings, Stage
+from courier.process.stacks import Stacks
+from courier.process.stage import Stage, SupervisorOptions
+from courier.process.unfinished import Unfinished
 from courier.process.watchdog import Watchdog
 
-__all__ = ["Settings", "Stage", "Supervisor"]
+__all__ = ["Stage", "Supervisor", "SupervisorOptions"]
 
 TURN: Final = 0.5
 QUICK_TURN: Final = 0.05
 ABORT_GRACE: Final = 2.0
-"""Seconds that a hung worker has to print its stacks after SIGABRT, before SIGKILL."""
+"""Seconds between SIGABRT and SIGKILL, in which a hung worker can print its stacks."""
 
 STOP_GRACE: Final = 2.0
-"""Seconds that workers have to release and commit when all stops at once."""
+"""Seconds that workers have to release and commit when all of them stop at once."""
+
+UNFINISHED_ADVICE: Final = (
+    "nothing is lost, SQS shows those messages again; for fewer, raise --drain-timeout or lower --timeout"
+)
 
 log = structlog.get_logger("courier.supervisor")
 
 
-def _cannot_reload() -> None:
-    log.info("configuration is read at start only; restart to change it", signal="SIGHUP")
+class ProgramPhase(Enum):
+    """The phase of the program.
+
+    - ``RUNNING``: dead workers are replaced.
+    - ``DRAINING``: the stages finish their work, one after another.
+    - ``STOPPING``: all workers stop at once, and are killed after STOP_GRACE.
+    """
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPING = "stopping"
 
 
 class Supervisor:
-    """Runs ``stages`` (in the order in which they are started) until a signal says stop.
+    """Runs ``stages``, in the order of their start, until a signal to stop.
 
-    ``totals`` is asked for the numbers of the last log line. ``reload`` is called on SIGHUP. Make it in the process
-    that shall wait; no thread, loop or client may exist there, since it forks. Raises :class:`ValueError` where
-    ``settings.drain_order`` leaves a stage out.
+    ``totals`` returns the counts for the last log line. The process must have no thread, loop or client, because the
+    supervisor forks. Raise :class:`ValueError` if ``options.drain_order`` doesn't name each stage once.
     """
 
     def __init__(
         self,
         stages: Sequence[Stage],
         board: Scoreboard,
-        settings: Settings,
+        options: SupervisorOptions,
         totals: Callable[[], Mapping[str, object]] = dict,
-        reload: Callable[[], None] = _cannot_reload,
     ) -> None:
-        if sorted(settings.drain_order) != sorted(stage.role for stage in stages):
-            raise ValueError(f"the drain order {settings.drain_order} doesn't name each stage once")
+        if sorted(options.drain_order) != sorted(stage.role for stage in stages):
+            raise ValueError(f"the drain order {options.drain_order} doesn't name each stage once")
         self._board = board
-        self._settings = settings
         self._totals = totals
-        self._notifier = Notifier(settings.manager, totals)
-        self._reload = reload
-        self._pool = Pool(stages, board, settings)
-        self._scaling = Scaling(self._pool, settings.drain_timeout)
-        self._watchdog = Watchdog(settings.hang_timeout)
+        self._notifier = Notifier(options.manager, totals)
+        self._pool = WorkerPool(stages, board, options)
+        self._scaling = Scaling(self._pool, options.drain_timeout)
+        self._watchdog = Watchdog(options.hang_timeout)
+        self._stacks = Stacks()
         self._now = time.monotonic()
         self._all_ready = False
-        self._drain: Drain | None = None
-        self._unfinished_before = 0
+        self._phase = ProgramPhase.RUNNING
+        self._drain = Drain(self._pool, board, options)
         self._kill_at = math.inf
-        self._held_by_the_dead = 0
+        self._unfinished = Unfinished(board)
         self._exit_code = EXIT_DRAINED
 
     def run(self) -> int:
-        """Run the stages until they are told to stop; return the exit code.
+        """Run the stages until a signal to stop; return the exit code.
 
-        0: drained. 4: a delivery was cut, or an outcome left unsettled. 3: a worker could not start. The signals that
-        it takes are blocked from here on, and stay so.
+        The code is 0 after a drain, 4 if a delivery was cut or an outcome left unsettled, and 3 if a worker couldn't
+        start. From this call on, the signals that the supervisor takes are blocked.
         """
         block_signals()
         gc.collect()
@@ -92,14 +106,14 @@ class Supervisor:
             return self._finish()
         finally:
             disarm_timer()
-            self._pool.let_go()
+            self._pool.close_as_if_dead()
 
     def _start_all(self) -> None:
         words = self._board.supervisor.words
         words[scoreboard.PID] = os.getpid()
-        # Its state is that of the whole program.
+        # The supervisor's state is that of the whole program.
         words[scoreboard.STATE] = scoreboard.STARTING
-        offer(self._board.supervisor)
+        self._stacks.offer_own(self._board.supervisor)
         self._board.supervisor.reals[scoreboard.STARTED] = self._now = time.monotonic()
         log.info("started", pid=os.getpid(), **{stage.role: stage.count for stage in self._pool.stages})
         self._notifier.starting()
@@ -111,20 +125,27 @@ class Supervisor:
                 self._start(worker)
 
     def _turn(self) -> bool:
-        """Take what came and do what is due; return whether all is over."""
+        """Handle signals and ended workers, and do what is due; return whether the program has ended."""
         wait = self._wait()
-        # Counted from the last turn's own instant, so that a stop between two lines is seen as well as one in the wait.
+        # Counted from the time of the last turn, to detect a pause of the process anywhere, not only during the wait.
         planned = self._now + wait
         number = next_signal(wait)
         self._now = time.monotonic()
         if self._watchdog.turn(planned, self._now):
-            log.warning("turn came late, all beats get a fresh period", seconds=round(self._now - planned, 1))
+            log.warning(
+                "the supervisor's turn was late; all workers get a new beat period",
+                seconds=round(self._now - planned, 1),
+                reason="the machine, the container or the process was suspended, or had no CPU",
+                advice="nothing after a suspension; otherwise give it more CPU",
+            )
         for pending in (number, *pending_signals()):
             self._act_on(pending)
         for ended in self._pool.reap():
             self._ended(ended)
         self._notifier.step(self._now)
-        if self._kill_at < math.inf:
+        self._stacks.step(self._now)
+        self._board.supervisor.words[scoreboard.LINES_DROPPED] += output().take_dropped()
+        if self._phase is ProgramPhase.STOPPING:
             return self._stop_step()
         for worker in self._pool.workers:
             if worker.restart_at <= self._now:
@@ -132,10 +153,10 @@ class Supervisor:
         self._watch()
         self._notice_ready()
         self._scaling.enforce(self._now)
-        return self._drain is not None and self._drain.step(self._now)
+        return self._phase is ProgramPhase.DRAINING and self._drain.step(self._now)
 
     def _wait(self) -> float:
-        quick = not self._all_ready or self._drain is not None or self._kill_at < math.inf
+        quick = not self._all_ready or self._phase is not ProgramPhase.RUNNING or self._stacks
         wait = min(QUICK_TURN if quick else TURN, self._notifier.due() - self._now)
         for worker in self._pool.workers:
             wait = min(wait, worker.restart_at - self._now)
@@ -149,10 +170,12 @@ class Supervisor:
                 if worker.stage.takes_rotate:
                     worker.send_signal(number)
         elif number == signal.SIGUSR2:
-            print_stacks(self._pool.workers)
+            self._stacks.ask(self._pool.workers, self._now)
+        elif number == SIGNAL:
+            self._stacks.print_own()
         elif number == signal.SIGHUP:
-            self._reload()
-        elif number in (signal.SIGTTIN, signal.SIGTTOU) and self._drain is None and self._kill_at == math.inf:
+            log.info("configuration is read at start only; restart to change it", signal="SIGHUP")
+        elif number in (signal.SIGTTIN, signal.SIGTTOU) and self._phase is ProgramPhase.RUNNING:
             self._scale(number)
 
     def _scale(self, number: signal.Signals) -> None:
@@ -164,22 +187,24 @@ class Supervisor:
             self._start(worker)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
-        if self._kill_at < math.inf:
+        if self._phase is ProgramPhase.STOPPING:
             log.warning("killing all", signal=number.name)
             self._kill_at = self._now
-        elif self._drain is not None:
+        elif self._phase is ProgramPhase.DRAINING:
             log.warning("stopping at once", signal=number.name)
             self._stop_at_once()
         else:
-            log.info("draining", signal=number.name, timeout=self._settings.drain_timeout)
+            log.info("draining", signal=number.name, timeout=self._drain.timeout)
+            self._phase = ProgramPhase.DRAINING
             self._notifier.stopping(self._now)
-            self._unfinished_before = self._unfinished()
-            self._drain = Drain(self._pool, self._board, self._settings, self._now)
+            self._unfinished.begin()
+            self._drain.begin(self._now)
 
     def _stop_at_once(self) -> None:
+        self._phase = ProgramPhase.STOPPING
         self._kill_at = self._now + STOP_GRACE
         self._board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
-        self._pool.let_go()
+        self._pool.close_as_if_dead()
 
     def _stop_step(self) -> bool:
         if self._now >= self._kill_at:
@@ -192,27 +217,38 @@ class Supervisor:
         except OSError as error:
             delay = worker.policy.delay(self._now, self._now)
             worker.restart_at = self._now + delay
-            log.error("cannot fork", role=worker.stage.role, reason=str(error), again_in=delay)
+            log.error(
+                "cannot fork",
+                role=worker.stage.role,
+                reason=error.strerror or str(error),
+                advice="raise TasksMax (systemd), the container's pids limit or ulimit -u; give the host more memory",
+                again_in=delay,
+            )
 
-    def _ended(self, ended: Ended) -> None:
-        worker = ended.worker
+    def _ended(self, ended: EndedWorker) -> None:
+        worker, is_stopping = ended.worker, self._phase is ProgramPhase.STOPPING
         event = log.bind(role=worker.stage.role, index=worker.slot.index, pid=ended.pid, **ended.how())
+        why = explain_death(
+            ended.code,
+            hung=worker.aborted_at < math.inf,
+            is_draining=worker.is_draining or is_stopping,
+        )
         leaving = self._scaling.forget(worker)
-        if ended.code != 0 and (worker.told or self._drain is not None):
-            self._held_by_the_dead += ended.held
-        if worker.told and (leaving or ended.code == 0):
+        if ended.code != 0:
+            self._unfinished.add_held(ended.held, is_draining=worker.is_draining)
+        if worker.is_draining and (leaving or ended.code == 0):
             event.info("worker left", held=ended.held)
-        elif ended.code == EXIT_CANNOT_START and not self._all_ready and self._kill_at == math.inf:
+        elif ended.code == EXIT_CANNOT_START and not self._all_ready and not is_stopping:
             self._exit_code = EXIT_CANNOT_START
             self._stop_at_once()
-        elif self._kill_at < math.inf or (self._drain is not None and not self._drain.replaces(worker, self._now)):
-            event.warning("worker died", held=ended.held)
+        elif is_stopping or (self._phase is ProgramPhase.DRAINING and not self._drain.replaces(worker, self._now)):
+            event.warning("worker died", held=ended.held, reason=why.reason, advice=why.advice)
         else:
             delay = worker.policy.delay(worker.started, self._now)
             worker.restart_at = self._now + delay
             worker.slot.words[scoreboard.RESTARTS] += 1
             worker.slot.words[ended.cause()] += 1
-            event.warning("worker died", restart_in=delay, held=ended.held)
+            event.warning("worker died", restart_in=delay, held=ended.held, reason=why.reason, advice=why.advice)
 
     def _watch(self) -> None:
         for worker in self._pool.workers:
@@ -221,7 +257,14 @@ class Supervisor:
             if worker.aborted_at == math.inf:
                 beat = worker.slot.reals[scoreboard.BEAT]
                 if self._watchdog.hangs(beat, worker.started, self._now):
-                    log.error("worker hangs, aborted", role=worker.stage.role, index=worker.slot.index, pid=worker.pid)
+                    log.error(
+                        "worker hangs, aborted",
+                        role=worker.stage.role,
+                        index=worker.slot.index,
+                        pid=worker.pid,
+                        reason=HUNG.reason,
+                        advice="report the stacks in the line 'worker died'; a new worker takes its place",
+                    )
                     worker.aborted_at = self._now
                     worker.send_signal(signal.SIGABRT)
             elif self._now > worker.aborted_at + ABORT_GRACE:
@@ -234,20 +277,18 @@ class Supervisor:
             worker.was_ready |= worker.slot.words[scoreboard.STATE] == scoreboard.READY
         self._all_ready = all(worker.was_ready for worker in self._pool.workers)
         if self._all_ready:
-            if self._drain is None:
+            if self._phase is ProgramPhase.RUNNING:
                 self._board.supervisor.words[scoreboard.STATE] = scoreboard.READY
             pids = {s.role: [w.pid for w in self._pool.of(s.role)] for s in self._pool.stages}
             log.info("ready", **{role: f"{len(those)} {those}" for role, those in pids.items()})
             self._notifier.ready(self._now)
 
-    def _unfinished(self) -> int:
-        return self._board.total(scoreboard.CUT) + self._board.total(scoreboard.UNSETTLED)
-
     def _finish(self) -> int:
-        unfinished = self._unfinished() - self._unfinished_before + self._held_by_the_dead
+        unfinished = self._unfinished.count()
         unread = self._pool.unread()
         code = self._exit_code
         if code == EXIT_DRAINED and (unfinished or unread or self._pool.running()):
             code = EXIT_UNFINISHED
-        log.info("stopped", exit_code=code, unfinished=unfinished, unread=unread, **self._totals())
+        advice = {"advice": UNFINISHED_ADVICE} if code == EXIT_UNFINISHED else {}
+        log.info("stopped", exit_code=code, unfinished=unfinished, unread=unread, **self._totals(), **advice)
         return code

@@ -1,18 +1,18 @@
-"""Who hangs. Pure: the clock is passed in."""
+"""The watchdog, which decides whether a worker hangs. Pure: the clock is passed in."""
 
 from __future__ import annotations
 
 from typing import Final
 
 LONGEST_LATE: Final = 1.0
-"""Seconds by which the supervisor's own turn may come late before nobody's beat is held against them."""
+"""Maximum seconds by which the supervisor's turn may be late; after that, old beats don't count."""
 
 
 class Watchdog:
-    """Compares beats with the clock, but trusts no clock that stood still for all.
+    """Compares beats with the clock, but allows for a pause of the whole program.
 
-    Where the supervisor itself was stopped (Ctrl-Z, a paused container, a machine without CPU to spare), so were the
-    workers, and their beats are old without anybody hanging. All get a fresh period then, counted from the late turn.
+    If the supervisor was stopped (Ctrl-Z, a paused container, a machine without free CPU), the workers were stopped
+    too, and their beats are old although none of them hangs. Then all get a new period from the late turn on.
     """
 
     __slots__ = ("_fresh_from", "_hang_timeout", "_late")
@@ -23,12 +23,12 @@ class Watchdog:
         self._fresh_from = 0.0
 
     def turn(self, planned: float, now: float) -> bool:
-        """Note that a turn planned for ``planned`` came at ``now``; return whether that was late."""
+        """Record that the turn planned for ``planned`` took place at ``now``; return whether it was late."""
         late = now - planned > self._late
         if late:
             self._fresh_from = now
         return late
 
     def hangs(self, beat: float, started: float, now: float) -> bool:
-        """Return whether a worker started at ``started`` whose last beat was at ``beat`` has been silent too long."""
+        """Return whether a worker started at ``started`` with its last beat at ``beat`` hangs."""
         return now - max(beat, started, self._fresh_from) > self._hang_timeout

@@ -1,6 +1,6 @@
-"""Talking to Amazon SQS: the client of the hot calls, its signer, its credentials, and how a queue is found.
+"""The client of Amazon SQS: the frequent calls, their signer and credentials, and the lookup of a queue.
 
-:mod:`~courier.sqs.queue` resolves a queue once, through boto3. :mod:`~courier.sqs.client` makes the calls that every
-message needs; it takes its keys from :mod:`~courier.sqs.credentials` (boto3's chain) and signs with
-:mod:`~courier.sqs.signer`. :mod:`~courier.sqs.virtual` is a queue in memory that speaks the same protocol.
+:mod:`~courier.sqs.queue` looks a queue up once, through boto3. :mod:`~courier.sqs.client` makes the calls that every
+message needs. It gets its keys from :mod:`~courier.sqs.credentials` (boto3's chain) and signs with
+:mod:`~courier.sqs.signer`. :mod:`~courier.local.virtual` is a queue in memory that speaks the same protocol.
 """

@@ -1,4 +1,4 @@
-"""Reading what the user calls the queue: its name, or its URL and what that tells."""
+"""The address of a queue: its name, or its URL with the region and the endpoint that follow from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from courier.errors import CannotStart
-from courier.http.target import parse_target
+from courier.http.url import read_url
 
 AWS_DOMAINS: Final = (
     ".amazonaws.com",
@@ -30,10 +30,10 @@ _NAME: Final = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+(\.fifo)?")
 
 
 class QueueAddress(NamedTuple):
-    """What was given. ``url`` is ``None`` where it was a name.
+    """A queue as the operator named it. ``url`` is ``None`` if that is a name.
 
-    ``region`` is the one that the URL names. ``origin`` is the URL of the server where only the queue's URL can tell
-    it: an emulator, or a VPC endpoint by its own name.
+    ``region`` is the one in the URL. ``origin`` is the URL of the server if only the queue's URL names it: an emulator,
+    or a VPC endpoint by its own name.
     """
 
     name: str
@@ -42,33 +42,33 @@ class QueueAddress(NamedTuple):
     origin: str | None = None
 
 
-def read_address(queue: str) -> QueueAddress:
-    """Read a queue's name or URL. Raises CannotStart for what is neither."""
+def read_address(queue: str, option: str = "--queue") -> QueueAddress:
+    """Read the name or URL of a queue. Raises CannotStart for anything else; its line names the ``option``."""
     if "://" not in queue:
         if _NAME.fullmatch(queue):
             return QueueAddress(queue)
         raise CannotStart(
-            f"--queue {queue!r} is neither the URL nor the name of a queue: "
+            f"{option} {queue!r} is neither the URL nor the name of a queue; "
             "a name has 1 to 80 letters, digits, hyphens and underscores, and may end in .fifo"
         )
     try:
-        target = parse_target(queue)
+        url = read_url(queue)
     except ValueError as error:
-        raise CannotStart(f"--queue: {error}") from None
+        raise CannotStart(f"{option}: {error}") from None
     name = unquote(urlsplit(queue).path).rstrip("/").rpartition("/")[2]
     if not name:
-        raise CannotStart(f"--queue {queue!r} is a URL without the queue's name at its end")
-    own = not is_aws(target.host) or ".vpce." in target.host
-    return QueueAddress(name, queue, region_in(target.host), f"{target.scheme}://{target.host_header}" if own else None)
+        raise CannotStart(f"{option} {queue!r} is a URL without the queue's name at its end; add it")
+    own = not is_aws(url.host) or ".vpce." in url.host
+    return QueueAddress(name, queue, region_in(url.host), f"{url.scheme}://{url.host_header}" if own else None)
 
 
 def is_aws(host: str) -> bool:
-    """Whether a host name is one of AWS's."""
+    """Return whether a host name is one of AWS's."""
     return host.endswith(AWS_DOMAINS)
 
 
 def region_in(host: str) -> str | None:
-    """Give the region that a host name of SQS tells, or ``None``."""
+    """Return the region in a host name of SQS, or ``None``."""
     if host == "queue.amazonaws.com":
         return "us-east-1"
     match = _REGION.search(host)

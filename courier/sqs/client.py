@@ -1,61 +1,67 @@
-"""The client of the hot calls: receive, delete, change visibility, send.
+"""The client of the frequent calls: receive, delete, change visibility, send.
 
-They are JSON 1.0 requests over our own HTTP session, signed by our own signer: a tenth of what boto3 costs. The
-client repeats a call only to mend it: once, after new credentials or a corrected clock. Backing off is the caller's.
+They are JSON 1.0 requests over our own HTTP session, signed by our own signer, for a tenth of the CPU of boto3. The
+client repeats a call only once, after new credentials or a corrected clock. Backing off is up to the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import orjson
 import structlog
 
 from courier.errors import SqsError
-from courier.http.session import Limits, Session
+from courier.http.answer import Answer
+from courier.http.secret_mask import Mask
+from courier.http.session import Session, SessionLimits
+from courier.log.recurring import RecurringLine
 from courier.sqs.batch import (
     EntryFailure,
     Outgoing,
-    check_sent,
+    call_in_parts,
     delete_entries,
-    results,
+    fail_altered,
+    read_results,
     send_entries,
     visibility_entries,
 )
 from courier.sqs.credentials import CredentialSource, NoKeys
-from courier.sqs.errors import NO_CREDENTIALS, SKEWED, STALE_KEYS, UNKNOWN_KEYS, unreadable
+from courier.sqs.errors import NO_CREDENTIALS, SKEWED, STALE_KEYS, UNKNOWN_KEYS, UNSENDABLE, unreadable
 from courier.sqs.queue import QueueInfo
 from courier.sqs.received import Received, read_received
-from courier.sqs.reply import Refusal, Success, read_reply, server_time
-from courier.sqs.signer import Keys, Signer
-from courier.sqs.trust import trust
+from courier.sqs.reply import ErrorReply, SuccessReply, read_reply, server_time
+from courier.sqs.signer import Keys, SigV4Signer
+from courier.sqs.trusted_certificates import trusted_context
 
 __all__ = ["EntryFailure", "Outgoing", "Received", "SqsClient"]
 
 TIMEOUT_SECONDS: Final = 10.0
-"""For a call that SQS answers at once; a long poll has its wait time on top."""
+"""The time for a call that SQS answers at once; a long poll has its wait time on top."""
 
-NO_KEYS_IN_TIME: Final = "boto3's chain gave no credentials in time; a credential process or IMDS hangs"
+NO_KEYS_IN_TIME: Final = (
+    "boto3's chain gave no credentials in time; see what hangs: a credential process, IMDS or the container endpoint"
+)
 
 ANSWER_CAP: Final = 80 * 1024 * 1024
-"""Ten messages of 1 MiB, each character escaped to six at worst, and their attributes."""
+"""Ten messages of 1 MiB, with six characters for each one that is escaped, and their attributes."""
 
 RECEIVES_KEPT: Final = 64
-"""Receives of different counts and wait times that are remembered as requests."""
+"""The number of receives, of different counts and wait times, whose bodies are kept."""
 
 DIFFERENCE_WORTH_A_LINE: Final = 60.0
-"""Seconds between two clocks; SQS itself bears with minutes."""
+"""Seconds between two clocks; SQS itself tolerates minutes."""
 
 log = structlog.get_logger("courier.sqs")
 
 
 class SqsClient:
-    """Calls SQS for one queue; serves any number of calls at once, all in one event loop.
+    """Makes calls for one queue, any number at once, all in one event loop.
 
-    Every call raises SqsError where it failed as a whole.
+    A call that fails as a whole raises SqsError.
     """
 
     def __init__(
@@ -65,25 +71,30 @@ class SqsClient:
         credentials: CredentialSource,
         *,
         timeout: float = TIMEOUT_SECONDS,
+        receives: bool = False,
         on_call: Callable[[str, str | None], None] | None = None,
     ) -> None:
-        """Build it after the fork.
+        """Open no connection yet; the client belongs to the process that makes it.
 
-        ``credentials`` may be shared with other clients, and is closed by whoever made it. ``timeout`` (seconds)
-        bounds a call, in a long poll what comes after the wait time. ``on_call`` is told the action and the error
-        code, ``None`` for success, of each request that was made, and of each that wasn't for want of credentials.
+        ``credentials`` may be shared with other clients; their maker closes them. ``timeout`` (seconds) bounds a call,
+        and the part of a long poll after its wait time. A client that ``receives`` counts leases from the arrival of
+        the messages, however late its process reads them. ``on_call`` gets the action and the error code, ``None`` for
+        success, of each request, and of each that can't be made for lack of credentials.
         """
-        tls = trust(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
-        limits = Limits(timeout=timeout, answer_cap=ANSWER_CAP)
+        tls = trusted_context(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
+        limits = SessionLimits(timeout=timeout, answer_cap=ANSWER_CAP, by_arrival=receives)
         self._session = Session(loop, queue.endpoint, limits, tls)
-        self._signer = Signer(queue.endpoint, queue.region)
+        self._signer = SigV4Signer(queue.endpoint, queue.region)
         self._credentials = credentials
         self._queue_url = queue.url
+        self._fifo = queue.fifo
         self._where = f"queue {queue.name!r} in {queue.region}"
         self._timeout = timeout
         self._on_call = on_call
         self._clock_offset = 0.0
-        # The bodies of receives, of which there are few: each is kept, and signed once a second.
+        self._clock_line = RecurringLine(log, "warning", "the clock differs from SQS's, signing with SQS's time")
+        self._corrupt_line = RecurringLine(log, "error", "corrupt messages left for SQS to show again")
+        # There are few different receives. A body that is the same object is signed only once a second.
         self._receives: dict[tuple[int, int, int], bytes] = {}
 
     async def receive(
@@ -91,8 +102,8 @@ class SqsClient:
     ) -> Received:
         """Receive up to ``count`` (1 to 10) messages, waiting up to 20 seconds for the first.
 
-        ``attempt_id`` makes a lost answer of a FIFO queue repeatable for five minutes. Cancelling the call closes
-        its connection; what SQS had already handed over is shown again after its visibility timeout.
+        With ``attempt_id`` a FIFO queue repeats a lost answer for five minutes. Cancelling the call closes its
+        connection; SQS shows messages that it had already handed over again after their visibility timeout.
         """
         asked = count, wait_time_seconds, visibility_timeout
         body = self._receives.get(asked) if attempt_id is None else None
@@ -102,7 +113,7 @@ class SqsClient:
                 self._receives[asked] = body
         reply = await self._call("ReceiveMessage", body, wait_time_seconds + self._timeout)
         try:
-            return read_received(reply.fields, reply.answer.first_byte_at, visibility_timeout)
+            return read_received(reply.fields, reply.answer.first_byte_at, visibility_timeout, self._corrupt_line)
         except TypeError:
             raise unreadable("ReceiveMessage", reply.answer) from None
 
@@ -122,54 +133,78 @@ class SqsClient:
         return request
 
     async def delete(self, receipts: Sequence[str]) -> list[EntryFailure | None]:
-        """Delete up to 10 messages; the result of each stands at its place, ``None`` for success."""
-        return await self._batch("DeleteMessageBatch", delete_entries(receipts))
+        """Delete up to 10 messages and return the result of each, in their order: ``None`` for success.
+
+        See :func:`call_in_parts` for a call that SQS refuses as a whole.
+        """
+        return await call_in_parts(self._delete, receipts, in_order=self._fifo)
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> list[EntryFailure | None]:
-        """Hide up to 10 messages for so many seconds from now, each; results as in :meth:`delete`."""
-        return await self._batch("ChangeMessageVisibilityBatch", visibility_entries(entries))
+        """Hide up to 10 messages, each for its own seconds from now; return results as :meth:`delete` does."""
+        return await call_in_parts(self._change_visibility, entries, in_order=self._fifo)
 
     async def send(self, messages: Sequence[Outgoing]) -> list[EntryFailure | None]:
-        """Send up to 10 messages, 1 MiB in all; results as in :meth:`delete`.
+        """Send up to 10 messages, 1 MiB in all; return results as :meth:`delete` does.
 
-        A message that SQS says it took with another body has failed too, though it may be in the queue.
+        A message that SQS took with another body has failed too, though it may be in the queue.
         """
-        return await self._batch("SendMessageBatch", send_entries(messages), messages)
+        return await call_in_parts(self._send, messages, in_order=self._fifo)
 
     def close(self) -> None:
-        """Cancel the calls under way: they raise SqsError, not retriable. Later calls do the same."""
+        """Cancel the calls under way: they raise SqsError, not retriable, and so do later calls."""
         self._session.close()
+
+    async def _delete(self, receipts: Sequence[str]) -> list[EntryFailure | None]:
+        return await self._batch("DeleteMessageBatch", delete_entries(receipts))
+
+    async def _change_visibility(self, entries: Sequence[tuple[str, int]]) -> list[EntryFailure | None]:
+        return await self._batch("ChangeMessageVisibilityBatch", visibility_entries(entries))
+
+    async def _send(self, messages: Sequence[Outgoing]) -> list[EntryFailure | None]:
+        action = "SendMessageBatch"
+        try:
+            entries = send_entries(messages)
+        except UnicodeDecodeError as error:
+            raise SqsError(action, UNSENDABLE, f"a body is not UTF-8: {error.reason}", retriable=False) from None
+        return await self._batch(action, entries, messages)
 
     async def _batch(
         self, action: str, entries: list[dict[str, Any]], sent: Sequence[Outgoing] = ()
     ) -> list[EntryFailure | None]:
-        if not entries:
-            return []
-        body = orjson.dumps({"QueueUrl": self._queue_url, "Entries": entries})
+        try:
+            body = orjson.dumps({"QueueUrl": self._queue_url, "Entries": entries})
+        except orjson.JSONEncodeError as error:
+            raise SqsError(action, UNSENDABLE, f"an entry can't be JSON: {error}", retriable=False) from None
         reply = await self._call(action, body, self._timeout)
         try:
-            outcome = results(len(entries), reply.fields)
+            outcome = read_results(len(entries), reply.fields)
             if sent:
-                check_sent(sent, reply.fields, outcome)
+                fail_altered(sent, reply.fields, outcome)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise unreadable(action, reply.answer) from None
         return outcome
 
-    async def _call(self, action: str, body: bytes, timeout: float) -> Success:
-        """Make a call, and once more where new keys or a corrected clock may mend it."""
+    async def _call(self, action: str, body: bytes, timeout: float) -> SuccessReply:
+        """Make a call, and make it again if it was refused and new keys or a corrected clock may help."""
         keys = await self._keys(action)
         reply = await self._exchange(action, body, keys, timeout)
-        if isinstance(reply, Refusal) and await self._mend(action, reply, keys):
+        if isinstance(reply, ErrorReply) and await self._prepare_second_call(action, reply, keys):
             reply = await self._exchange(action, body, await self._keys(action), timeout)
-        if not isinstance(reply, Success):
+        if not isinstance(reply, SuccessReply):
             raise reply.error
         return reply
 
-    async def _exchange(self, action: str, body: bytes, keys: Keys, timeout: float) -> Success | Refusal:
+    async def _exchange(self, action: str, body: bytes, keys: Keys, timeout: float) -> SuccessReply | ErrorReply:
         head = self._signer.head(keys, action, body, time.time() + self._clock_offset)
-        reply = read_reply(action, self._where, await self._session.request(head, body, timeout))
+        answer = await self._session.request(head, body, timeout)
+        reply = read_reply(action, self._where, answer)
+        if isinstance(reply, ErrorReply) and isinstance(answer, Answer):
+            # SQS repeats the session token if the signature is wrong, and other servers may repeat anything.
+            hidden = Mask((keys.secret_key, keys.token))(answer.body)
+            if hidden != answer.body:
+                reply = read_reply(action, self._where, answer._replace(body=hidden))
         if self._on_call is not None:
-            self._on_call(action, None if isinstance(reply, Success) else reply.error.code)
+            self._on_call(action, None if isinstance(reply, SuccessReply) else reply.error.code)
         return reply
 
     async def _keys(self, action: str) -> Keys:
@@ -177,26 +212,26 @@ class SqsClient:
         if known is not None:
             return known
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._credentials.keys()
-        except (NoKeys, TimeoutError) as error:
+            return await self._wait_for_keys(action, self._credentials.keys())
+        except SqsError:
             if self._on_call is not None:
                 self._on_call(action, NO_CREDENTIALS)
+            raise
+
+    async def _wait_for_keys(self, action: str, keys: Awaitable[Keys]) -> Keys:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await keys
+        except (NoKeys, TimeoutError) as error:
             detail = str(error) if isinstance(error, NoKeys) else NO_KEYS_IN_TIME
             raise SqsError(action, NO_CREDENTIALS, detail, retriable=True) from None
 
-    async def _mend(self, action: str, refusal: Refusal, keys: Keys) -> bool:
-        """Do what may let a refused call succeed: renew the keys, or go by the clock of SQS. False: nothing may."""
+    async def _prepare_second_call(self, action: str, refusal: ErrorReply, keys: Keys) -> bool:
+        """Renew the keys, or adopt the clock of SQS; return whether the refused call may succeed now."""
         code = refusal.error.code
-        if code in STALE_KEYS or code in UNKNOWN_KEYS:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    if await self._credentials.renew(keys) != keys:
-                        return True
-            except NoKeys as error:
-                raise SqsError(action, NO_CREDENTIALS, str(error), retriable=True) from None
-            except TimeoutError:
-                raise SqsError(action, NO_CREDENTIALS, NO_KEYS_IN_TIME, retriable=True) from None
+        stale = code in STALE_KEYS or code in UNKNOWN_KEYS
+        if stale and await self._wait_for_keys(action, self._credentials.renew(keys)) != keys:
+            return True
         if code not in SKEWED or refusal.answer is None:
             return False
         now = server_time(refusal.answer)
@@ -204,6 +239,11 @@ class SqsClient:
             return False
         offset = now - time.time()
         if abs(offset - self._clock_offset) > DIFFERENCE_WORTH_A_LINE:
-            log.warning("the clock differs from that of SQS, signing by theirs", seconds=round(offset))
+            self._clock_line(
+                code,
+                seconds=round(offset),
+                reason=f"SQS answered {code}",
+                advice="set this machine's clock (NTP); meanwhile Courier goes on",
+            )
         self._clock_offset = offset
         return True

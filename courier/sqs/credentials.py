@@ -1,7 +1,6 @@
-"""The keys that sign: boto3's chain finds them and renews them, in a thread, since both may wait for the network.
+"""The keys that sign. boto3's chain finds and renews them in a thread, since both may wait for the network.
 
-A chain belongs to the process that made it, so nothing of it exists before the first call: build a
-:class:`CredentialSource` in the child, after the fork.
+A chain belongs to the process that made it. So make a :class:`CredentialSource` in the child, after the fork.
 """
 
 from __future__ import annotations
@@ -19,47 +18,57 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from courier.errors import CourierError
+from courier.log.outage import Outage
+from courier.sqs.errors import as_detail
 from courier.sqs.signer import Keys
 
 LOOK_EVERY_SECONDS: Final = 10.0
-"""How often a call asks whether the keys are near their end; a failed renewal is tried again at this pace."""
+"""The shortest time between two looks at the age of the keys, and between a failed renewal and the next one."""
 
 RENEW_EVERY_SECONDS: Final = 10.0
-"""The pace of renewals that SQS's refusals ask for: many calls fail at once, and STS has limits of its own."""
+"""The shortest time between two renewals after refusals by SQS: many calls fail at once, and STS has limits."""
 
 NO_CREDENTIALS: Final = (
     "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in AWS_PROFILE, "
     "or give the machine, task or service account a role"
 )
 
+_ADVICE: Final = (
+    "repair where they come from: the credential process, the instance metadata (IMDS) or container endpoint, STS and "
+    "the role's trust policy, or the SSO login"
+)
+
 log = structlog.get_logger("courier.sqs")
 
 
 class NoKeys(CourierError):
-    """boto3's chain gave no usable credentials; the line says why and, where known, how to mend it."""
+    """boto3's chain has no usable credentials; the line says why, and how to fix it."""
 
 
 def open_session(region: str | None) -> boto3.Session:
-    """Open a session of boto3, which reads its files and variables anew. Raises NoKeys, for an unknown profile say."""
+    """Open a session of boto3, which reads its files and variables again. Raises NoKeys, say for an unknown profile."""
     try:
         return boto3.Session(region_name=region)
     except _CHAIN_ERRORS as error:
-        raise NoKeys(f"no AWS credentials: {_one_line(error)}") from error
+        raise NoKeys(
+            f"no AWS credentials: {as_detail(str(error))}; "
+            "correct AWS_PROFILE, AWS_CONFIG_FILE or the file that they name"
+        ) from error
 
 
 def find_credentials(session: boto3.Session) -> Credentials:
-    """Go through the chain of a session: the first time it may block for seconds. Raises NoKeys."""
+    """Return the credentials of a session; the first search may block for seconds. Raises NoKeys."""
     try:
         credentials = session.get_credentials()
     except _CHAIN_ERRORS as error:
-        raise NoKeys(f"no AWS credentials: {_one_line(error)}") from error
+        raise NoKeys(f"no AWS credentials: {as_detail(str(error))}; {_ADVICE}") from error
     if credentials is None:
         raise NoKeys(NO_CREDENTIALS)
     return credentials
 
 
-def chain(region: str | None) -> Credentials:
-    """Go through boto3's chain with nothing cached. It may block for seconds. Raises NoKeys.
+def search_chain(region: str | None) -> Credentials:
+    """Search boto3's chain anew, with nothing cached. It may block for seconds. Raises NoKeys.
 
     ``region`` is for the calls that some members of the chain make, such as those to STS.
     """
@@ -67,40 +76,43 @@ def chain(region: str | None) -> Credentials:
 
 
 def local_keys(_: str | None) -> Credentials:
-    """Give keys for a queue that takes any, so that the embedded one asks for no AWS account."""
+    """Return keys for a queue that accepts any: the embedded one needs no AWS account."""
     return Credentials("courier", "courier")
 
 
-def freeze(credentials: Credentials) -> Keys:
-    """Read the keys of one moment, renewed first where they are near their end. It may block. Raises NoKeys."""
+def read_keys(credentials: Credentials) -> Keys:
+    """Return the current keys, renewed first if they are near their end. It may block. Raises NoKeys."""
     try:
         frozen = credentials.get_frozen_credentials()
     except _CHAIN_ERRORS as error:
-        raise NoKeys(f"the AWS credentials can't be renewed: {_one_line(error)}") from error
+        raise NoKeys(f"the AWS credentials can't be renewed: {as_detail(str(error))}; {_ADVICE}") from error
     keys = Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
     if not keys.access_key or not keys.secret_key:
         raise NoKeys(NO_CREDENTIALS)
     for name, value in zip(("access key id", "secret access key", "session token"), keys, strict=True):
-        # Two of them become header values: a line break, often the last byte of a mounted file, would end the header.
+        # Two of them are header values, which a line break would end. Mounted files often end in one.
         if not all("!" <= c <= "~" for c in value):
-            raise NoKeys(f"the AWS {name} holds a space, a line break or another character that no key has")
+            raise NoKeys(
+                f"the AWS {name} holds a space, a line break or another character that no key has; correct it where "
+                "it comes from, often a mounted file that ends in a line break"
+            )
     return keys
 
 
 class CredentialSource:
-    """The current keys of a process, never waited for once they are there.
+    """The current keys of a process. Only the first call waits for them.
 
-    Near their end they are renewed in a thread while calls go on with the current ones. SQS is the judge of what has
-    expired: after its refusal :meth:`renew` goes through the whole chain again.
+    A thread renews them near their end while calls go on with the current ones. SQS decides what has expired: after a
+    refusal :meth:`renew` searches the whole chain again.
     """
 
     def __init__(
         self,
         region: str | None,
         clock: Callable[[], float] = time.monotonic,
-        find: Callable[[str | None], Credentials] = chain,
+        find: Callable[[str | None], Credentials] = search_chain,
     ) -> None:
-        """``region`` is given to ``find``, which is as :func:`chain`; ``clock`` gives seconds that only go forward."""
+        """``find`` gets the ``region`` and is like :func:`search_chain`; ``clock`` returns monotonic seconds."""
         self._region = region
         self._find = find
         self._clock = clock
@@ -110,26 +122,27 @@ class CredentialSource:
         self._renewed_at = -math.inf
         self._under_way: asyncio.Future[Keys | NoKeys] | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._outage = Outage()
 
     def known(self) -> Keys | None:
-        """Give the current keys without waiting; ``None`` where there are none yet."""
+        """Return the current keys without waiting; ``None`` if there are none yet."""
         if self._keys is not None and self._clock() >= self._look_at:
-            self._look()
+            self._renew_if_old()
         return self._keys
 
     async def keys(self) -> Keys:
-        """Give the current keys; only the first call waits. Raises NoKeys where there are none."""
+        """Return the current keys; only the first call waits. Raises NoKeys if there are none."""
         keys = self._keys
         if keys is None:
             return await self._wait_for(self._find_and_freeze)
         if self._clock() >= self._look_at:
-            self._look()
+            self._renew_if_old()
         return keys
 
     async def renew(self, refused: Keys) -> Keys:
-        """Give other keys than those that SQS refused, or the same where there are no others.
+        """Return other keys than those that SQS refused, or the same if there are no others.
 
-        Raises NoKeys where the chain has none any more.
+        Raises NoKeys if the chain has none any more.
         """
         if self._keys is None or self._keys is not refused:
             return await self.keys()
@@ -140,24 +153,24 @@ class CredentialSource:
         return await self._wait_for(self._find_and_freeze)
 
     def close(self) -> None:
-        """Let go of the thread; a renewal under way is given up."""
+        """Give up a renewal under way, and the thread."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
 
-    def _look(self) -> None:
-        """Start a renewal where the keys are near their end: 15 minutes, boto3's advisory period."""
+    def _renew_if_old(self) -> None:
+        """Start a renewal if the keys are near their end: 15 minutes before it, boto3's advisory period."""
         self._look_at = self._clock() + LOOK_EVERY_SECONDS
         found = self._found
         if self._under_way is None and isinstance(found, RefreshableCredentials) and found.refresh_needed():
-            self._start(lambda: freeze(found))
+            self._start(lambda: read_keys(found))
 
     async def _wait_for(self, read: Callable[[], Keys]) -> Keys:
         under_way = self._under_way or self._start(read)
-        # Many calls wait for the one future: the cancellation of one must not cancel it for the others.
+        # Many calls wait for one future. The cancellation of one must not cancel it for the others.
         outcome = await asyncio.shield(under_way)
         if isinstance(outcome, NoKeys):
-            # A new one for each waiter: raised again and again, one error would collect all their tracebacks.
+            # One error raised for all would collect all their tracebacks.
             raise NoKeys(str(outcome))
         return self._keys or outcome
 
@@ -176,15 +189,23 @@ class CredentialSource:
             return
         outcome = future.result()
         if isinstance(outcome, Keys):
-            # The same object is kept for the same keys: the signer and the refusals go by identity.
+            self._outage.worked(self._clock())
+            # The signer and the refusals compare keys by identity, so equal keys stay the same object.
             if outcome != self._keys:
                 self._keys = outcome
         elif self._keys is not None:
-            log.warning("cannot renew the AWS credentials, going on with the old ones", reason=str(outcome))
+            due = self._outage.failed(str(outcome), self._clock(), time.time())
+            if due is not None:
+                log.warning(
+                    "cannot renew the AWS credentials, going on with the old ones",
+                    reason=outcome.reason,
+                    advice=outcome.advice,
+                    **due,
+                )
 
     def _find_and_freeze(self) -> Keys:
         found = self._find(self._region)
-        keys = freeze(found)
+        keys = read_keys(found)
         self._found = found
         return keys
 
@@ -197,9 +218,5 @@ def _outcome(read: Callable[[], Keys]) -> Keys | NoKeys:
 
 
 _CHAIN_ERRORS: Final = (BotoCoreError, ClientError, OSError, KeyError, RuntimeError, ValueError)
-"""What members of the chain raise: OSError and ValueError come from a credential process that is missing or
-answers with something else than JSON, RuntimeError from a renewal that brought expired keys."""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+"""What the chain raises. OSError and ValueError come from a credential process that is missing or doesn't answer in
+JSON, RuntimeError from a renewal that brought expired keys."""

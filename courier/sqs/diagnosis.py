@@ -1,4 +1,4 @@
-"""Why a queue could not be resolved, in one line that says how to mend it."""
+"""The diagnosis of a queue that could not be looked up: one line that says how to fix it."""
 
 from __future__ import annotations
 
@@ -14,68 +14,78 @@ from botocore.exceptions import (
 )
 
 from courier.errors import CannotStart
-from courier.sqs.errors import DENIED, MISSING_QUEUE, SKEWED, STALE_KEYS, UNKNOWN_KEYS, iam_action, one_line
+from courier.sqs.advice import BY_CAUSE, advice_on
+from courier.sqs.cause import find_cause
+from courier.sqs.errors import DENIED, LATER, MISSING_QUEUE, SKEWED, STALE_KEYS, UNKNOWN_KEYS, as_detail, iam_action
 
 NO_REGION: Final = (
     "no AWS region; give --region, AWS_DEFAULT_REGION, a region in the AWS profile, or the whole URL of the queue"
 )
 
+UNREACHABLE: Final = "check --endpoint-url, --region and the network (SQS is called directly: no proxy is used)"
+AGAIN: Final = "start again in a while; if it lasts, look at the AWS Health Dashboard"
+
 _CLOCK_WORDS: Final = ("Signature expired", "Signature not yet current")
 
 
-class Attempt(NamedTuple):
-    """What was tried: a call about a queue, in a region, at an endpoint URL."""
+class SqsCall(NamedTuple):
+    """A call about a queue, in a region, at an endpoint URL. ``option`` is the one that named the queue."""
 
     queue: str
     action: str
     region: str
     endpoint: str
+    option: str = "--queue"
 
     def __str__(self) -> str:
         return f"{self.action} for queue {self.queue!r} in {self.region}"
 
 
-def diagnose(error: Exception, attempt: Attempt) -> CannotStart:
-    """Turn what boto3 raised into the line that the user gets."""
+def diagnose(error: Exception, call: SqsCall) -> CannotStart:
+    """Return the line that the user gets for what boto3 raised."""
     if isinstance(error, ClientError):
-        return CannotStart(_refused(error, attempt))
+        return CannotStart(_refused(error, call))
     if isinstance(error, SSLError):
         return CannotStart(
-            f"{attempt} failed: no trusted connection to {attempt.endpoint}: {one_line(str(error))}; "
+            f"{call} failed: no trusted connection to {call.endpoint}: {as_detail(str(error))}; "
             "check --endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
         )
     if isinstance(error, ConnectionError | HTTPClientError):
-        return CannotStart(
-            f"{attempt} failed: SQS can't be reached at {attempt.endpoint}: {one_line(str(error))}; "
-            "check --endpoint-url, --region and the network (SQS is called directly: no proxy is used)"
-        )
+        met = find_cause(error)
+        said = met.text if met else as_detail(str(error))
+        remedy = BY_CAUSE.get(met.reason, UNREACHABLE) if met else UNREACHABLE
+        return CannotStart(f"{call} failed: SQS can't be reached at {call.endpoint}: {said}; {remedy}")
     if isinstance(error, NoRegionError):
         return CannotStart(NO_REGION)
     if isinstance(error, BotoCoreError):
-        return CannotStart(f"{attempt} failed: {one_line(str(error))}")
+        return CannotStart(f"{call} failed: {as_detail(str(error))}; check the AWS configuration and credentials")
     return CannotStart(
-        f"{attempt} failed: what answers at {attempt.endpoint} isn't SQS "
-        f"({type(error).__name__}: {one_line(str(error))}); check --endpoint-url"
+        f"{call} failed: what answers at {call.endpoint} isn't SQS "
+        f"({type(error).__name__}: {as_detail(str(error))}); check --endpoint-url"
     )
 
 
-def _refused(error: ClientError, attempt: Attempt) -> str:
+def _refused(error: ClientError, call: SqsCall) -> str:
     fields = error.response.get("Error", {})
-    words = one_line(fields.get("Message", ""))
+    words = as_detail(fields.get("Message", ""))
     code = fields.get("Code", "")
     codes = {code, fields.get("QueryErrorCode", "")}
     if codes & MISSING_QUEUE:
-        reason = "the queue does not exist, or isn't one of this account; correct --queue, --region or the credentials"
+        reason = (
+            "the queue does not exist, or isn't one of this account; "
+            f"correct {call.option}, --region or the credentials"
+        )
     elif codes & DENIED:
-        reason = f"access denied; allow the IAM action {iam_action(attempt.action)} ({words})"
+        reason = f"access denied ({words}); allow the IAM action {iam_action(call.action)} (deploy/iam)"
     elif codes & STALE_KEYS:
-        reason = f"the AWS credentials have expired; renew them ({code})"
+        reason = f"the AWS credentials have expired ({code}); renew them"
     elif codes & UNKNOWN_KEYS:
-        reason = f"AWS does not know the access key; correct the AWS credentials ({code})"
+        reason = f"AWS does not know the access key ({code}); correct the AWS credentials"
     elif "RequestTimeTooSkewed" in codes or words.startswith(_CLOCK_WORDS):
-        reason = f"the clock of this machine is wrong; set it right ({words})"
+        reason = f"the clock of this machine is wrong ({words}); set it (NTP)"
     elif codes & SKEWED:
-        reason = f"the secret access key isn't the one of the access key; correct the AWS credentials ({code})"
+        reason = f"the secret access key doesn't match the access key ({code}); correct the AWS credentials"
     else:
-        reason = f"{code}: {words}"
-    return f"{attempt} failed: {reason}"
+        remedy = AGAIN if codes & LATER else advice_on(code, call.action)
+        reason = f"{code}: {words}; {remedy}"
+    return f"{call} failed: {reason}"

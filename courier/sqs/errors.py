@@ -1,22 +1,23 @@
-"""What an answer of SQS that isn't a success means: its code, and whether the same call may succeed later."""
+"""Errors of SQS: their codes, and whether the same call may succeed later."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 import orjson
 
 from courier.errors import SqsError
-from courier.http.answer import CANCELLED, Answer, Failure
+from courier.http.answer import CANCELLED, SHORTAGES, Answer, Failure
 
 NETWORK: Final = "network"
-"""The code of a call that got no answer at all."""
+"""The code of a call that got no answer."""
 
 NO_CREDENTIALS: Final = "no credentials"
 """The code of a call that couldn't be signed."""
 
 UNREADABLE: Final = "unreadable answer"
-"""The code of an answer that SQS can't have made: a gateway's error page, or one that was cut."""
+"""The code of an answer that SQS can't have made: the error page of a gateway, or an answer that was cut."""
 
 THROTTLED: Final = frozenset(
     {
@@ -51,10 +52,10 @@ TRANSIENT: Final = frozenset(
 )
 
 STALE_KEYS: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-"""The credentials ran out. They are renewed by themselves, so the call may succeed later."""
+"""The credentials have expired. boto3 renews them, so the call may succeed later."""
 
 UNKNOWN_KEYS: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
-"""SQS doesn't know the credentials: a typing error, or keys that were rotated while we ran."""
+"""SQS doesn't know the credentials: a typing error, or keys that were rotated while Courier ran."""
 
 SKEWED: Final = frozenset(
     {
@@ -65,7 +66,7 @@ SKEWED: Final = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-"""What SQS says of a signature whose time is too far from its own; the same codes mean a wrong secret."""
+"""SQS found the time of a signature too far from its own. The same codes mean a wrong secret."""
 
 DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 
@@ -80,49 +81,151 @@ MISSING_QUEUE: Final = frozenset(
 
 LATER: Final = THROTTLED | TRANSIENT | STALE_KEYS
 
+UNSENDABLE: Final = "unsendable"
+"""The code of a call that wasn't made, since an entry can't be written as JSON."""
+
+CALLER: Final = (
+    DENIED
+    | MISSING_QUEUE
+    | STALE_KEYS
+    | UNKNOWN_KEYS
+    | SKEWED
+    | frozenset(
+        {
+            NETWORK,
+            NO_CREDENTIALS,
+            "AuthFailure",
+            "IncompleteSignature",
+            "InvalidAction",
+            "InvalidAddress",
+            "InvalidSecurity",
+            "MissingAction",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "NotAuthorized",
+            "OptInRequired",
+            "UnknownOperationException",
+            "UnsupportedOperation",
+        }
+    )
+)
+"""Codes about the credentials, the permissions or the queue: every other call of the action fails alike. Those that
+begin with Kms or KMS. are such codes too."""
+
+CONTENT: Final = frozenset(
+    {
+        UNSENDABLE,
+        "BatchEntryIdsNotDistinct",
+        "BatchRequestTooLong",
+        "InvalidAttributeName",
+        "InvalidAttributeValue",
+        "InvalidBatchEntryId",
+        "InvalidIdFormat",
+        "InvalidMessageContents",
+        "InvalidParameter",
+        "InvalidParameterValue",
+        "MalformedInput",
+        "MessageNotInflight",
+        "MissingParameter",
+        "MissingRequiredParameter",
+        "ReceiptHandleIsInvalid",
+        "RequestEntityTooLarge",
+        "Serialization",
+        "Validation",
+        "ValidationError",
+    }
+)
+"""Codes about the content of a call, without the prefix of the query protocol and the suffix ``Exception``."""
+
+TOO_LARGE: Final = 413
+
+CONTENT_STATUSES: Final = frozenset({400, 403, 414, 422, 431, 451})
+"""Statuses with which a proxy in front of SQS may refuse the content of a call, or every call."""
+
 DETAIL_CHARACTERS: Final = 300
-"""What is kept of SQS's own words, or of a gateway's page: enough to know it by, and fit for one line."""
+"""The most characters of SQS's own words, or of a gateway's page, in an error: enough to recognise it on one line."""
 
 
 def no_answer(action: str, failure: Failure) -> SqsError:
-    """Give the error of a call that got no answer; only one that we cancelled ourselves isn't worth repeating."""
+    """Return the error of a call that got no answer. It is retriable unless Courier cancelled the call.
+
+    Its code is :data:`NETWORK`, or the name of a shortage of this machine.
+    """
     detail = f"{failure.reason}: {failure.detail}" if failure.detail else failure.reason
-    return SqsError(action, NETWORK, one_line(detail), retriable=failure.reason != CANCELLED)
+    code = failure.reason if failure.reason in SHORTAGES else NETWORK
+    return SqsError(action, code, as_detail(detail), retriable=failure.reason != CANCELLED, cause=failure.reason)
 
 
 def unreadable(action: str, answer: Answer) -> SqsError:
-    """Give the error of an answer that isn't one of SQS. It says nothing about the call, so that may be repeated."""
+    """Return the error of an answer that isn't one of SQS. It is retriable: nothing is known about the call."""
     size = f"{len(answer.body)} bytes, cut there" if answer.truncated else f"{len(answer.body)} bytes"
-    shown = one_line(answer.body[: 4 * DETAIL_CHARACTERS].decode(errors="replace"))
-    return SqsError(action, UNREADABLE, f"status {answer.status}, {size}: {shown}", retriable=True)
+    shown = as_detail(answer.body[: 4 * DETAIL_CHARACTERS].decode(errors="replace"))
+    detail = f"status {answer.status}, {size}: {shown}"
+    return SqsError(action, UNREADABLE, detail, retriable=True, status=answer.status)
 
 
 def refused(action: str, where: str, answer: Answer) -> SqsError:
-    """Read an answer with another status than 200; ``where`` names the queue and the region.
+    """Return the error in an answer with another status than 200; ``where`` names the queue and the region.
 
-    The code is the shape's name in ``__type``, as in ``com.amazonaws.sqs#QueueDoesNotExist``, or where the body has
-    none the code of the older query protocol, which SQS repeats in the header ``x-amzn-query-error``.
+    Its code is the name of the shape in ``__type``, as in ``com.amazonaws.sqs#QueueDoesNotExist``. A body without one
+    leaves the code of the older query protocol, which SQS repeats in the header ``x-amzn-query-error``.
     """
     query_code = _query_code(answer)
     code, words = _shape_and_message(answer.body)
     if not code and not query_code:
         return unreadable(action, answer)
     codes = {code, query_code}
-    detail = f"{where}: {one_line(words)}"
+    detail = f"{where}: {as_detail(words)}"
     if not DENIED.isdisjoint(codes):
         detail += f" (allow the IAM action {iam_action(action)})"
     retriable = answer.status >= 500 or answer.status == 429 or not LATER.isdisjoint(codes)
-    return SqsError(action, code or query_code, detail, retriable=retriable)
+    return SqsError(action, code or query_code, detail, retriable=retriable, status=answer.status)
+
+
+class Blame(Enum):
+    """What a refused call failed by.
+
+    ``CALL``: it would have been refused with any entries. ``ENTRY``: the content of an entry. ``EITHER``: the error
+    doesn't say which.
+    """
+
+    CALL = "call"
+    ENTRY = "entry"
+    EITHER = "either"
+
+
+def blame(error: SqsError) -> Blame:
+    """Return what a call that failed as a whole was refused for."""
+    if error.status == TOO_LARGE:
+        return Blame.ENTRY
+    if error.code == UNREADABLE:
+        return Blame.EITHER if error.status in CONTENT_STATUSES else Blame.CALL
+    if error.retriable or speaks_of_caller(error.code):
+        return Blame.CALL
+    return Blame.ENTRY if plain_code(error.code) in CONTENT else Blame.EITHER
+
+
+def speaks_of_caller(code: str) -> bool:
+    """Return whether a code is about throttling, an outage, the credentials, the permissions or the queue.
+
+    SQS marks some of these as the sender's fault, though no message is to blame for them.
+    """
+    return code in CALLER or code in LATER or plain_code(code) in CALLER or code.startswith(("Kms", "KMS."))
+
+
+def plain_code(code: str) -> str:
+    """Return a code without the prefix of the query protocol and the suffix ``Exception``."""
+    return code.removeprefix("AWS.SimpleQueueService.").removesuffix("Exception")
 
 
 def iam_action(action: str) -> str:
-    """Give the name under which IAM allows a call: a batch is allowed with the single action."""
+    """Return the IAM action that allows a call: that of a single message allows a batch too."""
     return f"sqs:{action.removesuffix('Batch')}"
 
 
-def one_line(text: str) -> str:
-    """Fold white space and cut, so that a log line stays one line."""
-    return " ".join(text.split())[:DETAIL_CHARACTERS]
+def as_detail(text: str) -> str:
+    """Return a text folded to one line and cut, without semicolons: advice follows those."""
+    return " ".join(text.split()).replace("; ", ", ")[:DETAIL_CHARACTERS]
 
 
 def _query_code(answer: Answer) -> str:

@@ -1,8 +1,8 @@
-"""Signature Version 4 for the JSON calls of SQS, with everything that doesn't change worked out beforehand.
+"""Signature Version 4 for the JSON calls of SQS, with all constant parts computed beforehand.
 
-The rules are AWS's "Create a signed AWS API request". One call costs two SHA-256 and one HMAC: the signing key is good
-for a day, and of the canonical request only the time and the hash of the body change. botocore's signer, which does
-all of it anew each time, is the oracle of the tests.
+The rules are AWS's "Create a signed AWS API request". A call costs two SHA-256 and one HMAC: the signing key is valid
+for a day, and only the time and the hash of the body change in the canonical request. The tests compare the results
+with those of botocore's signer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import courier
-from courier.http.target import Target
+from courier.http.url import Url
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 
@@ -22,7 +22,7 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 
 class Keys(NamedTuple):
-    """The credentials of a call; ``token`` is the session token of temporary ones, else empty."""
+    """The credentials of a call; ``token`` is the session token of temporary credentials, else empty."""
 
     access_key: str
     secret_key: str
@@ -30,7 +30,7 @@ class Keys(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """What is the same for all calls of one action with the same keys, around what changes."""
+    """The parts around date and hash that all calls of one action with the same keys share."""
 
     canonical_before_date: str
     canonical_after_date: str
@@ -38,19 +38,13 @@ class _Parts(NamedTuple):
     head_after_date: str
 
 
-class Signer:
-    """Makes the signed heads of the calls to one endpoint.
+class SigV4Signer:
+    """Signs the heads of calls to one endpoint. It belongs to one event loop and isn't thread-safe."""
 
-    Not safe for threads: it lives in one event loop.
-    """
-
-    def __init__(self, target: Target, region: str, service: str = "sqs", prefix: str = "AmazonSQS") -> None:
-        """``prefix`` stands before the action in ``X-Amz-Target``."""
-        self._target = target
+    def __init__(self, url: Url, region: str) -> None:
+        self._url = url
         self._region = region
-        self._service = service
-        self._prefix = prefix
-        self._canonical_path = canonical_path(target.path)
+        self._canonical_path = canonical_path(url.path)
         self._keys: Keys | None = None
         self._parts: dict[str, _Parts] = {}
         self._second = -1
@@ -61,7 +55,7 @@ class Signer:
         self._last: dict[str, tuple[bytes, bytes]] = {}
 
     def head(self, keys: Keys, action: str, body: bytes, now: float) -> bytes:
-        """Give the whole head of a POST of ``body``, signed; ``now`` is the time in Unix seconds."""
+        """Return the whole signed head of a POST of ``body``; ``now`` is the time in Unix seconds."""
         if keys is not self._keys:
             self._take(keys)
         second = int(now)
@@ -69,7 +63,7 @@ class Signer:
             self._tick(keys, second)
         last = self._last.get(action)
         if last is not None and last[0] is body:
-            # A signature has the second it was made in and nothing that is used up: the same call within it is signed.
+            # A signature holds for its second, so the same call in the same second has the same head.
             return last[1]
         parts = self._parts.get(action)
         if parts is None:
@@ -101,9 +95,9 @@ class Signer:
         day = self._stamp[:8]
         if day != self._day:
             self._day = day
-            self._scope = f"{day}/{self._region}/{self._service}/aws4_request"
+            self._scope = f"{day}/{self._region}/sqs/aws4_request"
             key = f"AWS4{keys.secret_key}".encode()
-            for part in (day, self._region, self._service, "aws4_request"):
+            for part in (day, self._region, "sqs", "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
             self._signing_key = key
 
@@ -112,20 +106,20 @@ class Signer:
         token_name = "x-amz-security-token;" if keys.token else ""
         token_header = f"X-Amz-Security-Token: {keys.token}\r\n" if keys.token else ""
         names = f"content-type;host;x-amz-date;{token_name}x-amz-target;x-amzn-query-mode"
-        target, prefix, host = self._target, self._prefix, self._target.host_header
+        url, host = self._url, self._url.host_header
         return _Parts(
             f"POST\n{self._canonical_path}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:",
-            f"\n{token_line}x-amz-target:{prefix}.{action}\nx-amzn-query-mode:true\n\n{names}\n",
-            f"POST {target.path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
-            f"User-Agent: courier/{courier.__version__}\r\nX-Amz-Target: {prefix}.{action}\r\n"
-            # Asks for the older error codes beside the new ones, as every AWS SDK does.
+            f"\n{token_line}x-amz-target:AmazonSQS.{action}\nx-amzn-query-mode:true\n\n{names}\n",
+            f"POST {url.path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+            f"User-Agent: courier/{courier.__version__}\r\nX-Amz-Target: AmazonSQS.{action}\r\n"
+            # Like every AWS SDK, asks for the older error codes beside the new ones.
             f"X-Amzn-Query-Mode: true\r\n{token_header}X-Amz-Date: ",
             f"SignedHeaders={names}, Signature=",
         )
 
 
 def canonical_path(path: str) -> str:
-    """Give the path as it is signed: dot segments and empty segments resolved, then percent-encoded once more."""
+    """Return the path to sign: dot segments and empty segments resolved, then percent-encoded once more."""
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":

@@ -1,4 +1,4 @@
-"""``python -m scripts.bench COMMAND``: what Courier costs, and what others cost for the same work."""
+"""``python -m scripts.bench COMMAND``: the cost of Courier, and that of other programs for the same work."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main() -> None:
         scenario.add_options(parser_of_it)
         parser_of_it.set_defaults(function=_run_scenario)
     given = parser.parse_args()
-    # What was started is stopped on the way out, whichever way that is.
+    # Every exit must stop the programs that were started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     set_aws_environment()
     given.function(given)
@@ -55,8 +55,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--messages", type=int, default=100_000, help="for each program and round; slow ones get a share")
     run.add_argument("--bytes", type=int, default=220, help="length of a body")
     run.add_argument("--rounds", type=int, default=5)
-    run.add_argument("--endpoint-url", help="another SQS API than our virtual queue")
-    run.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
+    run.add_argument("--endpoint-url", help="an SQS API other than the virtual queue")
+    run.add_argument("--recipient", choices=("auto", "nginx", "own"), default="auto")
     run.add_argument("--peer", action="append", default=[], metavar="NAME='COMMAND'", help="one more program")
     run.add_argument("--python", action="append", default=[], help="an interpreter to run Courier on too")
     run.add_argument("--peer-only", action="append", default=[], metavar="NAME", help="run only these")
@@ -78,7 +78,7 @@ def _run(given: argparse.Namespace) -> None:
     chosen += [programs.given(text) for text in given.peer]
     chosen = [program for program in chosen if not wanted or program.name.partition(" on ")[0] in wanted]
     setting = comparison.Setting(
-        given.messages, given.bytes, given.rounds, given.endpoint_url, given.receiver, given.output
+        given.messages, given.bytes, given.rounds, given.endpoint_url, given.recipient, given.output
     )
     trials = comparison.compare(chosen, setting)
     table = comparison.summary(trials)
@@ -100,18 +100,18 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    profile = commands.add_parser("profile", help="tell where Courier's microseconds go")
+    profile = commands.add_parser("profile", help="show where Courier's microseconds go")
     profile.add_argument("--messages", type=int, default=100_000)
     profile.add_argument("--bytes", type=int, default=220, help="length of a body")
     profile.add_argument("--latency-ms", type=float, default=0.0, help="of each call to the queue")
-    profile.add_argument("--receiver", choices=("auto", "nginx", "own"), default="auto")
+    profile.add_argument("--recipient", choices=("auto", "nginx", "own"), default="auto")
     profile.add_argument("--output", type=_absolute, default=OUTPUT.absolute())
     profile.add_argument("courier_options", nargs="*", help="options of courier, behind --")
     profile.set_defaults(function=_profile)
 
 
 def _profile(given: argparse.Namespace) -> None:
-    workload = profiling.Workload(given.messages, given.bytes, given.receiver, tuple(given.courier_options))
+    workload = profiling.Workload(given.messages, given.bytes, given.recipient, tuple(given.courier_options))
     with Rig(given.output, latency_ms=given.latency_ms) as rig:
         result = profiling.profile(workload, rig)
     print(profiling.render(result))

@@ -1,4 +1,4 @@
-"""The comparison: the same work for each program, in one run on one machine, in rounds that are interleaved."""
+"""The comparison of programs: the same work for each, on one machine, in interleaved rounds of one run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RATE: Final = "msg/s"
 
 
 class Setting(NamedTuple):
-    """What a comparison is told; ``endpoint`` is that of another queue server than ours."""
+    """The settings of a comparison; ``endpoint`` is that of a queue server other than the bench's own."""
 
     messages: int
     body_bytes: int
     rounds: int
     endpoint: str | None
-    receiver: str
+    recipient: str
     output: Path
 
 
@@ -48,25 +48,25 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Summarise the rounds."""
+    """Return the spread over the rounds."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def compare(programs: Sequence[Program], setting: Setting) -> dict[str, list[Trial]]:
-    """Run every program in turn, round after round; gives the trials of each."""
+    """Run all programs in turn, round after round. Return the trials of each."""
     trials: dict[str, list[Trial]] = {program.name: [] for program in programs}
     with Rig(setting.output, endpoint=setting.endpoint) as rig:
         for number in range(setting.rounds):
             for program in programs:
                 messages = max(LEAST_MESSAGES, int(setting.messages * program.share))
-                trial = rig.trial(program, messages, setting.body_bytes, setting.receiver)
+                trial = rig.trial(program, messages, setting.body_bytes, setting.recipient)
                 trials[program.name].append(trial)
                 print(f"round {number + 1}: {line(trial)}", flush=True)
     return trials
 
 
 def line(trial: Trial) -> str:
-    """Tell a trial in one line."""
+    """Return a trial as one line."""
     faults = f"; WRONG: {', '.join(trial.faults)}" if trial.faults else ""
     return f"{trial.program} {trial.micros:.1f} µs/msg, {trial.rate:,.0f} msg/s{faults}"
 
@@ -80,7 +80,7 @@ _FIGURES: Final[dict[str, Callable[[Trial], float | None]]] = {
 
 
 def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Spread]]:
-    """Give the median and range of each figure of each program; a figure that isn't known is left out."""
+    """Return the median and range of each figure of each program, without unknown figures."""
     table: dict[str, dict[str, Spread]] = {}
     for name, those in trials.items():
         table[name] = {}
@@ -92,13 +92,13 @@ def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Spread]]:
 
 
 def ratio(table: dict[str, dict[str, Spread]], name: str, figure: str) -> float | None:
-    """Give a program's median as a multiple of Courier's."""
+    """Return a program's median as a multiple of Courier's."""
     ours, theirs = table.get(COURIER, {}).get(figure), table[name].get(figure)
     return theirs.median / ours.median if ours and theirs and ours.median else None
 
 
 def render(table: dict[str, dict[str, Spread]]) -> str:
-    """Render the table: each figure, the range in brackets, and the ratio to Courier's behind it."""
+    """Render the table: each figure, its range in brackets, and its ratio to Courier's."""
     rows = []
     for name, figures in table.items():
         cells = []
@@ -111,7 +111,7 @@ def render(table: dict[str, dict[str, Spread]]) -> str:
 
 
 def render_roles(trials: Sequence[Trial]) -> str:
-    """Render what each role of Courier used, as the median over the rounds."""
+    """Render the median of each role's use over the rounds."""
     rows = []
     for role in sorted({role for trial in trials for role in trial.cpu.roles}):
         those = [(trial, trial.cpu.roles[role]) for trial in trials if role in trial.cpu.roles]
@@ -124,13 +124,13 @@ def render_roles(trials: Sequence[Trial]) -> str:
 
 
 def render_servers(trials: Sequence[Trial]) -> str:
-    """Tell in one line what the two ends used beside Courier, on the same cores."""
+    """Return one line with the cost of queue server and recipient, which run on the same cores."""
     used = {name: statistics.median(t.servers_cpu[name] for t in trials) for name in trials[0].servers_cpu}
     return "beside courier: " + ", ".join(f"{name} {cost:.1f} µs/msg" for name, cost in used.items())
 
 
 def last_line(table: dict[str, dict[str, Spread]]) -> str:
-    """Give the line that sums it up."""
+    """Return the summary as one line."""
     ours = table[COURIER]
     micros, rate = ours[CPU].median, ours[RATE].median
     times = ratio(table, BY_HAND, CPU) if BY_HAND in table else None
@@ -139,7 +139,7 @@ def last_line(table: dict[str, dict[str, Spread]]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Say what the figures were taken on."""
+    """Return the machine and the software that the figures come from."""
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -163,7 +163,7 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a result; tuples with names and data classes become objects."""
+    """Write a result as JSON. Named tuples and data classes become objects."""
     path.write_text(json.dumps(_plain(document), indent=2) + "\n")
     print(f"written: {path}")
 

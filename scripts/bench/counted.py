@@ -1,8 +1,8 @@
 """Courier with a counter in each worker: ``python -m scripts.bench.counted DIRECTORY [OPTIONS]``.
 
-``DIRECTORY/PID.counts`` holds what the worker's main thread has done so far, as native 64-bit numbers: calls of
-functions, in Python and in C; packets put into channels; packets and empty looks taken from them. Numbers, not times:
-they are the same on a slow machine and on a busy one. Courier is several times slower meanwhile.
+``DIRECTORY/PID.counts`` holds the counts of the worker's main thread as native 64-bit numbers: function calls, in
+Python and in C; packets put into channels; packets received and empty receives; checks for room. Unlike times, they are
+the same on a slow or busy machine. Counting makes Courier several times slower.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from courier.consumer.intake import Intake
 from courier.process.channel import Channel
 
 
 class Counts(NamedTuple):
-    """What a worker's main thread did: calls of functions, and of a channel's ``send`` and ``receive``."""
+    """The calls of a worker's main thread: functions, a channel's ``send`` and ``receive``, a room's ``claim``."""
 
     calls: int
     sends: int
     receives: int
+    claims: int
 
     def since(self, before: Counts) -> Counts:
-        """Give what came to it since."""
+        """Return the difference to earlier counts."""
         return Counts(*(now - then for now, then in zip(self, before, strict=True)))
 
 
 def count_in_children(directory: Path) -> None:
-    """Count in every process that is forked from this one from now on."""
-    send, receive = Channel.send.__code__, Channel.receive.__code__
+    """Count in every process that is forked from now on."""
+    send, receive, claim = Channel.send.__code__, Channel.receive.__code__, Intake.claim.__code__
 
     def start() -> None:
         size = 8 * len(Counts._fields)
@@ -46,6 +48,8 @@ def count_in_children(directory: Path) -> None:
                     words[1] += 1
                 elif frame.f_code is receive:
                     words[2] += 1
+                elif frame.f_code is claim:
+                    words[3] += 1
             elif event == "c_call":
                 words[0] += 1
 
@@ -55,7 +59,7 @@ def count_in_children(directory: Path) -> None:
 
 
 def read_counts(directory: Path, pid: int) -> Counts:
-    """Read what a worker has counted so far."""
+    """Return the counts of a worker so far."""
     words: memoryview[int] = memoryview((directory / f"{pid}.counts").read_bytes()).cast("Q")
     return Counts(*words)
 

@@ -1,4 +1,4 @@
-"""The pages with figures: the tables are those of the newest runs, and so is the line in the README."""
+"""The pages with figures: their tables, and the line in the README, from the newest runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _BLOCK: Final = re.compile(r"<!-- (?P<name>[a-z]+) -->\n(?P<old>.*?)<!-- end -->
 
 
 def update(page: Path, results: Path) -> None:
-    """Put the table of ``RESULTS/NAME.json`` between ``<!-- NAME -->`` and ``<!-- end -->``, wherever both are there.
+    """Put the table of ``RESULTS/NAME.json`` between ``<!-- NAME -->`` and ``<!-- end -->``, if both exist.
 
-    The plot goes beside the page, under its name.
+    The plot goes beside the page, under the page's name.
     """
 
     def newest(match: re.Match[str]) -> str:
@@ -37,7 +37,7 @@ def update(page: Path, results: Path) -> None:
 
 
 def update_line(readme: Path, results: Path) -> None:
-    """Put what ``RESULTS/run.json`` says of the cost of a message between ``<!-- cost -->`` and ``<!-- end -->``."""
+    """Put the cost of a message from ``RESULTS/run.json`` between ``<!-- cost -->`` and ``<!-- end -->``."""
     file = results / "run.json"
     if file.exists():
         text = cost(json.loads(file.read_text()))
@@ -46,7 +46,7 @@ def update_line(readme: Path, results: Path) -> None:
 
 
 def cost(result: dict[str, Any]) -> str:
-    """Say in a line what a comparison found."""
+    """Return the result of a comparison as one line."""
     ours, by_hand = result["summary"][COURIER], result["summary"].get(BY_HAND)
     micros, rate = ours[CPU]["median"], ours[RATE]["median"]
     machine = result["machine"]
@@ -59,7 +59,7 @@ def cost(result: dict[str, Any]) -> str:
 
 
 def block(result: dict[str, Any]) -> str:
-    """Render a result: when and on what it was measured, and its table."""
+    """Render a result: date, machine and table."""
     machine = result["machine"]
     where = f"{machine['cores']} cores of {machine['processor']}, Linux {machine['kernel']}, Python {machine['python']}"
     return f"{machine['at'][:10]}, commit {machine['commit']}, {where}.\n\n{result['table']}"

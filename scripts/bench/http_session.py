@@ -1,9 +1,9 @@
-"""What one POST costs its client: ``python -m scripts.bench.http_session [--url URL] [--bytes 512]``.
+"""The client's cost of one POST: ``python -m scripts.bench.http_session [--url URL] [--bytes 512]``.
 
 Prints the CPU time of this process for one request on a kept-alive connection, for the session, for urllib3's pool
-and for requests. Without a URL it posts to a server of its own, which runs in a child process and answers as shortly
-as nginx does, and as that does within a second: always the same. With ``--vary`` no answer is like another. With
-``--cafile`` the URL may be an https one of a private CA.
+and for requests. Without a URL it posts to its own server in a child process. That server gives answers as short as
+nginx's, always the same, like nginx within one second. With ``--vary`` no two answers are the same. With ``--cafile``
+the URL may be an https URL of a private CA.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import uvloop
 from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Session
-from courier.http.target import parse_target
 from courier.http.tls import client_context
+from courier.http.url import read_url
 
 IN_FLIGHT: Final = 16
 WARM_UP: Final = 1000
@@ -37,8 +37,8 @@ ANSWER: Final = (
 )
 
 
-class Receiver(asyncio.Protocol):
-    """Answers whatever ends where a request of the given length must end."""
+class Recipient(asyncio.Protocol):
+    """Answers when the bytes of one request of the given length have come."""
 
     def __init__(self, body_bytes: int, numbers: Iterator[int] | None) -> None:
         self._body_bytes = body_bytes
@@ -59,8 +59,8 @@ class Receiver(asyncio.Protocol):
             self._transport.write(varied or ANSWER)
 
 
-def start_receiver(body_bytes: int, *, vary: bool = False) -> tuple[int, str]:
-    """Fork a receiver; return its pid and its URL."""
+def start_recipient(body_bytes: int, *, vary: bool = False) -> tuple[int, str]:
+    """Fork a recipient; return its pid and its URL."""
     numbers = itertools.count() if vary else None
     listener = socket.create_server(("127.0.0.1", 0))
     pid = os.fork()
@@ -68,7 +68,7 @@ def start_receiver(body_bytes: int, *, vary: bool = False) -> tuple[int, str]:
 
         async def serve() -> None:
             server = await asyncio.get_running_loop().create_server(
-                lambda: Receiver(body_bytes, numbers), sock=listener
+                lambda: Recipient(body_bytes, numbers), sock=listener
             )
             await server.serve_forever()
 
@@ -80,9 +80,9 @@ def start_receiver(body_bytes: int, *, vary: bool = False) -> tuple[int, str]:
 
 
 async def session_cost(url: str, body: bytes, count: int, tls: ssl.SSLContext | None) -> float:
-    """Return the seconds of CPU for one request, with 16 under way."""
+    """Return the seconds of CPU for one request, with 16 in progress."""
     loop = asyncio.get_running_loop()
-    target = parse_target(url)
+    target = read_url(url)
     session = Session(loop, target, tls=tls)
     template = HeadTemplate("POST", target, [("User-Agent", "courier"), ("Content-Type", "application/octet-stream")])
     extra = [(b"X-Aws-Sqsd-Msgid", b"b1f2c3d4-aaaa-bbbb-cccc-0123456789ab"), (b"X-Aws-Sqsd-Receive-Count", b"1")]
@@ -130,7 +130,7 @@ def pool_cost(url: str, body: bytes, count: int, cafile: str | None) -> float:
 def requests_cost(url: str, body: bytes, count: int, cafile: str | None) -> float:
     """Return the seconds of CPU for one request through requests."""
     with requests.Session() as session:
-        verify = cafile or True  # with each call: a variable of the environment outdoes the session's own
+        verify = cafile or True  # with each call: a variable of the environment overrides the session's own
         session.post(url, data=body, verify=verify)
         before = time.process_time()
         for _ in range(count):
@@ -141,14 +141,14 @@ def requests_cost(url: str, body: bytes, count: int, cafile: str | None) -> floa
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure what one POST costs its client.")
-    parser.add_argument("--url", help="a receiver that answers 200; one of its own where left out")
-    parser.add_argument("--vary", action="store_true", help="no two answers of its own receiver are the same")
+    parser.add_argument("--url", help="a recipient that answers 200; the bench's own if left out")
+    parser.add_argument("--vary", action="store_true", help="no two answers of the bench's own recipient are the same")
     parser.add_argument("--bytes", type=int, default=512, help="length of a body")
     parser.add_argument("--count", type=int, default=50_000, help="requests of the session; the others send a tenth")
-    parser.add_argument("--cafile", help="a CA to trust, PEM")
+    parser.add_argument("--cafile", help="CA bundle (PEM) used to verify the recipient")
     given = parser.parse_args()
     body = b"x" * given.bytes
-    pid, url = (0, given.url) if given.url else start_receiver(given.bytes, vary=given.vary)
+    pid, url = (0, given.url) if given.url else start_recipient(given.bytes, vary=given.vary)
     tls = client_context()
     if given.cafile:
         tls.load_verify_locations(given.cafile)

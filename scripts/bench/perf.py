@@ -1,4 +1,4 @@
-"""Where CPU goes below Python, by perf(1): the kernel by system call, user code by library."""
+"""The CPU time below Python, by perf(1): the kernel by system call, user code by library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 FREQUENCY: Final = 997
-"""Samples a second of CPU; no divisor of the kernel's tick, or of anything that happens with it."""
+"""Samples a second of CPU; not a divisor of the kernel's tick, nor of events in step with it."""
 
 _HEADER: Final = re.compile(r"(?P<name>\S.*?)\s+(?P<pid>\d+)\s*$")
 _ENTRY: Final = re.compile(r"\s+[0-9a-f]+ (?P<symbol>.+) \((?P<library>[^()]*|\[[^\]]*\])\)$")
@@ -24,14 +24,14 @@ _ENTRY_WORK: Final = {"exit_to_user_mode_loop": "scheduling, signals"}
 
 
 class Sample(NamedTuple):
-    """One sample: whose it is, and its stack of (symbol, library), the innermost first."""
+    """One sample: its process, and its stack of (symbol, library), innermost first."""
 
     pid: int
     stack: list[tuple[str, str]]
 
 
 def available(directory: Path) -> bool:
-    """Say whether perf is installed and may be used here."""
+    """Return whether perf is installed and allowed here."""
     if shutil.which("perf") is None:
         return False
     command = ["perf", "record", "-q", "-e", "cpu-clock", "-g", "-o", str(directory / "try.data"), "true"]
@@ -39,7 +39,7 @@ def available(directory: Path) -> bool:
 
 
 class Recording:
-    """perf at work on some processes."""
+    """A recording of some processes with perf."""
 
     def __init__(self, pids: Iterable[int], directory: Path) -> None:
         self._data = directory / "perf.data"
@@ -48,7 +48,7 @@ class Recording:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self) -> list[Sample]:
-        """End it and give its samples."""
+        """Stop the recording, and return its samples."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait()
         command = ["perf", "script", "-i", str(self._data), "-F", "comm,pid,ip,sym,dso"]
@@ -57,7 +57,7 @@ class Recording:
 
 
 def read_script(text: str) -> Iterator[Sample]:
-    """Read what ``perf script`` shows."""
+    """Parse the output of ``perf script``."""
     for block in text.split("\n\n"):
         lines = block.strip("\n").splitlines()
         header = _HEADER.match(lines[0]) if lines else None
@@ -67,7 +67,7 @@ def read_script(text: str) -> Iterator[Sample]:
 
 
 def place(sample: Sample) -> str:
-    """Tell where a sample is: ``kernel: NAME`` of a system call, or ``user: LIBRARY``."""
+    """Return the place of a sample: ``kernel: NAME`` of a system call, or ``user: LIBRARY``."""
     if not sample.stack:
         return "unknown"
     if sample.stack[0][1] != "[kernel.kallsyms]":
@@ -86,7 +86,7 @@ def count_places(samples: Iterable[Sample]) -> Counter[str]:
 
 
 def _library(path: str) -> str:
-    """Give the name of a library without its version, with its package where the name says little."""
+    """Return the name of a library without its version; with its package if the name alone says little."""
     name = os.path.basename(path).partition(".")[0]
     for package in ("uvloop", "httptools", "orjson"):
         if f"/{package}/" in path:

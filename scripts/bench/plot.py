@@ -1,4 +1,4 @@
-"""The picture of a comparison."""
+"""The plot of a comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INK: Final = "#333333"
 
 
 def draw(table: Mapping[str, Mapping[str, Spread]], caption: str, path: Path) -> bool:
-    """Draw bars for each program, with the range over the rounds; False where matplotlib isn't installed."""
+    """Draw bars for each program, with the range over the rounds. Return ``False`` if matplotlib isn't installed."""
     try:
         matplotlib: Any = importlib.import_module("matplotlib")
     except ModuleNotFoundError:

@@ -1,8 +1,8 @@
-"""Where Courier's own microseconds go: by role, by step, and below Python by system call and library.
+"""The profile of Courier's microseconds: by role, by step, and below Python by system call and library.
 
-Three trials of the same work. The first, undisturbed, gives the CPU of each role by the clocks of its processes. The
-second samples Python stacks (see :mod:`scripts.bench.sampled`), the third is watched by perf where it may be used. Both
-give shares, which are applied to what the first measured; so their own cost is in no figure.
+Three trials do the same work. The first runs undisturbed, and measures the CPU of each role by the clocks of its
+processes. The second samples Python stacks (see :mod:`scripts.bench.sampled`). In the third perf samples, if it is
+allowed. The last two only give shares of what the first measured, so no figure includes their own cost.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from scripts.bench.trial import Running, Trial, wait_for_end, wait_for_start
 ROLES: Final = ("consumer", "sender", "auditor")
 LINES_SHOWN: Final = 25
 LEAST_SHOWN: Final = 0.1
-"""Microseconds below which a step or a place is among all others."""
+"""Microseconds below which a step or a place counts among all others."""
 
 
 class Workload(NamedTuple):
-    """What each trial of the profile does."""
+    """The work of each trial of the profile."""
 
     messages: int
     body_bytes: int
-    receiver: str
+    recipient: str
     options: tuple[str, ...]
 
 
@@ -45,8 +45,8 @@ class Profile(NamedTuple):
 
 
 def profile(workload: Workload, rig: Rig) -> Profile:
-    """Run the trials and give the figures."""
-    trial = rig.trial(courier(*workload.options), workload.messages, workload.body_bytes, workload.receiver)
+    """Run the trials, and return the figures."""
+    trial = rig.trial(courier(*workload.options), workload.messages, workload.body_bytes, workload.recipient)
     roles = {role: trial.cpu.roles[role].cpu / trial.messages * 1e6 for role in ROLES}
     stacks = _sample(workload, rig)
     places = _record(workload, rig)
@@ -60,13 +60,13 @@ def profile(workload: Workload, rig: Rig) -> Profile:
 
 
 def _scaled(counts: Counter[str], micros: float) -> dict[str, float]:
-    """Share out the microseconds by the samples."""
+    """Divide the microseconds in proportion to the samples."""
     total = sum(counts.values())
     return {name: micros * count / total for name, count in counts.most_common()}
 
 
 def _sample(workload: Workload, rig: Rig) -> dict[str, list[list[Frame]]]:
-    """Run with a sampler in each worker; gives the stacks of each role within the window."""
+    """Run with a sampler in each worker. Return the stacks of each role within the window."""
     directory = rig.directory("stacks")
     command = (sys.executable, "-m", "scripts.bench.sampled", str(directory), *workload.options)
     before: dict[int, int] = {}
@@ -88,9 +88,9 @@ def _sample(workload: Workload, rig: Rig) -> dict[str, list[list[Frame]]]:
 
 
 def _record(workload: Workload, rig: Rig) -> dict[str, Counter[str]]:
-    """Run under perf; gives the samples of each role by place, or nothing where perf may not be used."""
+    """Run under perf. Return the samples of each role by place; nothing if perf isn't allowed."""
     if not perf.available(rig.workplace):
-        print("perf isn't installed or may not be used here; going on without it", file=sys.stderr)
+        print("perf isn't installed or isn't allowed here; going on without it", file=sys.stderr)
         return {}
     recordings: list[perf.Recording] = []
     places: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
@@ -116,15 +116,15 @@ def _watch(
     begin: Callable[[Running], None],
     finish: Callable[[Running], None],
 ) -> None:
-    """Run a program on a full queue; ``begin`` is called at its first receive, ``finish`` after the last delete."""
+    """Run a program on a full queue. Call ``begin`` at its first receive, and ``finish`` after the last delete."""
     queue = rig.queue(workload.messages, workload.body_bytes)
-    receiver = rig.receiver(workload.receiver)
-    with Running(program, queue, receiver.url, rig.directory("watched")) as running:
+    recipient = rig.recipient(workload.recipient)
+    with Running(program, queue, recipient.url, rig.directory("watched")) as running:
         wait_for_start(running, queue, workload.messages)
         begin(running)
         wait_for_end(running, queue, workload.messages)
         finish(running)
-    receiver.stop()
+    recipient.stop()
 
 
 def render(result: Profile) -> str:
@@ -139,7 +139,7 @@ def render(result: Profile) -> str:
 
 
 def render_lines(result: Profile) -> str:
-    """Render the lines that cost most, over all roles."""
+    """Render the most expensive lines, over all roles."""
     every = [(cost, role, line) for role in ROLES for line, cost in result.lines[role].items()]
     shown = sorted(every, reverse=True)[:LINES_SHOWN]
     return "\n".join(["dearest lines", *(f"  {cost:6.2f} µs  {role}: {line}" for cost, role, line in shown)])

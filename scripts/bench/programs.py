@@ -1,4 +1,4 @@
-"""The programs that are compared: how each is started, and what can be asked of it afterwards."""
+"""The programs that are compared: how each starts, and how its results are read."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ NODE: Final = "sqs-consumer"
 class Program:
     """A program that takes messages from QUEUE_URL at AWS_ENDPOINT_URL to SINK_URL until SIGTERM.
 
-    ``command`` is run with those variables. ``share`` is which part of the messages it gets in a round: one that
-    takes ten times as long would make the rounds ten times as long, and its cost for a message is the same.
-    ``variables`` are further ones for its environment.
+    ``command`` runs with those variables, and with ``variables``. ``share`` is its part of the messages of a round: a
+    program that takes ten times as long would make the rounds ten times as long, and its cost a message is the same.
     """
 
     name: str
@@ -38,12 +37,12 @@ class Program:
 
 
 def courier(*options: str) -> Program:
-    """Give Courier with every default, its audit in the directory AUDIT_PATH, and options beyond that."""
+    """Return Courier with every default, its audit log in the directory AUDIT_PATH, and further options."""
     return Program(COURIER, (sys.executable, "-m", "courier", *options), audits=True)
 
 
 def courier_on(python: str, *options: str) -> Program:
-    """Give Courier on another interpreter, which has its dependencies; it is named for it."""
+    """Return Courier on another interpreter, which has its dependencies, and under the interpreter's name."""
     shown = subprocess.run(
         [python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True, check=True
     )
@@ -51,12 +50,12 @@ def courier_on(python: str, *options: str) -> Program:
 
 
 def by_hand() -> Program:
-    """Give the program that one writes by hand."""
+    """Return the program that one would write by hand."""
     return Program(BY_HAND, (sys.executable, str(HERE / "peers" / "by_hand.py")), share=0.1)
 
 
 def node(cache: Path) -> Program | None:
-    """Give sqs-consumer with undici, installed into ``cache``; None where node or npm is missing or that fails."""
+    """Return sqs-consumer with undici, installed into ``cache``; None if node or npm is missing or fails."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return None
     cache.mkdir(parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ def node(cache: Path) -> Program | None:
 
 
 def given(text: str) -> Program:
-    """Read ``NAME=COMMAND``. Raises ValueError."""
+    """Parse ``NAME=COMMAND``. Raise ValueError."""
     name, _, command = text.partition("=")
     words = shlex.split(command)
     if not name or not words:
@@ -79,7 +78,7 @@ def given(text: str) -> Program:
 
 
 def environment(program: Program, queue_url: str, endpoint: str, sink_url: str, directory: Path) -> dict[str, str]:
-    """Give the variables with which a program is run; Courier's options stand in those of its own."""
+    """Return the variables for running a program. Courier has its options in its own variables."""
     names = {name: value for name, value in os.environ.items() if not name.startswith("COURIER_")}
     names |= {"QUEUE_URL": queue_url, "SINK_URL": sink_url, "AWS_ENDPOINT_URL": endpoint, **program.variables}
     if program.audits:

@@ -1,4 +1,4 @@
-"""What every measurement stands on: a queue server, a place for files, receivers, and full queues."""
+"""The base of every measurement: a queue server, a directory for files, recipients, and full queues."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scripts.bench.programs import Program
 from scripts.bench.servers import (
     LocalQueue,
     Nginx,
-    OwnReceiver,
+    OwnRecipient,
     Queue,
-    Receiver,
+    Recipient,
     RemoteQueue,
     Server,
     end,
@@ -25,53 +25,53 @@ from scripts.bench.trial import Trial, measure
 
 
 class Rig:
-    """A queue server in a process of its own, or the one at ``endpoint``; gone, with all files, when it is left.
+    """A queue server in a separate process, or the one at ``endpoint``. Leaving it removes the server and all files.
 
-    ``output`` is where the directory of the files is made, and with it the audit log: in a directory that is memory
-    an fsync would cost nothing. ``latency_ms`` is what our own server waits before each call.
+    ``output`` is where the directory of the files is created, including the audit log: an fsync in a file system in
+    memory would cost nothing. ``latency_ms`` is the delay of each call at the bench's own server.
     """
 
     def __init__(self, output: Path, *, latency_ms: float = 0.0, endpoint: str | None = None) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self._directory = tempfile.TemporaryDirectory(prefix="work-", dir=output)
         self.workplace = Path(self._directory.name)
-        self._endpoint = endpoint
-        self._receivers: list[subprocess.Popen[Any]] = []
+        self._gate = endpoint
+        self._recipients: list[subprocess.Popen[Any]] = []
         self.server: Server | None = None if endpoint else queue_server(latency_ms)
 
     def __enter__(self) -> Rig:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for receiver in self._receivers:
-            end(receiver)  # those that a failure left behind
+        for recipient in self._recipients:
+            end(recipient)  # those that a failure left running
         if self.server is not None:
             self.server.stop()
         self._directory.cleanup()
 
     def queue(self, messages: int = 0, body_bytes: int = 220) -> Queue:
-        """Make a new queue with so many messages in it."""
-        queue: Queue = LocalQueue(self.server) if self.server else RemoteQueue(self._endpoint or "")
+        """Create a new queue with so many messages in it."""
+        queue: Queue = LocalQueue(self.server) if self.server else RemoteQueue(self._gate or "")
         if messages:
             fill(queue, messages, body_bytes)
         return queue
 
-    def receiver(self, name: str = "auto", certificate: Path | None = None) -> Receiver:
-        """Start the receiver of a name, ``nginx`` or ``own``; ``auto`` takes nginx where it is installed."""
+    def recipient(self, name: str = "auto", certificate: Path | None = None) -> Recipient:
+        """Start the recipient ``nginx`` or ``own``; ``auto`` uses nginx if it is installed."""
         if name == "own" or (name == "auto" and not Nginx.installed()):
-            return self.own_receiver(certificate=certificate)
+            return self.own_recipient(certificate=certificate)
         nginx = Nginx(self.directory("nginx"), certificate)
-        self._receivers.append(nginx.process)
+        self._recipients.append(nginx.process)
         return nginx
 
-    def own_receiver(self, delay_ms: float = 0.0, certificate: Path | None = None) -> OwnReceiver:
-        """Start our own receiver; ``delay_ms`` is how long each answer takes."""
-        receiver = OwnReceiver(delay_ms, certificate)
-        self._receivers.append(receiver.process)
-        return receiver
+    def own_recipient(self, delay_ms: float = 0.0, certificate: Path | None = None) -> OwnRecipient:
+        """Start the bench's own recipient; ``delay_ms`` is the time of each answer."""
+        recipient = OwnRecipient(delay_ms, certificate)
+        self._recipients.append(recipient.process)
+        return recipient
 
     def directory(self, stem: str) -> Path:
-        """Make an empty directory."""
+        """Create an empty directory."""
         return Path(tempfile.mkdtemp(prefix=f"{stem}-", dir=self.workplace))
 
     def trial(
@@ -79,10 +79,10 @@ class Rig:
         program: Program,
         messages: int,
         body_bytes: int = 220,
-        receiver: str | Receiver = "auto",
+        recipient: str | Recipient = "auto",
     ) -> Trial:
         """Measure a program on a queue full of messages."""
         queue = self.queue(messages, body_bytes)
-        if isinstance(receiver, str):
-            receiver = self.receiver(receiver)
-        return measure(program, queue, receiver, messages, self.directory(program.name))
+        if isinstance(recipient, str):
+            recipient = self.recipient(recipient)
+        return measure(program, queue, recipient, messages, self.directory(program.name))

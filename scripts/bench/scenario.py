@@ -1,4 +1,4 @@
-"""What a scenario is: a module with HELP, ``add_options`` and ``run``, which gives an outcome."""
+"""The interface of a scenario: a module with HELP, ``add_options``, and ``run``, which returns an outcome."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Outcome(NamedTuple):
-    """What a scenario found: a table for people, its figure in one line, and all figures."""
+    """The result of a scenario: a table for people, its figure in one line, and all figures."""
 
     table: str
     line: str
@@ -20,7 +20,7 @@ class Scenario(Protocol):
     HELP: str
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add its own options; ``--output`` is there already."""
+        """Add the scenario's own options; ``--output`` exists already."""
 
     def run(self, given: argparse.Namespace) -> Outcome:
         """Measure."""
@@ -33,5 +33,5 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def numbers(text: str) -> list[int]:
-    """Read a list of whole numbers separated by commas, as an option's type."""
+    """Parse a list of whole numbers separated by commas, as an option's type."""
     return [int(part) for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""The two ends of the bench, each in processes of its own: the queue server, and the receiver."""
+"""The two ends of the bench, each in separate processes: the queue server, and the recipient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import boto3
 import orjson
 import uvloop
 
-from courier.http.target import parse_target
+from courier.http.url import read_url
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.queue import QueueInfo, resolve_queue
@@ -39,19 +39,19 @@ _numbers = itertools.count(1)
 
 
 class State(NamedTuple):
-    """How many messages a queue holds: visible or delayed ones, and those received and not deleted."""
+    """The numbers of messages in a queue: visible or delayed, and received but not deleted."""
 
     visible: int
     in_flight: int
 
     @property
     def left(self) -> int:
-        """All that aren't deleted."""
+        """All messages that aren't deleted."""
         return self.visible + self.in_flight
 
 
 class Server:
-    """A process that says on stdout where it listens; ``tree`` measures it."""
+    """A process that prints its address to stdout; ``tree`` measures it."""
 
     def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -63,12 +63,12 @@ class Server:
         self.url = line.removeprefix(_LISTENING).strip()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the process."""
         end(self.process)
 
 
 def end(process: subprocess.Popen[Any], number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
-    """Ask a process to end, kill its whole session where it doesn't, and give its exit code."""
+    """Stop a process; kill its whole session if it doesn't end. Return its exit code."""
     with suppress(ProcessLookupError):
         process.send_signal(number)
     try:
@@ -90,21 +90,21 @@ class Queue(Protocol):
         """Count its messages."""
 
     def calls(self) -> Counter[str]:
-        """Count the calls that were made to its server by action; empty where that can't be known."""
+        """Count the calls to its server by action; empty if unknown."""
 
     def server_cpu(self) -> float:
-        """Give the seconds of CPU that its server has used, 0 where that can't be known."""
+        """Return the seconds of CPU that its server has used, 0 if unknown."""
 
 
 class LocalQueue:
-    """A queue on our own server, which counts the calls."""
+    """A queue on the bench's own server, which counts the calls."""
 
     def __init__(self, server: Server) -> None:
         self.endpoint = server.url
         self._server = server
         self._name = f"bench-{next(_numbers)}"
         self.url = _create(boto3_client(server.url), self._name)
-        target = parse_target(server.url)
+        target = read_url(server.url)
         self._connection = http.client.HTTPConnection(target.host, target.port)
 
     def state(self) -> State:
@@ -113,11 +113,11 @@ class LocalQueue:
         return State(counts["visible"] + counts["delayed"], counts["in_flight"])
 
     def calls(self) -> Counter[str]:
-        """Count the calls to the server by action, those of filling and of other queues included."""
+        """Count the calls to the server by action, including those that fill queues and those of other queues."""
         return Counter(self._ask()["calls"])
 
     def server_cpu(self) -> float:
-        """Give the seconds of CPU that the server has used."""
+        """Return the seconds of CPU that the server has used."""
         return process_cpu(self._server.process.pid)
 
     def _ask(self) -> Any:
@@ -126,7 +126,7 @@ class LocalQueue:
 
 
 class RemoteQueue:
-    """A queue on somebody else's server."""
+    """A queue on another server."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -134,27 +134,27 @@ class RemoteQueue:
         self.url = _create(self._sqs, f"bench-{os.getpid()}-{next(_numbers)}")
 
     def state(self) -> State:
-        """Ask for the approximate numbers, which is all that SQS has."""
+        """Return the approximate numbers, which is all that SQS has."""
         answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
         visible = int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesDelayed"])
         return State(visible, int(answer["ApproximateNumberOfMessagesNotVisible"]))
 
     def calls(self) -> Counter[str]:
-        """Nobody counts them there."""
+        """Return an empty count: the server doesn't count calls."""
         return Counter()
 
     def server_cpu(self) -> float:
-        """It may be on another machine."""
+        """Return 0: the server may be on another machine."""
         return 0.0
 
 
 def boto3_client(endpoint: str) -> Any:
-    """Make a boto3 client of SQS at an endpoint."""
+    """Return a boto3 client of SQS at an endpoint."""
     return boto3.client("sqs", endpoint_url=endpoint)
 
 
 def set_aws_environment() -> None:
-    """Set the region and the credentials for this process and all that it starts, made-up ones where none are there."""
+    """Set region and credentials for this process and its children; made-up ones if there are none."""
     if "AWS_ACCESS_KEY_ID" not in os.environ and "AWS_PROFILE" not in os.environ:
         os.environ.update(AWS_ACCESS_KEY_ID="bench", AWS_SECRET_ACCESS_KEY="bench", AWS_EC2_METADATA_DISABLED="true")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
@@ -166,13 +166,13 @@ def _create(sqs: Any, name: str) -> str:
 
 
 def body(number: int, size: int) -> bytes:
-    """Make a JSON body of a size in bytes that differs from every other number's."""
+    """Return a JSON body of a size in bytes that is unique for its number."""
     start = f'{{"number":{number},"pad":"'
     return f'{start}{"x" * (size - len(start) - 2)}"}}'.encode()
 
 
 def fill(queue: Queue, messages: int, size: int) -> None:
-    """Send messages of a size to a queue, as many to a call as fit."""
+    """Send messages of a size to a queue, as many in a call as fit."""
     info = resolve_queue(queue.url, None, queue.endpoint)
     per_call = max(1, min(10, 1_000_000 // size))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -197,13 +197,13 @@ async def _fill(info: QueueInfo, messages: int, size: int, per_call: int) -> Non
 
 
 class Tally(NamedTuple):
-    """What came to a receiver: requests, and how many different messages; -1 where their ids weren't told."""
+    """What came to a recipient: requests, and how many different messages; -1 if their ids are unknown."""
 
     requests: int
     distinct: int
 
 
-class Receiver(Protocol):
+class Recipient(Protocol):
     """Something that answers every POST with 200."""
 
     name: str
@@ -211,7 +211,7 @@ class Receiver(Protocol):
     tree: Tree
 
     def stop(self) -> Tally:
-        """End it, and tell what came."""
+        """Stop the recipient, and return what came."""
 
 
 _NGINX_CONF: Final = """
@@ -261,25 +261,25 @@ class Nginx:
 
     @staticmethod
     def installed() -> bool:
-        """Say whether there is one."""
+        """Return whether nginx is installed."""
         return bool(nginx_path())
 
     def stop(self) -> Tally:
-        """End it gracefully, so that its log is whole, and count the log."""
+        """Stop nginx gracefully, so that its log is whole, and count the log."""
         end(self.process, signal.SIGQUIT)
         ids = (self._directory / "access.log").read_text().splitlines()
         return Tally(len(ids), len(set(ids)) if "-" not in ids else -1)
 
 
 def nginx_path() -> str:
-    """Give the path of nginx, which stands where a user's PATH doesn't lead; empty where there is none."""
+    """Return the path of nginx, which may not be on a user's PATH; empty if there is none."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
 
 
-class OwnReceiver:
-    """Our own HTTP server; ``delay_ms`` is how long each answer takes."""
+class OwnRecipient:
+    """The bench's own HTTP server; ``delay_ms`` is how long each answer takes."""
 
-    name = "courier.http.server"
+    name = "scripts.bench.server"
 
     def __init__(self, delay_ms: float = 0.0, certificate: Path | None = None) -> None:
         command = [sys.executable, "-m", "scripts.bench.sink", "--delay-ms", str(delay_ms)]
@@ -290,35 +290,35 @@ class OwnReceiver:
         self.url = f"{self._server.url}/"
         self.tree = self._server.tree
 
-    def told(self, *, ids: bool = True) -> Any:
-        """Ask for its tally as it is; ``ids`` makes the list of all messages a part of it."""
+    def tally(self, *, ids: bool = True) -> Any:
+        """Return its current tally; ``ids`` includes the list of all messages."""
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # our own child, over loopback
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a child of this process, over loopback
         with urllib.request.urlopen(f"{self._server.url}/{'tally' if ids else 'counts'}", context=context) as answer:
             return orjson.loads(answer.read())
 
     def wait_for(self, requests: int) -> list[float]:
-        """Wait for so many requests, and give how old their bodies were, in the order in which they came."""
+        """Wait for so many requests. Return the ages of their bodies, in the order in which they came."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while (told := self.told())["requests"] < requests:
+        while (tally := self.tally())["requests"] < requests:
             if time.monotonic() > deadline:
-                raise SystemExit(f"only {told['requests']} of {requests} requests came")
+                raise SystemExit(f"only {tally['requests']} of {requests} requests came")
             time.sleep(0.05)
-        return list(told["ages"])
+        return list(tally["ages"])
 
     def kill(self) -> None:
-        """End it without asking."""
+        """Kill the recipient."""
         self._server.stop()
 
     def stop(self) -> Tally:
-        """Ask for its tally and end it."""
-        told = self.told()
+        """Return its tally, and stop it."""
+        tally = self.tally()
         self._server.stop()
-        return Tally(told["requests"], len(told["ids"]) if told["ids"] else -1)
+        return Tally(tally["requests"], len(tally["ids"]) if tally["ids"] else -1)
 
 
 def free_port() -> int:
-    """Give a port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,8 +1,8 @@
-"""The bench's own receiver, a process of its own: answers every POST with 200, after a while where it is told to.
+"""The bench's own recipient, in a separate process: it answers every POST with 200, after a delay if one is set.
 
-``GET /counts`` tells as JSON how many requests came, and the seconds for which requests were open, summed up;
-``GET /tally`` also the ids of the messages, and of bodies that begin with ``{"at":<seconds of CLOCK_MONOTONIC>`` how
-old they were when they came. It says on stdout where it listens, and ends at SIGTERM.
+``GET /counts`` returns, as JSON, the number of requests, and the seconds for which requests were open, summed up.
+``GET /tally`` also returns the ids of the messages and, for bodies that begin with ``{"at":<seconds of
+CLOCK_MONOTONIC>``, their ages on arrival. It prints its address to stdout, and ends at SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import signal
 import ssl
 import time
 from collections.abc import Awaitable
@@ -19,14 +18,15 @@ from typing import Final
 import orjson
 import uvloop
 
-from courier.http.server import Request, Response, serve
+from courier.local.exchange import Request, Response
+from scripts.bench.server import serve_until_stopped
 
 _OK: Final = Response(200)
 _AT: Final = re.compile(rb'\{"at":([0-9.]+)')
 
 
 class Sink:
-    """Counts what comes; ``delay`` is the seconds that each answer takes."""
+    """The counts of what came; ``delay`` is the seconds that each answer takes."""
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
@@ -36,7 +36,7 @@ class Sink:
         self._open_seconds = 0.0
 
     def answer(self, request: Request) -> Response | Awaitable[Response]:
-        """Take a delivery, or tell what came."""
+        """Accept a delivery, or return what came."""
         if request.method != "POST":
             return self._tell(whole=request.target == "/tally")
         self._requests += 1
@@ -47,7 +47,7 @@ class Sink:
         return self._answer_later() if self._delay else _OK
 
     def _answer_later(self) -> asyncio.Future[Response]:
-        # A future and a timer; a task that sleeps would cost the receiver more than its sender.
+        # A future and a timer: a task that sleeps would cost the recipient more than the sender pays.
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Response] = loop.create_future()
         loop.call_later(self._delay, self._release, answer, time.monotonic())
@@ -64,19 +64,9 @@ class Sink:
             tally |= {"ids": sorted(self._ids - {""}), "ages": self._ages}
         return Response(200, [("Content-Type", "application/json")], orjson.dumps(tally))
 
-    async def run(self, tls: ssl.SSLContext | None) -> None:
-        """Serve on a free port of 127.0.0.1 until SIGTERM."""
-        stopped = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        server = await serve(self.answer, tls=tls)
-        print(f"listening on {server.url}", flush=True)
-        await stopped.wait()
-        server.close()
-        await server.wait_closed(0.1)
-
 
 def main() -> None:
-    """Run it as the arguments say."""
+    """Run the recipient according to the arguments."""
     parser = argparse.ArgumentParser(description="Answer every POST with 200 and count.")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="how long each answer takes")
     parser.add_argument("--certificate", help="PEM file with certificate and key: serve TLS")
@@ -86,7 +76,7 @@ def main() -> None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(given.certificate)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Sink(given.delay_ms / 1000).run(tls))
+        runner.run(serve_until_stopped(Sink(given.delay_ms / 1000).answer, tls))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""What a call to SQS costs: the CPU of the calling process, with our client and with boto3, on the virtual queue.
+"""The cost of a call to SQS on the virtual queue: the CPU of the caller, with Courier's client and with boto3.
 
-Run it from the root of the project: ``python -m scripts.bench.sqs_calls [CALLS]``. The queue runs in a process of its
-own.
+Run it from the root of the project: ``python -m scripts.bench.sqs_calls [CALLS]``. The queue is a separate process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import uvloop
 from courier.sqs.client import Outgoing, Received, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.queue import QueueInfo, resolve_queue
-from courier.sqs.signer import Keys, Signer
+from courier.sqs.signer import Keys, SigV4Signer
 from tests.integration.sqs_endpoints import REGION, create_queue, running_virtual_queue, sqs_client
 
 Value = TypeVar("Value")
@@ -36,7 +35,7 @@ def report(name: str, calls: int, cpu: float, wall: float) -> None:
 
 def signed_head(queue: QueueInfo, calls: int) -> None:
     """Sign a body of 1 KiB again and again."""
-    signer, body, now = Signer(queue.endpoint, queue.region), b"x" * 1024, time.time()
+    signer, body, now = SigV4Signer(queue.endpoint, queue.region), b"x" * 1024, time.time()
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(calls):
         signer.head(KEYS, "ReceiveMessage", body, now)
@@ -44,7 +43,7 @@ def signed_head(queue: QueueInfo, calls: int) -> None:
 
 
 async def measured(name: str, calls: int, call: Callable[[], Awaitable[Value]], keep: Callable[[Value], None]) -> None:
-    """Make the calls one after another; ``keep`` takes what is needed of each answer."""
+    """Make the calls one after another; ``keep`` receives each answer."""
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(calls):
         keep(await call())
@@ -52,7 +51,7 @@ async def measured(name: str, calls: int, call: Callable[[], Awaitable[Value]], 
 
 
 async def ours(queue: QueueInfo, calls: int) -> None:
-    """Measure our client: an empty receive, a receive of ten, a delete of ten."""
+    """Measure Courier's client: an empty receive, a receive of ten, a delete of ten."""
     source = CredentialSource(queue.region)
     client = SqsClient(asyncio.get_running_loop(), queue, source)
     receipts: deque[list[str]] = deque()
@@ -82,7 +81,7 @@ async def ours(queue: QueueInfo, calls: int) -> None:
 
 def boto3s(queue: QueueInfo, calls: int) -> None:
     """Measure the same calls of boto3."""
-    client, url = sqs_client(queue.endpoint.url), queue.url
+    client, url = sqs_client(queue.endpoint.text), queue.url
     names = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"], "VisibilityTimeout": VISIBILITY}
 
     def receive() -> Any:
@@ -113,7 +112,7 @@ def boto3s(queue: QueueInfo, calls: int) -> None:
 
 
 def main() -> None:
-    """Run all of it."""
+    """Run all measurements."""
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
     with running_virtual_queue() as endpoint:

@@ -1,7 +1,6 @@
-"""Which step of the pipeline a Python stack of Courier belongs to.
+"""The steps of the pipeline, and which of them a Python stack belongs to.
 
-A stack is told by its innermost function of Courier's own, by module and, where a module has parts of two steps, by
-function.
+The innermost function of Courier's own decides: by its module or, if a module has parts of two steps, by its name.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ OTHER: Final = "other"
 
 
 class Frame(NamedTuple):
-    """A function in a stack: the path of its file, its name, and the line that it is at."""
+    """A function in a stack: the path of its file, its name, and its current line."""
 
     path: str
     line: int
@@ -35,37 +34,37 @@ STEPS: Final[Sequence[tuple[str, str, frozenset[str]]]] = (
     ("SQS: build and read calls", "sqs/batch.py", frozenset()),
     ("SQS: build and read calls", "sqs/reply.py", frozenset()),
     ("SQS: build and read calls", "sqs/credentials.py", frozenset()),
-    ("settle: batches and leases", "sqs/settler.py", frozenset()),
+    ("settle: batches and leases", "auditor/settler.py", frozenset()),
+    ("settle: batches and leases", "auditor/held_receipts.py", frozenset()),
+    ("settle: batches and leases", "auditor/delete_order.py", frozenset()),
+    ("settle: batches and leases", "auditor/sqs_calls.py", frozenset()),
     ("HTTP: render the head", "http/head.py", frozenset()),
-    ("HTTP: render the head", "http/delivery_head.py", frozenset()),
-    ("HTTP: render the head", "http/head_layout.py", frozenset()),
-    ("HTTP: render the head", "http/auth.py", frozenset()),
-    ("HTTP: render the head", "http/signing.py", frozenset()),
-    ("HTTP: render the head", "http/trace.py", frozenset()),
+    ("HTTP: render the head", "request/head.py", frozenset()),
+    ("HTTP: render the head", "request/head_layout.py", frozenset()),
+    ("HTTP: render the head", "request/auth.py", frozenset()),
+    ("HTTP: render the head", "request/signing.py", frozenset()),
+    ("HTTP: render the head", "request/trace.py", frozenset()),
     ("HTTP: parse the answer", "http/reader.py", frozenset()),
     ("HTTP: parse the answer", "http/", frozenset({"data_received", "_answered", "release"})),
     ("HTTP: send the request", "http/", frozenset()),
-    ("judge the answer", "policy.py", frozenset()),
+    ("judge the answer", "recipient/policy.py", frozenset()),
     ("audit: make the record", "audit/record.py", frozenset()),
-    ("audit: gather", "audit/committer.py", frozenset()),
+    ("audit: gather", "auditor/committer.py", frozenset()),
     ("audit: write and fsync", "audit/files.py", frozenset()),
     ("scoreboard and room", "process/scoreboard.py", frozenset()),
-    ("scoreboard and room", "tally.py", frozenset()),
-    ("scoreboard and room", "room.py", frozenset()),
-    ("limits and breaker", "endpoint.py", frozenset()),
-    ("limits and breaker", "breaker.py", frozenset()),
-    ("limits and breaker", "limiter.py", frozenset()),
-    ("limits and breaker", "adaptive.py", frozenset()),
-    ("consumer: the rest", "consumer.py", frozenset()),
-    ("sender: the rest", "sender.py", frozenset()),
-    ("auditor: the rest", "auditor.py", frozenset()),
+    ("scoreboard and room", "board/tally.py", frozenset()),
+    ("scoreboard and room", "consumer/intake.py", frozenset()),
+    ("limits and breaker", "recipient/", frozenset()),
+    ("consumer: the rest", "consumer/consumer.py", frozenset()),
+    ("sender: the rest", "sender/", frozenset()),
+    ("auditor: the rest", "auditor/auditor.py", frozenset()),
 )
 
 _FRAME: Final = re.compile(r'  File "([^"]+)", line (\d+) in (.+)')
 
 
 def read_stacks(text: str) -> Iterator[list[Frame]]:
-    """Read what faulthandler wrote: stacks with their innermost function first. A torn one at an end is left out."""
+    """Parse the output of faulthandler: stacks, innermost function first, without a torn one at the end."""
     for block in text.split("Stack (most recent call first):\n")[1:]:
         frames = [Frame(m[1], int(m[2]), m[3]) for m in map(_FRAME.fullmatch, block.splitlines()) if m]
         if frames:
@@ -73,10 +72,10 @@ def read_stacks(text: str) -> Iterator[list[Frame]]:
 
 
 def step_of(frames: Sequence[Frame]) -> str:
-    """Tell the step of a stack.
+    """Return the step of a stack.
 
-    One with none of Courier's functions above the worker's frame is the loop's own, in C, unless the machinery of
-    asyncio is on top of it.
+    A stack without Courier's functions above the worker's frame belongs to the loop in C, unless asyncio's own code is
+    on top of it.
     """
     for frame in frames:
         _, found, module = frame.path.rpartition("/courier/")
@@ -97,7 +96,7 @@ def count_steps(stacks: Iterable[Sequence[Frame]]) -> Counter[str]:
 
 
 def count_lines(stacks: Iterable[Sequence[Frame]]) -> Counter[str]:
-    """Count the stacks by their innermost line of Courier's."""
+    """Count the stacks by Courier's innermost line."""
     lines: Counter[str] = Counter()
     for frames in stacks:
         for frame in frames:

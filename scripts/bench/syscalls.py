@@ -20,9 +20,9 @@ class NotTraceable(Exception):
 
 
 class Tracer:
-    """strace at work on some processes, with all their threads, until :meth:`stop`. It slows them down tenfold.
+    """strace attached to some processes and all their threads, until :meth:`stop`. It slows them down tenfold.
 
-    Raises NotTraceable where strace isn't installed, or the system doesn't let it attach.
+    Raises NotTraceable if strace isn't installed, or the system doesn't let it attach.
     """
 
     def __init__(self, pids: Iterable[int], summary: Path) -> None:
@@ -42,14 +42,14 @@ class Tracer:
             time.sleep(0.01)
 
     def stop(self) -> Counter[str]:
-        """Detach, and give the number of calls by name; those that failed count too."""
+        """Detach. Return the number of calls by name, including those that failed."""
         self._process.send_signal(signal.SIGINT)
         self._process.communicate()
         return read_summary(self._summary.read_text())
 
 
 def read_summary(text: str) -> Counter[str]:
-    """Read the table of ``strace -c``."""
+    """Parse the table of ``strace -c``."""
     counts: Counter[str] = Counter()
     for line in text.splitlines():
         fields = line.split()

@@ -1,8 +1,8 @@
-"""What a program and all that it started have used: CPU by process, and memory.
+"""The CPU and memory of a program and all its processes.
 
-CPU is read from each process's own clock, in nanoseconds and with its ended threads included; what its ended and reaped
-children used stands in its own accounts. The program is started as the leader of a session, and whatever is in that
-session belongs to it.
+CPU is read from each process's own clock, in nanoseconds and including ended threads; that of its ended and reaped
+children comes from its accounts. The program starts as the leader of a session, and every process of that session
+belongs to it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _ROLE: Final = re.compile(r"courier: (\w+)")
 _SWITCHES: Final = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 _UTIME, _STIME, _CUTIME, _CSTIME, _SESSION = 11, 12, 13, 14, 3
-"""Fields of /proc/PID/stat, counted from the one behind the name."""
+"""Fields of /proc/PID/stat, counted from the one after the name."""
 
 
 class Usage(NamedTuple):
-    """CPU seconds of one process: by its clock, of that in the kernel, and of its ended children."""
+    """CPU seconds of one process: by its clock, the part in the kernel, and those of its ended children."""
 
     role: str
     cpu: float
@@ -33,14 +33,14 @@ class Usage(NamedTuple):
 
 
 class Cpu(NamedTuple):
-    """CPU seconds between two snapshots: in all, and by role; ``processes`` is how many a role had."""
+    """CPU seconds between two snapshots: in total, and by role; ``processes`` is how many a role had."""
 
     total: float
     roles: dict[str, RoleCpu]
 
 
 class RoleCpu(NamedTuple):
-    """CPU seconds of the processes of a role, and the part of it that the kernel used."""
+    """CPU seconds of the processes of a role, and the part that the kernel used."""
 
     cpu: float
     kernel: float
@@ -48,13 +48,13 @@ class RoleCpu(NamedTuple):
 
 
 class Tree:
-    """A program that was started as the leader of a session of its own, by its pid."""
+    """A program that was started as the leader of its own session, by its pid."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def pids(self) -> Iterator[int]:
-        """Give the pid of each of its processes that has not been reaped."""
+        """Yield the pid of each of its processes that has not been reaped."""
         for entry in _PROC.iterdir():
             if entry.name.isdigit():
                 fields = _stat(int(entry.name))
@@ -62,19 +62,19 @@ class Tree:
                     yield int(entry.name)
 
     def usage(self) -> dict[int, Usage]:
-        """Take a snapshot of what every process has used so far."""
+        """Return a snapshot of the CPU that each process has used so far."""
         return {pid: usage for pid in self.pids() if (usage := _usage(pid)) is not None}
 
     def pss_kib(self) -> dict[str, int]:
-        """Give the memory by role in KiB: private pages, and of each shared one the process's share."""
+        """Return the memory by role in KiB: private pages, and each process's part of the shared ones."""
         return {role: sum(sizes) for role, sizes in self._memory("Pss:").items()}
 
     def rss_kib(self) -> dict[str, list[int]]:
-        """Give the memory of each process by role in KiB, shared pages counted for each that has them."""
+        """Return the memory of each process by role in KiB, including all shared pages."""
         return self._memory("Rss:")
 
     def switches(self) -> dict[str, int]:
-        """Count how often the threads that live went to sleep by themselves, by role: so often were they woken."""
+        """Count how often living threads went to sleep by themselves, by role, which is how often they woke."""
         counts: dict[str, int] = {}
         for pid in self.pids():
             for task in Path(f"/proc/{pid}/task").glob("*/status"):
@@ -96,10 +96,10 @@ class Tree:
 
 
 def spent(before: dict[int, Usage], after: dict[int, Usage]) -> Cpu:
-    """Give what was used between two snapshots.
+    """Return what was used between two snapshots.
 
-    A process that ended between them counts as far as somebody in the tree reaped it: then it is in the accounts of
-    who did, beyond what of it the first snapshot had seen.
+    A process that ended in between counts if another process of the tree reaped it. Then its time is in the accounts of
+    the reaper, minus what the first snapshot had already counted.
     """
     roles: dict[str, RoleCpu] = {}
     total = 0.0
@@ -114,8 +114,8 @@ def spent(before: dict[int, Usage], after: dict[int, Usage]) -> Cpu:
 
 
 def process_cpu(pid: int) -> float:
-    """Read the CPU clock of a process, in seconds. Raises OSError where there is none."""
-    # The clock of a process is its pid, inverted, above three bits that say which clock: clock_getcpuclockid(3).
+    """Return the CPU clock of a process, in seconds. Raise OSError if there is none."""
+    # The clock of a process is its inverted pid, above three bits for the kind of clock: clock_getcpuclockid(3).
     return time.clock_gettime(~pid << 3 | 2)
 
 
@@ -128,7 +128,7 @@ def _usage(pid: int) -> Usage | None:
     if not fields:
         return None
     children = (int(fields[_CUTIME]) + int(fields[_CSTIME])) / _TICKS
-    # The kernel splits by ticks, coarser than the clock, and the two needn't agree on the sum.
+    # The kernel divides by ticks, which are coarser than the clock, so the two sums may differ.
     ticks = int(fields[_UTIME]) + int(fields[_STIME])
     kernel = cpu * int(fields[_STIME]) / ticks if ticks else 0.0
     return Usage(_role(pid), cpu, kernel, children)
@@ -142,7 +142,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def _role(pid: int) -> str:
-    """Give the role by the title of one of Courier's processes, or the name of the program."""
+    """Return the role from the title of one of Courier's processes, or the name of the program."""
     try:
         title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

@@ -1,5 +1,5 @@
-"""One trial: a full queue, a receiver, a program between them, and what it used from its first receive to the last
-delete.
+"""One trial: a full queue, a recipient, a program between them, and what the program used from its first receive to the
+last delete.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from scripts.bench.programs import Program, audited, environment
-from scripts.bench.servers import Queue, Receiver, State, end
+from scripts.bench.servers import Queue, Recipient, State, end
 from scripts.bench.tree import Cpu, Tree, Usage, spent
 
 _LOOK_SECONDS: Final = 0.02
 _LOOK_FOR_START_SECONDS: Final = 0.005
 _SLOWEST_RATE: Final = 100
-"""Messages a second below which a program is taken for stuck."""
+"""Messages a second below which a program counts as stuck."""
 
 START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 40.0
@@ -27,12 +27,12 @@ _STOP_SECONDS: Final = 40.0
 
 @dataclass(frozen=True)
 class Trial:
-    """What one program did in one trial.
+    """The results of one program in one trial.
 
-    ``messages`` is those within the window, ``seconds`` its length, ``cpu`` what the program used in it; ``pss_kib``
-    is its memory halfway by role, ``rss_kib`` that of each process at the end. ``calls`` counts SQS calls by action,
-    empty where that isn't known, ``servers_cpu`` is what queue server and receiver used, in microseconds a message.
-    ``faults`` says what isn't as it must be.
+    ``messages`` and ``seconds`` are those of the window, and ``cpu`` is what the program used in it. ``pss_kib`` is its
+    memory by role at half-time, ``rss_kib`` that of each process at the end. ``calls`` counts SQS calls by action, and
+    is empty if they are unknown. ``servers_cpu`` is the cost of queue server and recipient, in microseconds a message.
+    ``faults`` lists what is wrong.
     """
 
     program: str
@@ -62,7 +62,7 @@ class Trial:
 
 
 class Running:
-    """A program that runs; leaving the context ends it and all its processes."""
+    """A running program; leaving the context ends all its processes."""
 
     def __init__(self, program: Program, queue: Queue, sink_url: str, directory: Path) -> None:
         self.log = directory / f"{program.name}.log"
@@ -85,14 +85,14 @@ class Running:
         end(self.process, seconds=_STOP_SECONDS)
 
     def wait_until_logged(self, text: str) -> None:
-        """Wait until its output has a text."""
+        """Wait until its output contains a text."""
         deadline = time.monotonic() + START_SECONDS
         while text not in self.log.read_text(errors="replace"):
             self.check(deadline, f"{text!r} into its log")
             time.sleep(_LOOK_SECONDS)
 
     def check(self, deadline: float, what: str) -> None:
-        """Raise SystemExit with the end of its output where it is gone, or the deadline has come."""
+        """Raise SystemExit with the end of its output if it has ended, or the deadline has passed."""
         if self.process.poll() is not None:
             raise SystemExit(f"{self.log.stem} ended with {self.process.returncode} {what}:\n{self._tail()}")
         if time.monotonic() > deadline:
@@ -104,7 +104,7 @@ class Running:
 
 @dataclass
 class _Mark:
-    """An instant: the time, what was used until then, and the state of the queue."""
+    """A snapshot: the time, the CPU used so far, and the state of the queue."""
 
     at: float
     usage: dict[int, Usage]
@@ -112,26 +112,26 @@ class _Mark:
 
 
 def mark(running: Running, queue: Queue) -> _Mark:
-    """Take note of an instant."""
+    """Return a snapshot."""
     state = queue.state()
     return _Mark(time.monotonic(), running.tree.usage(), state)
 
 
-def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, directory: Path) -> Trial:
-    """Run a program on a queue that holds ``messages`` until all are deleted; the receiver is stopped by it.
+def measure(program: Program, queue: Queue, recipient: Recipient, messages: int, directory: Path) -> Trial:
+    """Run a program on a queue that holds ``messages`` until all are deleted, then stop the recipient.
 
-    ``directory`` is for its files, and removed.
+    ``directory`` is for the trial's files, and is removed.
     """
     calls_before = queue.calls()
-    with Running(program, queue, receiver.url, directory) as running:
+    with Running(program, queue, recipient.url, directory) as running:
         first = wait_for_start(running, queue, messages)
-        servers = _servers(queue, receiver)
+        servers = _servers(queue, recipient)
         pss = _wait_for_half(running, queue, messages)
         last = wait_for_end(running, queue, messages)
         rss = running.tree.rss_kib()
-        servers_after = _servers(queue, receiver)
+        servers_after = _servers(queue, recipient)
     handled = first.state.left - last.state.left
-    faults = _verify(program, queue, receiver, messages, directory)
+    faults = _verify(program, queue, recipient, messages, directory)
     calls = queue.calls() - calls_before
     shutil.rmtree(directory)
     return Trial(
@@ -147,13 +147,13 @@ def measure(program: Program, queue: Queue, receiver: Receiver, messages: int, d
     )
 
 
-def _servers(queue: Queue, receiver: Receiver) -> dict[str, float]:
-    receiver_cpu = sum(usage.cpu + usage.children for usage in receiver.tree.usage().values())
-    return {"queue server": queue.server_cpu(), "receiver": receiver_cpu}
+def _servers(queue: Queue, recipient: Recipient) -> dict[str, float]:
+    recipient_cpu = sum(usage.cpu + usage.children for usage in recipient.tree.usage().values())
+    return {"queue server": queue.server_cpu(), "recipient": recipient_cpu}
 
 
 def _sqs_calls(calls: Counter[str]) -> Counter[str]:
-    """Leave out what is called at the start, and what the bench itself calls."""
+    """Return the calls without those of the start, and without the bench's own."""
     rare = ("GetQueueUrl", "GetQueueAttributes", "CreateQueue", "ListQueues")
     return Counter({action: count for action, count in calls.items() if action not in rare})
 
@@ -184,10 +184,10 @@ def wait_for_end(running: Running, queue: Queue, messages: int) -> _Mark:
     return mark(running, queue)
 
 
-def _verify(program: Program, queue: Queue, receiver: Receiver, messages: int, directory: Path) -> list[str]:
-    """Say what is wrong: every message must have been delivered, recorded where the program records, and deleted."""
+def _verify(program: Program, queue: Queue, recipient: Recipient, messages: int, directory: Path) -> list[str]:
+    """Return what is wrong: every message must be delivered, recorded if the program records, and deleted."""
     faults = []
-    tally = receiver.stop()
+    tally = recipient.stop()
     if tally.requests < messages or 0 <= tally.distinct < messages:
         faults.append(f"{messages} messages, but {tally.requests} requests for {tally.distinct} of them")
     if tally.requests > messages:

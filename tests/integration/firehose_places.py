@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from courier.audit.firehose import CALLING, FirehoseLog, Patience
+from courier.audit.firehose import CALLING, FirehoseLog, RetryBudget
 from courier.audit.firehose_stream import Calling, Stream
 from courier.errors import AuditError
-from courier.policy import Backoff
+from courier.recipient.policy import Backoff
 from tests.integration.firehose_server import Firehose
 from tests.integration.sqs_endpoints import CREDENTIALS, REGION, unique_name
 
-LONG = Patience(60.0, Backoff(0.001, 0.01))
-SHORT = Patience(0.3, Backoff(0.001, 0.01))
+LONG = RetryBudget(60.0, Backoff(0.001, 0.01))
+SHORT = RetryBudget(0.3, Backoff(0.001, 0.01))
 
 
 class Place(NamedTuple):
@@ -66,7 +66,7 @@ def open_log() -> Iterator[Callable[..., FirehoseLog]]:
     """Open logs, on a place or on a server; all of them are closed in the end."""
     opened: list[FirehoseLog] = []
 
-    def open_log(where: Firehose | str, patience: Patience = LONG, calling: Calling = CALLING) -> FirehoseLog:
+    def open_log(where: Firehose | str, patience: RetryBudget = LONG, calling: Calling = CALLING) -> FirehoseLog:
         stream = Stream("audit", REGION, where if isinstance(where, str) else where.url)
         log = FirehoseLog(stream, calling, patience)
         opened.append(log)

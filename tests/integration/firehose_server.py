@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from courier.http.server import Request, Response
+from courier.local.exchange import Request, Response
 from tests.threaded_server import ThreadedServer
 
 MOST_RECORDS: Final = 500
@@ -168,7 +168,7 @@ class Firehose:
 
 
 def beyond_limits(records: list[bytes]) -> str:
-    """Say which of Firehose's limits a call breaks, if any."""
+    """Return which of Firehose's limits a call breaks, if any."""
     if not 1 <= len(records) <= MOST_RECORDS:
         return f"{len(records)} records in a call"
     if any(len(record) > MOST_RECORD_BYTES for record in records):

@@ -7,39 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import pytest
-import uvloop
 
 from courier.http.answer import Answer, Failure
 from courier.http.exchange import Exchange, Transport
 from courier.http.guard import AddressGuard
 from courier.http.head import HeadTemplate
-from courier.http.requests_attempt import look_up
-from courier.http.requests_transport import RequestsTransport
-from courier.http.session import Limits, Session
-from courier.http.target import parse_target
+from courier.http.requests.attempt import resolve_host
+from courier.http.requests.transport import RequestsTransport
+from courier.http.session import Session, SessionLimits
 from courier.http.tls import client_context
+from courier.http.url import read_url
+from tests.integration.misbehaving_server import MisbehavingServer, Script
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 30.0
 
 
-OpenTransport = Callable[[asyncio.AbstractEventLoop, str, Limits, ssl.SSLContext | None], Transport]
+OpenTransport = Callable[[asyncio.AbstractEventLoop, str, SessionLimits, ssl.SSLContext | None], Transport]
 
 
-def open_session(loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None) -> Session:
+def open_session(
+    loop: asyncio.AbstractEventLoop, url: str, limits: SessionLimits, tls: ssl.SSLContext | None
+) -> Session:
     """Make the native session."""
-    return Session(loop, parse_target(url), limits, tls)
+    return Session(loop, read_url(url), limits, tls)
 
 
 def open_requests(
-    loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None
+    loop: asyncio.AbstractEventLoop, url: str, limits: SessionLimits, tls: ssl.SSLContext | None
 ) -> RequestsTransport:
     """Make the transport over requests."""
-    return RequestsTransport(loop, parse_target(url), limits, tls)
+    return RequestsTransport(loop, read_url(url), limits, tls)
 
 
 TRANSPORTS: Final = [pytest.param(open_session, id="native"), pytest.param(open_requests, id="requests")]
@@ -58,20 +61,20 @@ def open_guarded_session(guard: AddressGuard, names: Names | None = None) -> Ope
         return names(host, port)
 
     def open_transport(
-        loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None
+        loop: asyncio.AbstractEventLoop, url: str, limits: SessionLimits, tls: ssl.SSLContext | None
     ) -> Session:
-        return Session(loop, parse_target(url), limits, tls, guard, None if names is None else lookup)
+        return Session(loop, read_url(url), limits, tls, guard, None if names is None else lookup)
 
     return open_transport
 
 
-def open_guarded_requests(guard: AddressGuard, names: Names = look_up) -> OpenTransport:
+def open_guarded_requests(guard: AddressGuard, names: Names = resolve_host) -> OpenTransport:
     """Make the transport over requests with a guard, and a resolver of the test's own."""
 
     def open_transport(
-        loop: asyncio.AbstractEventLoop, url: str, limits: Limits, tls: ssl.SSLContext | None
+        loop: asyncio.AbstractEventLoop, url: str, limits: SessionLimits, tls: ssl.SSLContext | None
     ) -> RequestsTransport:
-        return RequestsTransport(loop, parse_target(url), limits, tls, guard=guard, lookup=names)
+        return RequestsTransport(loop, read_url(url), limits, tls, guard=guard, lookup=names)
 
     return open_transport
 
@@ -88,7 +91,7 @@ class Client:
     def __init__(self, transport: Transport, url: str) -> None:
         self.transport = transport
         self.results: list[Answer | Failure] = []
-        self._template = HeadTemplate("POST", parse_target(url), [("Content-Type", "text/plain")])
+        self._template = HeadTemplate("POST", read_url(url), [("Content-Type", "text/plain")])
 
     def send(self, body: bytes = b"hello", timeout: float | None = None) -> Exchange:
         """Post a body; the caller comes back to ``results``."""
@@ -113,41 +116,50 @@ class Client:
         return result
 
 
-def talk(
+@asynccontextmanager
+async def transport(
+    open_transport: OpenTransport, url: str, limits: SessionLimits | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Client]:
+    """Post through a transport on the running loop, and close it."""
+    opened = open_transport(asyncio.get_running_loop(), url, limits or SessionLimits(), tls)
+    try:
+        yield Client(opened, url)
+    finally:
+        opened.close()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def talking_over(
     open_transport: OpenTransport,
-    url: str,
-    test: Callable[[Client], Awaitable[None]],
-    limits: Limits | None = None,
+    *scripts: Script,
+    limits: SessionLimits | None = None,
     tls: ssl.SSLContext | None = None,
-) -> None:
-    """Run a test on a loop of its own; anything that the loop had to report fails it."""
-    reports: list[dict[str, Any]] = []
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, report: reports.append(report))
-        transport = open_transport(loop, url, limits or Limits(), tls)
-        try:
-            await test(Client(transport, url))
-        finally:
-            transport.close()
-            await asyncio.sleep(0)
-
-    uvloop.run(run())
-    assert reports == []
+    server_tls: ssl.SSLContext | None = None,
+    replacing: tuple[str, str] = ("", ""),
+) -> AsyncIterator[tuple[Client, MisbehavingServer]]:
+    """Post through a transport to a server that follows these scripts; a part of its URL may be replaced."""
+    async with (
+        MisbehavingServer(*scripts, tls=server_tls) as server,
+        transport(open_transport, server.url.replace(*replacing), limits, tls) as client,
+    ):
+        yield client, server
 
 
-def on_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a test that makes its own transport."""
-    uvloop.run(test())
+Talking = Callable[..., AbstractAsyncContextManager[tuple[Client, MisbehavingServer]]]
+""":func:`talking_over` with a transport."""
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds; fail after a while."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.002)
+@pytest.fixture(params=TRANSPORTS)
+def open_transport(request: pytest.FixtureRequest) -> OpenTransport:
+    opener: OpenTransport = request.param
+    return opener
+
+
+@pytest.fixture
+def talking(open_transport: OpenTransport) -> Talking:
+    """Return what posts through each of the transports to a server that follows some scripts."""
+    return partial(talking_over, open_transport)
 
 
 def trusting(authority: Any) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ event loop or not. The scripts are given in the order of the connections; the la
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -14,10 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 # How long a script waits for the client before the test has failed, seconds.
-PATIENCE: Final = 10.0
+PATIENCE: Final = 30.0
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -130,14 +131,32 @@ class Peer:
 Script = Callable[[Peer], None]
 
 
-def answer(*answers: bytes) -> Script:
-    """Make a script: read a request for each of the answers and send it, then wait for the client to close."""
+def answer(*answers: bytes, then: str = "wait_for_close") -> Script:
+    """Make a script: read a request for each of the answers and send it, then do what a method of the peer does."""
 
     def script(peer: Peer) -> None:
         for data in answers:
             peer.read_request()
             peer.send(data)
+        getattr(peer, then)()
+
+    return script
+
+
+silent: Final = answer(b"")
+"""A script that answers nothing."""
+
+
+def talkative(answered: threading.Event, closed: threading.Event) -> Script:
+    """Make a script: answer a request, and again, unasked, once it is ``answered``; then wait until it is closed."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK)
+        assert answered.wait(PATIENCE)
+        peer.send(OK)
         peer.wait_for_close()
+        closed.set()
 
     return script
 
@@ -156,7 +175,7 @@ def deaf_port() -> Iterator[int]:
 
 
 class MisbehavingServer:
-    """A server on a free loopback port, for the length of a ``with`` block.
+    """A server on a free loopback port, for the length of a ``with`` or an ``async with`` block.
 
     At its end every connection is closed, and a script that failed fails the test. ``connections`` is how many were
     accepted, ``settled`` how many scripts have ended.
@@ -206,6 +225,13 @@ class MisbehavingServer:
         if self._errors and error is None:
             raise self._errors[0]
 
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        # Beside the loop, which has connections of its own to close.
+        await asyncio.to_thread(self.__exit__, *error)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -240,3 +266,18 @@ class MisbehavingServer:
         thread = threading.Thread(target=run, args=args, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+
+def on_one_port(script: Script, *hosts: str) -> list[MisbehavingServer]:
+    """Return a server for each address, all on one port: one that is free on the first may be taken on another."""
+    for _ in range(50):
+        servers = [MisbehavingServer(script, host=hosts[0])]
+        try:
+            servers += [MisbehavingServer(script, host=host, port=servers[0].port) for host in hosts[1:]]
+        except OSError:
+            for server in servers:
+                with server:
+                    pass
+            continue
+        return servers
+    raise AssertionError(f"no port is free on all of {hosts}")

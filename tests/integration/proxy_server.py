@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 30.0
 
 
 class ProxyServer:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,7 @@ def unique_name(stem: str = "queue", *, fifo: bool = False) -> str:
     return f"{stem}-{os.getpid()}-{next(_numbers)}{'.fifo' if fifo else ''}"
 
 
-def sqs_client(endpoint: str) -> Any:
+def sqs_client(endpoint: str, session_token: str | None = None) -> Any:
     """Make a boto3 SQS client for an endpoint; it doesn't retry, so that a test sees every error."""
     config = Config(retries={"max_attempts": 0}, read_timeout=30)
     key, secret = CREDENTIALS
@@ -51,7 +53,26 @@ def sqs_client(endpoint: str) -> Any:
         config=config,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
+        aws_session_token=session_token,
     )
+
+
+@pytest.fixture(params=["virtual_queue", "moto_server"])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """Return the endpoint URL of a virtual queue, and then that of a moto server."""
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def sqs(endpoint: str) -> Any:
+    return sqs_client(endpoint)
+
+
+def refusal(call: Callable[..., Any], **parameters: Any) -> str:
+    """Make a call that SQS refuses, and return the code of its error."""
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    return str(caught.value.response["Error"]["Code"])
 
 
 def create_queue(
@@ -90,17 +111,15 @@ def running_virtual_queue(*arguments: str) -> Iterator[str]:
 @contextmanager
 def running_moto() -> Iterator[str]:
     """Run moto's server in a process of its own, and yield its endpoint URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_answering(process, f"{endpoint}/moto-api/")
-        yield endpoint
-    finally:
-        _stop(process)
+    with reserved_port() as port:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        endpoint = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_answering(process, f"{endpoint}/moto-api/")
+            yield endpoint
+        finally:
+            _stop(process)
 
 
 @pytest.fixture(scope="session")

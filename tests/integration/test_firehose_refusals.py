@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from courier.audit import firehose
-from courier.audit.firehose import Patience
+from courier.audit.firehose import RetryBudget
 from courier.audit.firehose_stream import Calling
 from courier.errors import AuditError
-from courier.policy import Backoff
+from courier.recipient.policy import Backoff
 from tests.integration.firehose_places import SHORT, OpenLog, failure, lines, open_log, server
 from tests.integration.firehose_server import BEFORE, GOOD, SLOW_DOWN, Call, Fate, Firehose
 from tests.integration.misbehaving_server import MisbehavingServer, Peer, answer
@@ -106,7 +106,7 @@ def http(body: bytes, length: int | None = None, kind: bytes = JSON) -> bytes:
 )
 def test_no_answer_but_firehoses_own_confirms_a_record(response: bytes, open_log: OpenLog) -> None:
     with MisbehavingServer(answer(response)) as server:
-        log = open_log(f"http://127.0.0.1:{server.port}", Patience(0.05), Calling(read_seconds=0.2))
+        log = open_log(f"http://127.0.0.1:{server.port}", RetryBudget(0.05), Calling(read_seconds=0.2))
         assert failure(log, [b"a\n"]).failed == [0]
 
 
@@ -131,11 +131,11 @@ def test_calls_that_never_end_are_given_up_and_later_ones_get_through(server: Fi
         peer.trickle(http(b" " * 20_000))
 
     with MisbehavingServer(trickle) as slow:
-        log = open_log(f"http://127.0.0.1:{slow.port}", Patience(0.1), Calling(0.1, 0.2, calls=2))
+        log = open_log(f"http://127.0.0.1:{slow.port}", RetryBudget(0.1), Calling(0.1, 0.2, calls=2))
         error = failure(log, lines(1500))
         assert trickling.is_set()
         assert error.failed == list(range(1500))
-        assert "don't end" in str(error)
+        assert "hang" in str(error)
         log._stream = log._stream._replace(endpoint_url=server.url)
         log.open()
         log.append([b"a\n"])
@@ -144,7 +144,7 @@ def test_calls_that_never_end_are_given_up_and_later_ones_get_through(server: Fi
 
 def test_calls_that_did_not_get_their_turn_are_told(server: Firehose, open_log: OpenLog) -> None:
     server.behave = lambda call: Fate(delay=0.4)
-    error = failure(open_log(server, Patience(0.2), Calling(calls=1)), lines(1500))
+    error = failure(open_log(server, RetryBudget(0.2), Calling(calls=1)), lines(1500))
     assert error.failed == list(range(500, 1500))
     assert "too slowly" in str(error)
 
@@ -220,7 +220,7 @@ def test_a_closed_log_lets_go_of_what_still_backs_off(server: Firehose, open_log
         return Fate(error=SLOW_DOWN)
 
     server.behave = throttle
-    log = open_log(server, Patience(60.0, Backoff(600.0, 600.0)))
+    log = open_log(server, RetryBudget(60.0, Backoff(600.0, 600.0)))
     errors: list[AuditError] = []
     appending = threading.Thread(target=lambda: errors.append(failure(log, [b"a\n"])))
     appending.start()

@@ -1,4 +1,4 @@
-"""What is found out about a Firehose stream before the start: one line each, that says how to mend it."""
+"""What is found out about a Firehose stream before the start: one line each, that says how to fix it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from courier.audit.firehose_stream import Stream, look_at
-from courier.config import Config
+from courier.audit.firehose_stream import Stream, check_stream_active
+from courier.config.config import Config
 from courier.errors import CannotStart
-from courier.preflight import audit_stream, check_stream, preflight
+from courier.preflight import check_stream, preflight
 from courier.sqs.queue import resolve_queue
+from courier.wiring import audit_stream
 from tests.integration.firehose_places import moto_stream, server
 from tests.integration.firehose_server import Firehose
 from tests.integration.misbehaving_server import MisbehavingServer, answer
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("static_keys")
 
 def refusal(stream: Stream) -> str:
     with pytest.raises(CannotStart) as raised:
-        look_at(stream)
+        check_stream_active(stream)
     line = str(raised.value)
     assert "\n" not in line
     return line
@@ -50,7 +51,7 @@ def config(server: Firehose, **values: Any) -> Config:
 
 def test_an_active_stream_is_found_on_moto_and_on_ours(server: Firehose, moto_server: str) -> None:
     for found in (stream(server), moto_stream(moto_server).stream):
-        assert look_at(found) == f"Firehose stream {found.name!r} in us-east-1 is ACTIVE"
+        assert check_stream_active(found) == f"Firehose stream {found.name!r} in us-east-1 is ACTIVE"
 
 
 def test_a_stream_that_is_missing_is_told_with_its_region_on_both(server: Firehose, moto_server: str) -> None:
@@ -73,7 +74,7 @@ def test_a_stream_that_is_filled_from_elsewhere_is_told(server: Firehose) -> Non
     server.source = "KinesisStreamAsSource"
     line = refusal(stream(server))
     assert "KinesisStreamAsSource" in line
-    assert "direct PUT" in line
+    assert "Direct PUT" in line
 
 
 def test_a_denied_look_is_no_obstacle_and_is_told(server: Firehose) -> None:
@@ -90,10 +91,10 @@ def test_keys_that_nobody_knows_are_told(server: Firehose) -> None:
 
 def test_without_a_region_there_is_no_guess(server: Firehose, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no AWS region for Firehose; give --region" in refusal(stream(server, region=None))
-    assert "us-west-2" in look_at(stream(server, region=None, fallback_region="us-west-2"))
+    assert "us-west-2" in check_stream_active(stream(server, region=None, fallback_region="us-west-2"))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    assert "eu-central-1" in look_at(stream(server, region=None, fallback_region="us-west-2"))
-    assert REGION in look_at(stream(server, fallback_region="us-west-2"))
+    assert "eu-central-1" in check_stream_active(stream(server, region=None, fallback_region="us-west-2"))
+    assert REGION in check_stream_active(stream(server, fallback_region="us-west-2"))
 
 
 def test_without_credentials_it_is_told_what_to_set(server: Firehose, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_a_server_that_is_not_firehose_is_told() -> None:
 
 def test_the_endpoint_of_boto3s_own_configuration_counts(server: Firehose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", server.url)
-    assert "ACTIVE" in look_at(stream(server, endpoint_url=None))
+    assert "ACTIVE" in check_stream_active(stream(server, endpoint_url=None))
 
 
 def test_the_preflight_looks_at_the_stream_in_place_of_a_directory(server: Firehose, tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_the_preflight_says_what_is_wrong_and_how_to_mend_it(server: Firehose) -
     [_, audit, _] = preflight(config(server, firehose_stream="none")).checks
     assert not audit.ok
     assert "does not exist" in audit.detail
-    assert audit.mend.startswith("correct --firehose-stream")
+    assert audit.advice.startswith("correct --firehose-stream")
 
 
 def test_without_credentials_firehose_is_not_asked(server: Firehose, monkeypatch: pytest.MonkeyPatch) -> None:

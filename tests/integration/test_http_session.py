@@ -6,28 +6,23 @@ import time
 
 import pytest
 
-from courier.http.session import Limits
-from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk
+from courier.http.session import SessionLimits
+from tests.integration.http_transports import Talking
 from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, Request, answer
 
-pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
 
-
-def test_an_answer_has_its_status_its_headers_in_lower_case_and_its_body(open_transport: OpenTransport) -> None:
+async def test_an_answer_has_its_status_its_headers_in_lower_case_and_its_body(talking: Talking) -> None:
     raw = b"HTTP/1.1 503 Busy\r\nRetry-After:  7 \r\nX-Two: a\r\nX-Two: b\r\nContent-Length: 4\r\n\r\nbusy"
 
-    async def test(client: Client) -> None:
+    async with talking(answer(raw)) as (client, _):
         got = await client.answer()
         assert (got.status, got.body, got.truncated, got.request_written) == (503, b"busy", False, True)
         assert got.headers == [(b"retry-after", b"7"), (b"x-two", b"a"), (b"x-two", b"b"), (b"content-length", b"4")]
         assert got.header(b"retry-after") == b"7"
         assert got.header(b"date") is None
 
-    with MisbehavingServer(answer(raw)) as server:
-        talk(open_transport, server.url, test)
 
-
-def test_the_request_arrives_as_it_was_given(open_transport: OpenTransport) -> None:
+async def test_the_request_arrives_as_it_was_given(talking: Talking) -> None:
     received: list[Request] = []
 
     def script(peer: Peer) -> None:
@@ -37,12 +32,9 @@ def test_the_request_arrives_as_it_was_given(open_transport: OpenTransport) -> N
 
     bodies = [b"", b"small", bytes(range(256)) * 4096]
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, _):
         for body in bodies:
             assert (await client.answer(body)).request_written
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
     assert [r.body for r in received] == bodies
     assert received[1].head.startswith(b"POST /hook HTTP/1.1\r\nHost: 127.0.0.1:")
     assert received[1].head.endswith(b"\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n")
@@ -61,8 +53,8 @@ def test_the_request_arrives_as_it_was_given(open_transport: OpenTransport) -> N
     ],
     ids=["length", "chunked", "trailers", "204", "304", "empty", "1.0 kept alive"],
 )
-def test_a_framed_answer_that_trickles_in_leaves_the_connection_usable(
-    open_transport: OpenTransport, raw: bytes, body: bytes
+async def test_a_framed_answer_that_trickles_in_leaves_the_connection_usable(
+    talking: Talking, raw: bytes, body: bytes
 ) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -71,15 +63,12 @@ def test_a_framed_answer_that_trickles_in_leaves_the_connection_usable(
         peer.send(raw)
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, server):
         slow, fast = await client.answer(), await client.answer()
         assert slow.body == fast.body == body
         assert slow.headers == fast.headers
         assert slow.header(b"x-trailer") is None
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 1
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize(
@@ -91,20 +80,17 @@ def test_a_framed_answer_that_trickles_in_leaves_the_connection_usable(
     ],
     ids=["1.1", "1.0", "close"],
 )
-def test_the_end_of_the_connection_ends_a_body_without_a_length(open_transport: OpenTransport, raw: bytes) -> None:
+async def test_the_end_of_the_connection_ends_a_body_without_a_length(talking: Talking, raw: bytes) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.trickle(raw, 7)
         peer.close()
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, server):
         for _ in range(2):
             got = await client.answer()
             assert (got.status, got.body, got.truncated) == (200, b"all of it", False)
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize(
@@ -116,19 +102,15 @@ def test_the_end_of_the_connection_ends_a_body_without_a_length(open_transport: 
     ],
     ids=["close", "close in a list", "1.0"],
 )
-def test_a_server_that_wants_to_close_is_not_sent_more(open_transport: OpenTransport, raw: bytes) -> None:
-    async def test(client: Client) -> None:
+async def test_a_server_that_wants_to_close_is_not_sent_more(talking: Talking, raw: bytes) -> None:
+    # it leaves the closing to the client
+    async with talking(answer(raw)) as (client, server):
         for _ in range(2):
             assert (await client.answer()).body == b"ok"
-
-    with MisbehavingServer(answer(raw)) as server:  # it leaves the closing to the client
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
-def test_interim_answers_are_skipped_and_the_first_byte_is_that_of_the_final_one(
-    open_transport: OpenTransport,
-) -> None:
+async def test_interim_answers_are_skipped_and_the_first_byte_is_that_of_the_final_one(talking: Talking) -> None:
     final_sent_at: list[float] = []
 
     def script(peer: Peer) -> None:
@@ -143,26 +125,19 @@ def test_interim_answers_are_skipped_and_the_first_byte_is_that_of_the_final_one
         peer.send(b"HTTP/1.1 201 Created\r\nX-Final: yes\r\nContent-Length: 0\r\n\r\n")
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, _):
         got = await client.answer()
         assert (got.status, got.headers) == (201, [(b"x-final", b"yes"), (b"content-length", b"0")])
         assert final_sent_at[0] <= got.first_byte_at <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
-
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_answer_and_not_followed(open_transport: OpenTransport, status: int) -> None:
+async def test_a_redirect_is_an_answer_and_not_followed(talking: Talking, status: int) -> None:
     with MisbehavingServer(answer(OK)) as elsewhere:
         raw = f"HTTP/1.1 {status} Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n".encode()
-
-        async def test(client: Client) -> None:
+        async with talking(answer(raw)) as (client, _):
             got = await client.answer()
             assert (got.status, got.header(b"location")) == (status, elsewhere.url.encode())
-
-        with MisbehavingServer(answer(raw)) as server:
-            talk(open_transport, server.url, test)
         assert elsewhere.connections == 0
 
 
@@ -175,60 +150,48 @@ def test_a_redirect_is_an_answer_and_not_followed(open_transport: OpenTransport,
     ],
     ids=["close-delimited", "length", "chunked"],
 )
-def test_an_endless_body_is_cut_at_the_cap_and_the_rest_is_not_read(
-    open_transport: OpenTransport, head: bytes, piece: bytes
+async def test_an_endless_body_is_cut_at_the_cap_and_the_rest_is_not_read(
+    talking: Talking, head: bytes, piece: bytes
 ) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(head)
         peer.send_for_ever(piece)
 
-    async def test(client: Client) -> None:
+    async with talking(script, limits=SessionLimits(answer_cap=2500)) as (client, _):
         got = await client.answer()
         assert (got.status, got.body, got.truncated) == (200, b"x" * 2500, True)
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test, Limits(answer_cap=2500))
 
-
-def test_a_body_of_exactly_the_cap_is_not_truncated(open_transport: OpenTransport) -> None:
+async def test_a_body_of_exactly_the_cap_is_not_truncated(talking: Talking) -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 2500\r\n\r\n" + b"x" * 2500
 
-    async def test(client: Client) -> None:
+    async with talking(answer(raw, raw), limits=SessionLimits(answer_cap=2500)) as (client, server):
         for _ in range(2):
             got = await client.answer()
             assert (len(got.body), got.truncated) == (2500, False)
-
-    with MisbehavingServer(answer(raw, raw)) as server:
-        talk(open_transport, server.url, test, Limits(answer_cap=2500))
-        assert server.connections == 1
+    assert server.connections == 1
 
 
-def test_an_answer_larger_than_any_buffer_comes_whole_where_the_cap_allows(open_transport: OpenTransport) -> None:
+async def test_an_answer_larger_than_any_buffer_comes_whole_where_the_cap_allows(talking: Talking) -> None:
     body = bytes(range(256)) * 8192
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
-    async def test(client: Client) -> None:
+    async with talking(answer(raw), limits=SessionLimits(answer_cap=4 << 20)) as (client, _):
         got = await client.answer()
         assert got.body == body
         assert not got.truncated
 
-    with MisbehavingServer(answer(raw)) as server:
-        talk(open_transport, server.url, test, Limits(answer_cap=4 << 20))
 
-
-def test_an_answer_before_the_whole_request_was_written_says_so_and_closes(open_transport: OpenTransport) -> None:
+async def test_an_answer_before_the_whole_request_was_written_says_so_and_closes(talking: Talking) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.send(OK)
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, server):
         # More than the socket buffers of both sides hold together.
         got = await client.answer(bytes(64 << 20))
         assert (got.status, got.request_written) == (200, False)
         assert (await client.answer(b"")).request_written
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2

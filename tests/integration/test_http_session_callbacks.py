@@ -11,12 +11,18 @@ import pytest
 from courier.http import answer as reasons
 from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
-from courier.http.session import Limits, Session
-from courier.http.target import parse_target
-from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, on_loop, open_session, talk, until
-from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, answer
-
-of_each_transport = pytest.mark.parametrize("open_transport", TRANSPORTS)
+from courier.http.session import Session
+from courier.http.url import read_url
+from tests.integration.http_transports import (
+    Client,
+    OpenTransport,
+    Talking,
+    open_session,
+    talking_over,
+    transport,
+)
+from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, answer, silent
+from tests.waiting import until
 
 
 def session_of(client: Client) -> Session:
@@ -25,13 +31,8 @@ def session_of(client: Client) -> Session:
     return session
 
 
-def silent(peer: Peer) -> None:
-    peer.read_request()
-    peer.wait_for_close()
-
-
-def test_a_request_on_a_kept_connection_makes_no_task_and_no_connection() -> None:
-    async def test(client: Client) -> None:
+async def test_a_request_on_a_kept_connection_makes_no_task_and_no_connection() -> None:
+    async with talking_over(open_session, answer(OK, OK)) as (client, _):
         session = session_of(client)
         await client.answer()
         assert (session.opened, session.reused, session.open, session.idle) == (1, 0, 1, 1)
@@ -41,14 +42,11 @@ def test_a_request_on_a_kept_connection_makes_no_task_and_no_connection() -> Non
         assert len(asyncio.all_tasks()) == before
         await until(lambda: len(client.results) == 1)
 
-    with MisbehavingServer(answer(OK, OK)) as server:
-        talk(open_session, server.url, test)
 
-
-def test_a_callback_may_send_again_thousands_of_times() -> None:
-    async def test(client: Client) -> None:
+async def test_a_callback_may_send_again_thousands_of_times() -> None:
+    async with talking_over(open_session, answer(*[OK] * 3000)) as (client, server):
         session, statuses = session_of(client), []
-        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        head = HeadTemplate("POST", read_url(server.url)).render(0)
 
         def done(result: Answer | Failure) -> None:
             statuses.append(getattr(result, "status", result))
@@ -60,19 +58,13 @@ def test_a_callback_may_send_again_thousands_of_times() -> None:
         assert set(statuses) == {200}
         assert session.opened == 1
 
-    with MisbehavingServer(answer(*[OK] * 3000)) as server:
-        talk(open_session, server.url, test)
 
-
-@of_each_transport
-def test_a_callback_that_raises_is_told_to_the_loop_and_costs_nobody_a_connection(
-    open_transport: OpenTransport,
-) -> None:
-    async def test(client: Client) -> None:
+async def test_a_callback_that_raises_is_told_to_the_loop_and_costs_nobody_a_connection(talking: Talking) -> None:
+    async with talking(answer(OK, OK)) as (client, server):
         session = client.transport
         reports: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
-        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        head = HeadTemplate("POST", read_url(server.url)).render(0)
         called = []
 
         def done(result: Answer | Failure) -> None:
@@ -87,13 +79,9 @@ def test_a_callback_that_raises_is_told_to_the_loop_and_costs_nobody_a_connectio
         assert (await client.answer()).status == 200
         assert (len(called), server.connections) == (1, 1)
 
-    with MisbehavingServer(answer(OK, OK)) as server:
-        talk(open_transport, server.url, test)
 
-
-@of_each_transport
-def test_cancel_closes_the_connection_and_calls_back_once_and_later(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_cancel_closes_the_connection_and_calls_back_once_and_later(talking: Talking) -> None:
+    async with talking(silent) as (client, server):
         sent = client.send()
         await until(lambda: server.connections == 1)
         sent.cancel()
@@ -106,12 +94,9 @@ def test_cancel_closes_the_connection_and_calls_back_once_and_later(open_transpo
         assert isinstance(result, Failure)
         assert result.reason == reasons.CANCELLED
 
-    with MisbehavingServer(silent) as server:
-        talk(open_transport, server.url, test)
 
-
-def test_cancel_while_connecting_leaves_nothing_behind() -> None:
-    async def test(client: Client) -> None:
+async def test_cancel_while_connecting_leaves_nothing_behind() -> None:
+    async with talking_over(open_session, Peer.wait_for_close) as (client, server):
         for turns in range(6):
             client.results.clear()
             sent = client.send()
@@ -126,13 +111,9 @@ def test_cancel_while_connecting_leaves_nothing_behind() -> None:
         assert (session.open, session.idle) == (0, 0)
         await until(lambda: server.settled == server.connections)
 
-    with MisbehavingServer(Peer.wait_for_close) as server:
-        talk(open_session, server.url, test)
 
-
-@of_each_transport
-def test_cancel_after_the_end_does_nothing(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_cancel_after_the_end_does_nothing(talking: Talking) -> None:
+    async with talking(answer(OK, OK)) as (client, server):
         sent = client.send()
         await until(lambda: len(client.results) == 1)
         sent.cancel()
@@ -140,13 +121,9 @@ def test_cancel_after_the_end_does_nothing(open_transport: OpenTransport) -> Non
         assert len(client.results) == 1
         assert server.connections == 1
 
-    with MisbehavingServer(answer(OK, OK)) as server:
-        talk(open_transport, server.url, test)
 
-
-@of_each_transport
-def test_close_ends_what_is_under_way_and_refuses_what_comes_later(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_close_ends_what_is_under_way_and_refuses_what_comes_later(talking: Talking) -> None:
+    async with talking(answer(OK), silent) as (client, server):
         await client.answer()
         client.send()
         client.send()
@@ -159,20 +136,11 @@ def test_close_ends_what_is_under_way_and_refuses_what_comes_later(open_transpor
         assert {getattr(r, "reason", r) for r in client.results} == {reasons.CANCELLED}
         await until(lambda: server.settled == 2)
 
-    def one_answer(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        peer.wait_for_close()
 
-    with MisbehavingServer(one_answer, silent) as server:
-        talk(open_transport, server.url, test)
-
-
-@of_each_transport
-def test_close_from_within_a_callback_ends_the_others(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_close_from_within_a_callback_ends_the_others(talking: Talking) -> None:
+    async with talking(silent) as (client, server):
         session = client.transport
-        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        head = HeadTemplate("POST", read_url(server.url)).render(0)
         ends: list[str] = []
 
         def done(result: Answer | Failure) -> None:
@@ -185,25 +153,19 @@ def test_close_from_within_a_callback_ends_the_others(open_transport: OpenTransp
         await until(lambda: len(ends) == 3)
         assert sorted(ends) == [reasons.CANCELLED, reasons.CANCELLED, reasons.TIMEOUT]
 
-    with MisbehavingServer(silent) as server:
-        talk(open_transport, server.url, test)
 
-
-def test_an_awaited_request_gives_its_answer_or_its_failure() -> None:
-    async def test(client: Client) -> None:
+async def test_an_awaited_request_gives_its_answer_or_its_failure() -> None:
+    async with talking_over(open_session, answer(OK)) as (client, server):
         session = session_of(client)
-        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        head = HeadTemplate("POST", read_url(server.url)).render(0)
         assert getattr(await session.request(head, b""), "status", None) == 200
         assert getattr(await session.request(head, b"", timeout=0.1), "reason", None) == reasons.TIMEOUT
 
-    with MisbehavingServer(answer(OK)) as server:
-        talk(open_session, server.url, test)
 
-
-def test_cancelling_the_wait_for_a_request_closes_its_connection() -> None:
-    async def test(client: Client) -> None:
+async def test_cancelling_the_wait_for_a_request_closes_its_connection() -> None:
+    async with talking_over(open_session, silent) as (client, server):
         session = session_of(client)
-        head = HeadTemplate("POST", parse_target(server.url)).render(0)
+        head = HeadTemplate("POST", read_url(server.url)).render(0)
         waiting = asyncio.ensure_future(session.request(head, b""))
         await until(lambda: server.connections == 1)
         waiting.cancel()
@@ -212,82 +174,54 @@ def test_cancelling_the_wait_for_a_request_closes_its_connection() -> None:
         await until(lambda: server.settled == 1)
         assert session.open == 0
 
-    with MisbehavingServer(silent) as server:
-        talk(open_session, server.url, test)
 
-
-def test_second_attempts_are_counted() -> None:
-    def closing(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        peer.read_request()
-
-    async def test(client: Client) -> None:
+async def test_second_attempts_are_counted() -> None:
+    async with talking_over(open_session, answer(OK, b"", then="close"), answer(OK)) as (client, _):
         await client.answer()
         await client.answer()
         session = session_of(client)
         assert (session.opened, session.reused, session.resent) == (2, 1, 1)
 
-    with MisbehavingServer(closing, answer(OK)) as server:
-        talk(open_session, server.url, test)
+
+async def test_a_session_that_is_closed_lets_its_loop_come_to_rest(open_transport: OpenTransport) -> None:
+    with MisbehavingServer(answer(OK)) as server:
+        async with transport(open_transport, server.url) as client:
+            await client.answer()
+        await until(lambda: server.settled == 1)
+    assert len(asyncio.all_tasks()) == 1
 
 
-@of_each_transport
-def test_a_session_that_is_closed_lets_its_loop_come_to_rest(open_transport: OpenTransport) -> None:
+def test_the_session_runs_on_the_loop_of_the_standard_library_too(talking: Talking) -> None:
     async def test() -> None:
-        with MisbehavingServer(answer(OK)) as server:
-            session = open_transport(asyncio.get_running_loop(), server.url, Limits(), None)
-            await Client(session, server.url).answer()
-            session.close()
-            await until(lambda: server.settled == 1)
-        assert len(asyncio.all_tasks()) == 1
-
-    on_loop(test)
-
-
-@of_each_transport
-def test_the_session_runs_on_the_loop_of_the_standard_library_too(open_transport: OpenTransport) -> None:
-    async def test() -> None:
-        with MisbehavingServer(answer(OK, OK), answer(OK)) as server:
-            session = open_transport(asyncio.get_running_loop(), server.url, Limits(), None)
-            client = Client(session, server.url)
+        async with talking(answer(OK, OK), answer(OK)) as (client, _):
             for _ in range(2):
                 assert (await client.answer()).status == 200
-            assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
+            assert (await client.failure(timeout=1.0)).reason == reasons.TIMEOUT
             assert (await client.answer()).status == 200
-            session.close()
-            await asyncio.sleep(0)
 
     asyncio.run(test())
 
 
-@of_each_transport
-def test_no_descriptor_is_left_open(open_transport: OpenTransport) -> None:
+async def test_no_descriptor_is_left_open(open_transport: OpenTransport) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 
     async def use(server: MisbehavingServer) -> None:
-        session = open_transport(asyncio.get_running_loop(), server.url, Limits(), None)
-        client = Client(session, server.url)
-        await client.answer()
-        await client.failure(timeout=0.1)
-        client.send().cancel()
-        session.close()
+        async with transport(open_transport, server.url) as client:
+            await client.answer()
+            await client.failure(timeout=0.1)
+            client.send().cancel()
         await until(lambda: server.settled == server.connections)
 
-    async def test() -> None:
-        with MisbehavingServer(answer(OK)) as server:
-            await use(server)  # the loop opens some of its own when they're first needed
-            before = descriptors()
-            for _ in range(3):
-                await use(server)
-            await until(lambda: descriptors() <= before)
-
-    on_loop(test)
+    with MisbehavingServer(answer(OK)) as server:
+        await use(server)  # the loop opens some of its own when they're first needed
+        before = descriptors()
+        for _ in range(3):
+            await use(server)
+        await until(lambda: descriptors() <= before)
 
 
-@of_each_transport
-def test_a_connection_may_be_had_without_a_request(open_transport: OpenTransport) -> None:
+async def test_a_connection_may_be_had_without_a_request(talking: Talking) -> None:
     heads: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -295,7 +229,7 @@ def test_a_connection_may_be_had_without_a_request(open_transport: OpenTransport
             heads.append(peer.read_request().head)
             peer.send(OK)
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, server):
         await client.answer()
         client.transport.connect(client.results.append)
         assert client.results == []
@@ -306,19 +240,13 @@ def test_a_connection_may_be_had_without_a_request(open_transport: OpenTransport
         await until(lambda: server.connections == 2)  # one that was there before says nothing about now
         await client.answer()
         assert server.connections == 2
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
     assert len(heads) == 2
 
 
-@of_each_transport
-def test_a_connection_that_cannot_be_had_is_a_failure(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_a_connection_that_cannot_be_had_is_a_failure(open_transport: OpenTransport) -> None:
+    with MisbehavingServer(silent) as server:
+        url = server.url
+    async with transport(open_transport, url) as client:
         client.transport.connect(client.results.append)
         await until(lambda: len(client.results) == 1)
         assert getattr(client.results[0], "reason", None) == reasons.CONNECT_REFUSED
-
-    with MisbehavingServer(silent) as server:
-        url = server.url
-    talk(open_transport, url, test)

@@ -14,12 +14,14 @@ import uvloop
 from courier.http import answer as reasons
 from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
-from courier.http.session import Limits, Session
-from courier.http.target import parse_target
-from tests.integration.http_transports import Client, until
-from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer, answer, deaf_port
+from courier.http.session import Session, SessionLimits
+from courier.http.sweep_timer import SweepTimer
+from courier.http.url import read_url
+from tests.integration.http_transports import Client
+from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer, answer, deaf_port, silent
+from tests.waiting import until
 
-HEAD = HeadTemplate("POST", parse_target("http://127.0.0.1/")).render(0)
+HEAD = HeadTemplate("POST", read_url("http://127.0.0.1/")).render(0)
 
 Given = TypeVarTuple("Given")
 
@@ -42,7 +44,7 @@ class Loop(uvloop.Loop):
         self, delay: float, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer."""
-        if not isinstance(getattr(callback, "__self__", None), Session):
+        if not isinstance(getattr(callback, "__self__", None), SweepTimer):
             return super().call_later(delay, callback, *args, context=context)
 
         def fire() -> None:
@@ -55,24 +57,19 @@ class Loop(uvloop.Loop):
         return timer
 
 
-def talk(url: str, test: Callable[[Client, Loop], Coroutine[Any, Any, None]], limits: Limits) -> None:
+def talk(url: str, test: Callable[[Client, Loop], Coroutine[Any, Any, None]], limits: SessionLimits) -> None:
     """Run a test of a session on such a loop."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
-        session = Session(loop, parse_target(url), limits)
+        session = Session(loop, read_url(url), limits)
         await test(Client(session, url), loop)
         session.close()
         assert loop.pending == 0
         await asyncio.sleep(0)
 
     uvloop.run(run(), loop_factory=Loop)
-
-
-def silent(peer: Peer) -> None:
-    peer.read_request()
-    peer.wait_for_close()
 
 
 def test_a_long_wait_is_looked_at_every_few_seconds() -> None:
@@ -82,7 +79,7 @@ def test_a_long_wait_is_looked_at_every_few_seconds() -> None:
         assert loop.delays == [pytest.approx(5.0)]
 
     with MisbehavingServer(silent) as server:
-        talk(server.url, test, Limits(connect_timeout=30.0, timeout=30.0))
+        talk(server.url, test, SessionLimits(connect_timeout=30.0, timeout=30.0))
 
 
 def test_a_short_deadline_beside_a_long_one_is_looked_at_in_time() -> None:
@@ -97,7 +94,7 @@ def test_a_short_deadline_beside_a_long_one_is_looked_at_in_time() -> None:
         assert client.results == []
 
     with MisbehavingServer(silent) as server:
-        talk(server.url, test, Limits(timeout=30.0))
+        talk(server.url, test, SessionLimits(timeout=30.0))
 
 
 def test_the_deadline_of_connecting_is_looked_at_in_time() -> None:
@@ -106,15 +103,10 @@ def test_the_deadline_of_connecting_is_looked_at_in_time() -> None:
         assert min(loop.delays) <= 0.11
 
     with deaf_port() as port:
-        talk(f"http://127.0.0.1:{port}/", test, Limits(connect_timeout=0.1))
+        talk(f"http://127.0.0.1:{port}/", test, SessionLimits(connect_timeout=0.1))
 
 
 def test_the_first_byte_is_looked_for_in_time_after_a_rest_too() -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        silent(peer)
-
     async def test(client: Client, loop: Loop) -> None:
         assert (await client.answer()).status == 200
         await until(lambda: loop.delays[-1] >= 1.0)
@@ -123,8 +115,8 @@ def test_the_first_byte_is_looked_for_in_time_after_a_rest_too() -> None:
         assert max(loop.delays[rest:]) <= 0.051
         assert server.connections == 1
 
-    with MisbehavingServer(script) as server:
-        talk(server.url, test, Limits(first_byte_timeout=0.1))
+    with MisbehavingServer(answer(OK, b"")) as server:
+        talk(server.url, test, SessionLimits(first_byte_timeout=0.1))
 
 
 def test_a_request_that_is_sent_as_another_ends_has_its_deadline_too() -> None:
@@ -142,7 +134,7 @@ def test_a_request_that_is_sent_as_another_ends_has_its_deadline_too() -> None:
         assert max(loop.delays) <= 0.11
 
     with MisbehavingServer(silent) as server:
-        talk(server.url, test, Limits())
+        talk(server.url, test, SessionLimits())
 
 
 def test_thousands_of_requests_set_a_handful_of_timers() -> None:
@@ -160,7 +152,7 @@ def test_thousands_of_requests_set_a_handful_of_timers() -> None:
         assert len(loop.delays) < 30
 
     with MisbehavingServer(answer(*[OK] * 3000)) as server:
-        talk(server.url, test, Limits(timeout=10.0))
+        talk(server.url, test, SessionLimits(timeout=10.0))
 
 
 def test_a_connection_that_only_grows_old_is_not_looked_at_before_it_is() -> None:
@@ -182,7 +174,7 @@ def test_a_connection_that_only_grows_old_is_not_looked_at_before_it_is() -> Non
         assert loop.pending == 1
 
     with MisbehavingServer(kept, silent) as server:
-        talk(server.url, test, Limits(idle_timeout=30.0))
+        talk(server.url, test, SessionLimits(idle_timeout=30.0))
 
 
 def test_a_session_without_connections_sets_no_timer() -> None:
@@ -194,4 +186,4 @@ def test_a_session_without_connections_sets_no_timer() -> None:
 
     closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     with MisbehavingServer(answer(closing)) as server:
-        talk(server.url, test, Limits(idle_timeout=0.1))
+        talk(server.url, test, SessionLimits(idle_timeout=0.1))

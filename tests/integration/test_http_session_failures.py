@@ -7,112 +7,80 @@ import socket
 import pytest
 
 from courier.http import answer as reasons
-from courier.http.session import Limits
-from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk
-from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, Script, answer, deaf_port
-
-pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
-
-
-def sends(data: bytes, then: str = "wait") -> Script:
-    """Make a script that reads a request, sends some bytes and closes, resets or waits for the client to close."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(data)
-        if then == "close":
-            peer.close()
-        elif then == "reset":
-            peer.reset()
-        else:
-            peer.wait_for_close()
-
-    return script
+from courier.http.advice import BY_NAME_FAILURE
+from courier.http.session import SessionLimits
+from tests.integration.http_transports import OpenTransport, Talking, transport
+from tests.integration.misbehaving_server import OK, Peer, answer, deaf_port, silent
 
 
-def test_a_port_where_nobody_listens_is_a_refused_connection(open_transport: OpenTransport) -> None:
+async def test_a_port_where_nobody_listens_is_a_refused_connection(open_transport: OpenTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    async def test(client: Client) -> None:
+    async with transport(open_transport, f"http://127.0.0.1:{port}/") as client:
         failure = await client.failure()
         assert failure.reason == reasons.CONNECT_REFUSED
         assert f"127.0.0.1 port {port}" in failure.detail
 
-    talk(open_transport, f"http://127.0.0.1:{port}/", test)
 
-
-def test_a_name_that_does_not_exist_is_not_resolved(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_a_name_that_does_not_exist_is_not_resolved(open_transport: OpenTransport) -> None:
+    async with transport(open_transport, "http://nowhere.invalid/", SessionLimits(connect_timeout=10.0)) as client:
         failure = await client.failure()
-        assert failure.reason == reasons.RESOLVE
+        # A machine without DNS can't know that there is no such name.
+        assert failure.reason in BY_NAME_FAILURE
         assert "nowhere.invalid" in failure.detail
 
-    talk(open_transport, "http://nowhere.invalid/", test, Limits(connect_timeout=10.0))
 
-
-def test_a_connection_that_is_never_accepted_is_a_connect_timeout(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
-        assert (await client.failure()).reason == reasons.CONNECT_TIMEOUT
-
+async def test_a_connection_that_is_never_accepted_is_a_connect_timeout(open_transport: OpenTransport) -> None:
     with deaf_port() as port:
-        talk(open_transport, f"http://127.0.0.1:{port}/", test, Limits(connect_timeout=0.1))
+        async with transport(open_transport, f"http://127.0.0.1:{port}/", SessionLimits(connect_timeout=0.1)) as client:
+            assert (await client.failure()).reason == reasons.CONNECT_TIMEOUT
 
 
-def test_the_whole_timeout_bounds_connecting_too(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
-        assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
-
+async def test_the_whole_timeout_bounds_connecting_too(open_transport: OpenTransport) -> None:
     with deaf_port() as port:
-        talk(open_transport, f"http://127.0.0.1:{port}/", test)
+        async with transport(open_transport, f"http://127.0.0.1:{port}/") as client:
+            assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
 
 
-def test_a_server_that_never_answers_is_a_first_byte_timeout_and_the_connection_is_closed(
-    open_transport: OpenTransport,
+async def test_a_server_that_never_answers_is_a_first_byte_timeout_and_the_connection_is_closed(
+    talking: Talking,
 ) -> None:
-    async def test(client: Client) -> None:
+    # whose script ends when the client has closed
+    async with talking(silent, limits=SessionLimits(first_byte_timeout=0.1)) as (client, _):
         failure = await client.failure()
         assert failure.reason == reasons.FIRST_BYTE_TIMEOUT
         assert failure.duration >= 0.1
 
-    with MisbehavingServer(sends(b"")) as server:  # whose script ends when the client has closed
-        talk(open_transport, server.url, test, Limits(first_byte_timeout=0.1))
 
-
-def test_an_interim_answer_is_not_the_first_byte(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_an_interim_answer_is_not_the_first_byte(talking: Talking) -> None:
+    interim = answer(b"HTTP/1.1 102 Processing\r\n\r\n")
+    async with talking(interim, limits=SessionLimits(first_byte_timeout=0.1)) as (client, _):
         assert (await client.failure()).reason == reasons.FIRST_BYTE_TIMEOUT
-
-    with MisbehavingServer(sends(b"HTTP/1.1 102 Processing\r\n\r\n")) as server:
-        talk(open_transport, server.url, test, Limits(first_byte_timeout=0.1))
 
 
 @pytest.mark.parametrize(
     ("head", "piece"),
     [
-        (b"", b"\r\n"),
         (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", b"x"),
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
-    ids=["blank lines", "head", "body", "close-delimited body", "interim answers"],
+    ids=["head", "body", "close-delimited body", "interim answers"],
 )
-def test_an_answer_that_never_ends_is_a_timeout_however_busy_the_server_looks(
-    open_transport: OpenTransport, head: bytes, piece: bytes
+async def test_an_answer_that_never_ends_is_a_timeout_however_busy_the_server_looks(
+    talking: Talking, head: bytes, piece: bytes
 ) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(head)
         peer.trickle(piece * 100_000, len(piece))
 
-    async def test(client: Client) -> None:
+    async with talking(script, limits=SessionLimits(first_byte_timeout=5.0)) as (client, _):
         failure = await client.failure(timeout=0.15)
         assert failure.reason == reasons.TIMEOUT
         assert failure.duration >= 0.15
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test, Limits(first_byte_timeout=5.0))
 
 
 @pytest.mark.parametrize("then", ["close", "reset"])
@@ -127,33 +95,42 @@ def test_an_answer_that_never_ends_is_a_timeout_however_busy_the_server_looks(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nwhatever",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2",
     ],
-    ids=["nothing", "letter", "head", "body", "chunks", "chunk", "last chunk", "interim", "other coding"],
+    ids=["nothing", "letter", "head", "body", "chunks", "chunk", "last chunk", "interim", "interim and more"],
 )
-def test_half_an_answer_is_a_reset_and_never_an_answer(open_transport: OpenTransport, part: bytes, then: str) -> None:
-    async def test(client: Client) -> None:
+async def test_half_an_answer_is_a_reset_and_never_an_answer(talking: Talking, part: bytes, then: str) -> None:
+    async with talking(answer(part, then=then)) as (client, server):
         assert (await client.failure()).reason == reasons.RESET
-
-    with MisbehavingServer(sends(part, then)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 1  # a fresh connection: nothing is sent twice
+    assert server.connections == 1  # a fresh connection: nothing is sent twice
 
 
-def test_a_reset_cuts_off_an_answer_that_only_the_end_would_have_ended(open_transport: OpenTransport) -> None:
+async def test_a_reset_cuts_off_an_answer_that_only_the_end_would_have_ended(talking: Talking) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()  # what stays unread makes the close a reset
         peer.send(b"HTTP/1.1 200 OK\r\n\r\npart of it")
         peer.reset()
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, _):
         assert (await client.failure()).reason == reasons.RESET
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 BAD = {
+    "HTTP/0.9": b"HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.2": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/2.0": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "RTSP": b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "RTSP after hints": b"HTTP/1.1 103 Early Hints\r\n\r\nRTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "ICE": b"ICE/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "a blank line": b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "chunked in two headers": b"HTTP/1.1 200 OK\r\n%b%b\r\n0\r\n\r\n" % (CHUNKED, CHUNKED),
+    "another coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nwhatever",
+    "another coding last": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n" + b"x" * 100_000,
+    "no coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n" + b"x" * 100_000,
+    "chunked with a tab": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \tchunked\r\n\r\n" + b"x" * 100_000,
     "another protocol": b"SSH-2.0-OpenSSH_9.2p1\r\n",
     "nonsense": b"\x00\x01\x02\x03\xff\xfe",
     "a request": b"GET / HTTP/1.1\r\n\r\n",
@@ -174,15 +151,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("raw", BAD.values(), ids=BAD.keys())
-def test_what_is_not_an_http_answer_is_a_protocol_error(open_transport: OpenTransport, raw: bytes) -> None:
-    async def test(client: Client) -> None:
+async def test_what_is_not_an_http_answer_is_a_protocol_error(talking: Talking, raw: bytes) -> None:
+    async with talking(answer(raw)) as (client, server):
         failure = await client.failure()
         assert failure.reason == reasons.PROTOCOL
         assert failure.detail
-
-    with MisbehavingServer(sends(raw)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 1
+    assert server.connections == 1
 
 
 BOMBS = {
@@ -196,25 +170,19 @@ BOMBS = {
 
 
 @pytest.mark.parametrize(("head", "piece"), BOMBS.values(), ids=BOMBS.keys())
-def test_headers_and_framing_without_end_are_a_protocol_error(
-    open_transport: OpenTransport, head: bytes, piece: bytes
+async def test_headers_and_framing_without_end_are_a_protocol_error(
+    talking: Talking, head: bytes, piece: bytes
 ) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(head)
         peer.send_for_ever(piece)
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, _):
         assert (await client.failure()).reason == reasons.PROTOCOL
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
 
-
-def test_a_failure_does_not_stand_in_the_way_of_the_next_request(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_a_failure_does_not_stand_in_the_way_of_the_next_request(talking: Talking) -> None:
+    async with talking(answer(b"HTTP/1.1 2", then="close"), answer(OK)) as (client, _):
         assert (await client.failure()).reason == reasons.RESET
         assert (await client.answer()).status == 200
-
-    with MisbehavingServer(sends(b"HTTP/1.1 2", "close"), answer(OK)) as server:
-        talk(open_transport, server.url, test)

@@ -10,27 +10,23 @@ import pytest
 
 from courier.http import answer as reasons
 from courier.http.answer import Answer
-from courier.http.session import Limits
-from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk, until
-from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer, Script, answer
-
-pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
+from courier.http.session import SessionLimits
+from tests.integration.http_transports import Client, Talking
+from tests.integration.misbehaving_server import OK, PATIENCE, Peer, Script, answer, silent, talkative
+from tests.waiting import until
 
 OTHER = b"HTTP/1.1 500 Other\r\nContent-Length: 5\r\n\r\nother"
 
 
-def test_requests_one_after_another_share_a_connection(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_requests_one_after_another_share_a_connection(talking: Talking) -> None:
+    async with talking(answer(*[OK] * 20)) as (client, server):
         for _ in range(20):
             assert (await client.answer()).body == b"ok"
-
-    with MisbehavingServer(answer(*[OK] * 20)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 1
+    assert server.connections == 1
 
 
-def test_requests_at_the_same_time_have_a_connection_each_and_the_last_used_one_is_used_next(
-    open_transport: OpenTransport,
+async def test_requests_at_the_same_time_have_a_connection_each_and_the_last_used_one_is_used_next(
+    talking: Talking,
 ) -> None:
     gates = [threading.Event(), threading.Event()]
 
@@ -45,7 +41,7 @@ def test_requests_at_the_same_time_have_a_connection_each_and_the_last_used_one_
 
         return serve
 
-    async def test(client: Client) -> None:
+    async with talking(script(0), script(1)) as (client, server):
         client.send()
         await until(lambda: server.connections == 1)
         client.send()
@@ -56,13 +52,10 @@ def test_requests_at_the_same_time_have_a_connection_each_and_the_last_used_one_
         await until(lambda: len(client.results) == 2)
         for _ in range(5):
             assert (await client.answer()).status == 201
-
-    with MisbehavingServer(script(0), script(1)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
-def test_a_late_answer_is_not_credited_to_the_next_request(open_transport: OpenTransport) -> None:
+async def test_a_late_answer_is_not_credited_to_the_next_request(talking: Talking) -> None:
     given_up = threading.Event()
 
     def late(peer: Peer) -> None:
@@ -70,45 +63,31 @@ def test_a_late_answer_is_not_credited_to_the_next_request(open_transport: OpenT
         assert given_up.wait(PATIENCE)
         peer.send(OK)
 
-    async def test(client: Client) -> None:
-        assert (await client.failure(timeout=0.1)).reason == reasons.TIMEOUT
+    async with talking(late, answer(OTHER, OTHER, OTHER)) as (client, server):
+        assert (await client.failure(timeout=1.0)).reason == reasons.TIMEOUT
         given_up.set()
         for _ in range(3):
             assert (await client.answer()).status == 500
-
-    with MisbehavingServer(late, answer(OTHER, OTHER, OTHER)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
-def test_a_byte_while_idle_ends_the_connection(open_transport: OpenTransport) -> None:
+async def test_a_byte_while_idle_ends_the_connection(talking: Talking) -> None:
     answered, closed = threading.Event(), threading.Event()
 
-    def talkative(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        assert answered.wait(PATIENCE)
-        peer.send(OK)
-        peer.wait_for_close()
-        closed.set()
-
-    async def test(client: Client) -> None:
+    async with talking(talkative(answered, closed), answer(OTHER)) as (client, _):
         assert (await client.answer()).status == 200
         answered.set()
         await until(closed.is_set)
         assert (await client.answer()).status == 500
 
-    with MisbehavingServer(talkative, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
-
 
 @pytest.mark.parametrize("asked", [1, 3])
-def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up(
-    open_transport: OpenTransport, asked: int
+async def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up(
+    talking: Talking, asked: int
 ) -> None:
     answered, sent = threading.Event(), threading.Event()
 
-    def talkative(peer: Peer) -> None:
+    def unasked(peer: Peer) -> None:
         for _ in range(asked):
             peer.read_request()
             peer.send(OK)
@@ -117,7 +96,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up
         sent.set()
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(unasked, answer(OTHER)) as (client, server):
         for _ in range(asked):
             assert (await client.answer()).status == 200
             time.sleep(0.01)  # holds the loop for so long that the connection is looked at before its next use
@@ -126,9 +105,6 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_while_the_loop_was_held_up
         assert sent.wait(PATIENCE)  # holds the loop: the bytes wait in the kernel, unread
         time.sleep(0.01)
         assert (await client.answer()).status == 500
-
-    with MisbehavingServer(talkative, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
 
 
 each_framing = pytest.mark.parametrize(
@@ -146,26 +122,18 @@ each_framing = pytest.mark.parametrize(
     "extra", [OK, b"x", b"HTTP/1.1 200 OK\r\n", b"\x00" * 100_000], ids=["200", "x", "half", "zeros"]
 )
 @each_framing
-def test_bytes_that_follow_an_answer_end_the_connection_and_the_answer_stands(
-    open_transport: OpenTransport, raw: bytes, extra: bytes
+async def test_bytes_that_follow_an_answer_end_the_connection_and_the_answer_stands(
+    talking: Talking, raw: bytes, extra: bytes
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(raw + extra)
-        peer.wait_for_close()
-
-    async def test(client: Client) -> None:
+    async with talking(answer(raw + extra), answer(OTHER)) as (client, server):
         got = await client.answer()
         assert (got.status, got.truncated) == (int(raw[9:12]), False)
         assert (await client.answer()).status == 500
-
-    with MisbehavingServer(script, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
 @each_framing
-def test_the_same_answer_again_and_again_is_each_requests_own(open_transport: OpenTransport, raw: bytes) -> None:
+async def test_the_same_answer_again_and_again_is_each_requests_own(talking: Talking, raw: bytes) -> None:
     def script(peer: Peer) -> None:
         for _ in range(5):
             peer.read_request()
@@ -178,7 +146,7 @@ def test_the_same_answer_again_and_again_is_each_requests_own(open_transport: Op
         peer.send(raw + raw)  # and one that nobody asked for
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script, answer(OTHER)) as (client, server):
         first = await client.answer()
         for _ in range(7):
             asked_at = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -187,25 +155,19 @@ def test_the_same_answer_again_and_again_is_each_requests_own(open_transport: Op
             assert asked_at <= got.first_byte_at <= time.clock_gettime(time.CLOCK_BOOTTIME)
         assert server.connections == 1
         assert (await client.answer()).status == 500
-
-    with MisbehavingServer(script, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
-def test_the_same_answer_with_a_wish_to_close_is_told_on_as_many_connections(open_transport: OpenTransport) -> None:
+async def test_the_same_answer_with_a_wish_to_close_is_told_on_as_many_connections(talking: Talking) -> None:
     closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
-    async def test(client: Client) -> None:
+    async with talking(answer(closing)) as (client, server):
         for _ in range(4):
             assert (await client.answer()).body == b"ok"
-
-    with MisbehavingServer(answer(closing)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 4
+    assert server.connections == 4
 
 
-def test_the_bytes_of_the_last_answer_are_a_body_where_one_is_expected(open_transport: OpenTransport) -> None:
+async def test_the_bytes_of_the_last_answer_are_a_body_where_one_is_expected(talking: Talking) -> None:
     def script(peer: Peer) -> None:
         for _ in range(2):
             peer.read_request()
@@ -216,17 +178,14 @@ def test_the_bytes_of_the_last_answer_are_a_body_where_one_is_expected(open_tran
         peer.send(OK)
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script) as (client, _):
         for _ in range(2):
             assert (await client.answer()).body == b"ok"
         got = await client.answer()
         assert (got.status, got.body) == (500, OK)
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
 
-
-def test_the_same_answer_before_the_whole_request_was_written_is_not_the_same(open_transport: OpenTransport) -> None:
+async def test_the_same_answer_before_the_whole_request_was_written_is_not_the_same(talking: Talking) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(OK)
@@ -234,17 +193,14 @@ def test_the_same_answer_before_the_whole_request_was_written_is_not_the_same(op
         peer.send(OK)
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script, answer(OTHER)) as (client, _):
         assert (await client.answer()).request_written
         # More than the socket buffers of both sides hold together.
         assert not (await client.answer(bytes(64 << 20))).request_written
         assert (await client.answer()).status == 500
 
-    with MisbehavingServer(script, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
 
-
-def test_a_connection_that_was_closed_while_idle_is_not_used_again(open_transport: OpenTransport) -> None:
+async def test_a_connection_that_was_closed_while_idle_is_not_used_again(talking: Talking) -> None:
     answered, closed = threading.Event(), threading.Event()
     requests = []
 
@@ -255,116 +211,61 @@ def test_a_connection_that_was_closed_while_idle_is_not_used_again(open_transpor
         peer.close()
         closed.set()
 
-    async def test(client: Client) -> None:
+    async with talking(closing, answer(OTHER)) as (client, _):
         assert (await client.answer()).status == 200
         answered.set()
         assert closed.wait(PATIENCE)  # holds the loop: the end waits in the kernel, unread
         time.sleep(0.01)
         assert (await client.answer()).status == 500
-
-    with MisbehavingServer(closing, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
-        assert len(requests) == 1
+    assert len(requests) == 1
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_request_that_met_a_closing_connection_is_sent_again_on_a_fresh_one(
-    open_transport: OpenTransport, how: str
-) -> None:
+async def test_a_request_that_met_a_closing_connection_is_sent_again_on_a_fresh_one(talking: Talking, how: str) -> None:
     def closing(peer: Peer) -> None:
         peer.read_request()
         peer.send(OK)
         assert peer.read_request().body == b"second"
         getattr(peer, how)()
 
-    async def test(client: Client) -> None:
+    async with talking(closing, answer(OTHER)) as (client, server):
         assert (await client.answer(b"first")).status == 200
         assert (await client.answer(b"second")).status == 500
-
-    with MisbehavingServer(closing, answer(OTHER)) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
-def test_a_request_is_sent_again_only_once(open_transport: OpenTransport) -> None:
-    def closing(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        peer.read_request()
-        peer.close()
-
-    def closing_at_once(peer: Peer) -> None:
-        peer.read_request()
-        peer.close()
-
-    async def test(client: Client) -> None:
+async def test_a_request_is_sent_again_only_once(talking: Talking) -> None:
+    async with talking(answer(OK, b"", then="close"), answer(b"", then="close")) as (client, server):
         assert (await client.answer()).status == 200
         assert (await client.failure()).reason == reasons.RESET
-
-    with MisbehavingServer(closing, closing_at_once) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+    assert server.connections == 2
 
 
-@pytest.mark.parametrize("part", [b"H", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", OK[:-1]])
-def test_a_request_is_not_sent_again_once_a_byte_of_an_answer_has_come(
-    open_transport: OpenTransport, part: bytes
-) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        peer.read_request()
-        peer.send(part)
-        peer.close()
-
-    async def test(client: Client) -> None:
+@pytest.mark.parametrize("part", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", OK[:-1]])
+async def test_a_request_is_not_sent_again_once_a_byte_of_an_answer_has_come(talking: Talking, part: bytes) -> None:
+    async with talking(answer(OK, part, then="close")) as (client, server):
         assert (await client.answer()).status == 200
         assert (await client.failure()).reason == reasons.RESET
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 1
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize("reason", [reasons.TIMEOUT, reasons.FIRST_BYTE_TIMEOUT])
-def test_a_request_that_timed_out_is_not_sent_again(open_transport: OpenTransport, reason: str) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        peer.read_request()
-        peer.wait_for_close()
-
-    async def test(client: Client) -> None:
+async def test_a_request_that_timed_out_is_not_sent_again(talking: Talking, reason: str) -> None:
+    async with talking(answer(OK, b""), limits=SessionLimits(first_byte_timeout=0.5)) as (client, server):
         assert (await client.answer()).status == 200
         timeout = 0.1 if reason == reasons.TIMEOUT else None
         assert (await client.failure(timeout=timeout)).reason == reason
-
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test, Limits(first_byte_timeout=0.5))
-        assert server.connections == 1
+    assert server.connections == 1
 
 
-def test_a_second_attempt_can_time_out_too(open_transport: OpenTransport) -> None:
-    def closing(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        peer.read_request()
-        peer.close()
-
-    def silent(peer: Peer) -> None:
-        peer.read_request()
-        peer.wait_for_close()
-
-    async def test(client: Client) -> None:
+async def test_a_second_attempt_can_time_out_too(talking: Talking) -> None:
+    async with talking(answer(OK, b"", then="close"), silent) as (client, server):
         assert (await client.answer()).status == 200
-        assert (await client.failure(timeout=0.5)).reason == reasons.TIMEOUT
-
-    with MisbehavingServer(closing, silent) as server:
-        talk(open_transport, server.url, test)
-        assert server.connections == 2
+        assert (await client.failure(timeout=1.5)).reason == reasons.TIMEOUT
+    assert server.connections == 2
 
 
-def test_an_idle_connection_is_closed_after_a_while(open_transport: OpenTransport) -> None:
+async def test_an_idle_connection_is_closed_after_a_while(talking: Talking) -> None:
     closed = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -373,26 +274,20 @@ def test_an_idle_connection_is_closed_after_a_while(open_transport: OpenTranspor
         peer.wait_for_close()
         closed.set()
 
-    async def test(client: Client) -> None:
+    async with talking(script, limits=SessionLimits(idle_timeout=0.1)) as (client, _):
         assert (await client.answer()).status == 200
         await until(closed.is_set)
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url, test, Limits(idle_timeout=0.1))
 
-
-def test_a_connection_past_its_age_is_not_used_again_however_busy(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_a_connection_past_its_age_is_not_used_again_however_busy(talking: Talking) -> None:
+    async with talking(answer(*[OK] * 1_000_000), limits=SessionLimits(max_age=0.1)) as (client, server):
         deadline = time.monotonic() + PATIENCE
         while server.connections < 3:
             assert (await client.answer()).status == 200
             assert time.monotonic() < deadline
 
-    with MisbehavingServer(answer(*[OK] * 1_000_000)) as server:
-        talk(open_transport, server.url, test, Limits(max_age=0.1))
 
-
-def test_requests_of_many_callers_never_get_each_others_answers(open_transport: OpenTransport) -> None:
+async def test_requests_of_many_callers_never_get_each_others_answers(talking: Talking) -> None:
     def echo(peer: Peer) -> None:
         while True:
             body = peer.read_request().body
@@ -407,8 +302,5 @@ def test_requests_of_many_callers_never_get_each_others_answers(open_transport: 
             # A fresh connection that closes at the wrong moment is a failure; what must not be is another's answer.
             assert not isinstance(result, Answer) or result.body == body
 
-    async def test(client: Client) -> None:
+    async with talking(echo) as (client, _):
         await asyncio.gather(*[caller(client, name) for name in range(8)])
-
-    with MisbehavingServer(echo) as server:
-        talk(open_transport, server.url, test)

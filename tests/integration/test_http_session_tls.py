@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ import trustme
 
 from courier.http import answer as reasons
 from courier.http.answer import Failure
-from courier.http.session import Limits
+from courier.http.session import SessionLimits
 from courier.http.tls import client_context
-from tests.integration.http_transports import TRANSPORTS, Client, OpenTransport, talk, trusting, until
-from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer, answer
-
-pytestmark = pytest.mark.parametrize("open_transport", TRANSPORTS)
+from tests.integration.http_transports import OpenTransport, Talking, talking_over, transport, trusting
+from tests.integration.misbehaving_server import OK, MisbehavingServer, Peer, answer, talkative
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -36,90 +36,73 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     return context
 
 
-def test_requests_share_a_verified_connection(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+@pytest.fixture
+def secure(open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext) -> Talking:
+    """Return what posts over TLS to a server that is trusted."""
+    return partial(talking_over, open_transport, tls=trusting(authority), server_tls=server_tls)
+
+
+async def test_requests_share_a_verified_connection(secure: Talking, server_tls: ssl.SSLContext) -> None:
     names: list[str | None] = []
     server_tls.sni_callback = lambda _, name, __: names.append(name)
 
-    async def test(client: Client) -> None:
+    async with secure(answer(OK, OK, OK)) as (client, server):
         for _ in range(3):
             got = await client.answer()
             assert (got.status, got.body, got.request_written) == (200, b"ok", True)
-
-    with MisbehavingServer(answer(OK, OK, OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
-        assert server.connections == 1
+    assert server.connections == 1
     assert names == ["localhost"]
 
 
-def test_a_certificate_of_nobody_known_is_refused(open_transport: OpenTransport, server_tls: ssl.SSLContext) -> None:
-    async def test(client: Client) -> None:
+async def test_a_certificate_of_nobody_known_is_refused(talking: Talking, server_tls: ssl.SSLContext) -> None:
+    # the context that is made where none is given
+    async with talking(answer(OK), server_tls=server_tls) as (client, _):
         failure = await client.failure()
         assert failure.reason == reasons.TLS
         assert failure.detail.startswith("certificate verify failed: ")
 
-    with MisbehavingServer(answer(OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test)  # the context that is made where none is given
 
-
-def test_a_certificate_for_another_name_is_refused(open_transport: OpenTransport, authority: trustme.CA) -> None:
-    async def test(client: Client) -> None:
+async def test_a_certificate_for_another_name_is_refused(secure: Talking, authority: trustme.CA) -> None:
+    async with secure(answer(OK), server_tls=server_context(authority, "example.com")) as (client, _):
         failure = await client.failure()
         assert failure.reason == reasons.TLS
         assert failure.detail.startswith("certificate verify failed: ")
         assert "localhost" in failure.detail
 
-    with MisbehavingServer(answer(OK), tls=server_context(authority, "example.com")) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
-
-def test_an_address_is_checked_against_the_certificate(open_transport: OpenTransport, authority: trustme.CA) -> None:
+async def test_an_address_is_checked_against_the_certificate(secure: Talking, authority: trustme.CA) -> None:
     tls = server_context(authority, "127.0.0.1")
-
-    async def test(client: Client) -> None:
+    async with secure(answer(OK), replacing=("localhost", "127.0.0.1"), server_tls=tls) as (client, _):
         assert (await client.answer()).status == 200
 
-    with MisbehavingServer(answer(OK), tls=tls) as server:
-        talk(open_transport, server.url.replace("localhost", "127.0.0.1"), test, tls=trusting(authority))
 
-
-def test_a_server_without_tls_is_a_tls_failure(open_transport: OpenTransport) -> None:
+async def test_a_server_without_tls_is_a_tls_failure(talking: Talking) -> None:
     def script(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with talking(script, replacing=("http:", "https:")) as (client, _):
         failure = await client.failure()
         assert (failure.reason, failure.detail) == (reasons.TLS, "wrong version number")
 
-    with MisbehavingServer(script) as server:
-        talk(open_transport, server.url.replace("http:", "https:"), test)
 
-
-def test_a_server_that_closes_during_the_handshake_is_a_tls_failure(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_a_server_that_closes_during_the_handshake_is_a_tls_failure(talking: Talking) -> None:
+    async with talking(Peer.close, replacing=("http:", "https:")) as (client, _):
         failure = await client.failure()
         assert failure.reason == reasons.TLS
         assert "handshake" in failure.detail
 
-    with MisbehavingServer(Peer.close) as server:
-        talk(open_transport, server.url.replace("http:", "https:"), test)
 
-
-def test_a_handshake_that_never_ends_is_a_connect_timeout(open_transport: OpenTransport) -> None:
-    async def test(client: Client) -> None:
+async def test_a_handshake_that_never_ends_is_a_connect_timeout(talking: Talking) -> None:
+    async with talking(
+        Peer.wait_for_close, replacing=("http:", "https:"), limits=SessionLimits(connect_timeout=0.1)
+    ) as (client, _):
         failure = await client.failure()
         assert failure.reason == reasons.CONNECT_TIMEOUT
         assert "the TLS handshake" in failure.detail
 
-    with MisbehavingServer(Peer.wait_for_close) as server:
-        talk(open_transport, server.url.replace("http:", "https:"), test, Limits(connect_timeout=0.1))
 
-
-def test_a_version_before_1_2_is_refused(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+async def test_a_version_before_1_2_is_refused(secure: Talking, server_tls: ssl.SSLContext) -> None:
     old: Any = ssl.TLSVersion.TLSv1_1
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         server_tls.minimum_version = old
@@ -127,27 +110,19 @@ def test_a_version_before_1_2_is_refused(
         server_tls.maximum_version = old
     server_tls.set_ciphers("DEFAULT:@SECLEVEL=0")
 
-    async def test(client: Client) -> None:
+    async with secure(answer(OK)) as (client, _):
         assert (await client.failure()).reason == reasons.TLS
 
-    with MisbehavingServer(answer(OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
-
-def test_version_1_2_is_spoken(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+async def test_version_1_2_is_spoken(secure: Talking, server_tls: ssl.SSLContext) -> None:
     server_tls.maximum_version = ssl.TLSVersion.TLSv1_2
 
-    async def test(client: Client) -> None:
+    async with secure(answer(OK, OK)) as (client, _):
         for _ in range(2):
             assert (await client.answer()).status == 200
 
-    with MisbehavingServer(answer(OK, OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
-
-def test_a_client_certificate_is_shown_where_the_context_has_one(
+async def test_a_client_certificate_is_shown_where_the_context_has_one(
     open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
 ) -> None:
     server_tls.verify_mode = ssl.CERT_REQUIRED
@@ -155,21 +130,15 @@ def test_a_client_certificate_is_shown_where_the_context_has_one(
     known = trusting(authority)
     authority.issue_cert("courier@example.com").configure_cert(known)
 
-    async def known_test(client: Client) -> None:
-        assert (await client.answer()).status == 200
-
-    async def unknown_test(client: Client) -> None:
-        # In TLS 1.3 the client is through with the handshake before the server looks at its certificate.
-        assert (await client.failure()).reason in (reasons.TLS, reasons.RESET)
-
     with MisbehavingServer(answer(OK), tls=server_tls) as server:
-        talk(open_transport, server.url, known_test, tls=known)
-        talk(open_transport, server.url, unknown_test, tls=trusting(authority))
+        async with transport(open_transport, server.url, tls=known) as client:
+            assert (await client.answer()).status == 200
+        async with transport(open_transport, server.url, tls=trusting(authority)) as client:
+            # In TLS 1.3 the client is through with the handshake before the server looks at its certificate.
+            assert (await client.failure()).reason in (reasons.TLS, reasons.RESET)
 
 
-def test_large_bodies_pass_both_ways(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+async def test_large_bodies_pass_both_ways(secure: Talking) -> None:
     body = bytes(range(256)) * 8192
 
     def echo(peer: Peer) -> None:
@@ -178,34 +147,24 @@ def test_large_bodies_pass_both_ways(
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(received), received))
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with secure(echo, limits=SessionLimits(answer_cap=4 << 20)) as (client, server):
         for _ in range(2):
             assert (await client.answer(body)).body == body
-
-    with MisbehavingServer(echo, tls=server_tls) as server:
-        talk(open_transport, server.url, test, Limits(answer_cap=4 << 20), trusting(authority))
-        assert server.connections == 1
+    assert server.connections == 1
 
 
-def test_an_answer_before_the_whole_request_was_written_says_so(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+async def test_an_answer_before_the_whole_request_was_written_says_so(secure: Talking) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.send(OK)
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with secure(script) as (client, _):
         assert not (await client.answer(bytes(64 << 20))).request_written
-
-    with MisbehavingServer(script, tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
 
 @pytest.mark.parametrize("goodbye", [True, False], ids=["through TLS", "below TLS"])
-def test_the_end_of_a_body_without_a_length_has_to_come_through_tls(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext, goodbye: bool
-) -> None:
+async def test_the_end_of_a_body_without_a_length_has_to_come_through_tls(secure: Talking, goodbye: bool) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
@@ -213,7 +172,7 @@ def test_the_end_of_a_body_without_a_length_has_to_come_through_tls(
             peer.say_goodbye()
         peer.close()
 
-    async def test(client: Client) -> None:
+    async with secure(script) as (client, _):
         result = await client.post()
         if goodbye:
             assert not isinstance(result, Failure)
@@ -221,14 +180,9 @@ def test_the_end_of_a_body_without_a_length_has_to_come_through_tls(
         else:
             assert result.reason == reasons.RESET  # type: ignore[union-attr]
 
-    with MisbehavingServer(script, tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
-
 
 @pytest.mark.parametrize("goodbye", [True, False], ids=["through TLS", "below TLS"])
-def test_a_request_that_met_a_closing_connection_is_sent_again(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext, goodbye: bool
-) -> None:
+async def test_a_request_that_met_a_closing_connection_is_sent_again(secure: Talking, goodbye: bool) -> None:
     def closing(peer: Peer) -> None:
         peer.read_request()
         peer.send(OK)
@@ -237,42 +191,24 @@ def test_a_request_that_met_a_closing_connection_is_sent_again(
             peer.say_goodbye()
         peer.close()
 
-    async def test(client: Client) -> None:
+    async with secure(closing, answer(OK)) as (client, server):
         for _ in range(2):
             assert (await client.answer()).status == 200
         assert server.connections == 2
 
-    with MisbehavingServer(closing, answer(OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
-
-def test_a_byte_while_idle_ends_the_connection(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+async def test_a_byte_while_idle_ends_the_connection(secure: Talking) -> None:
     answered, closed = threading.Event(), threading.Event()
 
-    def talkative(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(OK)
-        assert answered.wait(PATIENCE)
-        peer.send(OK)
-        peer.wait_for_close()
-        closed.set()
-
-    async def test(client: Client) -> None:
+    async with secure(talkative(answered, closed), answer(OK)) as (client, server):
         assert (await client.answer()).status == 200
         answered.set()
         await until(closed.is_set)
         assert (await client.answer()).status == 200
         assert server.connections == 2
 
-    with MisbehavingServer(talkative, answer(OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
-
-def test_an_answer_in_two_records_of_one_packet_and_a_stray_one_behind_it(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext
-) -> None:
+async def test_an_answer_in_two_records_of_one_packet_and_a_stray_one_behind_it(secure: Talking) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(OK[:-1])
@@ -280,24 +216,39 @@ def test_an_answer_in_two_records_of_one_packet_and_a_stray_one_behind_it(
         peer.send(OK)
         peer.wait_for_close()
 
-    async def test(client: Client) -> None:
+    async with secure(script) as (client, server):
         assert (await client.answer()).body == b"ok"
         await until(lambda: server.settled == 1)  # closed by the client, which wanted nothing more
 
-    with MisbehavingServer(script, tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=trusting(authority))
 
-
-def test_a_ca_bundle_is_enough_to_trust_a_server(
-    open_transport: OpenTransport, authority: trustme.CA, server_tls: ssl.SSLContext, tmp_path: Path
-) -> None:
+async def test_a_ca_bundle_is_enough_to_trust_a_server(secure: Talking, authority: trustme.CA, tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     context = client_context()
     context.load_verify_locations(cafile=bundle)
 
-    async def test(client: Client) -> None:
+    async with secure(answer(OK), tls=context) as (client, _):
         assert (await client.answer()).status == 200
 
-    with MisbehavingServer(answer(OK), tls=server_tls) as server:
-        talk(open_transport, server.url, test, tls=context)
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_certificate_that_names_the_server_in_its_common_name_alone_is_refused(
+    secure: Talking, authority: trustme.CA, host: str
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(common_name=host).configure_cert(context)
+
+    async with secure(answer(OK), replacing=("localhost", host), server_tls=context) as (client, _):
+        failure = await client.failure()
+        assert failure.reason == reasons.TLS
+        # Python 3.13 finds that before it compares names.
+        assert "mismatch" in failure.detail or "Empty Subject Alternative Name" in failure.detail
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_certificate_that_names_the_server_among_others_is_taken(
+    secure: Talking, authority: trustme.CA, host: str
+) -> None:
+    context = server_context(authority, "other.example", host)
+    async with secure(answer(OK), replacing=("localhost", host), server_tls=context) as (client, _):
+        assert (await client.answer()).status == 200

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-import uvloop
 
 from courier.errors import CannotStart, SqsError
-from courier.http.target import parse_target
+from courier.http.url import read_url
 from courier.message import Attribute, Message
-from courier.sqs.client import Outgoing, Received, SqsClient
+from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.queue import resolve_queue
 from tests.integration.sqs_endpoints import REGION, create_queue, queue_arn, sqs_client, unique_name
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 
 __all__ = ["no_aws", "static_keys"]
-
-Value = TypeVar("Value")
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
 
@@ -31,21 +28,18 @@ def endpoint(request: pytest.FixtureRequest, static_keys: None) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-def with_client(endpoint: str, queue_url: str, scenario: Callable[[SqsClient], Awaitable[Value]]) -> Value:
-    """Resolve a queue and run a scenario with a client of it."""
-    queue = resolve_queue(queue_url, REGION, endpoint)
-
-    async def run() -> Value:
-        source = CredentialSource(queue.region)
-        client = SqsClient(asyncio.get_running_loop(), queue, source)
-        try:
-            return await asyncio.wait_for(scenario(client), 60)
-        finally:
-            client.close()
-            source.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run())
+@asynccontextmanager
+async def client_of(endpoint: str, queue_url: str = "") -> AsyncIterator[SqsClient]:
+    """Make a client of a queue, of a new one where none is given."""
+    queue = resolve_queue(queue_url or create_queue(endpoint), REGION, endpoint)
+    source = CredentialSource(queue.region)
+    client = SqsClient(asyncio.get_running_loop(), queue, source)
+    try:
+        async with asyncio.timeout(60):
+            yield client
+    finally:
+        client.close()
+        source.close()
 
 
 async def receive_all(client: SqsClient, count: int, visibility: int = 60) -> list[Message]:
@@ -64,7 +58,7 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def test_what_is_sent_comes_back_as_it_was(endpoint: str) -> None:
+async def test_what_is_sent_comes_back_as_it_was(endpoint: str) -> None:
     sent = [
         Outgoing('grüße 💩 "quoted" \\ \n\ttabbed'.encode()),
         Outgoing(b"x" * 200_000),
@@ -78,12 +72,10 @@ def test_what_is_sent_comes_back_as_it_was(endpoint: str) -> None:
         ),
     ]
 
-    async def scenario(client: SqsClient) -> list[Message]:
-        assert await client.send(sent) == [None, None, None]
-        return await receive_all(client, 3)
-
     before = time.time()
-    messages = with_client(endpoint, create_queue(endpoint), scenario)
+    async with client_of(endpoint) as client:
+        assert await client.send(sent) == [None, None, None]
+        messages = await receive_all(client, 3)
     assert sorted(m.body for m in messages) == sorted(m.body for m in sent)
     (full,) = [m for m in messages if m.body == b'{"order":7}']
     assert full.attributes == tuple(sorted(sent[2].attributes))
@@ -95,59 +87,49 @@ def test_what_is_sent_comes_back_as_it_was(endpoint: str) -> None:
         assert len({message.message_id, message.receipt}) == 2
 
 
-def test_a_trace_that_is_sent_comes_back(virtual_queue: str, static_keys: None) -> None:
+async def test_a_trace_that_is_sent_comes_back(virtual_queue: str, static_keys: None) -> None:
     # Not on moto, whose SendMessageBatch leaves system attributes out.
-    async def scenario(client: SqsClient) -> list[Message]:
+    async with client_of(virtual_queue) as client:
         assert await client.send([Outgoing(b"x", trace=TRACE)]) == [None]
-        return await receive_all(client, 1)
-
-    assert [m.trace for m in with_client(virtual_queue, create_queue(virtual_queue), scenario)] == [TRACE]
+        assert [m.trace for m in await receive_all(client, 1)] == [TRACE]
 
 
-def test_the_lease_ends_before_sqs_shows_the_message_again(endpoint: str) -> None:
-    async def scenario(client: SqsClient) -> None:
+async def test_the_lease_ends_before_sqs_shows_the_message_again(endpoint: str) -> None:
+    async with client_of(endpoint) as client:
         await client.send([Outgoing(b"x")])
         before = boottime()
         (message,) = await receive_all(client, 1, visibility=30)
         assert before <= message.received_at <= boottime()
         assert message.lease == message.received_at + 29
 
-    with_client(endpoint, create_queue(endpoint), scenario)
 
-
-def test_a_released_message_comes_again_with_its_receive_counted(endpoint: str) -> None:
-    async def scenario(client: SqsClient) -> tuple[Message, Message]:
+async def test_a_released_message_comes_again_with_its_receive_counted(endpoint: str) -> None:
+    async with client_of(endpoint) as client:
         await client.send([Outgoing(b"x")])
         (first,) = await receive_all(client, 1)
         assert await client.change_visibility([(first.receipt, 0)]) == [None]
         (second,) = await receive_all(client, 1)
-        return first, second
-
-    first, second = with_client(endpoint, create_queue(endpoint), scenario)
     assert second.message_id == first.message_id
     assert (first.receive_count, second.receive_count) == (1, 2)
     assert second.first_received_ms == first.first_received_ms
 
 
-def test_a_deleted_message_is_gone_and_a_failed_entry_says_so_at_its_place(endpoint: str) -> None:
+async def test_a_deleted_message_is_gone_and_a_failed_entry_says_so_at_its_place(endpoint: str) -> None:
     queue_url = create_queue(endpoint)
-
-    async def scenario(client: SqsClient) -> None:
+    async with client_of(endpoint, queue_url) as client:
         await client.send([Outgoing(b"a"), Outgoing(b"b")])
         a, b = await receive_all(client, 2)
         first, wrong, last = await client.delete([a.receipt, "not-a-receipt", b.receipt])
         assert (first, last) == (None, None)
         assert wrong is not None
         assert wrong.code == "ReceiptHandleIsInvalid"
-
-    with_client(endpoint, queue_url, scenario)
     counted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     left = sqs_client(endpoint).get_queue_attributes(QueueUrl=queue_url, AttributeNames=counted)["Attributes"]
     assert set(left.values()) == {"0"}
 
 
-def test_a_change_of_visibility_fails_for_the_entry_that_names_no_message_alone(endpoint: str) -> None:
-    async def scenario(client: SqsClient) -> None:
+async def test_a_change_of_visibility_fails_for_the_entry_that_names_no_message_alone(endpoint: str) -> None:
+    async with client_of(endpoint) as client:
         await client.send([Outgoing(b"a")])
         (message,) = await receive_all(client, 1)
         wrong, right = await client.change_visibility([("not-a-receipt", 0), (message.receipt, 0)])
@@ -155,55 +137,44 @@ def test_a_change_of_visibility_fails_for_the_entry_that_names_no_message_alone(
         assert wrong is not None
         assert wrong.code == "ReceiptHandleIsInvalid"
 
-    with_client(endpoint, create_queue(endpoint), scenario)
 
-
-def test_an_extended_message_stays_hidden(endpoint: str) -> None:
-    async def scenario(client: SqsClient) -> Received:
+async def test_an_extended_message_stays_hidden(endpoint: str) -> None:
+    async with client_of(endpoint) as client:
         await client.send([Outgoing(b"a")])
         (message,) = await receive_all(client, 1, visibility=1)
         assert await client.change_visibility([(message.receipt, 60)]) == [None]
-        return await client.receive(10, 2, 60)
-
-    assert with_client(endpoint, create_queue(endpoint), scenario) == ([], 0)
+        assert await client.receive(10, 2, 60) == ([], 0, [])
 
 
-def test_an_empty_queue_answers_a_poll_with_nothing(endpoint: str) -> None:
-    assert with_client(endpoint, create_queue(endpoint), lambda client: client.receive(10, 1, 30)) == ([], 0)
+async def test_an_empty_queue_answers_a_poll_with_nothing(endpoint: str) -> None:
+    async with client_of(endpoint) as client:
+        assert await client.receive(10, 1, 30) == ([], 0, [])
 
 
-def test_a_long_poll_ends_when_a_message_comes(endpoint: str) -> None:
-    async def scenario(client: SqsClient) -> list[Message]:
+async def test_a_long_poll_ends_when_a_message_comes(endpoint: str) -> None:
+    async with client_of(endpoint) as client:
         poll = asyncio.create_task(client.receive(10, 20, 30))
         await asyncio.sleep(0)
         await client.send([Outgoing(b"x")])
-        return (await asyncio.wait_for(poll, 15)).messages
-
-    assert [m.body for m in with_client(endpoint, create_queue(endpoint), scenario)] == [b"x"]
+        assert [m.body for m in (await asyncio.wait_for(poll, 15)).messages] == [b"x"]
 
 
-def test_the_messages_of_a_fifo_group_come_in_order_with_their_group(endpoint: str) -> None:
+async def test_the_messages_of_a_fifo_group_come_in_order_with_their_group(endpoint: str) -> None:
     sent = [Outgoing(str(n).encode(), group="customer-1", deduplication_id=str(n)) for n in range(5)]
-
-    async def scenario(client: SqsClient) -> list[Message]:
+    async with client_of(endpoint, create_queue(endpoint, fifo=True)) as client:
         assert await client.send(sent) == [None] * 5
-        return (await client.receive(10, 5, 30, attempt_id="attempt-1")).messages
-
-    messages = with_client(endpoint, create_queue(endpoint, fifo=True), scenario)
+        messages = (await client.receive(10, 5, 30, attempt_id="attempt-1")).messages
     assert [m.body for m in messages] == [b"0", b"1", b"2", b"3", b"4"]
     assert {m.group for m in messages} == {"customer-1"}
 
 
-def test_a_queue_that_was_deleted_is_an_error_that_is_not_repeated(endpoint: str) -> None:
+async def test_a_queue_that_was_deleted_is_an_error_that_is_not_repeated(endpoint: str) -> None:
     queue_url = create_queue(endpoint)
-
-    async def scenario(client: SqsClient) -> SqsError:
+    async with client_of(endpoint, queue_url) as client:
         sqs_client(endpoint).delete_queue(QueueUrl=queue_url)
         with pytest.raises(SqsError) as caught:
             await client.receive(10, 0, 30)
-        return caught.value
-
-    error = with_client(endpoint, queue_url, scenario)
+    error = caught.value
     assert (error.code, error.retriable) == ("QueueDoesNotExist", False)
     assert REGION in str(error)
 
@@ -217,7 +188,7 @@ def test_a_queue_is_resolved_by_name_and_by_url(endpoint: str) -> None:
     assert by_url == resolve_queue(by_url.name, REGION, endpoint)
     assert (by_url.url, by_url.visibility_timeout, by_url.fifo) == (url, 77, False)
     assert (by_url.max_receive_count, by_url.dead_letter) == (4, dead_arn)
-    assert by_url.endpoint == parse_target(endpoint)
+    assert by_url.endpoint == read_url(endpoint)
     assert resolve_queue(create_queue(endpoint, fifo=True), REGION, endpoint).fifo
 
 

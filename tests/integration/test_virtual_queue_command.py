@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +68,7 @@ def test_a_signal_ends_it_with_exit_code_0_and_its_long_polls_with_an_empty_answ
 
 def test_it_says_that_it_is_no_production_queue_and_where_its_queues_are() -> None:
     with program("--queue", "jobs", "--queue", "orders.fifo") as running:
-        assert "no production queue" in running.lines[0]
+        assert "not a production queue" in running.lines[0]
         assert f"queue {running.endpoint}/000000000000/jobs" in running.lines
         assert f"queue {running.endpoint}/000000000000/orders.fifo" in running.lines
 
@@ -97,8 +99,50 @@ def test_a_name_that_ends_in_fifo_makes_a_fifo_queue() -> None:
 
 def test_a_host_that_others_may_reach_is_warned_about() -> None:
     with program("--host", "0.0.0.0") as running:
-        assert any("0.0.0.0 is not a loopback address" in line for line in running.lines)
+        (warning,) = [line for line in running.lines if line.startswith("warning: ")]
+        assert "0.0.0.0" in warning
+        assert "--host 127.0.0.1" in warning
         assert running.endpoint.startswith("http://0.0.0.0:")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
+def test_a_host_that_is_this_machines_alone_is_not(host: str) -> None:
+    with program("--host", host) as running:
+        assert not any("warning" in line for line in running.lines)
+
+
+def test_half_finished_requests_keep_nobody_out_and_are_closed() -> None:
+    with program("--queue", "jobs") as running, contextlib.ExitStack() as stack:
+        host, port = running.endpoint.removeprefix("http://").split(":")
+        sqs = sqs_client(running.endpoint)
+        queue = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
+        half = [stack.enter_context(socket.create_connection((host, int(port)), STOP_SECONDS)) for _ in range(300)]
+        for number, client in enumerate(half):
+            client.sendall((b"", b"POST / HTTP/1.1\r\nHost: a\r\nX-Long: ")[number % 2])
+        sqs.send_message(QueueUrl=queue, MessageBody="hello")
+        (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+        assert message["Body"] == "hello"
+        assert {client.recv(13) for client in half} == {b"", b"HTTP/1.1 408 "}
+
+
+def test_the_largest_batch_is_taken_however_its_json_is_written() -> None:
+    with program("--queue", "jobs") as running:
+        entries = [{"Id": str(n), "MessageBody": "a" * 104_857} for n in range(10)]
+        queue = f"{running.endpoint}/000000000000/jobs"
+        body = json.dumps({"QueueUrl": queue, "Entries": entries}).replace("a" * 104_857, "\\u0061" * 104_857)
+        client = http.client.HTTPConnection(running.endpoint.removeprefix("http://"), timeout=STOP_SECONDS)
+        headers = {"X-Amz-Target": "AmazonSQS.SendMessageBatch", "Authorization": "any"}
+        client.request("POST", "/", body, headers)
+        answer = client.getresponse()
+        assert (answer.status, len(json.loads(answer.read())["Successful"])) == (200, 10)
+        client.request("POST", "/", " " * 8_000_000, headers)
+        assert client.getresponse().status == 413
+
+
+def test_the_session_token_of_a_role_fits_into_the_head() -> None:
+    with program("--queue", "jobs") as running:
+        sqs = sqs_client(running.endpoint, session_token="t" * 12_000)
+        assert sqs.list_queues()["QueueUrls"] == [f"{running.endpoint}/000000000000/jobs"]
 
 
 def test_what_cannot_be_is_told_with_the_option_that_says_it() -> None:

@@ -13,19 +13,9 @@ from typing import Any, Final
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.sqs_endpoints import create_queue, redrive_policy, sqs_client
+from tests.integration.sqs_endpoints import create_queue, redrive_policy, refusal, sqs_client
 
 DEADLINE: Final = 15.0
-
-
-@pytest.fixture(params=["virtual_queue", "moto_server"])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
-def sqs(endpoint: str) -> Any:
-    return sqs_client(endpoint)
 
 
 @pytest.fixture
@@ -202,19 +192,13 @@ def test_a_batch_keeps_its_order(sqs: Any, queue: str) -> None:
 
 
 def test_what_a_fifo_queue_must_be_told_is_asked_for(sqs: Any, queue: str) -> None:
-    assert refusal(sqs, queue, MessageBody="a", MessageDeduplicationId="d") == "MissingParameter"
-    assert refusal(sqs, queue, MessageBody="a", MessageGroupId="g") == "InvalidParameterValue"
+    assert refusal(sqs.send_message, QueueUrl=queue, MessageBody="a", MessageDeduplicationId="d") == "MissingParameter"
+    assert refusal(sqs.send_message, QueueUrl=queue, MessageBody="a", MessageGroupId="g") == "InvalidParameterValue"
 
 
 def test_a_delay_of_one_message_is_refused(sqs: Any, queue: str) -> None:
     given = {"MessageBody": "a", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
-    assert refusal(sqs, queue, **given, DelaySeconds=1) == "InvalidParameterValue"
-
-
-def refusal(sqs: Any, queue: str, **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        sqs.send_message(QueueUrl=queue, **parameters)
-    return str(caught.value.response["Error"]["Code"])
+    assert refusal(sqs.send_message, QueueUrl=queue, **given, DelaySeconds=1) == "InvalidParameterValue"
 
 
 def test_a_delete_outside_of_the_visibility_timeout_fails(virtual_queue: str) -> None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.integration.sqs_endpoints import create_queue, queue_arn, redrive_policy, sqs_client
+from tests.integration.sqs_endpoints import create_queue, queue_arn, redrive_policy, refusal, sqs_client
 
 DEADLINE: Final = 15.0
 PREFIX: Final = "AWS.SimpleQueueService."
@@ -27,16 +25,6 @@ JEDI: Final = {
 }
 JEDI_MD5: Final = "4c360f3fdafd970e05fae2f149d997f5"
 TRACE: Final = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
-
-
-@pytest.fixture(params=["virtual_queue", "moto_server"])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
-def sqs(endpoint: str) -> Any:
-    return sqs_client(endpoint)
 
 
 @pytest.fixture
@@ -67,12 +55,6 @@ def counts(sqs: Any, queue: str) -> tuple[int, int, int]:
         int(attributes["ApproximateNumberOfMessagesNotVisible"]),
         int(attributes["ApproximateNumberOfMessagesDelayed"]),
     )
-
-
-def refusal(call: Callable[..., Any], **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def test_a_message_arrives_as_it_was_sent(sqs: Any, queue: str) -> None:

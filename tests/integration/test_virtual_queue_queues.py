@@ -8,32 +8,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.integration.sqs_endpoints import create_queue, queue_arn, redrive_policy, sqs_client, unique_name
+from tests.integration.sqs_endpoints import create_queue, queue_arn, redrive_policy, refusal, sqs_client, unique_name
 
 DEADLINE: Final = 15.0
 NO_QUEUE: Final = "AWS.SimpleQueueService.NonExistentQueue"
-
-
-@pytest.fixture(params=["virtual_queue", "moto_server"])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
-def sqs(endpoint: str) -> Any:
-    return sqs_client(endpoint)
-
-
-def refusal(call: Callable[..., Any], **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def attributes(sqs: Any, queue: str, *names: str) -> dict[str, str]:

@@ -1,23 +1,23 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.sqs_endpoints import virtual_queue  # noqa: F401
-from tests.process.world import Courier, Queue, Receiver
+from tests.ports import reserved_port
+from tests.process.world import Courier, Queue, Recipient
 
 Start = Callable[..., Courier]
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver that says 200 until told otherwise."""
-    receiver = Receiver()
-    yield receiver
-    receiver.stop()
+def recipient() -> Iterator[Recipient]:
+    """A recipient that says 200 until told otherwise."""
+    recipient = Recipient()
+    yield recipient
+    recipient.stop()
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def queue(virtual_queue: str) -> Queue:  # noqa: F811
 
 
 @pytest.fixture
-def start(tmp_path: Path, receiver: Receiver) -> Iterator[Start]:
+def start(tmp_path: Path, recipient: Recipient) -> Iterator[Start]:
     """Start ``python -m courier`` on a queue and wait until it is ready; whatever is left is killed."""
     running: list[Courier] = []
 
     def start(queue: Queue, *options: str, ready: bool = True, **environ: str) -> Courier:
-        courier = Courier(queue.name, receiver.url, tmp_path, *options, endpoint=queue.endpoint, **environ)
+        courier = Courier(queue.name, recipient.url, tmp_path, *options, endpoint=queue.endpoint, **environ)
         running.append(courier)
         return courier.wait_ready() if ready else courier
 
@@ -42,8 +42,7 @@ def start(tmp_path: Path, receiver: Receiver) -> Iterator[Start]:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> Iterator[int]:
+    """A port on which nobody else will listen."""
+    with reserved_port() as port:
+        yield port

@@ -7,24 +7,24 @@ import random
 from collections import Counter
 from collections.abc import Awaitable
 
-from courier.http.server import Request, Response
-from courier.sqs.virtual.errors import INTERNAL_FAILURE, Kind, ServiceError
-from courier.sqs.virtual.faults import Faults
-from courier.sqs.virtual.parameters import Parameters
-from courier.sqs.virtual.service import VirtualSqs
+from courier.local.exchange import Request, Response
+from courier.local.virtual.errors import INTERNAL_FAILURE, ErrorKind, ServiceError
+from courier.local.virtual.faults import Faults
+from courier.local.virtual.parameters import Parameters
+from courier.local.virtual.service import VirtualSqs
 from tests.threaded_server import ThreadedServer
 
-THROTTLED = Kind("com.amazonaws.sqs#RequestThrottled", "RequestThrottled")
+THROTTLED = ErrorKind("com.amazonaws.sqs#RequestThrottled", "RequestThrottled")
 FAILURE = INTERNAL_FAILURE
-UNKNOWN_KEY = Kind("com.amazon.coral.service#UnrecognizedClientException", "InvalidClientTokenId", 403)
-DENIED = Kind("com.amazon.coral.service#AccessDeniedException", "AccessDenied", 403)
+UNKNOWN_KEY = ErrorKind("com.amazon.coral.service#UnrecognizedClientException", "InvalidClientTokenId", 403)
+DENIED = ErrorKind("com.amazon.coral.service#AccessDeniedException", "AccessDenied", 403)
 
 
 class Switches(Faults):
     """Faults by action, switched on and off from any thread; ``shown`` counts by action how often one was shown."""
 
     def __init__(self, seed: int = 1) -> None:
-        self.calls: dict[str, Kind] = {}
+        self.calls: dict[str, ErrorKind] = {}
         self.entries: dict[str, float] = {}
         self.shown: Counter[str] = Counter()
         self._chance = random.Random(seed)
@@ -47,11 +47,13 @@ class FaultySqs(ThreadedServer):
     """The server: ``faults`` are its switches, ``endpoint`` its address. What the queues hold stays while it's away.
 
     ``runs`` counts by their length the runs that it gave: the messages of one group in one receive, on a FIFO queue.
+    Bodies that contain ``corrupt`` come with a wrong MD5.
     """
 
     def __init__(self) -> None:
         self.faults = Switches()
         self.runs: Counter[int] = Counter()
+        self.corrupt = ""
         self._sqs = VirtualSqs(faults=self.faults)
         super().__init__(self._answer)
 
@@ -68,14 +70,19 @@ class FaultySqs(ThreadedServer):
         if request.headers.get("x-amz-target") != "AmazonSQS.ReceiveMessage":
             return answer
         if isinstance(answer, Response):
-            return self._count_runs(answer)
+            return self._given(answer)
         return self._count_runs_later(answer)
 
     async def _count_runs_later(self, coming: Awaitable[Response]) -> Response:
-        return self._count_runs(await coming)
+        return self._given(await coming)
 
-    def _count_runs(self, answer: Response) -> Response:
+    def _given(self, answer: Response) -> Response:
         messages = json.loads(answer.body).get("Messages", [])
         groups = Counter(message.get("Attributes", {}).get("MessageGroupId", "") for message in messages)
         self.runs.update(groups.values())
-        return answer
+        if not self.corrupt:
+            return answer
+        for message in messages:
+            if self.corrupt in message["Body"]:
+                message["MD5OfBody"] = "0" * 32
+        return answer._replace(body=json.dumps({"Messages": messages}).encode())

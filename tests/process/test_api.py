@@ -1,4 +1,4 @@
-"""The API of ``python -m courier``: it tells what the receiver and the queue saw, and its death hurts nobody."""
+"""The API of ``python -m courier``: it tells what the recipient and the queue saw, and its death hurts nobody."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from courier.http.server import Response
+from courier.local.exchange import Response
 from tests.integration.sqs_endpoints import running_virtual_queue
 from tests.process.conftest import Start
 from tests.process.faulty_sqs import FAILURE, FaultySqs
-from tests.process.world import Courier, Delivery, Queue, Receiver, after, alive, bodies, kill, until
+from tests.process.world import Courier, Delivery, Queue, Recipient, after, alive, bodies, kill, until
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -91,34 +91,36 @@ def by_reason(metrics: dict[str, float], metric: str = "retried_total") -> dict[
     return {reason: count for reason, count in counts.items() if count}
 
 
-def test_the_metrics_are_what_the_receiver_and_the_queue_saw(
-    queue: Queue, receiver: Receiver, start_api: Start
+def test_the_metrics_are_what_the_recipient_and_the_queue_saw(
+    queue: Queue, recipient: Recipient, start_api: Start
 ) -> None:
     statuses = (503, 429, 404, 302)
     answered: Counter[int] = Counter()
 
     def behave(delivery: Delivery) -> Response:
         number = json.loads(delivery.body)["n"]
-        status = statuses[number % 8] if number % 8 < len(statuses) and delivery.number == 1 else 200
+        status = statuses[number % 16] if number % 16 < len(statuses) and delivery.number == 1 else 200
         answered[status] += 1
         return Response(status)
 
-    receiver.behave = behave
+    recipient.behave = behave
     sent = queue.send(bodies(240))
     courier = start_api(queue, "--backoff-base", "0.1", "--backoff-cap", "1")
     api = Api(courier)
     until(lambda: api.metrics()["courier_deleted_total"] == 240, explain=courier.log)
-    until(lambda: api.metrics()["courier_held"] == 0, 5.0)
-    requests = len(receiver.deliveries)
+    until(lambda: api.metrics()["courier_held"] == 0)
+    requests = len(recipient.deliveries)
     # What a sender has gathered for its histograms is on the board a tenth of a second later.
-    until(lambda: api.metrics()["courier_delivery_seconds_count"] == requests, 5.0)
+    until(lambda: api.metrics()["courier_delivery_seconds_count"] == requests)
     got = api.metrics()
     assert queue.counts() == (0, 0)
-    assert receiver.accepted == dict.fromkeys(sent, 1)
-    assert by_reason(got) == {"5xx": answered[503], "429": answered[429], "4xx": answered[404], "3xx": answered[302]}
-    assert got["courier_received_total"] == requests == 240 + 120
+    assert recipient.accepted == dict.fromkeys(sent, 1)
+    assert by_reason(got) == {"5xx": answered[503], "429": answered[429], "404": answered[404], "3xx": answered[302]}
+    # Before the first delivery one may be tried again in memory, which costs no receive.
+    received = int(got["courier_received_total"])
+    assert 240 + 50 <= received <= requests == 240 + 60
     assert got["courier_delivered_total"] == got["courier_recorded_total"] == answered[200] == 240
-    assert got["courier_visibility_changed_total"] == 120
+    assert got["courier_visibility_changed_total"] == received - 240
     assert got["courier_end_to_end_seconds_count"] == 240
     assert 0 < got["courier_end_to_end_seconds_sum"] < 240 * 60
     assert 0 < got["courier_audit_sync_seconds_count"] <= 240
@@ -133,7 +135,7 @@ def test_the_metrics_are_what_the_receiver_and_the_queue_saw(
     assert courier.drain() == 0
 
 
-def test_a_receiver_that_cannot_be_reached_is_told_by_its_reason(
+def test_a_recipient_that_cannot_be_reached_is_told_by_its_reason(
     queue: Queue, start_api: Start, free_port: int
 ) -> None:
     queue.send(bodies(3))
@@ -141,31 +143,33 @@ def test_a_receiver_that_cannot_be_reached_is_told_by_its_reason(
     api = Api(courier)
     until(lambda: sum(by_reason(api.metrics()).values()) >= 3, explain=courier.log)
     assert set(by_reason(api.metrics())) == {"connection refused"}
-    # A receiver that is down is no reason to restart Courier, or to take it out of anything.
+    # A recipient that is down is no reason to restart Courier, or to take it out of anything.
     assert api.ready() == (200, {"ready": True})
     assert courier.drain() == 0
 
 
 def test_rejections_are_told_by_the_reason_of_the_last_attempt(
-    queue: Queue, receiver: Receiver, start_api: Start, virtual_queue: str
+    queue: Queue, recipient: Recipient, start_api: Start, virtual_queue: str
 ) -> None:
     failures = Queue(virtual_queue)
-    receiver.behave = lambda d: Response(422) if d.body == b"wrong" else after(60.0)(d)
+    behaviours = {b"wrong": lambda d: Response(422), b"good": lambda d: Response(200), b"slow": after(60.0)}
+    recipient.behave = lambda d: behaviours[d.body](d)
     queue.send(["wrong", "slow"])
     options = ["--failure-queue", failures.name, "--max-receives", "2", "--retry-delay", "0"]
     courier = start_api(queue, *options, "--timeout", "0.5", "--connect-timeout", "0.5")
     api = Api(courier)
-    until(lambda: failures.counts() == (2, 0), 30, courier.log)
-    assert by_reason(api.metrics(), "rejected_total") == {"4xx": 1, "timeout": 1}
+    # Without another that is delivered, it would be the recipient that is slow.
+    until(lambda: queue.send(["good"]) and failures.counts() == (2, 0), 30, courier.log, every=0.5)
+    assert by_reason(api.metrics(), "rejected_total") == {"422": 1, "timeout": 1}
     status = json.loads(api.get("/status")[1])
     assert status["totals"]["rejected"] == 2
     assert courier.drain() == 0
 
 
 def test_an_open_breaker_is_told_with_the_limit_and_what_comes_next(
-    queue: Queue, receiver: Receiver, start_api: Start
+    queue: Queue, recipient: Recipient, start_api: Start
 ) -> None:
-    receiver.behave = lambda d: Response(503)
+    recipient.behave = lambda d: Response(503)
     queue.send(bodies(60))
     courier = start_api(queue, "--breaker-threshold", "3", "--breaker-cool-down", "3")
     api = Api(courier)
@@ -174,7 +178,7 @@ def test_an_open_breaker_is_told_with_the_limit_and_what_comes_next(
     assert shown["breaker"]["openings"] >= 1
     assert shown["breaker"]["faults_in_a_row"] >= 3
     until(lambda: api.metrics()["courier_limit"] == 0, explain=courier.log)
-    receiver.behave = lambda d: Response(200)
+    recipient.behave = lambda d: Response(200)
     until(lambda: api.metrics()["courier_breaker_state"] == 0, 30, courier.log)
     until(lambda: queue.counts() == (0, 0), 30, courier.log)
     assert json.loads(api.get("/status")[1])["breaker"]["state"] == "closed"
@@ -182,9 +186,9 @@ def test_an_open_breaker_is_told_with_the_limit_and_what_comes_next(
 
 
 def test_a_drain_is_told_by_503_until_it_is_over_and_an_open_connection_does_not_hold_it_up(
-    queue: Queue, receiver: Receiver, start_api: Start
+    queue: Queue, recipient: Recipient, start_api: Start
 ) -> None:
-    receiver.behave = after(3.0)
+    recipient.behave = after(6.0)
     queue.send(bodies(3))
     courier = start_api(queue)
     api = Api(courier)
@@ -192,13 +196,13 @@ def test_a_drain_is_told_by_503_until_it_is_over_and_an_open_connection_does_not
     idle.request("GET", "/status/health")
     assert idle.getresponse().read() == b"{}"
     assert api.ready() == (200, {"ready": True})
-    until(lambda: len(receiver.open) == 3, explain=courier.log)
+    until(lambda: len(recipient.open) == 3, explain=courier.log)
     courier.signal(signal.SIGTERM)
-    until(lambda: api.ready() == (503, {"ready": False, "reasons": ["draining"]}), 5.0, courier.log)
+    until(lambda: api.reasons() == ["draining"], 6.0, courier.log)
     assert api.get("/status/health") == (200, b"{}")
     metrics = api.metrics()
     assert (metrics["courier_draining"], metrics["courier_ready"]) == (1, 0)
-    assert courier.wait(15) == 0
+    assert courier.wait(30) == 0
     assert idle.sock is None or idle.sock.recv(1) == b""
     assert "event=stopped exit_code=0" in courier.log()
 
@@ -233,24 +237,24 @@ def test_a_full_audit_disk_is_known_within_seconds_though_nothing_is_delivered(
     assert api.ready() == (200, {"ready": True})
     filler = Path(f"/proc/{courier.pid}/root{disk}/filler")
     fill(filler)
-    until(lambda: api.ready() == (503, {"ready": False, "reasons": ["audit failing"]}), 3.0, courier.log)
+    until(lambda: api.reasons() == ["audit failing"], 10.0, courier.log)
     metrics = api.metrics()
     assert metrics["courier_audit_failing"] == 1
     assert metrics["courier_audit_failures_total"] >= 1
     filler.unlink()
-    until(lambda: api.ready() == (200, {"ready": True}), 5.0, courier.log)
+    until(lambda: api.ready() == (200, {"ready": True}), 10.0, courier.log)
     assert api.metrics()["courier_audit_failing"] == 0
     assert courier.drain() == 0
 
 
 def test_a_queue_that_goes_away_is_told_and_forgotten_when_it_is_back(
-    receiver: Receiver, tmp_path: Path, free_port: int
+    recipient: Recipient, tmp_path: Path, free_port: int
 ) -> None:
     serving = ("--port", str(free_port), "--queue", "orders")
     courier = None
     try:
         with running_virtual_queue(*serving) as endpoint:
-            courier = Courier("orders", receiver.url, tmp_path, "--api", ANY_PORT, endpoint=endpoint)
+            courier = Courier("orders", recipient.url, tmp_path, "--api", ANY_PORT, endpoint=endpoint)
             api = Api(courier.wait_ready())
             assert api.ready() == (200, {"ready": True})
             assert api.metrics()["courier_last_receive_timestamp_seconds"] == 0
@@ -264,24 +268,24 @@ def test_a_queue_that_goes_away_is_told_and_forgotten_when_it_is_back(
             courier.kill()
 
 
-def test_no_api_means_no_process_and_no_port(queue: Queue, receiver: Receiver, start_api: Start) -> None:
+def test_no_api_means_no_process_and_no_port(queue: Queue, recipient: Recipient, start_api: Start) -> None:
     sent = queue.send(bodies(20))
     courier = start_api(queue, "--api", "none", COURIER_API="127.0.0.1:1")
-    until(lambda: receiver.accepted == dict.fromkeys(sent, 1), explain=courier.log)
+    until(lambda: recipient.accepted == dict.fromkeys(sent, 1), explain=courier.log)
     assert courier.pids("api") == []
     assert "api listening" not in courier.log()
     assert courier.drain() == 0
 
 
 def test_a_port_in_use_is_said_in_one_line_before_anything_is_received(
-    queue: Queue, receiver: Receiver, tmp_path: Path
+    queue: Queue, recipient: Recipient, tmp_path: Path
 ) -> None:
     queue.send(bodies(20))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        courier = Courier(queue.name, receiver.url, tmp_path, "--api", where, endpoint=queue.endpoint)
+        courier = Courier(queue.name, recipient.url, tmp_path, "--api", where, endpoint=queue.endpoint)
         assert courier.wait(30) == 3
     (line,) = [line for line in courier.log().splitlines() if "level=info" not in line]
     assert f"--api: cannot listen on {where}" in line
@@ -290,7 +294,7 @@ def test_a_port_in_use_is_said_in_one_line_before_anything_is_received(
 
 
 def test_sigkill_of_the_api_hurts_nobody_and_the_next_one_has_the_same_numbers(
-    queue: Queue, receiver: Receiver, start_api: Start, free_port: int
+    queue: Queue, recipient: Recipient, start_api: Start, free_port: int
 ) -> None:
     sent = queue.send(bodies(50))
     courier = start_api(queue, "--api", f"127.0.0.1:{free_port}")
@@ -300,7 +304,7 @@ def test_sigkill_of_the_api_hurts_nobody_and_the_next_one_has_the_same_numbers(
     others = {role: courier.pids(role) for role in ("auditor", "sender", "consumer")}
     kill(first, signal.SIGKILL)
     sent += queue.send(bodies(50))
-    until(lambda: receiver.accepted == dict.fromkeys(sent, 1), 5.0, courier.log)
+    until(lambda: recipient.accepted == dict.fromkeys(sent, 1), explain=courier.log)
     until(lambda: api.ready() == (200, {"ready": True}), explain=courier.log)
     assert courier.pids("api") != [first]
     assert {role: courier.pids(role) for role in others} == others
@@ -310,21 +314,21 @@ def test_sigkill_of_the_api_hurts_nobody_and_the_next_one_has_the_same_numbers(
 
 
 def test_no_counter_falls_when_a_worker_is_replaced_and_the_cause_is_counted(
-    queue: Queue, receiver: Receiver, start_api: Start
+    queue: Queue, recipient: Recipient, start_api: Start
 ) -> None:
     sent = queue.send(bodies(60))
     # What SQS hands to a poll whose consumer was killed a moment ago comes back after the visibility timeout.
-    courier = start_api(queue, "--senders", "2", "--visibility-timeout", "3")
+    courier = start_api(queue, "--senders", "2", "--visibility-timeout", "5")
     api = Api(courier)
     until(lambda: api.metrics()["courier_deleted_total"] == 60, explain=courier.log)
     before = api.metrics()
     for role in ("sender", "auditor", "consumer"):
         for pid in courier.pids(role):
             kill(pid, signal.SIGKILL)
-            until(lambda: not alive(pid), 5.0)  # noqa: B023 - it's called in this turn
+            until(lambda: not alive(pid))  # noqa: B023 - it's called in this turn
     until(lambda: api.ready() == (200, {"ready": True}), explain=courier.log)
     sent += queue.send(bodies(60))
-    until(lambda: receiver.accepted == dict.fromkeys(sent, 1), explain=courier.log)
+    until(lambda: recipient.accepted == dict.fromkeys(sent, 1), explain=courier.log)
     later = api.metrics()
     counters = [name for name in before if re.search(r"_(total|bucket|count)\b", name)]
     assert [name for name in counters if later[name] < before[name]] == []
@@ -335,8 +339,8 @@ def test_no_counter_falls_when_a_worker_is_replaced_and_the_cause_is_counted(
     assert courier.drain() == 0
 
 
-def test_a_hung_worker_is_counted_as_hung(queue: Queue, receiver: Receiver, start_api: Start) -> None:
-    courier = start_api(queue, "--senders", "2", "--hang-timeout", "1")
+def test_a_hung_worker_is_counted_as_hung(queue: Queue, recipient: Recipient, start_api: Start) -> None:
+    courier = start_api(queue, "--senders", "2", "--hang-timeout", "3")
     api = Api(courier)
     kill(courier.pids("sender")[0], signal.SIGSTOP)
     name = 'courier_worker_restarts_total{cause="hung",role="sender"}'
@@ -345,7 +349,7 @@ def test_a_hung_worker_is_counted_as_hung(queue: Queue, receiver: Receiver, star
 
 
 def test_a_signal_to_all_of_a_container_does_not_end_the_api_before_the_others(
-    queue: Queue, receiver: Receiver, start_api: Start
+    queue: Queue, recipient: Recipient, start_api: Start
 ) -> None:
     courier = start_api(queue)
     api = Api(courier)
@@ -357,16 +361,16 @@ def test_a_signal_to_all_of_a_container_does_not_end_the_api_before_the_others(
     assert courier.drain() == 0
 
 
-def test_an_api_that_hangs_is_left_behind_by_a_drain(queue: Queue, receiver: Receiver, start_api: Start) -> None:
+def test_an_api_that_hangs_is_left_behind_by_a_drain(queue: Queue, recipient: Recipient, start_api: Start) -> None:
     sent = queue.send(bodies(20))
     courier = start_api(queue, "--drain-timeout", "4")
-    until(lambda: receiver.accepted == dict.fromkeys(sent, 1), explain=courier.log)
+    until(lambda: recipient.accepted == dict.fromkeys(sent, 1), explain=courier.log)
     kill(courier.pids("api")[0], signal.SIGSTOP)
-    assert courier.drain(10) == 0
+    assert courier.drain(30) == 0
 
 
 @pytest.fixture
-def stopped_sender(queue: Queue, receiver: Receiver, start_api: Start) -> Iterator[Courier]:
+def stopped_sender(queue: Queue, recipient: Recipient, start_api: Start) -> Iterator[Courier]:
     courier = start_api(queue, "--senders", "2")
     (pid, _) = courier.pids("sender")
     kill(pid, signal.SIGSTOP)
@@ -385,26 +389,27 @@ def test_the_stacks_are_those_of_every_process_and_one_that_is_stopped_says_so(s
         stopped, *running = sorted(dumps.values(), key=lambda text: "most recent call first" in text)
         assert stopped.startswith("no answer within")
         assert all("most recent call first" in text for text in running)
-        assert "sigwait" in dumps["supervisor 0"] or "next_signal" in dumps["supervisor 0"]
+        assert "in _turn" in dumps["supervisor 0"]
 
 
 def test_a_failure_queue_that_takes_nothing_is_told_until_it_takes_the_rejected_messages(
-    receiver: Receiver, start_api: Start
+    recipient: Recipient, start_api: Start
 ) -> None:
     sqs = FaultySqs()
     try:
         queue, failures = Queue(sqs.endpoint), Queue(sqs.endpoint)
-        receiver.behave = lambda d: Response(422)
-        queue.send(bodies(3))
+        recipient.behave = lambda d: Response(422)
+        # Three at the start would rather be a recipient that refuses everything.
+        queue.send(bodies(2))
         sqs.faults.calls["SendMessageBatch"] = FAILURE
         courier = start_api(queue, "--failure-queue", failures.name)
         api = Api(courier)
         until(lambda: api.reasons(), 20.0, courier.log)
         assert api.reasons() == ["failure queue unreachable: SendMessageBatch: server error"]
-        assert (queue.counts(), failures.counts()) == ((0, 3), (0, 0))
+        assert (queue.counts(), failures.counts()) == ((0, 2), (0, 0))
         del sqs.faults.calls["SendMessageBatch"]
         until(lambda: api.ready() == (200, {"ready": True}), 20.0, courier.log)
-        until(lambda: (queue.counts(), failures.counts()) == ((0, 0), (3, 0)), explain=courier.log)
+        until(lambda: (queue.counts(), failures.counts()) == ((0, 0), (2, 0)), explain=courier.log)
         assert courier.drain() == 0
     finally:
         sqs.stop()

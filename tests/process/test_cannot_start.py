@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import Start
-from tests.process.world import Courier, Queue, Receiver, bodies, missing, until
+from tests.process.world import Courier, Queue, Recipient, bodies, missing, until
 
 
 def error_lines(courier: Courier) -> list[str]:
@@ -24,16 +24,16 @@ def refused(courier: Courier, code: int) -> str:
     return line
 
 
-def test_a_queue_that_does_not_exist(tmp_path: Path, virtual_queue: str, receiver: Receiver) -> None:
-    courier = Courier("no-such-queue", receiver.url, tmp_path, endpoint=virtual_queue)
+def test_a_queue_that_does_not_exist(tmp_path: Path, virtual_queue: str, recipient: Recipient) -> None:
+    courier = Courier("no-such-queue", recipient.url, tmp_path, endpoint=virtual_queue)
     line = refused(courier, 3)
     assert "no-such-queue" in line
     assert "us-east-1" in line
 
 
-def test_no_credentials(tmp_path: Path, virtual_queue: str, receiver: Receiver) -> None:
+def test_no_credentials(tmp_path: Path, virtual_queue: str, recipient: Recipient) -> None:
     environ = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
-    courier = Courier("q", receiver.url, tmp_path, endpoint=virtual_queue, **environ)
+    courier = Courier("q", recipient.url, tmp_path, endpoint=virtual_queue, **environ)
     assert "credentials" in refused(courier, 3)
 
 
@@ -42,14 +42,14 @@ def test_a_recipient_that_does_not_resolve(tmp_path: Path, queue: Queue) -> None
     assert "no-such-host.invalid" in refused(courier, 3)
 
 
-def test_an_audit_path_that_is_a_file(tmp_path: Path, queue: Queue, receiver: Receiver) -> None:
+def test_an_audit_path_that_is_a_file(tmp_path: Path, queue: Queue, recipient: Recipient) -> None:
     (tmp_path / "audit").write_text("in the way")
-    courier = Courier(queue.name, receiver.url, tmp_path, endpoint=queue.endpoint)
+    courier = Courier(queue.name, recipient.url, tmp_path, endpoint=queue.endpoint)
     assert str(tmp_path / "audit") in refused(courier, 3)
 
 
 def test_a_second_courier_is_kept_out_of_the_audit_directory(
-    tmp_path: Path, queue: Queue, receiver: Receiver, start: Start
+    tmp_path: Path, queue: Queue, recipient: Recipient, start: Start
 ) -> None:
     first = start(queue)
     second = start(queue, "--drain-timeout", "1", ready=False)
@@ -82,7 +82,7 @@ exec "$@"
 
 
 def test_a_full_audit_disk_deletes_nothing_and_work_resumes_when_there_is_room(
-    tmp_path: Path, queue: Queue, receiver: Receiver
+    tmp_path: Path, queue: Queue, recipient: Recipient
 ) -> None:
     root = os.getuid() == 0
     probe = subprocess.run(["unshare", "-m" if root else "-Urm", "true"], capture_output=True, check=False)
@@ -93,12 +93,12 @@ def test_a_full_audit_disk_deletes_nothing_and_work_resumes_when_there_is_room(
     enter = ["unshare", "-m" if root else "-Urm", "sh", "-c", FULL_DISK, "sh"]
     options = ["--visibility-timeout", "5"]
     sent = queue.send(bodies(400, 10_000))
-    courier = Courier(queue.name, receiver.url, disk, *options, endpoint=queue.endpoint, prefix=enter, DISK=str(disk))
+    courier = Courier(queue.name, recipient.url, disk, *options, endpoint=queue.endpoint, prefix=enter, DISK=str(disk))
     # The disk is there for the program and its children only.
     courier.audit = Path(f"/proc/{courier.pid}/root{disk}/audit")
     try:
         until(lambda: "audit log failing" in courier.log(), 30, courier.log)
-        until(lambda: not receiver.open, 5)
+        until(lambda: not recipient.open, 5)
         assert_nothing_deleted_unrecorded(courier, queue, sent)
         assert len(courier.recorded()) < 150
         # What is delivered but can't be recorded stays in the queue, however long that takes.
@@ -108,9 +108,9 @@ def test_a_full_audit_disk_deletes_nothing_and_work_resumes_when_there_is_room(
         assert sum(queue.counts()) > 250
         make_room(courier.pid, disk, "8m")
         until(lambda: queue.counts() == (0, 0), 20, courier.log)
-        assert "audit log is well again" in courier.log()
-        assert not missing(sent, receiver.accepted)
-        assert not missing(receiver.accepted, courier.recorded())
+        assert "audit log can be written again" in courier.log()
+        assert not missing(sent, recipient.accepted)
+        assert not missing(recipient.accepted, courier.recorded())
         assert courier.drain() == 0, courier.log()
     finally:
         courier.kill()
@@ -128,6 +128,27 @@ def make_room(pid: int, disk: Path, size: str) -> None:
     subprocess.run([*enter, "mount", "-o", f"remount,size={size}", str(disk)], check=True, timeout=10)
 
 
-def test_a_failure_queue_that_is_the_queue_itself(tmp_path: Path, queue: Queue, receiver: Receiver) -> None:
-    courier = Courier(queue.name, receiver.url, tmp_path, "--failure-queue", queue.url, endpoint=queue.endpoint)
+def test_a_failure_queue_that_is_the_queue_itself(tmp_path: Path, queue: Queue, recipient: Recipient) -> None:
+    courier = Courier(queue.name, recipient.url, tmp_path, "--failure-queue", queue.url, endpoint=queue.endpoint)
     assert "--failure-queue" in refused(courier, 3)
+
+
+def test_a_failure_queue_that_does_not_exist_is_named_by_its_own_option(
+    tmp_path: Path, queue: Queue, recipient: Recipient
+) -> None:
+    courier = Courier(queue.name, recipient.url, tmp_path, "--failure-queue", "not-there", endpoint=queue.endpoint)
+    line = refused(courier, 3)
+    assert "'not-there'" in line
+    assert "correct --failure-queue," in line
+    assert "--queue," not in line
+
+
+@pytest.mark.parametrize("options", [("--breaker-threshold", "none"), ("--reject-share", "0"), ()])
+def test_what_stops_a_drain_and_is_switched_off_is_said_at_the_start(
+    start: Start, queue: Queue, options: tuple[str, ...]
+) -> None:
+    courier = start(queue, *options)
+    lines = [line for line in courier.log().splitlines() if "messages may drain" in line]
+    assert len(lines) == bool(options)
+    assert not lines or f'reason="{options[0]} turned off"' in lines[0]
+    assert courier.drain() == 0

@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 import pytest
 
-from courier.http.server import Request, Response
-from courier.sqs.virtual.service import VirtualSqs
+from courier.local.exchange import Request, Response
+from courier.local.virtual.service import VirtualSqs
 from tests.integration.firehose_server import Firehose, at_random
 from tests.process.conftest import Start
-from tests.process.world import Courier, Queue, Receiver, after, bodies, kill, missing, totals, until
+from tests.process.world import Courier, Queue, Recipient, after, bodies, kill, missing, totals, until
 from tests.threaded_server import ThreadedServer
 
 FAULTS = {"refuse": 0.5, "throttle": 0.1, "cut_before": 0.05, "cut_after": 0.05}
@@ -91,14 +91,14 @@ def into(stream: Firehose, *options: str) -> list[str]:
 
 
 def test_every_delivery_is_in_the_stream_before_its_message_is_deleted(
-    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, receiver: Receiver, start: Start, tmp_path: Path
+    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, recipient: Recipient, start: Start, tmp_path: Path
 ) -> None:
     stream.behave = at_random(1, **FAULTS)
     sent = queue.send(bodies(2000))
     courier = start(queue, *into(stream))
     until(lambda: queue.counts() == (0, 0), 60, courier.log)
     assert courier.drain() == 0
-    assert receiver.accepted == dict.fromkeys(sent, 1)
+    assert recipient.accepted == dict.fromkeys(sent, 1)
     assert stream.recorded == set(sent)
     assert sqs.deleted.keys() == set(sent)
     assert not sqs.deleted_too_early
@@ -109,51 +109,51 @@ def test_every_delivery_is_in_the_stream_before_its_message_is_deleted(
 
 
 def test_an_auditor_that_is_killed_in_mid_call_deletes_nothing_unrecorded(
-    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, receiver: Receiver, start: Start
+    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, recipient: Recipient, start: Start
 ) -> None:
     stream.behave = at_random(2, **FAULTS)
-    receiver.behave = after(0.01)
+    recipient.behave = after(0.01)
     sent = queue.send(bodies(800))
     courier = start(queue, *into(stream, "--visibility-timeout", "3"))
     for goal in (100, 400):
-        until(lambda: len(receiver.accepted) > goal, explain=courier.log)  # noqa: B023 - it's called in this turn
+        until(lambda: len(recipient.accepted) > goal, explain=courier.log)  # noqa: B023 - it's called in this turn
         until(lambda: courier.pids("auditor"), explain=courier.log)
         kill(courier.pids("auditor")[0], signal.SIGKILL)
     until(lambda: queue.counts() == (0, 0), 60, courier.log)
     assert courier.drain() == 0
-    assert not missing(sent, receiver.accepted)
+    assert not missing(sent, recipient.accepted)
     assert stream.recorded == set(sent)
     assert not sqs.deleted_too_early
 
 
 def test_while_the_stream_refuses_nothing_is_deleted_and_then_work_goes_on(
-    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, receiver: Receiver, start: Start
+    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, recipient: Recipient, start: Start
 ) -> None:
     stream.denied.add("PutRecordBatch")
     sent = queue.send(bodies(300))
     courier = start(queue, *into(stream))
     until(lambda: "audit log failing" in courier.log(), 20, courier.log)
-    until(lambda: receiver.accepted, 20, courier.log)
+    until(lambda: recipient.accepted, 20, courier.log)
     assert "allow the IAM action firehose:PutRecordBatch" in courier.log()
     assert sum(queue.counts()) == 300
     assert not sqs.deleted
     stream.denied.clear()
     until(lambda: queue.counts() == (0, 0), 30, courier.log)
     assert courier.drain() == 0
-    assert receiver.accepted == dict.fromkeys(sent, 1)
+    assert recipient.accepted == dict.fromkeys(sent, 1)
     assert Counter(record["message_id"] for record in stream.records()) == dict.fromkeys(sent, 1)
     assert not sqs.deleted_too_early
     assert courier.log().count("audit log failing") == 1
-    assert courier.log().count("audit log is well again") == 1
+    assert courier.log().count("audit log can be written again") == 1
 
 
 def test_stopped_while_the_stream_refuses_it_leaves_the_messages_in_the_queue_and_says_so(
-    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, receiver: Receiver, start: Start
+    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, recipient: Recipient, start: Start
 ) -> None:
     stream.denied.add("PutRecordBatch")
     queue.send(bodies(20))
     courier = start(queue, *into(stream, "--drain-timeout", "2"))
-    until(lambda: len(receiver.accepted) == 20, 20, courier.log)
+    until(lambda: len(recipient.accepted) == 20, 20, courier.log)
     assert courier.drain() == 4
     assert totals(courier.log())["unsettled"] == 20
     assert sum(queue.counts()) == 20
@@ -161,23 +161,23 @@ def test_stopped_while_the_stream_refuses_it_leaves_the_messages_in_the_queue_an
 
 
 def test_best_effort_goes_on_without_the_records_that_the_stream_refuses(
-    stream: WatchedStream, queue: Queue, receiver: Receiver, start: Start
+    stream: WatchedStream, queue: Queue, recipient: Recipient, start: Start
 ) -> None:
     stream.denied.add("PutRecordBatch")
     sent = queue.send(bodies(100))
     courier = start(queue, *into(stream, "--audit-policy", "best-effort"))
     until(lambda: queue.counts() == (0, 0), 30, courier.log)
-    assert "audit log is well again" not in courier.log()
+    assert "audit log can be written again" not in courier.log()
     stream.denied.clear()
     sent += queue.send(["recorded"])
-    until(lambda: "audit log is well again" in courier.log(), 20, courier.log)
+    until(lambda: "audit log can be written again" in courier.log(), 20, courier.log)
     assert courier.drain() == 0
-    assert receiver.accepted == dict.fromkeys(sent, 1)
+    assert recipient.accepted == dict.fromkeys(sent, 1)
     assert stream.recorded == {sent[-1]}
 
 
 def test_a_body_that_fits_no_record_is_recorded_by_its_digest(
-    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, receiver: Receiver, start: Start
+    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, recipient: Recipient, start: Start
 ) -> None:
     body = "x" * 1_048_576
     [sent] = queue.send([body])
@@ -188,15 +188,15 @@ def test_a_body_that_fits_no_record_is_recorded_by_its_digest(
     assert record["message_id"] == sent
     assert record["body_sha256"] == hashlib.sha256(body.encode()).hexdigest()
     assert record["body_length"] == len(body)
-    assert receiver.deliveries[0].body == body.encode()
+    assert recipient.deliveries[0].body == body.encode()
     assert not sqs.deleted_too_early
 
 
 def test_a_stream_that_does_not_exist_ends_the_start_with_one_line(
-    stream: WatchedStream, queue: Queue, receiver: Receiver, tmp_path: Path
+    stream: WatchedStream, queue: Queue, recipient: Recipient, tmp_path: Path
 ) -> None:
     options = into(stream, "--firehose-stream", "no-such-stream")
-    courier = Courier(queue.name, receiver.url, tmp_path, *options, endpoint=queue.endpoint)
+    courier = Courier(queue.name, recipient.url, tmp_path, *options, endpoint=queue.endpoint)
     assert courier.wait(60) == 3, courier.log()
     assert "Traceback" not in courier.log()
     [line] = [line for line in courier.log().splitlines() if "error" in line.lower()]

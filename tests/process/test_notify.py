@@ -16,27 +16,27 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import Start
-from tests.process.world import Queue, Receiver, bodies, kill, until
+from tests.process.world import Queue, Recipient, bodies, kill, until
 
 SLOW_TO_START = """
 import asyncio, os, sys, time
 from pathlib import Path
+from courier.process.life import Role
 from courier.process.notify import Manager
 from courier.process.scoreboard import Scoreboard
-from courier.process.stage import Settings, Stage
+from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
 
-async def quick(life):
-    life.ready()
-    await life.draining.wait()
+async def quick(_):
+    return Role()
 
-async def slow(life):
+async def slow(_):
     while not Path(sys.argv[1]).exists():
         await asyncio.sleep(0.01)
-    await quick(life)
+    return Role()
 
 stages = [Stage("quick", 3, quick), Stage("slow", 1, slow)]
-settings = Settings(("slow", "quick"), manager=Manager(sys.argv[2], watchdog=0.2))
+settings = SupervisorOptions(("slow", "quick"), manager=Manager(sys.argv[2], watchdog=0.2))
 sys.exit(Supervisor(stages, Scoreboard.create({"quick": 3, "slow": 1}), settings).run())
 """
 
@@ -97,11 +97,11 @@ def test_the_unit_is_ready_only_when_the_last_worker_is(manager: ServiceManager,
 
 
 def test_ready_status_and_stopping_are_told_in_order(
-    queue: Queue, receiver: Receiver, start: Start, manager: ServiceManager
+    queue: Queue, recipient: Recipient, start: Start, manager: ServiceManager
 ) -> None:
     sent = queue.send(bodies(20))
     courier = start(queue, NOTIFY_SOCKET=manager.name)
-    until(lambda: receiver.accepted == dict.fromkeys(sent, 1) and queue.counts() == (0, 0), explain=courier.log)
+    until(lambda: recipient.accepted == dict.fromkeys(sent, 1) and queue.counts() == (0, 0), explain=courier.log)
     assert courier.drain() == 0
     states = [message[0] for message in manager.heard if not message[0].startswith("STATUS=")]
     assert states == ["READY=1", "STOPPING=1"]
@@ -111,7 +111,7 @@ def test_ready_status_and_stopping_are_told_in_order(
 
 
 def test_the_watchdog_is_fed_while_the_supervisor_turns_and_not_while_it_stands_still(
-    queue: Queue, receiver: Receiver, start: Start, manager: ServiceManager
+    queue: Queue, recipient: Recipient, start: Start, manager: ServiceManager
 ) -> None:
     courier = start(queue, NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="400000")
     until(lambda: manager.fed() >= 5, explain=courier.log)
@@ -124,7 +124,7 @@ def test_the_watchdog_is_fed_while_the_supervisor_turns_and_not_while_it_stands_
         assert manager.fed() == before
         # The workers, who don't feed it, went on.
         sent = queue.send(["while the supervisor stands still"])
-        until(lambda: receiver.accepted == dict.fromkeys(sent, 1))
+        until(lambda: recipient.accepted == dict.fromkeys(sent, 1))
     finally:
         courier.signal(signal.SIGCONT)
     until(lambda: manager.fed() > before, explain=courier.log)
@@ -133,7 +133,7 @@ def test_the_watchdog_is_fed_while_the_supervisor_turns_and_not_while_it_stands_
 
 
 def test_a_killed_worker_is_no_concern_of_the_watchdog(
-    queue: Queue, receiver: Receiver, start: Start, manager: ServiceManager
+    queue: Queue, recipient: Recipient, start: Start, manager: ServiceManager
 ) -> None:
     courier = start(queue, NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="400000")
     victim = courier.pids("sender")[0]
@@ -146,12 +146,12 @@ def test_a_killed_worker_is_no_concern_of_the_watchdog(
 
 
 def test_a_manager_that_stopped_reading_holds_nothing_up(
-    queue: Queue, receiver: Receiver, start: Start, manager: ServiceManager
+    queue: Queue, recipient: Recipient, start: Start, manager: ServiceManager
 ) -> None:
     # The kernel holds some hundred datagrams for a reader at most.
     courier = start(queue, NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="100000")
     sent = queue.send(bodies(50))
-    until(lambda: receiver.accepted == dict.fromkeys(sent, 1), explain=courier.log)
+    until(lambda: recipient.accepted == dict.fromkeys(sent, 1), explain=courier.log)
     until(lambda: clogged(manager.name), explain=courier.log)
     courier.signal(signal.SIGTTIN)
     until(lambda: len(courier.pids("sender")) == 5, explain=courier.log)
@@ -163,7 +163,7 @@ def stopped(pid: int) -> bool:
 
 
 def clogged(name: str) -> bool:
-    """Say whether the socket takes no further datagram."""
+    """Return whether the socket takes no further datagram."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.sendto(b"STATUS=probe", name.replace("@", "\0", 1))

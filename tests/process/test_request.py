@@ -121,8 +121,8 @@ def test_to_a_worker_application_only_200_is_success_and_all_else_comes_again_af
     courier = start(queue, "--preset", "sqsd", "--recipient-url", worker, "--wait-time", "1")
     until(lambda: queue.counts() == (0, 0), 30, courier.log)
     assert courier.drain() == 0
-    assert [task["HTTP_X_AWS_SQSD_RECEIVE_COUNT"] for task in application.tasks] == ["4"]
-    # SQS counts the two seconds from the change of the visibility, which follows the answer.
+    # The only message of the queue can't be told from an application that is down, and is charged nothing.
+    assert [task["HTTP_X_AWS_SQSD_RECEIVE_COUNT"] for task in application.tasks] == ["1"]
     assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(application.times))
 
 
@@ -232,7 +232,6 @@ def test_a_recipient_that_asks_who_sends_takes_what_is_signed_over_retries_and_r
     assert first.body == '{"é": 1}'
     assert first.headers["webhook-id"] == first.headers["Idempotency-Key"] == first.headers["Courier-Message-Id"]
     assert [first.headers["webhook-id"]] == sent
-    assert int(first.headers["Courier-Receive-Count"]) > 1
 
     # The new secret stands beside the old one while recipients change over.
     (secrets / "webhook").write_text(f"{NEXT_SECRET}\n{SECRET}\n")

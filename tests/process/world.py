@@ -1,4 +1,4 @@
-"""A world for the whole program: a virtual queue, a receiver that does as told, and ``python -m courier`` between."""
+"""A world for the whole program: a virtual queue, a recipient that does as told, and ``python -m courier`` between."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from courier.audit.reader import read_records
-from courier.http.server import Request, Response
+from courier.local.exchange import Request, Response
 from tests.integration.sqs_endpoints import create_queue, redrive_policy, sqs_client
 from tests.threaded_server import ThreadedServer
 
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
 ROLES: Final = ("auditor", "sender", "consumer")
 OK: Final = Response(200)
 
@@ -28,7 +28,7 @@ Behaviour = Callable[["Delivery"], Response | Awaitable[Response]]
 
 
 class Delivery(NamedTuple):
-    """One request that the receiver got; ``number`` counts the requests for the same message from 1."""
+    """One request that the recipient got; ``number`` counts the requests for the same message from 1."""
 
     at: float
     message_id: str
@@ -38,7 +38,7 @@ class Delivery(NamedTuple):
     headers: dict[str, str]
 
 
-class Receiver:
+class Recipient:
     """A server that records what it gets; ``behave`` decides on the answer."""
 
     def __init__(self) -> None:
@@ -203,11 +203,11 @@ class Courier:
         return self
 
     def pids(self, role: str) -> list[int]:
-        """Give the pids of the workers of a role, by the titles that ``ps`` shows."""
+        """Return the pids of the workers of a role, by the titles that ``ps`` shows."""
         return sorted(pid for pid in children(self.pid) if title(pid).startswith(f"courier: {role}"))
 
     def pid_of(self, role: str, index: int) -> int:
-        """Give the pid of one worker, by its title; it fails where there is no such worker."""
+        """Return the pid of one worker, by its title; it fails where there is no such worker."""
         (pid,) = (pid for pid in children(self.pid) if title(pid) == f"courier: {role} {index}")
         return pid
 
@@ -217,7 +217,7 @@ class Courier:
     def signal_group(self, number: int) -> None:
         os.killpg(self.pid, number)
 
-    def drain(self, timeout: float = 40.0) -> int:
+    def drain(self, timeout: float = 60.0) -> int:
         """Ask it to stop as systemd does, and give its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
@@ -255,7 +255,7 @@ def title(pid: int) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process exists and isn't just waiting to be reaped."""
+    """Return whether a process exists and isn't just waiting to be reaped."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -272,7 +272,7 @@ def kill(pid: int, number: int) -> None:
 
 def until(
     condition: Callable[[], object],
-    seconds: float = 20.0,
+    seconds: float = 40.0,
     explain: Callable[[], object] = lambda: "",
     every: float = 0.01,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import resource
@@ -18,7 +19,8 @@ from courier.http.exchange import Done, Exchange
 from courier.message import Message, Settlement, pack_messages, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
-from courier.process.child import Life
+from courier.process.child import run_role
+from courier.process.life import Life, Role
 from courier.process.scoreboard import Scoreboard
 
 
@@ -42,13 +44,17 @@ class Outcome(NamedTuple):
 class Surroundings:
     """What a role is given; the tests hold the other ends of its channels. Make it within the loop."""
 
-    def __init__(self, role: str, *, drain_timeout: float = 30.0, drain_reserve: float = 0.0) -> None:
+    def __init__(self, role: str, index: int = 0, *, drain_timeout: float = 30.0, drain_reserve: float = 0.0) -> None:
         self.board = Scoreboard.create({"consumer": 2, "sender": 2, "auditor": 1})
-        self.slot = self.board.slots(role)[0]
+        self.slot = self.board.slots(role)[index]
         self.work = Channel.create("work")
         self.acks = Channel.create("acks")
         self.life = Life(self.slot, self.board, asyncio.get_running_loop(), drain_timeout, drain_reserve)
         self.settlements: list[Settlement] = []
+
+    def run(self, role: Role) -> asyncio.Task[None]:
+        """Run a role as its worker does."""
+        return asyncio.get_running_loop().create_task(run_role(role, self.life))
 
     def word(self, index: int) -> int:
         return self.slot.words[index]
@@ -141,23 +147,7 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert not raised, raised
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0, explain: Callable[[], object] = str) -> None:
-    """Wait until the condition is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition never came true: {explain()}"
-        await asyncio.sleep(0.002)
-
-
-async def stays(condition: Callable[[], object], seconds: float = 0.3) -> None:
-    """Look for a while whether the condition stays true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert condition(), "the condition did not stay true"
-        await asyncio.sleep(0.005)
-
-
-async def ended(task: asyncio.Task[None], seconds: float = 10.0) -> None:
+async def ended(task: asyncio.Task[None], seconds: float = 30.0) -> None:
     """Wait until a role has returned; what it raised is raised here."""
     await asyncio.wait_for(task, seconds)
 
@@ -183,10 +173,14 @@ def of_kind(kind: int, names: Sequence[str]) -> list[Outcome]:
 def no_descriptor_left() -> Iterator[None]:
     """Let this process open no descriptor, nor receive one."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # What an earlier test left behind must not be closed meanwhile, which would make room.
+    gc.collect()
+    gc.disable()
     lowest_free = os.dup(0)
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
     try:
         yield
     finally:
+        gc.enable()
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

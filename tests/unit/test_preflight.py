@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from courier.audit.lock import DirectoryLock
-from courier.config import Config
+from courier.config.config import Config
 from courier.http.guard import AddressGuard, parse_network
-from courier.http.target import parse_target
+from courier.http.url import read_url
 from courier.preflight import check_recipient, describe, preflight
 from courier.sqs.queue import QueueInfo
 
-ENDPOINT = parse_target("http://127.0.0.1:9324")
+ENDPOINT = read_url("http://127.0.0.1:9324")
 QUEUE = QueueInfo("http://127.0.0.1:9324/0/orders", "orders", "us-east-1", ENDPOINT, False, 30, 10, "arn:dead")
 
 
@@ -56,8 +56,28 @@ def test_a_directory_that_is_in_use_is_told_with_what_to_do(tmp_path: Path) -> N
     [audit, _] = preflight(config(tmp_path), lock_timeout=0).checks
     assert not audit.ok
     assert "in use by process" in audit.detail
-    assert "--audit-path" in audit.mend
+    assert "--audit-path" in audit.advice
     lock.release()
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o2770, 0), (0o777, 1)])
+def test_a_directory_that_every_user_can_write_to_gets_a_warning(tmp_path: Path, mode: int, warnings: int) -> None:
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit").chmod(mode)
+    [audit, _] = preflight(config(tmp_path)).checks
+    assert audit.ok
+    assert len(audit.warnings) == warnings
+    assert all(f"chmod o-w {tmp_path / 'audit'}" in line for line in audit.warnings)
+
+
+def test_a_link_in_the_audit_directory_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "audit").mkdir()
+    planted = tmp_path / "audit" / "courier-20261124T123140.123Z-000001.jsonl"
+    planted.symlink_to("/etc/passwd")
+    [audit, _] = preflight(config(tmp_path)).checks
+    assert not audit.ok
+    assert f"{planted}: it is a symbolic link" in audit.detail
+    assert "--audit-path" in audit.advice
 
 
 def test_no_audit_log_means_no_directory(tmp_path: Path) -> None:
@@ -78,51 +98,51 @@ def test_without_credentials_sqs_is_not_asked(tmp_path: Path, monkeypatch: pytes
         ("audit", True),
         ("recipient", True),
     ]
-    assert "AWS_ACCESS_KEY_ID" in found.checks[0].mend
+    assert "AWS_ACCESS_KEY_ID" in found.checks[0].advice
 
 
 def test_starting_needs_no_recipient_that_is_up_but_checking_does(listener: socket.socket) -> None:
-    up = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}/path")
-    down = parse_target(f"http://127.0.0.1:{closed_port()}/path")
+    up = read_url(f"http://127.0.0.1:{listener.getsockname()[1]}/path")
+    down = read_url(f"http://127.0.0.1:{closed_port()}/path")
     assert check_recipient(up, 5, connect=True).ok
     assert check_recipient(down, 5, connect=False).ok
     refused = check_recipient(down, 5, connect=True)
     assert not refused.ok
     assert "Connection refused" in refused.detail
-    assert "start the recipient" in refused.mend
+    assert "start the recipient" in refused.advice
 
 
 def test_a_recipient_that_speaks_no_tls_is_told(listener: socket.socket) -> None:
-    target = parse_target(f"https://127.0.0.1:{listener.getsockname()[1]}/")
+    target = read_url(f"https://127.0.0.1:{listener.getsockname()[1]}/")
     assert "no answer within the connect timeout" in check_recipient(target, 0.1, connect=True).detail
 
 
 def test_a_name_that_does_not_resolve_stops_the_start() -> None:
-    check = check_recipient(parse_target("http://no-such-host.invalid/"), 5, connect=False)
+    check = check_recipient(read_url("http://no-such-host.invalid/"), 5, connect=False)
     assert not check.ok
     assert "no-such-host.invalid" in check.detail
 
 
 def test_a_recipient_that_the_guard_denies_stops_the_start_in_one_line(listener: socket.socket) -> None:
-    target = parse_target(f"http://2130706433:{listener.getsockname()[1]}/")
+    target = read_url(f"http://2130706433:{listener.getsockname()[1]}/")
     for connect in (False, True):
         check = check_recipient(target, 5, connect=connect, guard=AddressGuard())
         assert not check.ok
         assert "127.0.0.1 is denied: loopback (127.0.0.0/8)" in check.detail
         assert "--deny-private" in check.detail
-        assert "--allow-cidr" in check.mend
+        assert "--allow-cidr" in check.advice
         assert "\n" not in check.detail
         assert check_recipient(target, 5, connect=connect, guard=AddressGuard([parse_network("127.0.0.1")])).ok
 
 
 def test_of_a_name_with_several_addresses_one_that_answers_is_enough() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:  # and not on ::1, which localhost may be first
-        target = parse_target(f"http://localhost:{listening.getsockname()[1]}/")
+        target = read_url(f"http://localhost:{listening.getsockname()[1]}/")
         assert check_recipient(target, 5, connect=True).ok
 
 
 def test_where_there_is_a_proxy_it_is_asked_in_the_place_of_the_recipient(listener: socket.socket) -> None:
-    target = parse_target("https://known-to-the-proxy-alone.invalid/")
+    target = read_url("https://known-to-the-proxy-alone.invalid/")
     up = check_recipient(target, 5, connect=True, proxy=("127.0.0.1", listener.getsockname()[1]))
     assert up.ok
     assert "the proxy 127.0.0.1:" in up.detail
@@ -132,7 +152,7 @@ def test_where_there_is_a_proxy_it_is_asked_in_the_place_of_the_recipient(listen
 
 
 def test_nothing_that_may_be_a_key_is_shown_of_the_recipient(listener: socket.socket) -> None:
-    target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}/secret?key=secret")
+    target = read_url(f"http://127.0.0.1:{listener.getsockname()[1]}/secret?key=secret")
     for connect in (False, True):
         assert "secret" not in str(check_recipient(target, 5, connect=connect))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 from collections.abc import Coroutine
+from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -35,6 +37,9 @@ class LeapingSelector(selectors.SelectSelector):
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        # What has come already is taken first, as it would be: no time passes for it.
+        if ready := super().select(0):
+            return ready
         assert timeout is not None, "everybody waits, and nothing will ever happen"
         self._clock.now += max(0.0, timeout)
         return super().select(0)
@@ -51,8 +56,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
-def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None], *modules: object) -> None:
-    """Run a scenario on the clock, which the ``modules`` look at in place of the real one.
+def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None], *modules: ModuleType) -> None:
+    """Run a scenario on the clock, which ``modules`` and courier.sender look at in place of ``time`` and ``boottime``.
 
     What a callback raised ends it too.
     """
@@ -73,7 +78,9 @@ def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None], *modules: o
             await failed
         await played
 
-    patches = [patch.object(module, "time", clock) for module in modules]
+    clocks = {"time": clock, "boottime": clock.monotonic}
+    looking = [*modules, *(module for name, module in sys.modules.items() if name.startswith("courier.sender."))]
+    patches = [patch.object(module, name, clocks[name]) for module in looking for name in clocks.keys() & vars(module)]
     for each in patches:
         each.start()
     try:

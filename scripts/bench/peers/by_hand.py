@@ -1,6 +1,6 @@
-"""The program that one writes by hand: boto3, requests and ten threads. It records nothing.
+"""The program that one would write by hand: boto3, requests and ten threads. It has no audit log.
 
-It takes QUEUE_URL to SINK_URL until SIGTERM; AWS_ENDPOINT_URL, region and credentials are boto3's own.
+It delivers from QUEUE_URL to SINK_URL until SIGTERM; boto3 reads AWS_ENDPOINT_URL, region and credentials.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ stopped = threading.Event()
 
 
 def work() -> None:
-    """Receive, deliver each message, delete those that were taken."""
+    """Receive messages, deliver each, and delete those that were accepted."""
     sqs: Any = boto3.session.Session().client("sqs")
     session = requests.Session()
     queue_url, sink_url = os.environ["QUEUE_URL"], os.environ["SINK_URL"]

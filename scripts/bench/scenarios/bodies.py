@@ -1,4 +1,4 @@
-"""Bodies from 100 bytes to 1 MiB: what a message costs, and what a MiB does."""
+"""Bodies from 100 bytes to 1 MiB: the cost of a message, and the throughput in MiB."""
 
 from __future__ import annotations
 

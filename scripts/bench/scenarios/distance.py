@@ -1,4 +1,4 @@
-"""A queue that is some milliseconds away: how many messages come through, by the number of consumers."""
+"""A queue that is some milliseconds away: the throughput by the number of consumers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(given: argparse.Namespace) -> Outcome:
     with Rig(given.output, latency_ms=given.latency_ms) as rig:
         for consumers in given.consumers:
             trial = rig.trial(courier("--consumers", str(consumers)), given.messages)
-            # A call that brings ten messages, and then the next.
+            # One call after another, each with ten messages.
             one_by_one = consumers * 10 / (given.latency_ms / 1000)
             servers = sum(trial.servers_cpu.values())
             machine = (trial.micros + servers) * trial.rate / 1e6 / (os.cpu_count() or 1)

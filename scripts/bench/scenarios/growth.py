@@ -1,4 +1,4 @@
-"""10 thousand to a million messages: whether a message costs the same, and whether memory stays where it was."""
+"""10 thousand to a million messages: whether the cost of a message and the memory stay constant."""
 
 from __future__ import annotations
 

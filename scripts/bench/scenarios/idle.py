@@ -1,4 +1,4 @@
-"""An empty queue: what waiting costs."""
+"""An empty queue: the cost of waiting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.bench.trial import Running
 
 HELP: Final = "8 + 16 processes on an empty queue"
 SETTLED_SECONDS: Final = 3.0
-"""What the start is given, whose work would else stand in the figures."""
+"""Seconds for the start, so that its work isn't in the figures."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +25,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> Outcome:
-    """Measure a while of nothing to do."""
+    """Measure an idle period."""
     program = courier("--consumers", str(given.consumers), "--senders", str(given.senders))
     with Rig(given.output) as rig:
         queue = rig.queue()
-        receiver = rig.receiver()
-        with Running(program, queue, receiver.url, rig.directory("idle")) as running:
+        recipient = rig.recipient()
+        with Running(program, queue, recipient.url, rig.directory("idle")) as running:
             running.wait_until_logged("event=ready")
             time.sleep(SETTLED_SECONDS)
             calls, switches, before = queue.calls(), running.tree.switches(), running.tree.usage()
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> Outcome:
             cpu = spent(before, running.tree.usage())
             woken = {role: count - switches.get(role, 0) for role, count in running.tree.switches().items()}
             received = (queue.calls() - calls)["ReceiveMessage"]
-        receiver.stop()
+        recipient.stop()
     rows = [
         [role, str(used.processes), f"{used.cpu / seconds:.3%}", f"{woken[role] / seconds / used.processes:.1f}"]
         for role, used in sorted(cpu.roles.items())

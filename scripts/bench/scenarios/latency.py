@@ -1,7 +1,7 @@
-"""The latency that Courier adds on an idle queue: from the call that sends a message to the request at the receiver.
+"""The latency that Courier adds on an idle queue: from the call that sends a message to the request at the recipient.
 
-The same messages are also received by the bench itself, with nothing in between: what they take that way is the queue
-server's and the machine's, and what they take beyond it is Courier's.
+The bench also receives the same messages itself, with nothing in between. That time belongs to the queue server and the
+machine; the difference is Courier's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scripts.bench.trial import Running
 
 HELP: Final = "the latency added on an idle queue"
 WARM_UP: Final = 50
-"""Messages before those that count: the first ones open connections."""
+"""Messages before those that count, because the first ones open connections."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Ages(NamedTuple):
-    """How old messages were when they came, in milliseconds."""
+    """The ages of messages on arrival, in milliseconds."""
 
     p50: float
     p99: float
@@ -45,37 +45,37 @@ class Ages(NamedTuple):
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Ages:
-        """Summarise what was measured in seconds."""
+        """Return the summary of ages in seconds."""
         cuts = statistics.quantiles(seconds, n=100, method="inclusive")
         return cls(cuts[49] * 1000, cuts[98] * 1000, max(seconds) * 1000)
 
 
 def run(given: argparse.Namespace) -> Outcome:
-    """Measure the way without Courier, then the way through it."""
+    """Measure without Courier, then with it."""
     count = int(given.rate * given.seconds)
     with Rig(given.output) as rig:
         direct = Ages.of(_directly(rig.queue(), given.rate, count))
-        queue, receiver = rig.queue(), rig.own_receiver()
-        with Running(courier(), queue, receiver.url, rig.directory("latency")) as running:
+        queue, recipient = rig.queue(), rig.own_recipient()
+        with Running(courier(), queue, recipient.url, rig.directory("latency")) as running:
             running.wait_until_logged("event=ready")
             before = running.tree.usage()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_send(queue, given.rate, count + WARM_UP))
-            ages = receiver.wait_for(count + WARM_UP)
+            ages = recipient.wait_for(count + WARM_UP)
             micros = spent(before, running.tree.usage()).total / (count + WARM_UP) * 1e6
-        receiver.stop()
+        recipient.stop()
     through = Ages.of(ages[WARM_UP:])
     added = Ages(*(a - b for a, b in zip(through, direct, strict=True)))
     named = {"without Courier": direct, "through Courier": through, "added": added}
     rows = [[name, *(f"{value:.2f}" for value in those)] for name, those in named.items()]
     line = f"latency: {added.p50:.1f} ms added at p50, {added.p99:.1f} ms at p99, at {given.rate:g} msg/s"
-    told = f"At this steady {given.rate:g} a second, each message received alone, one costs {micros:.0f} µs of CPU."
+    cost = f"At a steady {given.rate:g} messages a second, each received alone, a message costs {micros:.0f} µs of CPU."
     figures = {"ms": named, "messages": count, "micros": micros}
-    return Outcome(f"{table(['ms', 'p50', 'p99', 'most'], rows)}\n\n{told}", f"{line}, {micros:.0f} µs/msg", figures)
+    return Outcome(f"{table(['ms', 'p50', 'p99', 'max'], rows)}\n\n{cost}", f"{line}, {micros:.0f} µs/msg", figures)
 
 
 def _directly(queue: Queue, rate: float, count: int) -> list[float]:
-    """Send and receive with no program in between; gives the ages at the receive."""
+    """Send and receive with no program in between. Return the ages at the receive."""
 
     async def both() -> list[float]:
         sending = asyncio.create_task(_send(queue, rate, count + WARM_UP))

@@ -1,4 +1,4 @@
-"""From 1 + 1 to 8 + 16 processes: what more of them cost."""
+"""From 1 + 1 to 8 + 16 processes: the cost of more of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> Outcome:
-    """Measure each pair, in rounds that are interleaved."""
+    """Measure each pair, in interleaved rounds."""
     trials = {pair: [] for pair in PAIRS}  # type: ignore[var-annotated]
     with Rig(given.output) as rig:
         for _ in range(given.rounds):

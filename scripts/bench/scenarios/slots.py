@@ -1,7 +1,7 @@
-"""A receiver that takes its time: how many of the slots are kept busy.
+"""A slow recipient: the share of slots that are kept busy.
 
-A slot is busy while a request is open at the receiver. What is missing to all of them is the time that Courier takes
-from the end of one request to the begin of the next, or that the machine is at its end.
+A slot is busy while a request is open at the recipient. It is idle while Courier goes from the end of one request to
+the start of the next, or because the machine is at its limit.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from scripts.bench.scenario import Outcome, numbers, table
 from scripts.bench.tree import spent
 from scripts.bench.trial import Running, wait_for_start
 
-HELP: Final = "slots kept busy by a receiver that takes 1 to 200 ms"
+HELP: Final = "slots kept busy by a recipient that takes 1 to 200 ms"
 WARM_UP_SECONDS: Final = 1.5
 AT_ITS_END: Final = 0.97
-"""The part of all cores in use from which on the machine, and not the slots, may be the bound: marked with a star."""
+"""The share of all cores in use from which on the machine may be the limit, not the slots: marked with a star."""
 
 FASTEST_RATE: Final = 40_000
-"""Messages a second that are never reached here: how full the queue has to be."""
+"""Messages a second that are never reached here; they determine how full the queue must be."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add latencies and slots."""
     parser.add_argument("--latencies", type=numbers, default=[1, 10, 50, 200], help="ms, separated by commas")
     parser.add_argument("--slots", type=numbers, default=[1, 8, 64, 512], help="separated by commas")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each is looked at")
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each is measured")
 
 
 class Busy(NamedTuple):
-    """What was found at one latency with so many slots: requests open on average, messages a second, CPU a message.
+    """The results at one latency with so many slots: requests open on average, messages a second, CPU a message.
 
-    ``machine`` is the part of all cores that was in use: near 1 the machine is at its end, not the slots.
+    ``machine`` is the share of all cores in use: near 1 the machine is the limit, not the slots.
     """
 
     latency_ms: int
@@ -49,7 +49,7 @@ class Busy(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The part of the slots that was busy."""
+        """The share of the slots that was busy."""
         return self.open / self.slots
 
 
@@ -69,7 +69,7 @@ def run(given: argparse.Namespace) -> Outcome:
     slow = [busy for busy in found if busy.latency_ms == 50]
     worst = min(slow or found, key=lambda busy: busy.share)
     line = f"slots: at {worst.latency_ms} ms at least {worst.share:.1%} busy (with {worst.slots})"
-    return Outcome(table(["receiver takes", *(f"{slots} slots" for slots in given.slots)], rows), line, found)
+    return Outcome(table(["recipient takes", *(f"{slots} slots" for slots in given.slots)], rows), line, found)
 
 
 def _cell(busy: Busy) -> str:
@@ -80,19 +80,19 @@ def _measure(rig: Rig, latency: int, slots: int, seconds: float) -> Busy:
     senders = min(4, slots)
     most = min(slots / latency * 1000, FASTEST_RATE)
     messages = int(most * (WARM_UP_SECONDS + seconds + 1.0)) + 200
-    queue, receiver = rig.queue(messages), rig.own_receiver(delay_ms=latency)
+    queue, recipient = rig.queue(messages), rig.own_recipient(delay_ms=latency)
     program = courier("--senders", str(senders), "--concurrency", str(slots // senders))
-    with Running(program, queue, receiver.url, rig.directory("slots")) as running:
+    with Running(program, queue, recipient.url, rig.directory("slots")) as running:
         wait_for_start(running, queue, messages)
         time.sleep(WARM_UP_SECONDS)
-        begun, usage, before = time.monotonic(), running.tree.usage(), receiver.told(ids=False)
+        begun, usage, before = time.monotonic(), running.tree.usage(), recipient.tally(ids=False)
         idle_before = _idle_seconds()
         time.sleep(seconds)
-        ended, cpu, after = time.monotonic(), running.tree.usage(), receiver.told(ids=False)
+        ended, cpu, after = time.monotonic(), running.tree.usage(), recipient.tally(ids=False)
         idle = _idle_seconds() - idle_before
         if not queue.state().visible:
             raise SystemExit("the queue ran empty before the end; raise FASTEST_RATE")
-    receiver.kill()
+    recipient.kill()
     count = after["requests"] - before["requests"]
     opened = (after["open_seconds"] - before["open_seconds"]) / (ended - begun)
     machine = 1 - idle / (ended - begun) / (os.cpu_count() or 1)
@@ -100,6 +100,6 @@ def _measure(rig: Rig, latency: int, slots: int, seconds: float) -> Busy:
 
 
 def _idle_seconds() -> float:
-    """Read the seconds that the cores have idled since the machine started, summed up."""
+    """Return the seconds that the cores have idled since the machine started, summed up."""
     fields = Path("/proc/stat").read_text().split(maxsplit=6)
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""A receiver behind TLS: what encryption adds to a message."""
+"""A recipient behind TLS: the cost that encryption adds to a message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
 from scripts.bench.trial import Trial
 
-HELP: Final = "a receiver behind TLS"
+HELP: Final = "a recipient behind TLS"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,26 +23,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> Outcome:
-    """Measure without and with TLS, in rounds that are interleaved."""
+    """Measure without and with TLS, in interleaved rounds."""
     trials: dict[str, list[Trial]] = {"plain": [], "TLS": []}
     with Rig(given.output) as rig:
         certificate, program = trusted(rig.directory("certificate"))
         for _ in range(given.rounds):
             for kind, those in trials.items():
-                receiver = rig.receiver(certificate=certificate if kind == "TLS" else None)
-                trial = rig.trial(program, given.messages, receiver=receiver)
+                recipient = rig.recipient(certificate=certificate if kind == "TLS" else None)
+                trial = rig.trial(program, given.messages, recipient=recipient)
                 those.append(trial)
                 print(f"{kind}: {trial.micros:.1f} µs/msg, {trial.rate:,.0f} msg/s", flush=True)
     micros = {kind: statistics.median(trial.micros for trial in those) for kind, those in trials.items()}
     rates = {kind: statistics.median(trial.rate for trial in those) for kind, those in trials.items()}
     rows = [[kind, f"{micros[kind]:.1f}", f"{rates[kind]:,.0f}"] for kind in trials]
     line = f"tls: {micros['TLS']:.1f} µs/msg, {micros['TLS'] - micros['plain']:.1f} more than plain"
-    return Outcome(table(["receiver", "CPU µs/msg", "msg/s"], rows), line, trials)
+    return Outcome(table(["recipient", "CPU µs/msg", "msg/s"], rows), line, trials)
 
 
 def trusted(directory: Path) -> tuple[Path, Program]:
-    """Make a certificate for 127.0.0.1, key and all, and give its file and a Courier that trusts its issuer."""
-    import trustme  # here, so that all the other commands do without it
+    """Return a new certificate file for 127.0.0.1 with its key, and a Courier that trusts its issuer."""
+    import trustme  # here, because no other command needs it
 
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")

@@ -15,13 +15,15 @@ from starlette.applications import Starlette
 
 import courier
 from courier.api.app import build_app
+from courier.api.readiness import BY_STATE
 from courier.api.status import Status
-from courier.breaker import View
-from courier.endpoint import write_view
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
+from courier.recipient.breaker import View
+from courier.recipient.views import write_view
 from tests.unit.api.boards import observed, running_board
 
+HERE = "127.0.0.1:8080"
 PATHS = ("/status/health", "/status/ready", "/status", "/metrics", "/debug/stacks")
 
 
@@ -40,6 +42,10 @@ async def dumps(slots: Sequence[Slot]) -> list[tuple[Slot, int, str]]:
 
 def ask(app: Starlette, path: str, method: str = "GET", client: str = "127.0.0.1", **headers: str) -> Reply:
     """Make one request as an HTTP server would."""
+    return asyncio.run(answer(app, path, method, client, **headers))
+
+
+async def answer(app: Starlette, path: str, method: str = "GET", client: str = "127.0.0.1", **headers: str) -> Reply:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -58,11 +64,13 @@ def ask(app: Starlette, path: str, method: str = "GET", client: str = "127.0.0.1
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        "headers": [
+            (name.replace("_", "-").encode(), value.encode()) for name, value in ({"host": HERE} | headers).items()
+        ],
         "client": (client, 40000),
         "server": ("127.0.0.1", 8080),
     }
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     start = sent[0]
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return Reply(start["status"], {k.decode(): v.decode() for k, v in start["headers"]}, body)
@@ -89,7 +97,8 @@ def test_ready_says_yes_or_503_with_reasons(app: Starlette, board: Scoreboard) -
     assert ask(app, "/status/ready")[::2] == (200, b'{"ready":true}')
     board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
     reply = ask(app, "/status/ready")
-    assert (reply.status, reply.json()) == (503, {"ready": False, "reasons": ["draining"]})
+    told = {"ready": False, "reasons": ["draining"], "advice": [BY_STATE["draining"]]}
+    assert (reply.status, reply.json()) == (503, told)
 
 
 def test_status_shows_settings_totals_rates_and_every_worker(app: Starlette, board: Scoreboard) -> None:
@@ -120,8 +129,9 @@ def test_status_shows_settings_totals_rates_and_every_worker(app: Starlette, boa
 
 
 def test_status_shows_the_breaker_the_pause_the_limit_and_what_was_rejected(app: Starlette, board: Scoreboard) -> None:
-    shown = ask(app, "/status").json()
-    assert shown["breaker"] == {"state": "closed", "faults_in_a_row": 0, "next_probe_seconds": 0.0, "openings": 0}
+    shown, no = ask(app, "/status").json(), {"messages": 0, "answers": 0, "status": 0}
+    quiet = {"state": "closed", "faults_in_a_row": 0, "next_probe_seconds": 0.0, "openings": 0, "refused": no}
+    assert shown["breaker"] == quiet
     assert (shown["paused_seconds"], shown["limit"], shown["totals"]["rejected"]) == (0.0, 0, 0)
     now = time.monotonic()
     first, second = board.slots("sender")[:2]
@@ -133,7 +143,7 @@ def test_status_shows_the_breaker_the_pause_the_limit_and_what_was_rejected(app:
     first.reals[scoreboard.PAUSED_UNTIL] = now + 60
     shown = ask(app, "/status").json()
     assert shown["breaker"].pop("next_probe_seconds") == pytest.approx(60, abs=5)
-    assert shown["breaker"] == {"state": "open", "faults_in_a_row": 10, "openings": 2}
+    assert shown["breaker"] == {"state": "open", "faults_in_a_row": 10, "openings": 2, "refused": no}
     assert shown["paused_seconds"] == pytest.approx(60, abs=5)
     assert (shown["limit"], shown["totals"]["rejected"]) == (21, 4)
 
@@ -151,6 +161,7 @@ def test_what_keeps_it_from_being_ready_stands_in_the_status_too(app: Starlette,
     board.slots("auditor")[0].words[scoreboard.AUDIT_FAILING] = 1
     shown = ask(app, "/status").json()
     assert (shown["state"], shown["reasons"]) == ("not ready", ["audit failing"])
+    assert shown["advice"] == [BY_STATE["audit failing"]]
 
 
 def test_metrics_come_as_text_and_as_open_metrics_where_that_is_asked_for(app: Starlette) -> None:
@@ -171,20 +182,63 @@ def test_stacks_are_for_this_machine(app: Starlette, client: str) -> None:
     assert "--- sender 1, pid 1001\na stack\n" in reply.body.decode()
 
 
+@pytest.mark.parametrize("client", ["10.0.0.7", "::ffff:10.0.0.7", "2001:db8::1", "not-an-address", ""])
+def test_stacks_are_not_for_other_machines(app: Starlette, client: str) -> None:
+    assert ask(app, "/debug/stacks", client=client).status == 403
+
+
 @pytest.mark.parametrize(
-    ("client", "headers"),
+    "header",
     [
-        ("10.0.0.7", {}),
-        ("::ffff:10.0.0.7", {}),
-        ("2001:db8::1", {}),
-        ("not-an-address", {}),
-        ("127.0.0.1", {"x_forwarded_for": "127.0.0.1"}),
-        ("127.0.0.1", {"forwarded": "for=10.0.0.7"}),
+        "forwarded",
+        "via",
+        "x_forwarded_for",
+        "x_forwarded_host",
+        "x_forwarded_proto",
+        "x_real_ip",
+        "x_client_ip",
+        "x_cluster_client_ip",
+        "x_original_forwarded_for",
+        "x_envoy_external_address",
+        "x_amzn_trace_id",
+        "true_client_ip",
+        "cf_connecting_ip",
+        "cf_ray",
+        "fastly_client_ip",
     ],
 )
-def test_and_for_nobody_elsewhere_by_a_proxy_either(app: Starlette, client: str, headers: dict[str, str]) -> None:
-    reply = ask(app, "/debug/stacks", client=client, **headers)
-    assert (reply.status, reply.json()) == (403, {"error": "only for clients on this machine"})
+def test_nor_for_whom_a_proxy_speaks(app: Starlette, header: str) -> None:
+    reply = ask(app, "/debug/stacks", **{header: "127.0.0.1"})
+    assert (reply.status, "through no proxy" in reply.json()["error"]) == (403, True)
+
+
+@pytest.mark.parametrize("host", ["courier.example.com", "10.0.0.7:8080", "", "127.0.0.1 evil"])
+def test_nor_where_a_proxy_kept_the_host_that_it_was_asked_for(app: Starlette, host: str) -> None:
+    assert ask(app, "/debug/stacks", host=host).status == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "[::1]:8080", "127.0.0.1"])
+def test_and_are_there_by_every_name_of_this_machine(app: Starlette, host: str) -> None:
+    assert ask(app, "/debug/stacks", host=host).status == 200
+
+
+def test_stacks_are_gathered_for_one_at_a_time(board: Scoreboard) -> None:
+    async def run() -> list[int]:
+        gate = asyncio.Event()
+
+        async def slow(slots: Sequence[Slot]) -> list[tuple[Slot, int, str]]:
+            await gate.wait()
+            return await dumps(slots)
+
+        seen = observed(board)
+        app = build_app(seen, Status(seen, {}), slow)
+        first = asyncio.ensure_future(answer(app, "/debug/stacks"))
+        await asyncio.sleep(0)
+        others = [await answer(app, "/debug/stacks") for _ in range(3)]
+        gate.set()
+        return [(await first).status, *(other.status for other in others), (await answer(app, "/debug/stacks")).status]
+
+    assert asyncio.run(run()) == [200, 503, 503, 503, 200]
 
 
 @pytest.mark.parametrize("path", ["/", "/status/", "/metrics/", "/debug", "/docs", "/openapi.json", "/status/ready/x"])

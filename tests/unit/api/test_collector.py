@@ -13,12 +13,12 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from courier.api.collector import BoardCollector
-from courier.breaker import CLOSED, HALF_OPEN, OPEN, View
-from courier.endpoint import write_view
+from courier.board.tally import ACTIONS, REASONS, RESULTS, call_counter, reason_place
 from courier.process import scoreboard
 from courier.process.histogram import Histogram
-from courier.process.scoreboard import AGE_BOUNDS, LATENCY_BOUNDS, Scoreboard
-from courier.tally import ACTIONS, REASONS, RESULTS, call_counter, reason_place
+from courier.process.scoreboard import AGE_BOUNDS, LATENCY_BOUNDS, SILENT_SECONDS, Scoreboard
+from courier.recipient.breaker import CLOSED, HALF_OPEN, OPEN, View
+from courier.recipient.views import write_view
 from tests.unit.api.boards import observed, running_board
 
 METRICS_PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -56,11 +56,7 @@ def board() -> Scoreboard:
         ("courier_lapsed_total", scoreboard.LAPSED),
         ("courier_stale_total", scoreboard.STALE),
         ("courier_cut_total", scoreboard.CUT),
-        ("courier_in_flight", scoreboard.IN_FLIGHT),
-        ("courier_limit", scoreboard.LIMIT),
         ("courier_breaker_openings_total", scoreboard.OPENINGS),
-        ("courier_held", scoreboard.HELD),
-        ("courier_held_bytes", scoreboard.HELD_BYTES),
         ("courier_audit_failures_total", scoreboard.AUDIT_FAILURES),
     ],
 )
@@ -70,6 +66,37 @@ def test_a_number_is_the_sum_over_all_slots_spare_ones_too(board: Scoreboard, na
     assert value(board, name) == 1110
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("courier_in_flight", scoreboard.IN_FLIGHT),
+        ("courier_limit", scoreboard.LIMIT),
+        ("courier_held", scoreboard.HELD),
+        ("courier_held_bytes", scoreboard.HELD_BYTES),
+        ("courier_asked", scoreboard.ASKED),
+    ],
+)
+def test_what_is_true_of_this_moment_is_the_sum_over_the_workers_that_beat(
+    board: Scoreboard, name: str, word: int
+) -> None:
+    for amount, slot in enumerate(board.slots("sender"), 1):
+        slot.words[word] = 10**amount
+    assert value(board, name) == 110
+    board.slots("sender")[0].reals[scoreboard.BEAT] -= scoreboard.SILENT_SECONDS
+    assert value(board, name) == 100
+
+
+def test_a_worker_that_beats_no_more_is_silent_whatever_it_last_was(board: Scoreboard) -> None:
+    assert value(board, "courier_workers", role="sender", state="ready") == 2
+    board.slots("sender")[0].reals[scoreboard.BEAT] -= scoreboard.SILENT_SECONDS
+    assert value(board, "courier_workers", role="sender", state="ready") == 1
+    assert value(board, "courier_workers", role="sender", state="silent") == 1
+    board.slots("auditor")[0].words[scoreboard.AUDIT_FAILING] = 1
+    assert value(board, "courier_audit_failing") == 1
+    board.slots("auditor")[0].reals[scoreboard.BEAT] -= scoreboard.SILENT_SECONDS
+    assert value(board, "courier_audit_failing") == 0
+
+
 def test_retries_and_rejections_are_counted_by_reason(board: Scoreboard) -> None:
     words = board.slots("sender")[1].words
     words[scoreboard.RETRIED_BY + reason_place(503, "status 503")] += 2
@@ -77,7 +104,7 @@ def test_retries_and_rejections_are_counted_by_reason(board: Scoreboard) -> None
     words[scoreboard.REJECTED_BY + reason_place(422, "status 422")] += 4
     assert value(board, "courier_retried_total", reason="5xx") == 2
     assert value(board, "courier_retried_total", reason="timeout") == 3
-    assert value(board, "courier_rejected_total", reason="4xx") == 4
+    assert value(board, "courier_rejected_total", reason="422") == 4
     assert sum(v for (name, _), v in series(families(board)).items() if name == "courier_retried_total") == 5
 
 
@@ -144,16 +171,29 @@ def test_states_are_0_or_1(board: Scoreboard) -> None:
     assert [value(board, name) for name in names] == [0, 1, 1]
 
 
-def test_the_breaker_is_told_by_the_views_of_all_senders_those_that_are_gone_too(board: Scoreboard) -> None:
+def test_the_breaker_is_told_by_the_views_of_senders_that_beat_and_no_others(board: Scoreboard) -> None:
     now = time.monotonic()
-    spare = board.slots("sender")[2]
+    first, second, _ = board.slots("sender")
     assert value(board, "courier_breaker_state") == CLOSED
-    write_view(spare, View(opened_at=now - 1, open_until=now + 60, trips=1))
+    write_view(second, View(opened_at=now - 1, open_until=now + 60, trips=1))
     assert value(board, "courier_breaker_state") == OPEN
-    write_view(spare, View(opened_at=now - 2, open_until=now - 1, trips=1))
-    assert value(board, "courier_breaker_state") == HALF_OPEN
-    write_view(board.slots("sender")[0], View(closed_at=now))
+    second.reals[scoreboard.BEAT] = now - SILENT_SECONDS
     assert value(board, "courier_breaker_state") == CLOSED
+    second.reals[scoreboard.BEAT] = now
+    write_view(second, View(opened_at=now - 2, open_until=now - 1, trips=1))
+    assert value(board, "courier_breaker_state") == HALF_OPEN
+    write_view(first, View(closed_at=now))
+    assert value(board, "courier_breaker_state") == CLOSED
+
+
+def test_receiving_that_is_stopped_by_refusals_is_told(board: Scoreboard) -> None:
+    now = time.monotonic()
+    assert value(board, "courier_stopped_by_refusals") == 0
+    view = View(opened_at=now, open_until=now + 60, since=now, trips=1, refused=20, answers=25, status=404)
+    write_view(board.slots("sender")[0], view)
+    assert value(board, "courier_stopped_by_refusals") == 1
+    write_view(board.slots("sender")[1], View(closed_at=now + 1))
+    assert value(board, "courier_stopped_by_refusals") == 0
 
 
 def test_a_pause_is_told_by_the_seconds_that_are_left_of_it(board: Scoreboard) -> None:

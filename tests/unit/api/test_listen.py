@@ -23,7 +23,7 @@ def test_a_port_in_use_is_said_in_one_line_that_names_the_option() -> None:
         with pytest.raises(CannotStart) as refused:
             listen(("127.0.0.1", port))
     assert str(refused.value) == (
-        f"--api: cannot listen on 127.0.0.1:{port}: Address already in use; give another host:port, or none"
+        f"--api: cannot listen on 127.0.0.1:{port}: Address already in use; give another host:port, or --api none"
     )
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Sequence
+
 import pytest
 
-from courier.api.readiness import FAILING_SECONDS, FRESH_SECONDS, not_ready
+from courier.api.readiness import BY_RESULT, BY_STATE, FAILING_SECONDS, FRESH_SECONDS, not_ready, unready
+from courier.board.tally import FAILURE_QUEUE, RECEIVE, RESULTS, SUCCESS, note_failure, note_success
+from courier.config.config import OPTIONS
 from courier.process import scoreboard
-from courier.process.scoreboard import DRAINING, EMPTY, READY, STARTING, Scoreboard
-from courier.tally import FAILURE_QUEUE, RECEIVE, note_failure, note_success
-from tests.unit.api.boards import HANG_TIMEOUT, observed, running_board
+from courier.process.internal_errors import DONE, FEWEST, InternalErrors
+from courier.process.internal_errors import FRESH_SECONDS as FRESH_BUG_SECONDS
+from courier.process.scoreboard import DRAINING, EMPTY, READY, SILENT_SECONDS, STARTING, Scoreboard, Slot
+from courier.recipient.breaker import View
+from courier.recipient.views import write_view
+from tests.unit.api.boards import observed, running_board
 
 NOW = 1000.0
 SOON = NOW + FAILING_SECONDS + 0.1
@@ -19,8 +28,23 @@ def board() -> Scoreboard:
     return running_board(NOW)
 
 
-def reasons(board: Scoreboard, now: float = NOW) -> list[str]:
+def reasons(board: Scoreboard, now: float = NOW, silent: Sequence[Slot] = ()) -> list[str]:
+    """Ask a program whose workers beat, all but the silent ones."""
+    for role in ("auditor", "sender", "consumer"):
+        for slot in board.slots(role):
+            if slot not in silent:
+                slot.reals[scoreboard.BEAT] = now
+    found = unready(observed(board), now)
+    assert all(each.advice for each in found)
+    assert [each.reason for each in found] == not_ready(observed(board), now)
     return not_ready(observed(board), now)
+
+
+def test_whatever_becomes_of_a_call_says_what_to_do() -> None:
+    assert set(BY_RESULT) == set(RESULTS) - {SUCCESS}
+    flags = {option.flag for option in OPTIONS.values()}
+    for text in (*BY_RESULT.values(), *BY_STATE.values()):
+        assert set(re.findall(r"--[a-z-]+", text)) <= flags
 
 
 def test_a_program_that_runs_well_is_ready(board: Scoreboard) -> None:
@@ -56,12 +80,25 @@ def test_one_worker_that_is_replaced_leaves_it_ready_and_all_of_a_role_do_not(bo
 
 
 def test_a_role_whose_workers_have_all_been_silent_too_long_is_not_answering(board: Scoreboard) -> None:
-    later = NOW + HANG_TIMEOUT + 1
+    later = NOW + SILENT_SECONDS
     for role in ("auditor", "consumer", "sender"):
-        board.slots(role)[0].reals[scoreboard.BEAT] = later
-    assert reasons(board, later) == []
-    board.slots("consumer")[0].reals[scoreboard.BEAT] = NOW
-    assert reasons(board, later) == ["no consumer answering"]
+        assert reasons(board, later, board.slots(role)[1:]) == []
+    assert reasons(board, later + SILENT_SECONDS, board.slots("consumer")) == ["no consumer answering"]
+
+
+def test_what_a_silent_worker_last_complained_of_is_no_reason(board: Scoreboard) -> None:
+    first, second = board.slots("consumer")
+    note_failure(first, RECEIVE, "network", NOW)
+    note_failure(second, RECEIVE, "network", NOW)
+    note_success(second, RECEIVE)
+    (auditor,) = board.slots("auditor")
+    auditor.words[scoreboard.AUDIT_FAILING] = 1
+    note_failure(auditor, "DeleteMessageBatch", "network", NOW)
+    assert reasons(board, SOON, [second, auditor]) == [
+        "no auditor answering",
+        "queue unreachable: ReceiveMessage: network",
+    ]
+    assert reasons(board, SOON, [first, auditor]) == ["no auditor answering"]
 
 
 def test_a_failing_audit_log_is_a_reason_unless_the_work_goes_on_without_it(board: Scoreboard) -> None:
@@ -70,6 +107,19 @@ def test_a_failing_audit_log_is_a_reason_unless_the_work_goes_on_without_it(boar
     assert reasons(board) == ["audit failing"]
     words[scoreboard.AUDIT_FAILING] = 2
     assert reasons(board) == []
+
+
+def test_a_recipient_that_refuses_everything_is_a_reason_until_it_takes_a_message(board: Scoreboard) -> None:
+    first, second, _ = board.slots("sender")
+    write_view(second, View(opened_at=NOW, open_until=NOW + 1, since=NOW, trips=1, refused=20, answers=21, status=403))
+    reason = (
+        "recipient refuses messages: 20 of 21 messages, the last with status 403; receiving stops until it takes one"
+    )
+    assert reasons(board) == reasons(board, NOW + 2) == [reason]
+    write_view(first, View(closed_at=NOW + 2))
+    assert reasons(board, NOW + 2) == []
+    write_view(second, View(opened_at=NOW + 2.1, open_until=NOW + 60, since=NOW + 2.1, trips=1))
+    assert reasons(board, NOW + 2.2) == [], "one that is down is no reason to take Courier out of anything"
 
 
 def test_receives_that_fail_for_seconds_in_every_consumer_are_a_reason(board: Scoreboard) -> None:
@@ -123,11 +173,7 @@ def test_a_failure_queue_that_takes_nothing_is_a_reason_beside_what_the_queue_do
 
 def test_a_failure_that_nobody_repeats_is_forgotten(board: Scoreboard) -> None:
     note_failure(board.slots("auditor")[0], "ChangeMessageVisibilityBatch", "network", NOW)
-    later = NOW + FRESH_SECONDS + 1
-    for role in ("auditor", "sender", "consumer"):
-        for slot in board.slots(role):
-            slot.reals[scoreboard.BEAT] = later
-    assert reasons(board, later) == []
+    assert reasons(board, NOW + FRESH_SECONDS + 1) == []
 
 
 def test_all_reasons_are_told_at_once(board: Scoreboard) -> None:
@@ -141,3 +187,41 @@ def test_all_reasons_are_told_at_once(board: Scoreboard) -> None:
         "audit failing",
         "queue unreachable: ReceiveMessage: network",
     ]
+
+
+def meet(slot: Slot, *names: str) -> None:
+    errors = InternalErrors(slot)
+    for name in names:
+        try:
+            raise ValueError(name)
+        except ValueError:
+            errors.note(name, "it is tried again")
+
+
+@pytest.mark.parametrize("role", sorted(DONE))
+def test_a_bug_that_most_messages_meet_is_a_reason_until_messages_go_through(board: Scoreboard, role: str) -> None:
+    now = time.monotonic()
+    slot = board.slots(role)[0]
+    slot.words[DONE[role][0]] = 1000
+    meet(slot, *(f"m{n}" for n in range(FEWEST)))
+    assert reasons(board, now) == [f"internal errors: {FEWEST} of {FEWEST} messages met a bug at the {role}"]
+    slot.words[DONE[role][0]] += FEWEST
+    assert len(reasons(board, now)) == 1
+    slot.words[DONE[role][0]] += 1
+    assert reasons(board, now) == []
+
+
+def test_a_bug_that_few_messages_meet_is_none(board: Scoreboard) -> None:
+    now = time.monotonic()
+    for slot in board.slots("sender"):
+        meet(slot, *["same"] * 100)
+    assert reasons(board, now) == []
+    meet(board.slots("sender")[0], "same", "another", "third", "fourth")
+    assert reasons(board, now) == []
+
+
+def test_a_bug_that_was_met_long_ago_is_none(board: Scoreboard) -> None:
+    meet(board.slots("sender")[0], *(f"m{n}" for n in range(30)))
+    now = time.monotonic()
+    assert len(reasons(board, now)) == 1
+    assert reasons(board, now + FRESH_BUG_SECONDS) == []

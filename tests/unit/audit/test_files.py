@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from courier.audit.advice import BY_ERRNO
+from courier.audit.directory import KEEP_SECONDS
 from courier.audit.files import AuditFiles
+from courier.audit.lock import DirectoryLock
 from courier.audit.reader import audit_files, read_records
 from courier.audit.recover import recover
 from courier.errors import AuditError, CannotStart
@@ -154,9 +157,10 @@ def test_a_write_that_fails_is_undone_and_the_records_go_into_a_new_file(tmp_pat
     with (
         capture_logs(),
         file_size_limit(len(line("a")) * 5 // 2),
-        pytest.raises(AuditError, match="cannot make 2 records durable"),
+        pytest.raises(AuditError, match="cannot make 2 records durable") as failed,
     ):
         files.append([line("b"), line("c")])
+    assert failed.value.advice == BY_ERRNO[errno.EFBIG]
     assert ids(tmp_path) == ["a"]
     assert (audit_files(tmp_path)[0]).read_bytes() == line("a")
     files.append([line("b"), line("c")])
@@ -222,7 +226,7 @@ def test_a_file_that_cannot_be_cut_back_is_named_abandoned_and_reads_to_its_last
     files.close()
     assert [path.name.endswith(".abandoned.jsonl") for path in audit_files(tmp_path)] == [True, False]
     assert ids(tmp_path) == ["a", "b"]
-    recover(tmp_path)
+    recover(audit_files(tmp_path))
     assert audit_files(tmp_path)[0].read_bytes() == line("a")
 
 
@@ -231,7 +235,7 @@ def test_records_in_a_file_that_was_removed_do_not_count(tmp_path: Path) -> None
     files.append([line("a")])
     assert files.path is not None
     files.path.unlink()
-    with pytest.raises(AuditError, match="removed or changed by another program"):
+    with pytest.raises(AuditError, match="another program removed or changed"):
         files.append([line("b")])
     files.append([line("b")])
     assert ids(tmp_path) == ["b"]
@@ -243,20 +247,106 @@ def test_records_in_a_file_that_another_program_cut_do_not_count(tmp_path: Path)
     files.append([line("a")])
     assert files.path is not None
     os.truncate(files.path, 0)
-    with pytest.raises(AuditError, match="removed or changed by another program"):
+    with pytest.raises(AuditError, match="another program removed or changed"):
         files.append([line("b")])
     files.append([line("b")])
     files.close()
     assert ids(tmp_path)[-1] == "b"
 
 
-def test_a_directory_that_vanished_fails_the_append(tmp_path: Path) -> None:
+def refused(files: AuditFiles, code: str) -> str:
+    """Have an append and a probe fail alike; give the reason."""
+    with pytest.raises(AuditError) as failed:
+        files.append([line("x")])
+    with pytest.raises(AuditError) as probed:
+        files.probe()
+    for error in (failed.value, probed.value):
+        assert (error.advice, error.code) == (BY_ERRNO[getattr(errno, code)], code)
+    return failed.value.reason
+
+
+@pytest.mark.parametrize("first", ["append", "probe"])
+def test_a_directory_that_vanished_is_made_again_as_at_the_start(tmp_path: Path, first: str) -> None:
+    audit = tmp_path / "deep" / "audit"
+    files = opened(audit)
+    shutil.rmtree(tmp_path / "deep")
+    with capture_logs() as logs:
+        if first == "probe":
+            files.probe()
+        files.append([line("a")])
+    assert ids(audit) == ["a"]
+    assert audit.stat().st_mode & 0o777 == 0o750
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [
+        "the audit directory or its lock file was removed; made it again"
+    ]
+
+
+def test_a_directory_that_vanished_with_the_active_file_loses_no_record_of_a_failed_append(tmp_path: Path) -> None:
+    files = opened(tmp_path / "audit")
+    files.append([line("gone")])
+    shutil.rmtree(tmp_path / "audit")
+    with pytest.raises(AuditError, match="removed or changed"):
+        files.append([line("b")])
+    files.append([line("b")])
+    assert ids(tmp_path / "audit") == ["b"]
+
+
+def test_a_directory_whose_volume_is_gone_is_not_made_again_on_the_disk_below(tmp_path: Path) -> None:
     files = opened(tmp_path / "audit")
     shutil.rmtree(tmp_path / "audit")
-    with pytest.raises(AuditError, match="No such file"):
-        files.append([line("a")])
-    with pytest.raises(AuditError, match="No such file"):
-        files.probe()
+    files._directory._device = -1
+    assert f"{tmp_path} is on another file system: its volume isn't mounted" in refused(files, "ENOENT")
+    assert not (tmp_path / "audit").exists()
+    (tmp_path / "audit").mkdir()
+    files.append([line("x")])
+    assert ids(tmp_path / "audit") == ["x"]
+
+
+def test_what_stands_in_the_place_of_the_directory_is_said_until_it_is_gone(tmp_path: Path) -> None:
+    files = opened(tmp_path / "audit")
+    (tmp_path / "audit").rmdir()
+    (tmp_path / "audit").touch()
+    assert "not a directory" in refused(files, "ENOTDIR")
+    (tmp_path / "audit").unlink()
+    (tmp_path / "audit").symlink_to(tmp_path / "nowhere")
+    assert "a symbolic link to nothing" in refused(files, "ENOENT")
+    (tmp_path / "audit").unlink()
+    files.append([line("x")])
+    assert ids(tmp_path / "audit") == ["x"]
+
+
+def test_the_lock_of_the_new_directory_is_taken_or_its_holder_named(tmp_path: Path) -> None:
+    audit = tmp_path / "audit"
+    lock, other = DirectoryLock(audit), DirectoryLock(audit)
+    lock.acquire(0)
+    files = AuditFiles(audit, 1 << 20, 3600, lock=lock)
+    files.open()
+    shutil.rmtree(audit)
+    other.acquire(0)
+    assert f"process {os.getpid()} writes in it now" in refused(files, "EAGAIN")
+    other.release()
+    files.append([line("a")])
+    with pytest.raises(CannotStart, match="in use by process"):
+        other.acquire(0)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_file_that_is_renamed_is_left_with_all_of_its_records(tmp_path: Path, removed: bool) -> None:
+    clock = Clock()
+    files = AuditFiles(tmp_path, 1 << 20, 3600, clock=clock)
+    files.open()
+    files.append([line("a")])
+    assert files.path is not None
+    elsewhere = tmp_path / "elsewhere"
+    files.path.rename(elsewhere)
+    if not removed:
+        # Another one stands in its place, as a rotation of logs makes it.
+        files.path.touch()
+    files.append([line("b")])
+    clock.seconds += KEEP_SECONDS
+    files.append([line("c")])
+    assert elsewhere.read_bytes() == line("a") + line("b")
+    assert ids(tmp_path) == ["c"]
 
 
 def test_a_probe_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -276,7 +366,9 @@ def test_what_is_no_directory_cannot_start(tmp_path: Path) -> None:
 FULL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
+from courier.audit.directory import KEEP_SECONDS
 from courier.audit.files import AuditFiles
+from courier.audit.lock import DirectoryLock
 from courier.audit.reader import read_records
 from courier.errors import AuditError
 from tests.unit.audit.test_reader import line

@@ -105,3 +105,12 @@ def test_records_without_an_id_were_not_taken() -> None:
 def test_an_answer_that_firehose_does_not_give_confirms_nothing(answer: dict[str, Any]) -> None:
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         refusals(answer, 2)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("keep", ["full", "sha256", "none"])
+def test_a_group_id_without_end_makes_no_record_that_the_stream_refuses(form: str, keep: str) -> None:
+    long = message(b"body")._replace(group="g" * MOST_RECORD_BYTES)
+    made = firehose_recorder(form, keep)(long, "delivered", 200, 0.01, 1_700_000_000.0)
+    assert len(made) <= MOST_RECORD_BYTES
+    assert b"id-1" in made

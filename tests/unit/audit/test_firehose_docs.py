@@ -11,8 +11,8 @@ import pytest
 
 from courier.audit.firehose import BRIEF, CALLING, PATIENCE, RENEW_SECONDS
 from courier.audit.firehose_batch import MOST_CALL_BYTES, MOST_RECORD_BYTES, MOST_RECORDS
-from courier.config import OPTIONS, Config
-from tests.unit.test_readme import parse
+from courier.config.config import OPTIONS, Config
+from tests.unit.deploy.test_readme import parse
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "firehose.md").read_text()

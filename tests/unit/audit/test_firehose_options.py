@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from courier.config import OPTIONS, Config
+from courier.config.config import OPTIONS, Config
 from courier.errors import ConfigError
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from courier.audit.committer import FAILING, LOSING, WELL, Committer
+from courier.auditor.committer import Committer
+from courier.auditor.log_thread import LogThread
+from courier.board.audit_states import FAILING, LOSING, WELL
 from courier.errors import AuditError
 
 
@@ -34,7 +36,7 @@ class Commits:
         self.back: list[str] = []
         self.states: list[int] = []
         self.committer: Committer[str] = Committer(
-            log,
+            LogThread(log),
             self.back.extend,
             self.states.append,
             required=required,

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from courier.audit.lock import DirectoryLock, prepare_directory
 from courier.errors import CannotStart
@@ -51,6 +53,24 @@ def test_sigkill_of_the_holder_frees_the_lock(tmp_path: Path) -> None:
     lock.release()
 
 
+def test_who_waits_for_the_lock_says_why_and_what_to_do(tmp_path: Path) -> None:
+    with held_by_another(tmp_path) as holder, capture_logs() as lines:
+        lock = DirectoryLock(tmp_path)
+        with ThreadPoolExecutor(1) as thread:
+            acquired = thread.submit(lock.acquire, 10)
+            while not lines:
+                assert not acquired.done()
+            os.kill(holder.pid, signal.SIGKILL)
+            acquired.result(10)
+    assert [line["event"].partition(":")[0] for line in lines] == [
+        "waiting for the audit directory",
+        "the audit directory is free",
+    ]
+    assert (lines[0]["holder"], lines[0]["directory"]) == (str(holder.pid), str(tmp_path))
+    assert "--audit-path" in lines[0]["advice"]
+    lock.release()
+
+
 def test_the_lock_can_be_taken_again_after_release(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path)
     lock.acquire(0)
@@ -77,7 +97,11 @@ def test_a_link_to_a_directory_is_taken(tmp_path: Path) -> None:
 def test_what_is_no_directory_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for name, reason in (("file", "not a directory"), ("link", "leads nowhere"), ("file/below", "Not a directory")):
+    for name, reason in (
+        ("file", "not a directory"),
+        ("link", "a symbolic link to nothing"),
+        ("file/below", "Not a directory"),
+    ):
         with pytest.raises(CannotStart, match=reason) as refused:
             prepare_directory(tmp_path / name)
         assert "--audit-path" in str(refused.value)

@@ -18,7 +18,7 @@ while True:
 
 
 def run(output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.bench", "run", "--output", str(output), "--receiver", "own"]
+    command = [sys.executable, "-m", "scripts.bench", "run", "--output", str(output), "--recipient", "own"]
     return subprocess.run(
         [*command, "--messages", "400", "--rounds", "1", *options],
         capture_output=True,

@@ -29,7 +29,7 @@ def frame(module: str, function: str) -> Frame:
     ],
 )
 def test_a_stack_belongs_to_the_step_of_its_innermost_function(innermost: Frame, step: str) -> None:
-    assert step_of([innermost, frame("sender.py", "conclude"), WORKER]) == step
+    assert step_of([innermost, frame("sender/sender.py", "conclude"), WORKER]) == step
 
 
 def test_a_library_belongs_to_who_called_it() -> None:
@@ -56,8 +56,8 @@ def test_what_faulthandler_writes_is_read() -> None:
 
 
 def test_a_line_is_told_by_the_innermost_function_of_couriers() -> None:
-    stack = [Frame(LIBRARY, 1, "f"), Frame("/x/courier/sender.py", 7, "_post"), WORKER]
-    assert count_lines([stack]) == {"sender.py:7 _post": 1}
+    stack = [Frame(LIBRARY, 1, "f"), Frame("/x/courier/sender/sender.py", 7, "_post"), WORKER]
+    assert count_lines([stack]) == {"sender/sender.py:7 _post": 1}
 
 
 @pytest.mark.parametrize("module", sorted({module for _, module, _ in STEPS}))

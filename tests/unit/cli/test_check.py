@@ -39,13 +39,14 @@ def test_all_is_well(tmp_path: Path, endpoint: str, recipient: str) -> None:
         ["ok", "credentials"],
         ["ok", "queue"],
         ["ok", "audit"],
+        ["ok", "open"],
         ["ok", "recipient"],
     ]
     assert f"{queue}, standard, visibility timeout 45 s, to {dead} after 5 receives" in text
     assert "secret" not in text
 
 
-def test_everything_that_is_wrong_is_told_at_once_with_how_to_mend_it(tmp_path: Path, endpoint: str) -> None:
+def test_everything_that_is_wrong_is_told_at_once_with_how_to_fix_it(tmp_path: Path, endpoint: str) -> None:
     lock = DirectoryLock(tmp_path / "audit")
     lock.acquire(0)
     arguments = ("--queue", "nowhere", "--endpoint-url", endpoint, "--recipient-url", "http://no-such-host.invalid/")
@@ -53,7 +54,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_how_to_mend_it(tmp_path: 
     lock.release()
     assert code == 3
     assert [line.split()[1] for line in text.splitlines() if line.startswith("FAIL")] == ["queue", "audit", "recipient"]
-    assert text.count("to mend it: ") == 3
+    assert text.count("to fix it: ") == 3
     assert "nowhere" in text
 
 

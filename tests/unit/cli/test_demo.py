@@ -37,7 +37,7 @@ def wait_until_delivering(demo: Running) -> int:
 
 
 # One of each, so that it goes on for a while.
-SLOW = ("demo", "--messages", "50000", "--consumers", "1", "--senders", "1")
+SLOW = ("demo", "--messages", "20000", "--consumers", "1", "--senders", "1")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

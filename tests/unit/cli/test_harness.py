@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from courier.cli.harness import due
+from courier.local.harness import due
 from tests.integration.sqs_endpoints import create_queue, running_virtual_queue, sqs_client
 from tests.unit.cli.running import Running, running, until
 
@@ -43,6 +43,24 @@ def test_a_harness_that_only_receives_answers_every_post_and_logs_the_body(tmp_p
         assert harness.signal(signal.SIGTERM) == 0
         assert 'event=received message_id=id-1 body="the body"' in harness.text()
         assert last_line(harness).endswith("event=stopped sent=0 received=1")
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_harness_that_others_may_reach_says_so_in_one_line(tmp_path: Path, host: str, warned: bool) -> None:
+    with running(tmp_path, "harness", "--no-broadcast", "--host", host, "--port", "0") as harness:
+        address(harness)
+        assert harness.signal(signal.SIGTERM) == 0
+        lines = [line for line in harness.text().splitlines() if "level=warning" in line]
+        assert ["--host 127.0.0.1" in line for line in lines] == [True] * warned
+
+
+def test_a_harness_takes_the_largest_message_and_nothing_larger(tmp_path: Path) -> None:
+    with running(tmp_path, "harness", "--no-broadcast", "--port", "0") as harness:
+        url = address(harness)
+        with urllib.request.urlopen(urllib.request.Request(url, b"x" * 1024**2), timeout=10) as answer:
+            assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="413"):
+            urllib.request.urlopen(urllib.request.Request(url, b"x" * 2 * 1024**2), timeout=10)
 
 
 @pytest.mark.parametrize("fifo", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +14,12 @@ import pytest
 import courier
 from courier import cli
 from courier.cli.options import config_parameters, valid_config
-from courier.config import OPTIONS, Config
+from courier.config.config import OPTIONS, Config
+from courier.config.consequences import OptionNote
 from courier.errors import CannotStart
+from tests.unit.cli.configured import REQUIRED, configured, error_line, no_variables
 
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for option in OPTIONS.values():
-        for name in option.variables:
-            monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("COURIER_CONFIG", raising=False)
-
-
-@pytest.fixture
-def configured(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """Put a command in the place of run that keeps what it was given."""
-    configs: list[Config] = []
-
-    @click.command("run", params=config_parameters())
-    @valid_config
-    def command(config: Config) -> int:
-        configs.append(config)
-        return 0
-
-    monkeypatch.setattr("courier.cli.run.command", command)
-    return configs
-
-
-REQUIRED = ["--queue", "orders", "--recipient-url", "http://127.0.0.1:1/"]
-
-
-def error_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert cli.main(arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("courier: error: ")
-    return captured.err.removeprefix("courier: error: ").rstrip()
+__all__ = ["configured", "no_variables"]
 
 
 def test_with_no_command_it_runs(configured: list[Config]) -> None:
@@ -103,7 +73,7 @@ def test_the_file_can_be_named_by_a_variable(
         (["--queue"], "--queue: a value must follow"),
         (
             [*REQUIRED, "check"],
-            "got unexpected extra argument (check); a command comes first, values follow their option",
+            "there are arguments that belong to no option; a command comes first, values with spaces need quotes",
         ),
         ([], "--queue: is missing"),
         (["--queue", "a"], "--recipient-url: is missing"),
@@ -141,7 +111,7 @@ def test_a_reason_not_to_start_is_one_line_with_its_own_code(
 ) -> None:
     @click.command("run", params=config_parameters())
     @valid_config
-    def command(config: Config) -> int:
+    def command(config: Config, notes: Sequence[OptionNote]) -> int:
         raise CannotStart("the queue is gone;\nmake it")
 
     monkeypatch.setattr("courier.cli.run.command", command)

@@ -4,51 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import pytest
 
 from courier import cli
-from courier.cli.options import config_parameters, valid_config
-from courier.config import OPTIONS, Config
-from courier.presets import PRESETS
+from courier.config.config import OPTIONS, Config
+from courier.config.presets import PRESETS
+from tests.unit.cli.configured import REQUIRED, configured, error_line, no_variables
 
-REQUIRED = ["--queue", "orders", "--recipient-url", "http://127.0.0.1:1/"]
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for option in OPTIONS.values():
-        for name in option.variables:
-            monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("COURIER_CONFIG", raising=False)
-
-
-@pytest.fixture
-def configured(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """Put a command in the place of run that keeps what it was given."""
-    configs: list[Config] = []
-
-    @click.command("run", params=config_parameters())
-    @valid_config
-    def command(config: Config) -> int:
-        configs.append(config)
-        return 0
-
-    monkeypatch.setattr("courier.cli.run.command", command)
-    return configs
+__all__ = ["configured", "no_variables"]
 
 
 def write(tmp_path: Path, content: str) -> str:
     path = tmp_path / "courier.toml"
     path.write_text(content)
     return str(path)
-
-
-def error_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert cli.main([*REQUIRED, *arguments]) == 2
-    line = capsys.readouterr().err
-    assert line.count("\n") == 1
-    return line.removeprefix("courier: error: ").rstrip()
 
 
 def test_a_preset_stands_in_for_the_defaults(configured: list[Config]) -> None:
@@ -106,12 +75,12 @@ def test_an_option_may_be_repeated_and_each_place_replaces_the_next(
 def test_a_wrong_header_is_told_with_where_it_was_given(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    said = "X-A: there is no placeholder {queu}; did you mean {queue}? the placeholders are queue, message_id,"
-    assert error_line(capsys, "--header", "X-A: {queu}").startswith(f"--header: {said}")
+    said = "X-A: there is no such placeholder; did you mean {queue}? the placeholders are queue, message_id,"
+    assert error_line(capsys, *REQUIRED, "--header", "X-A: {queu}").startswith(f"--header: {said}")
     file = write(tmp_path, 'header = ["X-A: {queu}"]')
-    assert error_line(capsys, "--config", file).startswith(f"header in the file of --config: {said}")
+    assert error_line(capsys, *REQUIRED, "--config", file).startswith(f"header in the file of --config: {said}")
     monkeypatch.setenv("COURIER_HEADER", "X-A: {queu}")
-    assert error_line(capsys).startswith(f"COURIER_HEADER: {said}")
+    assert error_line(capsys, *REQUIRED).startswith(f"COURIER_HEADER: {said}")
 
 
 def test_no_option_takes_a_secret() -> None:

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from courier.config import OPTIONS
-from courier.units import parse_duration
+from courier.config.config import OPTIONS
+from courier.config.units import parse_duration
 
 ROOT: Final = Path(__file__).parents[3]
 DEPLOY: Final = ROOT / "deploy"
@@ -33,7 +33,7 @@ class Instruction(NamedTuple):
     text: str
 
     def words(self) -> list[str]:
-        """Give the words of the exec form or of a line."""
+        """Return the words of the exec form or of a line."""
         words = json.loads(self.text) if self.text.startswith("[") else shlex.split(self.text)
         return [str(word) for word in words]
 
@@ -53,7 +53,7 @@ def instructions(name: str) -> list[Instruction]:
 
 
 def image_environment() -> dict[str, str]:
-    """Give what ENV sets."""
+    """Return what ENV sets."""
     pairs = [word.partition("=") for each in instructions("ENV") for word in each.words()]
     return {name: value for name, _, value in pairs}
 
@@ -65,7 +65,7 @@ def healthcheck() -> list[str]:
 
 
 def context() -> Iterator[Path]:
-    """Give the files that .dockerignore lets into the build, relative to the root."""
+    """Return the files that .dockerignore lets into the build, relative to the root."""
     rules = [line for line in (ROOT / ".dockerignore").read_text().split("\n") if line]
     for path in sorted(ROOT.glob("*")) + sorted((ROOT / "courier").rglob("*")):
         relative = path.relative_to(ROOT)
@@ -84,24 +84,24 @@ def _included(path: Path, rules: Iterable[str]) -> bool:
 
 
 def compose() -> dict[str, dict[str, Any]]:
-    """Give the services."""
+    """Return the services."""
     services: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     return services
 
 
 def environment(service: dict[str, Any]) -> dict[str, str | None]:
-    """Give a service's variables; None for those that are passed on from outside."""
+    """Return a service's variables; None for those that are passed on from outside."""
     given = service.get("environment", {})
     return dict.fromkeys(given) if isinstance(given, list) else dict(given)
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """Give the Kubernetes objects by their kind."""
+    """Return the Kubernetes objects by their kind."""
     return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / "courier.yaml").read_text())}
 
 
 def unit() -> dict[str, list[str]]:
-    """Give the settings of the systemd unit; a setting can stand there several times."""
+    """Return the settings of the systemd unit; a setting can stand there several times."""
     settings: dict[str, list[str]] = {}
     for line in (DEPLOY / "systemd" / "courier.service").read_text().splitlines():
         if "=" in line and not line.startswith("#"):
@@ -111,13 +111,13 @@ def unit() -> dict[str, list[str]]:
 
 
 def environment_file() -> dict[str, str]:
-    """Give the variables of the unit's environment file."""
+    """Return the variables of the unit's environment file."""
     lines = (DEPLOY / "systemd" / "courier.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def unknown(variables: Iterable[str]) -> set[str]:
-    """Give the variables that neither Courier nor boto3 reads."""
+    """Return the variables that neither Courier nor boto3 reads."""
     known = {name for option in OPTIONS.values() for name in option.variables} | AWS_VARIABLES
     return set(variables) - known
 

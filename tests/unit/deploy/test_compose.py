@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -19,8 +18,9 @@ import yaml
 
 from courier.cli.harness import command as harness
 from courier.cli.virtual import virtual
-from courier.config import DEFAULTS
+from courier.config.config import DEFAULTS
 from courier.errors import EXIT_USAGE
+from tests.ports import held_port
 from tests.process.world import until
 from tests.unit.deploy.files import (
     ROOT,
@@ -38,18 +38,13 @@ SERVICES = compose()
 RUN_BY_DEFAULT = [name for name, service in SERVICES.items() if "profiles" not in service]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Stack:
     """What ``docker compose up`` starts. The names and ports of its network are those of loopback here."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.ports = {"9324": free_port(), "8081": free_port(), "8080": free_port()}
+        self.held = {port: held_port() for port in ("9324", "8081", "8080")}
+        self.ports = {port: int(holder.getsockname()[1]) for port, holder in self.held.items()}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def adapt(self, text: str) -> str:
@@ -81,7 +76,9 @@ class Stack:
         return variables | {"PATH": os.environ["PATH"]}
 
     def healthy(self, name: str) -> bool:
-        test = SERVICES[name].get("healthcheck", {}).get("test") or ["CMD", *healthcheck()]
+        # In a container the supervisor is the only one; here it is named.
+        own = ["CMD", *healthcheck(), str(self.processes[name].pid)]
+        test = SERVICES[name].get("healthcheck", {}).get("test") or own
         assert test[0] == "CMD"
         command = [sys.executable if word == "python" else self.adapt(word) for word in test[1:]]
         found = subprocess.run(command, env=self.variables(name), capture_output=True, timeout=10, check=False)
@@ -107,6 +104,8 @@ class Stack:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        for holder in self.held.values():
+            holder.close()
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from courier.config import OPTIONS, read_file
+from courier.config.config import OPTIONS
+from courier.config.loading import read_file
 from tests.unit.deploy.files import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"
@@ -29,6 +30,6 @@ def test_the_example_of_a_file_is_taken(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     path = tmp_path / "courier.toml"
     path.write_text(example)
-    values = {name: OPTIONS[name].kind(value) for name, value in read_file(path).items()}
+    values = {name: OPTIONS[name].kind.parse(value) for name, value in read_file(path).items()}
     assert values["visibility_timeout_seconds"] == 120
     assert values["senders"] == 16

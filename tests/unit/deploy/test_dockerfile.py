@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -9,8 +10,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import courier
+from scripts.requirements import LOCKS, build_required, floors, python_of_the_image, required
 from tests.unit.deploy.files import ROOT, context, image_environment, instructions, unknown
 
 
@@ -45,6 +48,7 @@ def test_the_port_that_is_exposed_is_that_of_the_api() -> None:
 def test_only_what_is_built_from_gets_into_the_build() -> None:
     files = {str(path) for path in context()}
     assert {"setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE", "courier/__main__.py"} <= files
+    assert set(LOCKS) <= files
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
     assert {name.split("/")[0] for name in files if "/" in name} == {"courier"}
 
@@ -56,13 +60,15 @@ def test_its_build_commands_make_an_image_that_runs(tmp_path: Path) -> None:
     target = tmp_path / "opt" / "courier"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     builds = [each for each in instructions("RUN") if "useradd" not in each.text]
+    locked = [each for each in builds if "-r" in each.words()]
+    builds = [each for each in builds if each not in locked]
     assert [each.words()[0] for each in builds] == ["pip", "python", "pip"]
     for build in builds:
         words = [word.replace("/wheels", f"{tmp_path}/wheels") for word in build.words()]
         words = [word.replace("/opt/courier", str(target)) for word in words]
         if "pip" in words:
             # What it depends on is installed here already, and nothing is fetched.
-            words += ["--no-deps", "--no-build-isolation"] if "wheel" in words else ["--no-deps"]
+            words += ["--no-deps"]
         command = [sys.executable, "-m", *words] if words[0] == "pip" else [sys.executable, *words[1:]]
         subprocess.run(command, cwd=tmp_path / "source", env=environment, check=True, capture_output=True, timeout=100)
     (entry,) = instructions("ENTRYPOINT")
@@ -103,6 +109,47 @@ def test_its_user_can_be_made_and_owns_the_audit_directory(tmp_path: Path) -> No
     assert audit.st_mode & 0o007 == 0
 
 
-def test_every_stage_is_of_one_python() -> None:
-    images = {each.text.split()[0] for each in instructions("FROM")}
-    assert images == {"python:3.13-slim"}
+def test_every_stage_is_of_one_python_that_can_be_pinned() -> None:
+    assert [each.text for each in instructions("ARG")] == ["PYTHON=python:3.13-slim"]
+    assert {each.text.split()[0] for each in instructions("FROM")} == {"${PYTHON}"}
+
+
+def test_nothing_is_fetched_but_by_its_hash() -> None:
+    fetching = [each.words() for each in instructions("RUN") if "pip" in each.words()]
+    for words in fetching:
+        held = "--require-hashes" in words and words[words.index("--only-binary") + 1] == ":all:"
+        assert held or "--no-index" in words or {"--no-deps", "--no-build-isolation"} <= set(words), words
+    assert {words[words.index("-r") + 1] for words in fetching if "-r" in words} == set(LOCKS)
+
+
+def pins(lock: str) -> dict[str, tuple[str, list[str]]]:
+    """Give version and hashes by name; all that the file has must be those."""
+    text = (ROOT / lock).read_text()
+    found = re.findall(r"^([a-z0-9-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    rest = text
+    for name, version, hashes in found:
+        rest = rest.replace(f"{name}=={version} \\\n{hashes}", "", 1)
+    assert [line for line in rest.splitlines() if not line.startswith("#")] == []
+    return {name: (version, re.findall(r"[0-9a-f]{64}", hashes)) for name, version, hashes in found}
+
+
+def test_the_locks_have_all_that_is_required_and_name_no_place_to_fetch_it_from() -> None:
+    for lock, requirements in ((LOCKS[0], required()), (LOCKS[1], build_required())):
+        pinned = pins(lock)
+        for requirement in map(Requirement, requirements):
+            assert requirement.specifier.contains(pinned[requirement.name.lower().replace("_", "-")][0]), requirement
+        assert all(hashes for _, hashes in pinned.values())
+        assert not re.search(r"//|\.org|index|https?:", (ROOT / lock).read_text())
+    # Those with machine code have a wheel for each of the two machines.
+    assert {len(pins(LOCKS[0])[name][1]) for name in ("uvloop", "httptools", "orjson", "cryptography")} == {2}
+    assert f"Python {python_of_the_image()} on" in (ROOT / LOCKS[0]).read_text()
+
+
+def test_the_floors_are_the_oldest_releases_that_are_admitted() -> None:
+    pinned = dict(pin.split("==") for pin in floors(required()))
+    assert pinned["httptools"] == "0.6.4", "older ones frame differently"
+    for requirement in map(Requirement, required()):
+        assert requirement.specifier.contains(pinned[requirement.name])
+    for admitted in ("a", "a == 1", "a >= 1, < 2"):
+        with pytest.raises(SystemExit, match="NAME >= VERSION"):
+            list(floors([admitted]))

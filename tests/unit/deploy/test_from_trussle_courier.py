@@ -10,7 +10,7 @@ import click
 import pytest
 
 from courier import cli
-from courier.config import OPTIONS
+from courier.config.config import OPTIONS
 from tests.unit.deploy.files import AWS_VARIABLES, ROOT
 
 PAGE: Final = (ROOT / "docs" / "from-trussle-courier.md").read_text()
@@ -45,7 +45,7 @@ METRICS: Final = (
     "failed_segments",
     "failed_records",
 )
-ENDPOINTS: Final = ("GET /status/health", "GET /status/ready", "GET /metrics", "GET /debug/pprof/", "POST /")
+URLS: Final = ("GET /status/health", "GET /status/ready", "GET /metrics", "GET /debug/pprof/", "POST /")
 
 
 class Row(NamedTuple):
@@ -89,8 +89,8 @@ def test_every_metric_of_the_old_program_has_its_row() -> None:
 
 
 def test_every_endpoint_of_the_old_program_has_its_row() -> None:
-    told = {re.findall(r"`([^`]+)`", row.there)[0] for row in rows("Endpoints")}
-    assert told == set(ENDPOINTS)
+    told = {re.findall(r"`([^`]+)`", row.there)[0] for row in rows("URLs")}
+    assert told == set(URLS)
 
 
 @pytest.mark.parametrize("title", TABLES)

@@ -30,7 +30,7 @@ def actions(name: str) -> set[str]:
 
 
 def called(service: str, files: Iterable[Path]) -> set[str]:
-    """Give the IAM actions of the operations that are called by name, or as methods of boto3's client."""
+    """Return the IAM actions of the operations that are called by name, or as methods of boto3's client."""
     model = botocore.session.get_session().get_service_model(service)
     methods = {xform_name(operation): operation for operation in model.operation_names}
     found = set()
@@ -62,8 +62,15 @@ def test_the_firehose_audit_takes_the_actions_that_it_calls() -> None:
     assert actions("courier-firehose.json") == called("firehose", (PACKAGE / "audit").glob("*.py"))
 
 
-def test_an_encrypted_queue_takes_what_sqs_asks_kms_for_when_it_is_read() -> None:
-    assert actions("courier-kms.json") == {"kms:Decrypt"}
+def test_an_encrypted_queue_takes_what_sqs_asks_kms_for_when_it_is_read_and_one_that_is_sent_to_a_data_key_too() -> (
+    None
+):
+    read, sent = policy("courier-kms.json")["Statement"]
+    assert read["Action"] == ["kms:Decrypt"]
+    # SQS makes a data key for what is sent, and decrypts it to see that it can: its documentation names both.
+    assert sent["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert "FailureQueue" in sent["Sid"]
+    assert read["Resource"] != sent["Resource"]
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: str(path.name))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address, ip_network
 from typing import Any
 
+import yaml
+
 import courier
-from courier.config import DEFAULTS
-from tests.unit.deploy.files import image_environment, instructions, manifests, seconds, unknown
+from courier.config.config import DEFAULTS
+from tests.unit.deploy.files import DEPLOY, image_environment, instructions, manifests, seconds, unknown
 
 DEPLOYMENT = manifests()["Deployment"]["spec"]
 POD: dict[str, Any] = DEPLOYMENT["template"]["spec"]
@@ -38,11 +42,66 @@ def test_it_runs_as_the_user_of_the_image_and_may_do_nothing_else() -> None:
     assert f"{context['runAsUser']}:{context['runAsGroup']}" == user.text
     assert context["runAsNonRoot"] is True
     assert context["fsGroup"] == context["runAsGroup"]
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert CONTAINER["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
         "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & set(POD)
+
+
+def test_it_gets_no_token_of_the_cluster_and_no_variables_of_services() -> None:
+    assert POD["automountServiceAccountToken"] is False
+    assert manifests()["ServiceAccount"]["automountServiceAccountToken"] is False
+    # A Service named courier would make COURIER_PORT, which reads like an option.
+    assert POD["enableServiceLinks"] is False
+
+
+def test_what_a_pod_may_write_is_bounded_or_is_a_claim() -> None:
+    for volume in POD["volumes"]:
+        assert "persistentVolumeClaim" in volume or re.fullmatch(r"\d+Mi", volume["emptyDir"]["sizeLimit"]), volume
+
+
+def test_the_image_can_be_pinned_by_its_digest() -> None:
+    text = (DEPLOY / "kubernetes" / "courier.yaml").read_text()
+    before, _, _ = text.partition(f"image: {CONTAINER['image']}")
+    assert "@sha256:" in before.splitlines()[-3]
+    (example,) = re.findall(r"# +(images: .*)", text)
+    (image,) = yaml.safe_load(example)["images"]
+    assert image["name"] == CONTAINER["image"].partition(":")[0]
+    assert set(image) == {"name", "newName", "digest"}
+
+
+def ports(rule: dict[str, Any]) -> set[tuple[str, int | str]]:
+    return {(each["protocol"], each["port"]) for each in rule["ports"]}
+
+
+def test_it_connects_to_names_the_recipient_and_aws_and_nothing_else_gets_in_than_prometheus() -> None:
+    policy = manifests()["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == DEPLOYMENT["selector"]["matchLabels"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    (incoming,) = policy["ingress"]
+    assert ports(incoming) == {("TCP", CONTAINER["ports"][0]["name"])}
+    assert incoming["from"], "everybody may connect"
+    names, recipient, aws = policy["egress"]
+    assert ports(names) == {("UDP", 53), ("TCP", 53)}
+    assert ports(aws) == {("TCP", 443)}
+    assert all(rule["to"] for rule in policy["egress"]), "a rule allows every address"
+    assert [set(peer) for peer in recipient["to"]] == [{"podSelector"}]
+    blocks = [peer["ipBlock"] for peer in aws["to"]]
+    for address in ("10.1.2.3", "172.20.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "fd00::1", "fe80::1"):
+        assert not any(admits(block, address) for block in blocks), address
+    for address in ("52.94.5.1", "2a05:d018::1"):
+        assert any(admits(block, address) for block in blocks), address
+
+
+def admits(block: dict[str, Any], address: str) -> bool:
+    found = ip_address(address)
+    denied = (ip_network(each) for each in block.get("except", []))
+    return found in ip_network(block["cidr"]) and not any(found in each for each in denied)
 
 
 def test_the_audit_log_is_on_a_claim_and_one_pod_has_it_at_a_time() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from courier.config import DEFAULTS, OPTIONS, Config
+from courier.config.config import DEFAULTS, OPTIONS, Config
 from courier.errors import EXIT_USAGE
-from courier.pipeline import PREFLIGHT_SECONDS
+from courier.preflight import PREFLIGHT_SECONDS
 from tests.unit.deploy.files import DEPLOY, environment_file, seconds, unit, unknown
 
 UNIT = DEPLOY / "systemd" / "courier.service"
@@ -103,11 +103,11 @@ def test_it_delivers_to_no_private_address_but_those_that_are_named() -> None:
     values: dict[str, Any] = {}
     for name, option in OPTIONS.items():
         if option.variables[0] in variables:
-            value = option.kind(variables[option.variables[0]])
+            value = option.kind.parse(variables[option.variables[0]])
             values[name] = (value,) if option.repeated else value
     config = Config(**values)
     assert config.guard is not None, "COURIER_DENY_PRIVATE isn't set"
-    assert config.guard.denial(config.target.host) is None, "the example's own recipient can't be reached"
+    assert config.guard.denial(config.recipient.host) is None, "the example's own recipient can't be reached"
     for address in ("169.254.169.254", "10.0.0.1", "192.168.1.1", "127.0.0.2", "::1"):
         assert config.guard.denial(address), address
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import ssl
 from pathlib import Path
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from structlog.testing import capture_logs
 
 from courier.errors import CannotStart
-from courier.http.certificates import TlsFiles, watched
+from courier.http.certificates import TlsFiles, watch_certificate_files
 from courier.http.tls import client_context
 
 
@@ -66,10 +68,10 @@ def test_the_key_is_in_its_own_file_or_in_that_of_the_certificate(pems: Pems) ->
 
 def test_a_file_that_cannot_be_read_is_named_with_its_option(pems: Pems, tmp_path: Path) -> None:
     none = tmp_path / "none"
-    assert refusal(TlsFiles(ca=none)).startswith(f"--ca-file: cannot read {none}: No such file")
-    assert refusal(TlsFiles(cert=none)).startswith(f"--client-cert: cannot read {none}: No such file")
-    assert refusal(TlsFiles(cert=pems.cert, key=none)).startswith(f"--client-key: cannot read {none}: No such file")
-    assert refusal(TlsFiles(ca=tmp_path)).startswith(f"--ca-file: cannot read {tmp_path}: Is a directory")
+    assert refusal(TlsFiles(ca=none)).startswith("--ca-file: No such file or directory; give")
+    assert refusal(TlsFiles(cert=none)).startswith("--client-cert: No such file or directory; give")
+    assert refusal(TlsFiles(cert=pems.cert, key=none)).startswith("--client-key: No such file or directory; give")
+    assert refusal(TlsFiles(ca=tmp_path)).startswith(f"--ca-file: cannot read {tmp_path}: it is a directory")
 
 
 def test_a_file_that_holds_something_else_is_named_with_its_option(pems: Pems, tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_renewed_certificate_is_shown_once_both_of_its_files_are_there(
     pems: Pems, tmp_path: Path, authority: trustme.CA
 ) -> None:
     context = client_context(TlsFiles(cert=pems.cert, key=pems.key))
-    files = watched(context, TlsFiles(cert=pems.cert, key=pems.key))
+    files = watch_certificate_files(context, TlsFiles(cert=pems.cert, key=pems.key))
     assert "courier@example.com" in shown_names(context, authority)
     renewed = Pems(tmp_path, authority, "renewed")
     shutil.copy(renewed.cert, pems.cert)
@@ -135,3 +137,21 @@ def test_a_renewed_certificate_is_shown_once_both_of_its_files_are_there(
             file.refresh()
     assert "renewed@example.com" in shown_names(context, authority)
     assert [entry["log_level"] for entry in logs] == ["warning", "info"]
+
+
+def test_a_certificate_that_changes_while_the_system_is_short_is_shown_as_soon_as_it_can_be_read(
+    pems: Pems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    files = watch_certificate_files(client_context(), TlsFiles(cert=pems.cert, key=pems.key))
+    os.utime(pems.cert, ns=(0, 0))
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr("courier.http.certificates.ssl.SSLContext.load_cert_chain", fails)
+        for _ in range(10):
+            files[0].refresh()
+    assert [line["log_level"] for line in logs] == ["warning"]
+    with capture_logs() as logs:
+        files[0].refresh()
+    assert [line["event"] for line in logs] == ["took over a changed secret"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from courier.http.answer import Answer, Failure
 from courier.http.connection import Connection, Recent
 from courier.http.exchange import Exchange
-from courier.http.limits import Limits
+from courier.http.limits import SessionLimits
 
 NONE: Final[Recent] = (None, 0, [], b"")
 
@@ -56,6 +57,11 @@ class Wire:
     def __init__(self) -> None:
         self.unsent = 0
         self.aborted = False
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # which nothing ever comes to
+
+    def get_extra_info(self, name: str) -> object:
+        """Return the socket, for those who ask the kernel."""
+        return getattr(self, name)
 
     def write(self, data: bytes) -> None:
         """Take a request."""
@@ -73,7 +79,7 @@ class Sessions:
     """What a connection needs of its session; without ``remembers`` it forgets every answer at once."""
 
     def __init__(self, *, remembers: bool = True) -> None:
-        self.limits = Limits(answer_cap=300)
+        self.limits = SessionLimits(answer_cap=300)
         self.loop: Any = None  # for what is given up, which nothing here is
         self.idle: list[Connection] = []
         self.resent = 0
@@ -217,7 +223,7 @@ def test_a_known_answer_leaves_a_connection_past_its_age_to_nobody() -> None:
     session = Sessions()
     end = End(session)
     end.takes(OK)
-    session.limits = Limits(max_age=0.0)
+    session.limits = SessionLimits(max_age=0.0)
     old = End(session)
     assert old.takes(OK).status == 200
     assert old.wire.aborted

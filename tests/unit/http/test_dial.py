@@ -8,8 +8,16 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from courier.http.answer import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_TIMEOUT, RESOLVE
-from courier.http.dial import Address, CannotConnect, Resolver, dial
+from courier.http.answer import (
+    CONNECT_FAILED,
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    NO_RESOLVER,
+    RESOLVE,
+    RESOLVER_FAILED,
+    NoAnswer,
+)
+from courier.http.dial import Resolver, SocketAddress, dial
 from tests.integration.misbehaving_server import deaf_port
 
 
@@ -33,16 +41,16 @@ class Names:
         return answer
 
 
-def at(port: int, host: str = "127.0.0.1") -> Address:
+def at(port: int, host: str = "127.0.0.1") -> SocketAddress:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return Address(family, socket.SOCK_STREAM, 6, "", (host, port))
+    return SocketAddress(family, socket.SOCK_STREAM, 6, "", (host, port))
 
 
 def resolver(names: Names) -> Resolver:
     return Resolver(cast("asyncio.AbstractEventLoop", names), "example.com", 80)
 
 
-def dialled(addresses: list[Address], seconds: float = 5.0) -> int:
+def dialled(addresses: list[SocketAddress], seconds: float = 5.0) -> int:
     """Return the port that was reached."""
 
     class Peer(asyncio.Protocol):
@@ -66,38 +74,36 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_many_that_ask_at_once_share_one_lookup_and_its_answer_is_kept_for_a_while() -> None:
-    async def run() -> None:
-        names = Names([at(80)])
-        subject = resolver(names)
-        for _ in range(2):
-            assert await asyncio.gather(*[subject.addresses() for _ in range(5)]) == [[at(80)]] * 5
-        assert names.asked == 1
-
-    uvloop.run(run())
+async def test_many_that_ask_at_once_share_one_lookup_and_its_answer_is_kept_for_a_while() -> None:
+    names = Names([at(80)])
+    subject = resolver(names)
+    for _ in range(2):
+        assert await asyncio.gather(*[subject.addresses() for _ in range(5)]) == [[at(80)]] * 5
+    assert names.asked == 1
 
 
-def test_a_lookup_that_failed_is_asked_again() -> None:
-    async def run() -> None:
-        names = Names(socket.gaierror(-2, "Name or service not known"), [at(80)])
-        subject = resolver(names)
-        with pytest.raises(CannotConnect, match=r"example\.com: Name or service not known") as caught:
-            await subject.addresses()
-        assert caught.value.reason == RESOLVE
-        assert await subject.addresses() == [at(80)]
-
-    uvloop.run(run())
+async def test_a_lookup_that_failed_is_asked_again() -> None:
+    names = Names(socket.gaierror(-2, "Name or service not known"), [at(80)])
+    subject = resolver(names)
+    with pytest.raises(NoAnswer, match=r"example\.com: Name or service not known") as caught:
+        await subject.addresses()
+    assert caught.value.reason == RESOLVE
+    assert await subject.addresses() == [at(80)]
 
 
-def test_one_that_gives_up_does_not_take_the_lookup_from_the_others() -> None:
-    async def run() -> None:
-        subject = resolver(Names([at(80)]))
-        first, second = (asyncio.ensure_future(subject.addresses()) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        assert await second == [at(80)]
+async def test_name_servers_that_fail_are_told_from_a_name_that_is_not_there() -> None:
+    subject = resolver(Names(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")))
+    with pytest.raises(NoAnswer, match=r"example\.com: Temporary failure") as caught:
+        await subject.addresses()
+    assert caught.value.reason in (RESOLVER_FAILED, NO_RESOLVER)
 
-    uvloop.run(run())
+
+async def test_one_that_gives_up_does_not_take_the_lookup_from_the_others() -> None:
+    subject = resolver(Names([at(80)]))
+    first, second = (asyncio.ensure_future(subject.addresses()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == [at(80)]
 
 
 def test_the_first_address_that_accepts_is_taken(closed_port: int) -> None:
@@ -107,7 +113,7 @@ def test_the_first_address_that_accepts_is_taken(closed_port: int) -> None:
 
 
 def test_every_address_that_failed_is_named(closed_port: int) -> None:
-    with pytest.raises(CannotConnect) as caught:
+    with pytest.raises(NoAnswer) as caught:
         dialled([at(closed_port), at(closed_port, "127.0.0.2")])
     assert caught.value.reason == CONNECT_REFUSED
     assert str(caught.value) == (
@@ -116,7 +122,7 @@ def test_every_address_that_failed_is_named(closed_port: int) -> None:
 
 
 def test_a_name_without_an_address_fails() -> None:
-    with pytest.raises(CannotConnect, match="no address") as caught:
+    with pytest.raises(NoAnswer, match="no address") as caught:
         dialled([])
     assert caught.value.reason == CONNECT_FAILED
 
@@ -128,6 +134,6 @@ def test_an_address_that_swallows_packets_leaves_time_for_the_next() -> None:
 
 
 def test_only_such_addresses_are_a_timeout() -> None:
-    with deaf_port() as deaf, pytest.raises(CannotConnect, match="timed out") as caught:
+    with deaf_port() as deaf, pytest.raises(NoAnswer, match="timed out") as caught:
         dialled([at(deaf)], 0.1)
     assert caught.value.reason == CONNECT_TIMEOUT

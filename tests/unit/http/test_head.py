@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courier.http.head import HeadTemplate, header_name, header_value
-from courier.http.target import parse_target
+from courier.http.url import read_url
 
-TARGET = parse_target("http://example.com:8080/hook?a=b")
+TARGET = read_url("http://example.com:8080/hook?a=b")
 
 
 def test_a_head_is_the_fixed_part_the_length_and_what_the_request_adds() -> None:

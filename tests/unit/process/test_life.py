@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from courier.process import scoreboard
-from courier.process.child import ORPHAN_DEADLINE, Life
+from courier.process.life import ORPHAN_DEADLINE, Life
 from courier.process.scoreboard import Scoreboard
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from courier.config import service_manager
+from courier.config.loading import service_manager
 from courier.process.notify import STATUS_SECONDS, Manager, Notifier
 
 NOTHING: Final[dict[str, object]] = {}

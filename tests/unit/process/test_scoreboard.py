@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from courier.process import scoreboard
-from courier.process.scoreboard import AREAS, SLOT_WORDS, Scoreboard, queued
+from courier.process.scoreboard import AREAS, SLOT_WORDS, WORDS, Scoreboard, queued
+from courier.process.word_table import Kind
 from tests.unit.process.waiting import ended, forked
 
 
@@ -27,6 +28,12 @@ def test_every_word_has_a_place_of_its_own() -> None:
     assert len(places) == len(set(places))
     assert max(places) < SLOT_WORDS
     assert set(indices().values()) >= scoreboard.GAUGES
+
+
+@pytest.mark.parametrize("shown", [Kind.METRIC, Kind.TOTAL | Kind.RATE])
+def test_no_two_words_are_shown_under_one_name(shown: Kind) -> None:
+    names = [word.name for word in WORDS if word.kind & shown]
+    assert len(names) == len(set(names)) > 10
 
 
 def test_slots_start_empty_and_share_no_word(board: Scoreboard) -> None:
@@ -114,3 +121,13 @@ def test_an_empty_channel_beats_what_the_counters_say(
     board.slots("sender")[0].words[scoreboard.TAKEN] = taken
     channel = SimpleNamespace(unread_bytes=lambda: unread)
     assert queued(channel, board, scoreboard.PUT, scoreboard.TAKEN) == expected
+
+
+def test_a_silent_worker_is_live_and_not_beating(board: Scoreboard) -> None:
+    quiet, loud, starting = board.slots("sender")
+    quiet.words[scoreboard.STATE] = loud.words[scoreboard.STATE] = scoreboard.READY
+    starting.words[scoreboard.STATE] = scoreboard.STARTING
+    quiet.reals[scoreboard.BEAT], loud.reals[scoreboard.BEAT] = 10.0, 10.1
+    starting.reals[scoreboard.BEAT] = 12.0
+    assert board.live("sender") == [quiet, loud]
+    assert board.beating("sender", 12.5) == [loud]

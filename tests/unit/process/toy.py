@@ -6,6 +6,7 @@ Each worker appends ``role index pid word`` lines to ``DIRECTORY/events``; tests
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import functools
 import os
 import sys
@@ -19,9 +20,9 @@ import structlog
 from courier.errors import CannotStart
 from courier.process import scoreboard
 from courier.process.channel import Channel
-from courier.process.child import Life, Role
+from courier.process.life import Life, Role, RoleFactory
 from courier.process.scoreboard import Scoreboard
-from courier.process.stage import Settings, Stage
+from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
 
 ORDER = ("consumer", "sender", "auditor")
@@ -32,67 +33,95 @@ def say(life: Life, word: str) -> None:
     os.write(EVENTS, f"{life.slot.role} {life.slot.index} {os.getpid()} {word}\n".encode())
 
 
-async def idle(life: Life) -> None:
-    life.on_rotate = lambda: say(life, "rotated")
-    life.ready()
-    say(life, "ready")
-    await life.draining.wait()
-    say(life, "orphaned" if life.orphaned else "drained")
+class Idle(Role):
+    def __init__(self, life: Life) -> None:
+        self.life = life
+
+    def start(self) -> None:
+        say(self.life, "ready")
+
+    def rotate(self) -> None:
+        say(self.life, "rotated")
+
+    async def drain(self) -> None:
+        say(self.life, "orphaned" if self.life.orphaned else "drained")
 
 
-async def cannot_start(_: Life) -> None:
+async def idle(life: Life) -> Role:
+    return Idle(life)
+
+
+async def cannot_start(_: Life) -> Role:
     raise CannotStart("the disk is on fire; put it out")
 
 
-async def cannot_start_again(life: Life) -> None:
+async def cannot_start_again(life: Life) -> Role:
     if life.slot.words[scoreboard.RESTARTS]:
         raise CannotStart("the disk is on fire; put it out")
-    await idle(life)
+    return Idle(life)
 
 
-async def fails(_: Life) -> None:
+async def fails(_: Life) -> Role:
     raise ValueError("a bug")
 
 
-async def fails_in_callback(life: Life) -> None:
+async def fails_in_callback(life: Life) -> Role:
     if life.slot.words[scoreboard.RESTARTS] == 0:
         life.loop.call_soon(int, "not a number")
-    await idle(life)
+    return Idle(life)
 
 
-async def returns(life: Life) -> None:
-    if life.slot.words[scoreboard.RESTARTS]:
-        await idle(life)
+async def exits(life: Life) -> Role:
+    if life.slot.words[scoreboard.RESTARTS] == 0:
+        os._exit(0)
+    return Idle(life)
 
 
-async def blocks(life: Life) -> None:
+async def blocks(life: Life) -> Role:
     life.ready()
     say(life, "ready")
     time.sleep(600)
+    return Idle(life)
 
 
-async def outlasts(life: Life) -> None:
-    """Hold a message and never give it back; a replacement behaves."""
-    if life.slot.words[scoreboard.RESTARTS]:
-        await idle(life)
-        return
-    life.slot.words[scoreboard.HELD] = 1
-    life.ready()
-    say(life, "ready")
-    await life.draining.wait()
-    say(life, "stays")
-    await asyncio.sleep(600)
+async def segfaults(life: Life) -> Role:
+    if life.slot.words[scoreboard.RESTARTS] == 0:
+        ctypes.string_at(0)
+    return Idle(life)
 
 
-async def cuts(life: Life) -> None:
-    """Cut a delivery at the deadline, as the sender does."""
-    await idle(life)
-    await asyncio.sleep(max(0.0, life.deadline() - time.monotonic()))
-    life.slot.words[scoreboard.CUT] += 1
-    say(life, "cut")
+class Outlasts(Idle):
+    """Holds a message and never gives it back."""
+
+    def start(self) -> None:
+        self.life.slot.words[scoreboard.HELD] = 1
+        super().start()
+
+    async def drain(self) -> None:
+        say(self.life, "stays")
+        await asyncio.sleep(600)
 
 
-async def adopts(life: Life) -> None:
+async def outlasts(life: Life) -> Role:
+    """Outlast the drain; a replacement behaves."""
+    return (Idle if life.slot.words[scoreboard.RESTARTS] else Outlasts)(life)
+
+
+class Cuts(Idle):
+    """Cuts a delivery at the deadline, as the sender does."""
+
+    async def drain(self) -> None:
+        await super().drain()
+        await asyncio.sleep(max(0.0, self.life.deadline() - time.monotonic()))
+        self.life.slot.words[scoreboard.CUT] += 1
+        say(self.life, "cut")
+
+
+async def cuts(life: Life) -> Role:
+    return Cuts(life)
+
+
+async def adopts(life: Life) -> Role:
     """Leave a grandchild to whoever is PID 1, and say so when nothing is left of it."""
     life.ready()
     middle = os.fork()
@@ -109,33 +138,55 @@ async def adopts(life: Life) -> None:
     while Path(f"/proc/{grandchild}").exists():
         await asyncio.sleep(0.01)
     say(life, f"ppid-{os.getppid()}-reaped")
-    await life.draining.wait()
+    return Role()
 
 
-def reads_to_end(channel: Channel) -> Role:
-    async def run(life: Life) -> None:
-        life.ready()
-        say(life, "ready")
-        await life.draining.wait()
-        while not channel.at_eof:
-            packet = channel.receive()
+class ReadsToEnd(Idle):
+    """Reads a channel to its end, once it is told to drain."""
+
+    def __init__(self, life: Life, channel: Channel) -> None:
+        super().__init__(life)
+        self.channel = channel
+
+    def rotate(self) -> None:
+        pass
+
+    async def drain(self) -> None:
+        while not self.channel.at_eof:
+            packet = self.channel.receive()
             if packet is not None:
-                say(life, f"took-{packet[0].decode()}")
+                say(self.life, f"took-{packet[0].decode()}")
             await asyncio.sleep(0.001)
-        say(life, "eof")
-
-    return run
+        say(self.life, "eof")
 
 
-def writes_when_drained(channel: Channel) -> Role:
-    async def run(life: Life) -> None:
-        await idle(life)
-        channel.send(f"last-of-{life.slot.index}".encode())
+def reads_to_end(channel: Channel) -> RoleFactory:
+    async def make(life: Life) -> Role:
+        return ReadsToEnd(life, channel)
 
-    return run
+    return make
 
 
-def pipeline(middle: Role = idle) -> list[Stage]:
+class WritesWhenDrained(Idle):
+    """Writes one packet to a channel, once it is told to drain."""
+
+    def __init__(self, life: Life, channel: Channel) -> None:
+        super().__init__(life)
+        self.channel = channel
+
+    async def drain(self) -> None:
+        await super().drain()
+        self.channel.send(f"last-of-{self.life.slot.index}".encode())
+
+
+def writes_when_drained(channel: Channel) -> RoleFactory:
+    async def make(life: Life) -> Role:
+        return WritesWhenDrained(life, channel)
+
+    return make
+
+
+def pipeline(middle: RoleFactory = idle) -> list[Stage]:
     """Return three stages in the order of the real ones, the last with the channel of those before it."""
     acks = Channel.create("acks")
     return [
@@ -154,8 +205,8 @@ def leaves_unread() -> list[Stage]:
     ]
 
 
-def of_one(run: Role) -> list[Stage]:
-    return [Stage("auditor", 1, idle, takes_rotate=True), Stage("sender", 2, run, spare=2), Stage("consumer", 1, idle)]
+def of_one(make: RoleFactory) -> list[Stage]:
+    return [Stage("auditor", 1, idle, takes_rotate=True), Stage("sender", 2, make, spare=2), Stage("consumer", 1, idle)]
 
 
 SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
@@ -165,8 +216,9 @@ SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "cannot-start-again": lambda: of_one(cannot_start_again),
     "fails": lambda: of_one(fails),
     "fails-in-callback": lambda: of_one(fails_in_callback),
-    "returns": lambda: of_one(returns),
+    "exits": lambda: of_one(exits),
     "blocks": lambda: of_one(blocks),
+    "segfaults": lambda: of_one(segfaults),
     "outlasts": lambda: of_one(outlasts),
     "outlasts-replaced": lambda: [replace(stage, restart_in_drain=True) for stage in of_one(outlasts)],
     "leaves-unread": leaves_unread,
@@ -188,7 +240,7 @@ def main() -> int:
     hang, drain = [*(float(text) for text in sys.argv[3:]), 30.0, 30.0][:2]
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
     restarts = functools.partial(board.total, scoreboard.RESTARTS)
-    return Supervisor(stages, board, Settings(ORDER, hang, drain), lambda: {"restarts": restarts()}).run()
+    return Supervisor(stages, board, SupervisorOptions(ORDER, hang, drain), lambda: {"restarts": restarts()}).run()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
-DEADLINE = 20.0
+DEADLINE = 40.0
 
 
 def eventually(condition: Callable[[], T | None], what: str) -> T:

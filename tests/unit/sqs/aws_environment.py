@@ -25,6 +25,6 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def static_keys(no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the chain an access key in the environment, and nothing else."""
+    """Return the chain an access key in the environment, and nothing else."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)

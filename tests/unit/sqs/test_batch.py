@@ -13,9 +13,9 @@ from courier.sqs.batch import (
     UNANSWERED,
     EntryFailure,
     Outgoing,
-    check_sent,
     delete_entries,
-    results,
+    fail_altered,
+    read_results,
     send_entries,
     visibility_entries,
 )
@@ -31,7 +31,7 @@ def test_results_stand_at_the_place_of_their_entries_however_sqs_orders_them(fat
     broken = [failed(i, f"Code{i}") for i, fate in enumerate(fates) if fate == "failed"]
     random.shuffle(done)
     random.shuffle(broken)
-    outcome = results(len(fates), {"Successful": done, "Failed": broken})
+    outcome = read_results(len(fates), {"Successful": done, "Failed": broken})
     for i, (fate, result) in enumerate(zip(fates, outcome, strict=True)):
         if fate == "done":
             assert result is None
@@ -42,26 +42,26 @@ def test_results_stand_at_the_place_of_their_entries_however_sqs_orders_them(fat
 
 @pytest.mark.parametrize("told", [[], ["0"], ["0", "0"], ["0", "1", "1"], ["0", "1", "0"], ["0", "1", "2", "2"]])
 def test_what_is_told_twice_is_no_word_of_another_entry(told: list[str]) -> None:
-    outcome = results(3, {"Successful": [{"Id": name} for name in told]})
+    outcome = read_results(3, {"Successful": [{"Id": name} for name in told]})
     for index, result in enumerate(outcome):
         assert (result is None) == (str(index) in told)
 
 
 @pytest.mark.parametrize("answer", [{}, {"Successful": None, "Failed": None}, {"Successful": [], "Failed": []}])
 def test_an_empty_answer_means_that_every_entry_failed(answer: dict[str, Any]) -> None:
-    outcome = results(2, answer)
+    outcome = read_results(2, answer)
     assert [failure.code for failure in outcome if failure] == [UNANSWERED, UNANSWERED]
 
 
 def test_an_entry_in_both_lists_has_failed() -> None:
-    outcome = results(1, {"Successful": [{"Id": "0"}], "Failed": [failed(0, "Odd", sender_fault=True)]})
+    outcome = read_results(1, {"Successful": [{"Id": "0"}], "Failed": [failed(0, "Odd", sender_fault=True)]})
     assert outcome == [EntryFailure("Odd", "told by SQS", True)]
 
 
 @pytest.mark.parametrize("entry", [{"Id": "2"}, {"Id": "-1"}, {"Id": "x"}, {"Id": None}, {}, "0", None, 7])
 def test_an_answer_about_an_entry_that_was_not_asked_for_is_not_taken(entry: object) -> None:
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
-        results(2, {"Successful": [entry]})
+        read_results(2, {"Successful": [entry]})
 
 
 def test_entries_are_named_by_their_index_so_that_one_receipt_may_stand_twice() -> None:
@@ -105,6 +105,6 @@ def test_a_message_that_sqs_took_with_another_body_has_failed() -> None:
         {"Id": "2"},
     ]
     answer = {"Successful": successes}
-    outcome = results(3, answer)
-    check_sent(messages, answer, outcome)
+    outcome = read_results(3, answer)
+    fail_altered(messages, answer, outcome)
     assert [failure and failure.code for failure in outcome] == [None, ALTERED, ALTERED]

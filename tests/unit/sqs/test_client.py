@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import pytest
 import uvloop
 
 from courier.errors import SqsError
-from courier.http.target import parse_target
+from courier.http.url import read_url
 from courier.sqs.batch import ALTERED, UNANSWERED
 from courier.sqs.client import EntryFailure, Outgoing, Received, SqsClient
 from courier.sqs.credentials import CredentialSource
@@ -23,6 +24,7 @@ from courier.sqs.errors import NETWORK, NO_CREDENTIALS, UNREADABLE
 from courier.sqs.queue import QueueInfo
 from tests.unit.sqs.aws_environment import KEY, no_aws, static_keys
 from tests.unit.sqs.canned import Canned, CannedServer, Request, canned_error, canned_json, canned_server
+from tests.waiting import until
 
 __all__ = ["no_aws", "static_keys"]
 
@@ -40,7 +42,7 @@ def with_client(
     calls: list[tuple[str, str | None]] = []
 
     async def run() -> Value:
-        queue = QueueInfo(QUEUE_URL, "orders", "eu-west-1", parse_target(url), False, 30)
+        queue = QueueInfo(QUEUE_URL, "orders", "eu-west-1", read_url(url), False, 30)
         source = CredentialSource("eu-west-1")
         loop = asyncio.get_running_loop()
         client = SqsClient(
@@ -64,13 +66,6 @@ async def error_of(call: Awaitable[object]) -> SqsError:
     with pytest.raises(SqsError) as caught:
         await call
     return caught.value
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "what the test waits for did not come"
-        await asyncio.sleep(0.005)
 
 
 def a_message(body: str = "hello", **changed: Any) -> dict[str, Any]:
@@ -106,7 +101,7 @@ def test_a_receive_asks_for_all_that_a_message_has_and_calls_the_endpoint_with_t
     assert request.headers["host"] == sqs.url.removeprefix("http://")
     assert request.headers["content-type"] == "application/x-amz-json-1.0"
     assert f"Credential={KEY}/" in request.headers["authorization"]
-    assert received == ([], 0)
+    assert received == ([], 0, [])
     assert calls == [("ReceiveMessage", None)]
 
 
@@ -373,3 +368,23 @@ def test_one_client_serves_many_calls_at_once(sqs: CannedServer) -> None:
 
     received, _ = with_client(sqs.url, scenario)
     assert [r.messages[0].body for r in received] == [str(count).encode() for count in range(1, 9)]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+def test_a_secret_that_the_answer_repeats_is_in_no_error(
+    no_aws: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIATEST",
+        "AWS_SECRET_ACCESS_KEY": "hunter2/secret+key",
+        "AWS_SESSION_TOKEN": "hunter2/token=",
+    }
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    words = "The Canonical String should have been x-amz-security-token:hunter2/token= and not hunter2/secret+key"
+    sign = canned_error("com.amazon.coral.service#SignatureDoesNotMatch", words, status=status)
+    for body in (*([sign.body] if status != 200 else []), words.encode(), quote(words).encode()):
+        with canned_server(lambda _: sign._replace(body=body)) as sqs:  # noqa: B023
+            error, _ = with_client(sqs.url, lambda client: error_of(receive(client)))
+        assert "hunter2" not in str(error)
+        assert "***" in str(error)

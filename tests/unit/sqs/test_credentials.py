@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from courier.sqs.credentials import CredentialSource, NoKeys, chain, freeze
+from courier.sqs.credentials import CredentialSource, NoKeys, read_keys, search_chain
 from courier.sqs.signer import Keys
 from tests.unit.sqs.aws_environment import KEY, SECRET, no_aws, static_keys
 from tests.unit.sqs.canned import Canned, CannedServer, canned_json, canned_server
+from tests.waiting import until
 
 __all__ = ["no_aws", "static_keys"]
 
@@ -53,42 +53,43 @@ def container(no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CannedS
         yield server
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "what the test waits for did not come"
-        await asyncio.sleep(0.005)
+def answering_late(container: CannedServer) -> threading.Event:
+    """Let the container give its keys only once the event is set."""
+    may_answer = threading.Event()
+
+    def slow(_: object) -> Canned:
+        may_answer.wait(10)
+        return issued("one", ONE_HOUR)
+
+    container.answer = slow
+    return may_answer
 
 
-def test_static_keys_are_found_once_and_never_asked_for_again(
+async def test_static_keys_are_found_once_and_never_asked_for_again(
     static_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario() -> None:
-        clock = Clock()
-        source = CredentialSource("eu-west-1", clock)
-        first = await source.keys()
-        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        clock.now = 1e6
-        assert await source.keys() is first
-        assert first == Keys(KEY, SECRET, "")
-        source.close()
-
-    asyncio.run(scenario())
+    clock = Clock()
+    source = CredentialSource("eu-west-1", clock)
+    first = await source.keys()
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    clock.now = 1e6
+    assert await source.keys() is first
+    assert first == Keys(KEY, SECRET, "")
+    source.close()
 
 
-def test_many_first_calls_ask_the_chain_once(container: CannedServer) -> None:
+async def test_many_first_calls_ask_the_chain_once(container: CannedServer) -> None:
     container.answer_in_order(issued("one", ONE_HOUR), issued("two", ONE_HOUR))
 
-    async def scenario() -> None:
-        source = CredentialSource("eu-west-1")
-        assert await asyncio.gather(*(source.keys() for _ in range(5))) == [keys_of("one")] * 5
-        source.close()
-
-    asyncio.run(scenario())
+    source = CredentialSource("eu-west-1")
+    assert await asyncio.gather(*(source.keys() for _ in range(5))) == [keys_of("one")] * 5
+    source.close()
     assert len(container.requests) == 1
 
 
-def test_near_their_end_the_keys_are_renewed_while_calls_go_on_with_the_current_ones(container: CannedServer) -> None:
+async def test_near_their_end_the_keys_are_renewed_while_calls_go_on_with_the_current_ones(
+    container: CannedServer,
+) -> None:
     clock = Clock()
     asked_again = threading.Event()
     may_answer = threading.Event()
@@ -98,142 +99,104 @@ def test_near_their_end_the_keys_are_renewed_while_calls_go_on_with_the_current_
         may_answer.wait(10)
         return issued("new", ONE_HOUR)
 
-    async def scenario() -> None:
-        # The first two answers are those of the start: boto3 asks again at once for what is that near its end.
-        container.answer_in_order(issued("old", NEAR_THE_END))
-        source = CredentialSource("eu-west-1", clock)
-        assert await source.keys() == keys_of("old")
-        container.answer = renewed
-        clock.now += 11
-        assert await source.keys() == keys_of("old")
-        await until(asked_again.is_set)
-        assert await source.keys() == keys_of("old")
-        may_answer.set()
-        while await source.keys() == keys_of("old"):
-            await asyncio.sleep(0.005)
-        assert await source.keys() == keys_of("new")
-        source.close()
-
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    # The first two answers are those of the start: boto3 asks again at once for what is that near its end.
+    container.answer_in_order(issued("old", NEAR_THE_END))
+    source = CredentialSource("eu-west-1", clock)
+    assert await source.keys() == keys_of("old")
+    container.answer = renewed
+    clock.now += 11
+    assert await source.keys() == keys_of("old")
+    await until(asked_again.is_set)
+    assert await source.keys() == keys_of("old")
+    may_answer.set()
+    while await source.keys() == keys_of("old"):
+        await asyncio.sleep(0.005)
+    assert await source.keys() == keys_of("new")
+    source.close()
 
 
-def test_a_renewal_that_fails_leaves_the_old_keys_in_use(container: CannedServer) -> None:
+async def test_a_renewal_that_fails_leaves_the_old_keys_in_use(container: CannedServer) -> None:
     clock = Clock()
 
-    async def scenario() -> None:
-        container.answer_in_order(issued("old", NEAR_THE_END))
-        source = CredentialSource("eu-west-1", clock)
-        await source.keys()
-        seen = len(container.requests)
-        container.answer_in_order(Canned(403, b"no"))
-        while len(container.requests) < seen + 4:  # boto3 tries a renewal three times, so that's the second
-            clock.now += 11
-            assert await source.keys() == keys_of("old")
-            await asyncio.sleep(0.005)
-        source.close()
-
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    container.answer_in_order(issued("old", NEAR_THE_END))
+    source = CredentialSource("eu-west-1", clock)
+    await source.keys()
+    seen = len(container.requests)
+    container.answer_in_order(Canned(403, b"no"))
+    while len(container.requests) < seen + 4:  # boto3 tries a renewal three times, so that's the second
+        clock.now += 11
+        assert await source.keys() == keys_of("old")
+        await asyncio.sleep(0.005)
+    source.close()
 
 
-def test_keys_that_sqs_refused_are_replaced_once_for_all_calls_that_failed(container: CannedServer) -> None:
+async def test_keys_that_sqs_refused_are_replaced_once_for_all_calls_that_failed(container: CannedServer) -> None:
     container.answer_in_order(issued("one", ONE_HOUR), issued("two", ONE_HOUR), issued("three", ONE_HOUR))
 
-    async def scenario() -> None:
-        source = CredentialSource("eu-west-1")
-        refused = await source.keys()
-        renewed = await asyncio.gather(*(source.renew(refused) for _ in range(5)))
-        assert renewed == [keys_of("two")] * 5
-        assert await source.renew(refused) == keys_of("two")
-        assert await source.keys() is renewed[0]
-        source.close()
-
-    asyncio.run(scenario())
+    source = CredentialSource("eu-west-1")
+    refused = await source.keys()
+    renewed = await asyncio.gather(*(source.renew(refused) for _ in range(5)))
+    assert renewed == [keys_of("two")] * 5
+    assert await source.renew(refused) == keys_of("two")
+    assert await source.keys() is renewed[0]
+    source.close()
     assert len(container.requests) == 2
 
 
-def test_refusals_in_a_row_do_not_storm_the_chain(container: CannedServer) -> None:
+async def test_refusals_in_a_row_do_not_storm_the_chain(container: CannedServer) -> None:
     container.answer_in_order(issued("same", ONE_HOUR))
     clock = Clock()
 
-    async def scenario() -> None:
-        source = CredentialSource("eu-west-1", clock)
-        refused = await source.keys()
-        for _ in range(3):
-            assert await source.renew(refused) is refused
-        clock.now += 11
+    source = CredentialSource("eu-west-1", clock)
+    refused = await source.keys()
+    for _ in range(3):
         assert await source.renew(refused) is refused
-        source.close()
-
-    asyncio.run(scenario())
+    clock.now += 11
+    assert await source.renew(refused) is refused
+    source.close()
     assert len(container.requests) == 3
 
 
-def test_a_renewal_reads_the_files_anew(no_aws: Path) -> None:
+async def test_a_renewal_reads_the_files_anew(no_aws: Path) -> None:
     file = no_aws / "credentials"
     file.write_text("[default]\naws_access_key_id = old\naws_secret_access_key = s\n")
 
-    async def scenario() -> None:
-        source = CredentialSource(None)
-        refused = await source.keys()
-        file.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = s\n")
-        assert await source.renew(refused) == Keys("new", "s", "")
-        source.close()
-
-    asyncio.run(scenario())
+    source = CredentialSource(None)
+    refused = await source.keys()
+    file.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = s\n")
+    assert await source.renew(refused) == Keys("new", "s", "")
+    source.close()
 
 
-def test_the_cancellation_of_one_caller_leaves_the_others_their_keys(container: CannedServer) -> None:
-    may_answer = threading.Event()
-
-    def slow(_: object) -> Canned:
-        may_answer.wait(10)
-        return issued("one", ONE_HOUR)
-
-    container.answer = slow
-
-    async def scenario() -> None:
-        source = CredentialSource("eu-west-1")
-        given_up, patient = asyncio.create_task(source.keys()), asyncio.create_task(source.keys())
-        await until(lambda: len(container.requests) == 1)
-        given_up.cancel()
-        await asyncio.wait([given_up])
-        may_answer.set()
-        assert await patient == keys_of("one")
-        source.close()
-
-    asyncio.run(scenario())
+async def test_the_cancellation_of_one_caller_leaves_the_others_their_keys(container: CannedServer) -> None:
+    may_answer = answering_late(container)
+    source = CredentialSource("eu-west-1")
+    given_up, patient = asyncio.create_task(source.keys()), asyncio.create_task(source.keys())
+    await until(lambda: len(container.requests) == 1)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    may_answer.set()
+    assert await patient == keys_of("one")
+    source.close()
 
 
-def test_the_loop_turns_while_the_chain_waits_for_the_network(container: CannedServer) -> None:
-    may_answer = threading.Event()
-
-    def slow(_: object) -> Canned:
-        may_answer.wait(10)
-        return issued("one", ONE_HOUR)
-
-    container.answer = slow
-
-    async def scenario() -> None:
-        source = CredentialSource("eu-west-1")
-        first = asyncio.create_task(source.keys())
-        await until(lambda: len(container.requests) == 1)
-        may_answer.set()  # only a loop that turns comes here
-        assert await first == keys_of("one")
-        source.close()
-
-    asyncio.run(scenario())
+async def test_the_loop_turns_while_the_chain_waits_for_the_network(container: CannedServer) -> None:
+    may_answer = answering_late(container)
+    source = CredentialSource("eu-west-1")
+    first = asyncio.create_task(source.keys())
+    await until(lambda: len(container.requests) == 1)
+    may_answer.set()  # only a loop that turns comes here
+    assert await first == keys_of("one")
+    source.close()
 
 
-def test_a_failed_first_call_says_why_and_the_next_one_tries_again(no_aws: Path) -> None:
-    async def scenario() -> None:
-        source = CredentialSource("eu-west-1")
-        with pytest.raises(NoKeys, match="no AWS credentials found"):
-            await source.keys()
-        (no_aws / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = s\n")
-        assert await source.keys() == Keys("a", "s", "")
-        source.close()
-
-    asyncio.run(scenario())
+async def test_a_failed_first_call_says_why_and_the_next_one_tries_again(no_aws: Path) -> None:
+    source = CredentialSource("eu-west-1")
+    with pytest.raises(NoKeys, match="no AWS credentials found"):
+        await source.keys()
+    (no_aws / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = s\n")
+    assert await source.keys() == Keys("a", "s", "")
+    source.close()
 
 
 @pytest.mark.parametrize(
@@ -257,7 +220,7 @@ def test_what_stands_in_the_way_is_said_in_one_line(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(NoKeys, match=said) as caught:
-        freeze(chain("eu-west-1"))
+        read_keys(search_chain("eu-west-1"))
     assert "\n" not in str(caught.value)
 
 
@@ -265,7 +228,7 @@ def test_what_stands_in_the_way_is_said_in_one_line(
 def test_a_credential_process_that_does_not_work_is_said_in_one_line(no_aws: Path, command: str) -> None:
     (no_aws / "config").write_text(f"[default]\ncredential_process = {command}\n")
     with pytest.raises(NoKeys) as caught:
-        freeze(chain("eu-west-1"))
+        read_keys(search_chain("eu-west-1"))
     assert "\n" not in str(caught.value)
 
 

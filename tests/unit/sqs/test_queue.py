@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from courier.errors import CannotStart
-from courier.http.target import parse_target
+from courier.http.url import read_url
 from courier.sqs.queue import QueueInfo, resolve_queue
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 from tests.unit.sqs.canned import Canned, CannedServer, Request, canned_error, canned_json, canned_server
@@ -51,7 +51,7 @@ def test_a_name_is_resolved_and_described(sqs: CannedServer) -> None:
         url=QUEUE_URL,
         name="orders",
         region="eu-west-1",
-        endpoint=parse_target(sqs.url),
+        endpoint=read_url(sqs.url),
         fifo=False,
         visibility_timeout=45,
         max_receive_count=5,
@@ -94,23 +94,23 @@ def test_without_an_endpoint_option_boto3_tells_where_the_calls_go(
     sqs: CannedServer, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, sqs.url)
-    assert resolve_queue(QUEUE_URL, None, None).endpoint == parse_target(sqs.url)
+    assert resolve_queue(QUEUE_URL, None, None).endpoint == read_url(sqs.url)
 
 
 def test_the_profile_may_tell_region_and_endpoint(sqs: CannedServer, no_aws: Path) -> None:
     (no_aws / "config").write_text(f"[default]\nregion = eu-central-1\nendpoint_url = {sqs.url}\nca_bundle = /ca.pem\n")
     info = resolve_queue("orders", None, None)
-    assert (info.region, info.endpoint, info.ca_bundle) == ("eu-central-1", parse_target(sqs.url), "/ca.pem")
+    assert (info.region, info.endpoint, info.ca_bundle) == ("eu-central-1", read_url(sqs.url), "/ca.pem")
 
 
 def test_the_url_of_an_emulators_queue_tells_where_the_calls_go(sqs: CannedServer) -> None:
     info = resolve_queue(f"{sqs.url}/000000000000/orders", "us-east-1", None)
-    assert (info.name, info.endpoint) == ("orders", parse_target(sqs.url))
+    assert (info.name, info.endpoint) == ("orders", read_url(sqs.url))
 
 
 def test_the_endpoint_option_is_stronger_than_the_url_of_an_emulators_queue(sqs: CannedServer) -> None:
     info = resolve_queue("http://queue.internal:9324/000000000000/orders", "us-east-1", sqs.url)
-    assert (info.url, info.endpoint) == ("http://queue.internal:9324/000000000000/orders", parse_target(sqs.url))
+    assert (info.url, info.endpoint) == ("http://queue.internal:9324/000000000000/orders", read_url(sqs.url))
 
 
 def test_no_proxy_is_used_since_the_hot_calls_use_none(sqs: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_no_proxy_is_used_since_the_hot_calls_use_none(sqs: CannedServer, monkey
         ),
         (
             canned_error("InvalidSignatureException", status=403, x_amzn_query_error="SignatureDoesNotMatch;Sender"),
-            ["the secret access key isn't the one of the access key", "SignatureDoesNotMatch"],
+            ["the secret access key doesn't match the access key", "SignatureDoesNotMatch"],
         ),
         (
             canned_error(
@@ -226,7 +226,7 @@ def test_without_credentials_the_line_says_where_they_can_come_from(no_aws: Path
     ("queue", "region", "endpoint_url", "said"),
     [
         (QUEUE_URL, "us-east-1", None, "in eu-west-1, but --region is us-east-1"),
-        ("orders", "eu-west-1", "localhost:4566", "--endpoint-url: 'localhost:4566' must start with http"),
+        ("orders", "eu-west-1", "localhost:4566", "--endpoint-url: the URL must start with http"),
         ("orders", "eu-west-1", "http://localhost:4566/?a=b", "--endpoint-url"),
         ("orders", "not a region", None, "not a region"),
     ],

@@ -4,8 +4,10 @@ import hashlib
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
+from courier.log.recurring import RecurringLine
 from courier.message import Attribute, Message
 from courier.sqs.received import read_received
 
@@ -69,7 +71,7 @@ def test_the_lease_ends_a_margin_before_the_visibility_timeout_counted_from_the_
 
 @pytest.mark.parametrize("answer", [{}, {"Messages": None}, {"Messages": []}])
 def test_an_answer_without_a_list_is_an_empty_one(answer: dict[str, Any]) -> None:
-    assert read_received(answer, 0.0, 30) == ([], 0)
+    assert read_received(answer, 0.0, 30) == ([], 0, [])
 
 
 def test_a_corrupt_message_is_counted_and_named_once_and_the_others_are_kept_in_order() -> None:
@@ -81,10 +83,11 @@ def test_a_corrupt_message_is_counted_and_named_once_and_the_others_are_kept_in_
         entry("d", MessageId="bad-2", MD5OfBody=wrong),
     ]
     with capture_logs() as logs:
-        received = read_received({"Messages": batch}, 0.0, 30)
+        line = RecurringLine(structlog.get_logger(), "error", "corrupt messages")
+        received = read_received({"Messages": batch}, 0.0, 30, line)
     assert [m.message_id for m in received.messages] == ["sound-1", "sound-2"]
     assert received.corrupt == 2
-    assert [(line["count"], line["message_ids"]) for line in logs] == [(2, ["bad-1", "bad-2"])]
+    assert [(line["times"], line["message_ids"]) for line in logs] == [(2, ["bad-1", "bad-2"])]
 
 
 @pytest.mark.parametrize("missing", ["MessageId", "ReceiptHandle", "MD5OfBody", "Body"])
@@ -110,3 +113,29 @@ def test_messages_of_an_emulator_that_tells_no_system_attributes_are_sound() -> 
     del bare["Attributes"]
     (message,) = read_received({"Messages": [bare]}, 0.0, 30).messages
     assert (message.receive_count, message.sent_ms, message.group) == (1, 0, "")
+
+
+def corrupt(receives: int, **changed: Any) -> dict[str, Any]:
+    system = {**entry()["Attributes"], "ApproximateReceiveCount": str(receives)}
+    return entry(MD5OfBody="0" * 32, Attributes=system, **changed)
+
+
+@pytest.mark.parametrize(("receives", "hidden"), [(1, []), (2, [60.0]), (3, [120.0]), (5, [480.0]), (9, [900.0])])
+def test_a_message_that_is_corrupt_again_and_again_is_hidden_for_longer_each_time(
+    receives: int, hidden: list[float]
+) -> None:
+    received = read_received({"Messages": [corrupt(receives), entry()]}, 1000.0, 30)
+    assert [seconds for _, seconds in received.hidden] == hidden
+    assert [(handle.message_id, handle.receipt, handle.lease) for handle, _ in received.hidden] == [
+        ("m-1", "r-1", 1029.0)
+    ] * len(hidden)
+    assert len(received.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"ReceiptHandle": None}, {"ReceiptHandle": "r" * 100_000}, {"ReceiptHandle": "\ud800"}, {"Attributes": None}],
+)
+def test_a_corrupt_message_that_cannot_be_named_is_left_to_lapse(changed: dict[str, Any]) -> None:
+    received = read_received({"Messages": [corrupt(4) | changed]}, 1000.0, 30)
+    assert (received.messages, received.corrupt, received.hidden) == ([], 1, [])

@@ -10,8 +10,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.http.target import Target, parse_target
-from courier.sqs.signer import Keys, Signer
+from courier.http.url import Url, read_url
+from courier.sqs.signer import Keys, SigV4Signer
 
 MIDNIGHT = 1_767_225_600  # 2026-01-01T00:00:00Z
 KEYS = Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session+token/==")
@@ -26,7 +26,7 @@ ports = st.just("") | st.integers(1, 65535).map(lambda port: f":{port}")
 path_characters = st.sampled_from([*"abcXYZ019-._~!$&'()*+,;=:@/", "/", "%20", "%2F", "%C3%A9", "..", "."])
 paths = st.lists(path_characters, max_size=12).map(lambda parts: "/" + "".join(parts))
 targets = st.builds(
-    lambda scheme, host, port, path: parse_target(f"{scheme}://{host}{port}{path}"),
+    lambda scheme, host, port, path: read_url(f"{scheme}://{host}{port}{path}"),
     st.sampled_from(["http", "https"]),
     hosts,
     ports,
@@ -42,13 +42,13 @@ def headers_of(head: bytes) -> dict[str, str]:
     return {name.lower(): value for name, value in pairs}
 
 
-def by_botocore(target: Target, region: str, keys: Keys, action: str, body: bytes, now: int) -> dict[str, str]:
+def by_botocore(target: Url, region: str, keys: Keys, action: str, body: bytes, now: int) -> dict[str, str]:
     headers = {
         "Content-Type": "application/x-amz-json-1.0",
         "X-Amz-Target": f"AmazonSQS.{action}",
         "X-Amzn-Query-Mode": "true",
     }
-    request = AWSRequest(method="POST", url=target.url, data=body, headers=headers)
+    request = AWSRequest(method="POST", url=target.text, data=body, headers=headers)
     at = datetime.datetime.fromtimestamp(now, datetime.UTC).replace(tzinfo=None)
     with patch("botocore.auth.get_current_datetime", return_value=at):
         SigV4Auth(Credentials(keys.access_key, keys.secret_key, keys.token or None), "sqs", region).add_auth(request)
@@ -62,9 +62,9 @@ def assert_signed_as_by_botocore(ours: dict[str, str], theirs: dict[str, str]) -
 
 @given(targets, regions, all_keys, actions, st.binary(max_size=2000), instants)
 def test_a_head_is_signed_as_botocore_signs_it(
-    target: Target, region: str, keys: Keys, action: str, body: bytes, now: int
+    target: Url, region: str, keys: Keys, action: str, body: bytes, now: int
 ) -> None:
-    head = Signer(target, region).head(keys, action, body, now + 0.9)
+    head = SigV4Signer(target, region).head(keys, action, body, now + 0.9)
     ours = headers_of(head)
     assert_signed_as_by_botocore(ours, by_botocore(target, region, keys, action, body, now))
     assert ours["host"] == target.host_header
@@ -74,36 +74,36 @@ def test_a_head_is_signed_as_botocore_signs_it(
 
 @given(st.lists(st.tuples(st.sampled_from([KEYS, Keys("A", "B"), Keys("A", "C")]), actions, instants), max_size=8))
 def test_what_a_signer_keeps_from_one_call_never_shows_in_another(calls: list[tuple[Keys, str, int]]) -> None:
-    target = parse_target("https://sqs.eu-west-1.amazonaws.com")
-    signer = Signer(target, "eu-west-1")
+    target = read_url("https://sqs.eu-west-1.amazonaws.com")
+    signer = SigV4Signer(target, "eu-west-1")
     for keys, action, now in calls:
         ours = headers_of(signer.head(keys, action, b"{}", now))
         assert_signed_as_by_botocore(ours, by_botocore(target, "eu-west-1", keys, action, b"{}", now))
 
 
 def test_a_signer_that_lives_over_midnight_signs_with_the_new_day() -> None:
-    target = parse_target("http://127.0.0.1:4566")
-    signer = Signer(target, "us-east-1")
+    target = read_url("http://127.0.0.1:4566")
+    signer = SigV4Signer(target, "us-east-1")
     for now in range(MIDNIGHT - 3, MIDNIGHT + 3):
         ours = headers_of(signer.head(KEYS, "ReceiveMessage", b"{}", now))
         assert_signed_as_by_botocore(ours, by_botocore(target, "us-east-1", KEYS, "ReceiveMessage", b"{}", now))
 
 
 def test_without_a_session_token_no_header_for_one_is_sent() -> None:
-    signer = Signer(parse_target("https://sqs.eu-west-1.amazonaws.com"), "eu-west-1")
+    signer = SigV4Signer(read_url("https://sqs.eu-west-1.amazonaws.com"), "eu-west-1")
     head = signer.head(Keys("A", "B"), "ReceiveMessage", b"{}", MIDNIGHT)
     assert b"security-token" not in head.lower()
 
 
 @pytest.mark.parametrize("body", [b"", b'{"Body":"\xf0\x9f\x92\xa9"}', bytes(1 << 20)], ids=["empty", "text", "1 MiB"])
 def test_any_body_is_signed_by_its_bytes(body: bytes) -> None:
-    target = parse_target("https://sqs.eu-west-1.amazonaws.com")
-    ours = headers_of(Signer(target, "eu-west-1").head(KEYS, "SendMessageBatch", body, MIDNIGHT))
+    target = read_url("https://sqs.eu-west-1.amazonaws.com")
+    ours = headers_of(SigV4Signer(target, "eu-west-1").head(KEYS, "SendMessageBatch", body, MIDNIGHT))
     assert_signed_as_by_botocore(ours, by_botocore(target, "eu-west-1", KEYS, "SendMessageBatch", body, MIDNIGHT))
 
 
 def test_the_same_request_within_a_second_is_signed_once_and_any_other_anew() -> None:
-    signer = Signer(parse_target("https://sqs.eu-west-1.amazonaws.com"), "eu-west-1")
+    signer = SigV4Signer(read_url("https://sqs.eu-west-1.amazonaws.com"), "eu-west-1")
     body = b'{"QueueUrl":"a"}'
     head = signer.head(KEYS, "ReceiveMessage", body, 1000.1)
     assert signer.head(KEYS, "ReceiveMessage", body, 1000.9) is head

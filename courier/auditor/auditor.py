@@ -1,0 +1,297 @@
+"""The auditor: it reads outcomes, makes their records durable, and only then settles with SQS.
+
+It never stops reading outcomes: a thread writes the records while calls to SQS are in progress. Consumers see on the
+scoreboard how much it holds, and stop receiving at a cap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import structlog
+
+from courier.auditor.committer import Committer
+from courier.auditor.held_receipts import HeldReceipt, HeldReceipts
+from courier.auditor.letters import Letters
+from courier.auditor.log_thread import AuditLog, LogThread
+from courier.auditor.settler import Settler
+from courier.http.advice import BY_SHORTAGE
+from courier.http.answer import NO_DESCRIPTORS
+from courier.log.recurring import RecurringLine
+from courier.message import DELIVERED, EXTEND, LOST, REJECTED, Handle, PackedOutcome, unpack_settlements
+from courier.process import scoreboard
+from courier.process.channel import Channel
+from courier.process.internal_errors import InternalErrors
+from courier.process.life import Life, Role
+from courier.recipient.policy import Backoff
+from courier.sqs.advice import advice_on
+from courier.sqs.batch import EntryFailure
+from courier.sqs.client import SqsClient
+
+PACKETS_PER_TURN: Final = 256
+"""Maximum packets read in one turn of the loop, so that calls and the beat get their turns."""
+
+_RECORDED: Final = (DELIVERED, REJECTED)
+
+log = structlog.get_logger("courier.auditor")
+
+
+class AuditorOptions(NamedTuple):
+    """The options of an auditor.
+
+    ``visibility`` is the visibility timeout in seconds. With ``required``, a message is deleted only after its record
+    is durable. ``backoff`` applies to messages whose record or letter was lost on the way.
+    """
+
+    visibility: int
+    fifo: bool
+    required: bool = True
+    failure_fifo: bool = False
+    backoff: Backoff = Backoff(1.0, 900.0)
+
+
+class Auditor(Role):
+    """The auditor's role: it passes outcomes to the committer, the settler and the letters."""
+
+    def __init__(
+        self,
+        life: Life,
+        acks: Channel,
+        audit_log: AuditLog | None,
+        clients: tuple[SqsClient, SqsClient | None],
+        options: AuditorOptions,
+    ) -> None:
+        """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue."""
+        client, failure_client = clients
+        self._life = life
+        self._words = life.slot.words
+        self._internal_errors = InternalErrors(life.slot)
+        self._acks = acks
+        self._clients = clients
+        self._options = options
+        self._lost_line = RecurringLine(
+            log,
+            "warning",
+            "the audit record or the letter of a message was lost on its way to the auditor: the message is returned "
+            "to SQS and delivered again",
+        )
+        self._not_taken_line = RecurringLine(
+            log, "error", "the failure queue refuses a rejected message; it stays in its source queue"
+        )
+        self._held = HeldReceipts(self._words)
+        self._settler = Settler(client, self._held, options.visibility, fifo=options.fifo, on_change=self._write_counts)
+        self._letters = None
+        self._letter_bytes = 0
+        if failure_client is not None:
+            fifo = options.failure_fifo
+            self._letters = Letters(
+                failure_client.send,
+                self._letter_sent,
+                self._letter_refused,
+                fifo=fifo,
+                on_bug=self._internal_errors.note,
+            )
+        self._committer: Committer[HeldReceipt] | None = None
+        if audit_log is not None:
+            # On a FIFO queue, deleting a message before an earlier one of its group would break their order.
+            series = _group_of if options.fifo else _no_series
+            thread = LogThread(audit_log, life.slot.observe_sync, self._count_audit_failure)
+            self._committer = Committer(thread, self._settle, self._set_state, required=options.required, series=series)
+
+    def start(self) -> None:
+        """Start to record and settle."""
+        self._life.loop.add_reader(self._acks.reader_fileno(), self._take_outcomes)
+        self._life.start(self._sweep_forever())
+        if self._committer is not None:
+            self._life.start(self._committer.run())
+        if self._letters is not None:
+            self._life.start(self._letters.run())
+
+    async def drain(self) -> None:
+        """Record and settle until everything is settled, or until the deadline of the drain."""
+        self._settler.stop_gathering()
+        if self._committer is not None:
+            self._committer.stop_gathering()
+        if self._letters is not None:
+            self._letters.stop_gathering()
+        await self._settle_the_rest()
+
+    async def close(self) -> None:
+        """Close the clients and the audit log, and count the unsettled outcomes."""
+        self._life.loop.remove_reader(self._acks.reader_fileno())
+        await self._settler.close()
+        for client in filter(None, self._clients):
+            client.close()
+        self._words[scoreboard.UNSETTLED] += self._held.unsettled()
+        self._write_counts()
+        if self._committer is not None:
+            self._committer.close()
+
+    def rotate(self) -> None:
+        """Start a new audit file."""
+        if self._committer is not None:
+            self._committer.rotate()
+
+    async def _settle_the_rest(self) -> None:
+        """Wait until every outcome is read and settled, or until the deadline of the drain."""
+        while time.monotonic() < self._life.deadline():
+            self._take_outcomes()
+            if self._acks.at_eof and not self._held.unsettled():
+                return
+            await asyncio.sleep(0.01)
+        if unsettled := self._held.unsettled():
+            log.warning(
+                "stopped with outcomes unsettled; SQS shows those messages again",
+                unsettled=unsettled,
+                reason="SQS or the audit log was too slow for the drain timeout",
+                advice="nothing, if duplicates do no harm; otherwise use a longer --drain-timeout, and see the lines "
+                "before",
+            )
+
+    def _take_outcomes(self) -> None:
+        """Read the outcomes that senders and consumers report."""
+        words = self._words
+        for _ in range(PACKETS_PER_TURN):
+            received = self._acks.receive()
+            if received is None:
+                if self._acks.at_eof:
+                    self._life.loop.remove_reader(self._acks.reader_fileno())
+                break
+            outcomes = unpack_settlements(*received)
+            words[scoreboard.SETTLE_TAKEN] += len(outcomes)
+            self._take(outcomes)
+        self._write_counts()
+
+    def _take(self, outcomes: Sequence[PackedOutcome]) -> None:
+        """Hold the messages of a packet, and pass the records of the delivered and rejected ones on together."""
+        settler, new = self._settler, tuple.__new__
+        hold_delivered = self._held.hold_delivered
+        recorded: list[HeldReceipt] = []
+        records: list[bytes] = []
+        for outcome in outcomes:
+            try:
+                kind, delay, record, letter = outcome[0], outcome[6], outcome[7], outcome[8]
+                handle = new(Handle, outcome[1:6])
+                if record is not None and kind in _RECORDED:
+                    held = hold_delivered(handle)
+                    if letter:
+                        self._letter_bytes += len(letter) - len(held.letter)
+                        held.letter = letter
+                    recorded.append(held)
+                    records.append(record)
+                    continue
+                entry = self._held.hold(handle, extends=kind == EXTEND) if kind != LOST else None
+                if entry is None:
+                    continue
+                if kind == EXTEND:
+                    settler.extend(entry)
+                elif record is None:
+                    # A message without its record must not be deleted.
+                    settler.change(entry, self._log_lost_bulk(handle.message_id, delay))
+                else:
+                    settler.change(entry, delay)
+            except Exception:
+                # The rest of the packet belongs to other messages.
+                self._internal_errors.note(str(outcome[1:2]), "its queue shows it again when its lease ends")
+        if not recorded:
+            return
+        if self._committer is None:
+            self._settle(recorded)
+        else:
+            self._committer.extend(recorded, records)
+
+    def _log_lost_bulk(self, message_id: str, delay: float) -> float:
+        """Log that a message's record or letter was lost on the way; return the seconds until the message comes again.
+
+        ``delay`` is the back-off from its sender, 0 if unknown.
+        """
+        self._words[scoreboard.BULK_LOST] += 1
+        delay = self._options.backoff.after_shortage(delay, random.random())
+        self._lost_line(
+            NO_DESCRIPTORS,
+            message_id=message_id,
+            seconds=math.ceil(delay),
+            reason=NO_DESCRIPTORS,
+            advice=BY_SHORTAGE[NO_DESCRIPTORS],
+        )
+        return delay
+
+    def _set_state(self, state: int) -> None:
+        self._words[scoreboard.AUDIT_FAILING] = state
+
+    def _count_audit_failure(self) -> None:
+        self._words[scoreboard.AUDIT_FAILURES] += 1
+
+    def _settle(self, durable: Sequence[HeldReceipt]) -> None:
+        """Delete messages whose records are durable. Rejected ones are deleted once the failure queue has them."""
+        rejected = [held for held in durable if held.letter]
+        if rejected and not (self._options.fifo and self._letters is not None):
+            durable = [held for held in durable if not held.letter]
+        # On a FIFO queue, deletes with a letter keep their places in the order of their group.
+        self._settler.delete(*durable)
+        for held in rejected:
+            if self._letters is not None:
+                self._letters.add(held)
+            else:
+                # Without a failure queue the message stays in its queue, and the redrive policy decides.
+                self._drop_letter(held)
+                self._settler.change(held, self._options.visibility)
+        self._write_counts()
+
+    def _letter_sent(self, held: HeldReceipt) -> None:
+        """Delete a message that the failure queue has."""
+        self._drop_letter(held)
+        self._settler.letter_taken(held)
+
+    def _letter_refused(self, held: HeldReceipt, failure: EntryFailure) -> None:
+        """Leave a message that the failure queue refuses for good to the redrive policy of its source queue."""
+        self._words[scoreboard.LETTERS_REFUSED] += 1
+        self._not_taken_line(
+            failure.code,
+            message_id=held.handle.message_id,
+            code=failure.code,
+            detail=failure.detail,
+            advice=advice_on(failure.code, "SendMessageBatch"),
+        )
+        self._drop_letter(held)
+        self._settler.change(held, self._options.visibility)
+
+    def _drop_letter(self, held: HeldReceipt) -> None:
+        self._letter_bytes -= len(held.letter)
+        held.letter = b""
+
+    async def _sweep_forever(self) -> None:
+        """Extend the leases of the messages that wait for their record or their delete."""
+        every = min(1.0, max(0.05, self._options.visibility / 10))
+        # A run has as many messages as a receive returns.
+        most_in_slot = 10 if self._options.fifo else 1
+        while True:
+            await asyncio.sleep(every)
+            in_flight = self._life.board.gauge(scoreboard.IN_FLIGHT, time.monotonic())
+            self._settler.extend_waiting(in_flight * most_in_slot)
+            self._write_counts()
+
+    def _write_counts(self) -> None:
+        words = self._words
+        words[scoreboard.HELD] = self._held.unsettled()
+        held_bytes, committer = self._letter_bytes, self._committer
+        if committer is not None:
+            held_bytes += committer.pending_bytes
+            if committer.recorded or committer.lost:
+                words[scoreboard.RECORDED] += committer.recorded
+                words[scoreboard.RECORDS_LOST] += committer.lost
+                committer.recorded = committer.lost = 0
+        words[scoreboard.HELD_BYTES] = held_bytes
+
+
+def _group_of(held: HeldReceipt) -> str:
+    return held.handle.group
+
+
+def _no_series(_: HeldReceipt) -> str:
+    return ""

@@ -1,0 +1,229 @@
+"""The committer: it makes records durable in groups, with one fdatasync for all records since the last one.
+
+Each record belongs to an *item*. The caller gets the item back once its record is durable, and only then may act on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence, Set
+from typing import Final, Generic, TypeVar
+
+import structlog
+
+from courier.auditor.log_thread import LogThread
+from courier.board.audit_states import FAILING, LOSING, WELL
+from courier.errors import AuditError
+from courier.log.outage import Outage
+
+GATHER_SECONDS: Final = 0.010
+"""Seconds that a record may wait for others, so that one fdatasync covers many."""
+
+MOST_RECORDS: Final = 4096
+"""Maximum records of one fdatasync."""
+
+RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
+"""Pauses after failed writes, in seconds; the last one repeats. Deliveries resume within it after the disk recovers."""
+
+PROBE_SECONDS: Final = 1.0
+"""Seconds between two probes of an idle log, which detect a full disk before the next delivery."""
+
+
+NONE_FAILED: Final[Set[int]] = frozenset()
+
+log = structlog.get_logger("courier.audit")
+
+Item = TypeVar("Item")
+
+
+class LogState:
+    """The state of the audit log, passed to ``on_state`` and logged when it changes."""
+
+    def __init__(self, on_state: Callable[[int], None], *, required: bool) -> None:
+        self._on_state = on_state
+        self._required = required
+        self._state = WELL
+        self._outage = Outage()
+
+    def failed(self, error: AuditError, waiting: int) -> None:
+        """Record a failed write or probe while ``waiting`` records wait."""
+        if self._state == WELL:
+            self._set(FAILING if self._required else LOSING)
+        due = self._outage.failed(error.code or error.reason, time.monotonic(), time.time())
+        if due is None:
+            return
+        if self._required:
+            consequence = "nothing is deleted and intake pauses until it can be written again"
+        else:
+            consequence = "messages are deleted without their record until it can be written again"
+        log.error(
+            f"audit log failing: {consequence}",
+            error=error.reason,
+            advice=f"{error.advice}; Courier recovers by itself",
+            waiting=waiting,
+            **due,
+        )
+
+    def succeeded(self, lost: int) -> None:
+        """Record that the log can be written; ``lost`` is the number of lost records."""
+        failures = self._outage.worked(time.monotonic())
+        if self._state != WELL:
+            self._set(WELL)
+        if failures:
+            log.info("audit log can be written again", records_lost=lost, failures=failures)
+
+    def _set(self, state: int) -> None:
+        self._state = state
+        self._on_state(state)
+
+
+class Committer(Generic[Item]):
+    """Gathers records and makes them durable. It runs in one event loop and blocks one thread.
+
+    It calls ``on_durable`` with the items of each group whose records are durable, in order; if ``required`` is false,
+    also with those whose records are lost. It calls ``on_state`` with WELL, FAILING or LOSING when that changes.
+    """
+
+    def __init__(
+        self,
+        log_thread: LogThread,
+        on_durable: Callable[[Sequence[Item]], None],
+        on_state: Callable[[int], None],
+        *,
+        required: bool = True,
+        series: Callable[[Item], str] = lambda _: "",
+    ) -> None:
+        """With ``required``, no item comes back without its record. Items of one ``series`` come back in order."""
+        self.pending_bytes = 0
+        self.recorded = 0
+        self.lost = 0
+        self._thread = log_thread
+        self._on_durable = on_durable
+        self._required = required
+        self._series = series
+        self._state = LogState(on_state, required=required)
+        # The waiting items and their lines. A line is empty if its record is durable already.
+        self._items: list[Item] = []
+        self._lines: list[bytes] = []
+        self._most = MOST_RECORDS
+        self._wake = asyncio.Event()
+        self._hurry = False
+
+    def add(self, item: Item, line: bytes) -> None:
+        """Add a record; ``on_durable`` gets its item back."""
+        self.extend((item,), (line,))
+
+    def extend(self, items: Iterable[Item], lines: Sequence[bytes]) -> None:
+        """Add the records of several items, in their order."""
+        self._items += items
+        self._lines += lines
+        self.pending_bytes += sum(map(len, lines))
+        self._wake.set()
+
+    def stop_gathering(self) -> None:
+        """Stop waiting for larger groups, because the program is stopping."""
+        self._hurry = True
+        self._wake.set()
+
+    def rotate(self) -> None:
+        """Start a new file, if the log has files."""
+        self._thread.rotate()
+
+    def close(self) -> None:
+        """Close the log; see :meth:`LogThread.close`."""
+        self._thread.close()
+
+    async def run(self) -> None:
+        """Commit the added records until cancelled."""
+        failures = 0
+        while True:
+            await self._work_or_probe()
+            if len(self._items) > 1 and not self._hurry:
+                await asyncio.sleep(GATHER_SECONDS)
+            if not self._items or await self._commit():
+                failures = 0
+                continue
+            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
+
+    async def _work_or_probe(self) -> None:
+        """Return when there are records to commit; until then, probe the log once in a while."""
+        while not self._items:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                if self._thread.idle_seconds() >= PROBE_SECONDS and not self._hurry:
+                    await self._probe()
+
+    async def _probe(self) -> None:
+        try:
+            await self._thread.probe()
+        except AuditError as error:
+            self._state.failed(error, len(self._items))
+        else:
+            self._state.succeeded(self.lost)
+
+    async def _commit(self) -> bool:
+        """Make a group durable and give its items back. Return ``False`` if some records still wait."""
+        items, self._items = self._items[: self._most], self._items[self._most :]
+        lines, self._lines = self._lines[: self._most], self._lines[self._most :]
+        wanting = lines if all(lines) else [line for line in lines if line]
+        failed = await self._append(wanting)
+        self.pending_bytes -= sum(map(len, wanting))
+        self.recorded += len(wanting) - len(failed)
+        if not failed:
+            self._most = min(MOST_RECORDS, self._most * 2)
+            if not self._items or self._most == MOST_RECORDS:
+                self._state.succeeded(self.lost)
+        elif self._required:
+            items = self._hold_back(items, lines, failed)
+        else:
+            self.lost += len(failed)
+        if items:
+            self._on_durable(items)
+        return not (failed and self._required)
+
+    async def _append(self, lines: list[bytes]) -> Set[int]:
+        """Write lines; return the positions of those that aren't durable."""
+        try:
+            await self._thread.append(lines)
+        except AuditError as error:
+            self._state.failed(error, len(self._items))
+            if error.failed is not None:
+                return set(error.failed)
+            if self._required:
+                # A smaller group may fit on a nearly full disk.
+                self._most = max(1, len(lines) // 2)
+            return set(range(len(lines)))
+        return NONE_FAILED
+
+    def _hold_back(self, items: list[Item], lines: list[bytes], failed: Set[int]) -> list[Item]:
+        """Put items that aren't durable, and the later ones of their series, back in order; return the others.
+
+        ``failed`` are positions among the written lines, which are those that aren't empty.
+        """
+        durable: list[Item] = []
+        kept: list[Item] = []
+        kept_lines: list[bytes] = []
+        held_back: set[str] = set()
+        position = -1
+        for item, line in zip(items, lines, strict=True):
+            series = self._series(item)
+            position += bool(line)
+            if line and position in failed:
+                kept.append(item)
+                kept_lines.append(line)
+                if series:
+                    held_back.add(series)
+            elif series in held_back:
+                kept.append(item)
+                kept_lines.append(b"")
+            else:
+                durable.append(item)
+        self._items[:0] = kept
+        self._lines[:0] = kept_lines
+        self.pending_bytes += sum(map(len, kept_lines))
+        return durable

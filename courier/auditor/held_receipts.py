@@ -1,0 +1,204 @@
+"""The receipts that aren't settled: what each waits for, and the counts of how the others ended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from courier.http.secret_mask import Mask
+from courier.lease import boottime
+from courier.log.recurring import RecurringLine
+from courier.message import Handle
+from courier.process import scoreboard
+from courier.sqs.advice import advice_on
+from courier.sqs.batch import EntryFailure
+
+NOTHING: Final = 0
+RECORD: Final = 1
+DELETE: Final = 2
+CHANGE: Final = 3
+
+REMEMBERED: Final = 10
+"""Visibility timeouts for which a receipt is remembered after its lease has ended."""
+
+GONE: Final = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"})
+"""Error codes of an entry whose receipt handle is no longer valid, so that nothing is left to settle."""
+
+log = structlog.get_logger("courier.settler")
+
+
+class HeldReceipt:
+    """A receipt that isn't settled.
+
+    ``goal`` is NOTHING, RECORD, DELETE or CHANGE; ``extend`` asks for an extension as well. ``letter`` is the packed
+    letter of a rejected message. It is empty for all others, and after the failure queue has it.
+    """
+
+    __slots__ = (
+        "calling",
+        "change_parked",
+        "delay",
+        "delete_parked",
+        "expired",
+        "extend",
+        "extend_after",
+        "goal",
+        "handle",
+        "heads_group",
+        "lease",
+        "letter",
+        "tries",
+    )
+
+    def __init__(self, handle: Handle, goal: int) -> None:
+        """``lease`` is first that of the handle; each extension moves it."""
+        self.handle = handle
+        self.lease = handle.lease
+        self.letter = b""
+        self.goal = goal
+        self.extend = False
+        self.calling = False
+        self.delay = 0.0
+        self.tries = 0
+        self.extend_after = 0.0
+        self.heads_group = False
+        self.delete_parked = False
+        self.change_parked = False
+        self.expired = not handle.lease
+
+
+class HeldReceipts(dict[str, HeldReceipt]):
+    """The entries of the receipts that aren't settled, by receipt. ``words`` count how they end."""
+
+    def __init__(self, words: memoryview[int]) -> None:
+        """``words`` are those of the auditor's slot on the scoreboard."""
+        super().__init__()
+        self.words = words
+        # The number of those that only need extensions: their deliveries are in flight, or lost.
+        self._extended_only = 0
+        self._expired_line = RecurringLine(
+            log,
+            "warning",
+            "SQS shows a message again after 12 hours although Courier still holds it: it may be delivered twice",
+        )
+        self._refused_line = RecurringLine(
+            log, "error", "SQS refuses to settle a message; it is shown again when its lease ends"
+        )
+
+    def hold(self, handle: Handle, *, extends: bool = False) -> HeldReceipt | None:
+        """Return the entry of a receipt, a new one if necessary; ``None``, counted as lapsed, if its lease has ended.
+
+        Return ``None`` for a delivered message too, because only its delete is left. With ``extends`` its sender keeps
+        the message and may report again; otherwise this is the last report.
+        """
+        held, now = self.get(handle.receipt), boottime()
+        if held is None:
+            if handle.lease <= now:
+                self.words[scoreboard.LAPSED] += 1
+                return None
+            held = self[handle.receipt] = HeldReceipt(handle, NOTHING)
+            self._extended_only += 1
+        elif held.goal in (RECORD, DELETE):
+            return None
+        elif held.lease <= now and not held.calling:
+            self.words[scoreboard.LAPSED] += 1
+            if extends:
+                # Its sender doesn't know that the extensions failed, and continues. Remember the end of the lease.
+                held.lease = now
+            else:
+                self.settled(held)
+            return None
+        return held
+
+    def hold_delivered(self, handle: Handle) -> HeldReceipt:
+        """Return the entry of a receipt even if its lease has ended: a delivery is recorded and deleted in any case.
+
+        A lease of 0 means that the sender has already logged the end of the message's 12 hours.
+        """
+        held = self.get(handle.receipt)
+        if held is None:
+            held = self[handle.receipt] = HeldReceipt(handle, RECORD)
+            return held
+        if held.goal == NOTHING:
+            self._extended_only -= 1
+        held.goal = RECORD
+        held.extend = False
+        held.expired = not handle.lease
+        return held
+
+    def want_change(self, held: HeldReceipt, delay: float) -> None:
+        """Set the goal to show the message again after ``delay`` seconds."""
+        if held.goal == NOTHING:
+            self._extended_only -= 1
+        held.goal = CHANGE
+        held.delay = delay
+        held.extend = False
+
+    def settled(self, held: HeldReceipt) -> None:
+        """Forget a receipt that is settled."""
+        if self.pop(held.handle.receipt, None) is not None and held.goal == NOTHING:
+            self._extended_only -= 1
+
+    def unsettled(self) -> int:
+        """Return the number of receipts that wait for their record, their delete or their change."""
+        return len(self) - self._extended_only
+
+    def sweep(self, now: float, visibility: float, under_way: float) -> list[HeldReceipt]:
+        """Forget the receipts whose lease has ended, and return those that wait for their record or their delete.
+
+        ``under_way`` is the number of messages that live senders hold. No more lapsed receipts than that are
+        remembered: the others belonged to dead senders, which report nothing more.
+        """
+        waiting: list[HeldReceipt] = []
+        remembered: list[HeldReceipt] = []
+        for held in list(self.values()):
+            if held.goal in (RECORD, DELETE):
+                waiting.append(held)
+            elif held.lease <= now and not held.calling:
+                if held.goal == CHANGE:
+                    self.words[scoreboard.LAPSED] += 1
+                    self.settled(held)
+                # Remembered as lapsed, because the sender of a late outcome may believe that its lease still holds.
+                elif held.lease + REMEMBERED * visibility <= now:
+                    self.settled(held)
+                else:
+                    remembered.append(held)
+        if len(remembered) > under_way:
+            remembered.sort(key=lambda held: held.lease)
+            for held in remembered[: len(remembered) - int(under_way)]:
+                self.settled(held)
+        return waiting
+
+    def expire(self, held: HeldReceipt) -> None:
+        """Log once that the 12 hours of a delivered message are over. Its delete is still tried."""
+        if held.expired:
+            return
+        held.expired = True
+        self.words[scoreboard.EXPIRED] += 1
+        self._expired_line(
+            held.goal,
+            message_id=held.handle.message_id,
+            waits_for="its record" if held.goal == RECORD else "its delete",
+            advice="fix the cause, see the earlier lines about the audit log or SQS; Courier recovers by itself",
+        )
+
+    def is_final(self, held: HeldReceipt, failure: EntryFailure) -> bool:
+        """Count and forget a receipt that SQS will never settle. Return ``False`` if SQS may still settle it."""
+        if failure.code in GONE:
+            self.words[scoreboard.STALE] += 1
+        elif failure.sender_fault:
+            self.words[scoreboard.SETTLE_REFUSED] += 1
+            action = "DeleteMessageBatch" if held.goal == DELETE else "ChangeMessageVisibilityBatch"
+            self._refused_line(
+                (action, failure.code),
+                message_id=held.handle.message_id,
+                wanted="its delete: it will be delivered twice" if held.goal == DELETE else "a change of visibility",
+                code=failure.code,
+                detail=Mask((held.handle.receipt,)).text(failure.detail),
+                advice=advice_on(failure.code, action),
+            )
+        else:
+            return False
+        self.settled(held)
+        return True

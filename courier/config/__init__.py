@@ -1,0 +1,1 @@
+"""The configuration: options, their units, presets, and where each value came from."""

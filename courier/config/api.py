@@ -1,0 +1,43 @@
+"""The options of the API and the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from courier.config.option import option
+from courier.config.units import HOST_NAME, HOST_PORT, one_of, parse_address
+
+_option = partial(option, "API and logs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiConfig:
+    """The options of the API and the log."""
+
+    api: str = _option(
+        "127.0.0.1:8080",
+        "--api",
+        HOST_PORT,
+        "Address of status and metrics.",
+        "Everyone who can connect to the API can read them. none: no API.",
+    )
+    api_host: tuple[str, ...] = _option(
+        (),
+        "--api-host",
+        HOST_NAME,
+        "Host name that clients may use to reach the API; repeatable.",
+        "For example courier.default.svc. IP addresses and localhost are always allowed.",
+        repeated=True,
+    )
+    log_level: str = _option(
+        "info", "--log-level", one_of("debug", "info", "warning", "error"), "Least severe level to log."
+    )
+    log_format: str = _option(
+        "logfmt", "--log-format", one_of("logfmt", "json"), "Format of the log, which goes to stderr."
+    )
+
+    @property
+    def api_address(self) -> tuple[str, int] | None:
+        """Host and port of status and metrics; None if there is no API."""
+        return parse_address(self.api)

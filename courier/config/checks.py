@@ -1,0 +1,56 @@
+"""Checks that options of several subjects share, of AWS names and URLs. They raise ConfigError."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NoReturn
+
+from courier.errors import ConfigError
+from courier.http.url import read_url
+
+SQS_EXAMPLE: Final = "http://127.0.0.1:9324"
+_QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+
+
+def refuse(flag: str, reason: str) -> NoReturn:
+    """Raise ConfigError with a line about an option."""
+    raise ConfigError(f"{flag}: {reason}")
+
+
+def check_at_most(flag: str, seconds: float, longer_flag: str, longer: float) -> None:
+    """Check that one duration is at most another."""
+    if seconds > longer:
+        refuse(flag, f"{seconds:g} s must be at most {longer_flag} ({longer:g} s)")
+
+
+def check_queue(queue: str, endpoint_url: str | None) -> None:
+    """Check that a queue is given, as a name or URL, and that the endpoint is a URL if there is one."""
+    if not queue:
+        refuse("--queue", "is missing; give the name or URL of the SQS queue, or set COURIER_QUEUE or AWS_SQS_QUEUE")
+    check_queue_name("--queue", queue)
+    if endpoint_url:
+        check_aws_url("--endpoint-url", endpoint_url, SQS_EXAMPLE)
+
+
+def check_queue_name(flag: str, queue: str) -> None:
+    """Check the name or URL of a queue."""
+    if "://" in queue:
+        check_aws_url(flag, queue, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
+    elif not _QUEUE_NAME.fullmatch(queue):
+        refuse(flag, "must be a URL, or a name of up to 80 letters, digits, - and _ (and .fifo at the end)")
+
+
+def check_aws_url(flag: str, url: str, example: str) -> None:
+    """Check that the URL of an AWS API is valid and holds no secret. The error never quotes it."""
+    if "@" in url:
+        refuse(
+            flag,
+            "must hold no user name and no password; AWS credentials come from boto3's chain: AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, a profile, or a role",
+        )
+    if "?" in url or "#" in url:
+        refuse(flag, f"must have no query and no fragment; give a URL like {example}")
+    try:
+        read_url(url)
+    except ValueError:
+        refuse(flag, f"must be a URL like {example}")

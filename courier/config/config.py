@@ -1,0 +1,83 @@
+"""The configuration: the options of all subjects in one value, and the checks across subjects.
+
+An option's value comes from the command line, its ``COURIER_`` variable, the TOML file of ``--config``, or its default,
+in this order. :mod:`courier.cli.options` reads the first two, :mod:`courier.config.loading` the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from courier.config.api import ApiConfig
+from courier.config.audit import AuditConfig
+from courier.config.checks import refuse
+from courier.config.limits import LimitsConfig
+from courier.config.option import Option
+from courier.config.processes import ProcessesConfig
+from courier.config.queue import QueueConfig
+from courier.config.recipient import RecipientConfig, origin_of
+from courier.config.security import SecurityConfig
+from courier.http.secret_file import is_there
+
+
+# The fields of the last base come first, so the bases stand in the reverse order of the help.
+@dataclass(frozen=True, kw_only=True)
+class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConfig, RecipientConfig, QueueConfig):
+    """The configuration of the pipeline. Raises ConfigError if the values don't fit together."""
+
+    def __post_init__(self) -> None:
+        """Check the values of each subject, then those that concern several subjects."""
+        self._check_queue()
+        self._check_recipient()
+        self._check_limits()
+        self._check_audit()
+        self._check_security()
+        if (self.client_cert or self.ca_file) and self.recipient.scheme != "https":
+            flag = "--client-cert" if self.client_cert else "--ca-file"
+            refuse(flag, "is for a --recipient-url that begins with https://")
+        if self.deny_private and self.proxy is not None:
+            host, port = self.proxy
+            refuse(
+                "--deny-private",
+                f"can't be kept behind the proxy {host}:{port}, which connects to what Courier doesn't see; "
+                "add the recipient to NO_PROXY, or leave it to the proxy to deny",
+            )
+        if self.failure_queue and self.queue_type != "remote":
+            # Only SQS has other queues: a rejected message would be deleted without a trace.
+            refuse("--failure-queue", f"must be left out with --queue-type {self.queue_type}, which has no other queue")
+        if self.failure_queue and self.failure_queue == self.queue:
+            refuse("--failure-queue", "must be another queue than --queue")
+
+    def summary(self) -> dict[str, str | float]:
+        """Return the options that differ from their defaults, without secrets, for the log and for ``/status``.
+
+        Of the recipient's URL it has only scheme, host and port, because a path may be a key. A file of secrets is
+        shown by its path only if the file exists: otherwise the value may be the secret itself.
+        """
+        values = {name: getattr(self, name) for name in OPTIONS}
+        values["recipient_url"] = origin_of(self.recipient)
+        return {
+            name: _summary_value(value, secret=OPTIONS[name].may_hold_secret)
+            for name, value in values.items()
+            if value != DEFAULTS[name]
+        }
+
+
+def _summary_value(value: Any, *, secret: bool) -> str | float:
+    if isinstance(value, tuple):
+        return ", ".join(str(_summary_value(item, secret=secret)) for item in value)
+    if secret and isinstance(value, Path) and not is_there(value):
+        return "(no such file)"
+    return value if isinstance(value, (int, float)) else str(value)
+
+
+OPTIONS: Final[Mapping[str, Option]] = {each.name: each.metadata["option"] for each in fields(Config)}
+"""The options by field name, in the order of the help."""
+
+DEFAULTS: Final[Mapping[str, Any]] = {each.name: each.default for each in fields(Config)}
+
+GROUPS: Final = tuple(dict.fromkeys(option.group for option in OPTIONS.values()))
+"""The subjects of the help, in its order. The most used options of a subject come first."""

@@ -1,0 +1,88 @@
+"""The limit of open files: how many descriptors the options need, and how many deliveries fit."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from courier.config.config import Config
+from courier.errors import ConfigError
+
+OWN: Final = 20
+"""Descriptors of a worker besides connections: standard streams, channels, lifelines, event loop, stacks."""
+
+SPARE: Final = 12
+"""Short-lived descriptors of a worker: large bodies, the resolver, files of secrets, closing connections."""
+
+PER_DELIVERY: Final = {"native": 1, "requests": 2}
+"""Descriptors of a delivery by transport. With requests, the loop needs a second one to end the connection."""
+
+SUPERVISOR: Final = 14
+"""Descriptors of the supervisor besides those for its workers."""
+
+OTHERS: Final = 2
+"""Workers that are neither consumers nor senders: the auditor and the API."""
+
+PER_WORKER: Final = 2
+"""Descriptors of the supervisor for each worker: the lifeline and the file of stacks."""
+
+_UNLIMITED: Final = 1 << 30
+_REMEDY: Final = "raise the limit (LimitNOFILE in systemd, ulimit -n, a container's nofile)"
+
+
+class DescriptorBudget(NamedTuple):
+    """The limit of open files, the number that a sender needs, and the deliveries that fit into a sender."""
+
+    limit: int
+    needed: int
+    deliveries: int
+
+
+def raise_limit() -> int:
+    """Raise the soft limit of open files to the hard limit, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # Refused if the hard limit exceeds what the kernel allows; then the soft limit stays.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _UNLIMITED if soft == resource.RLIM_INFINITY else soft
+
+
+def descriptor_budget(config: Config, limit: int) -> DescriptorBudget:
+    """Compare the descriptors that a sender needs with ``limit``."""
+    each = PER_DELIVERY[config.transport]
+    wanted = min(config.concurrency, config.max_in_flight or config.concurrency)
+    deliveries = max(0, (limit - OWN - SPARE) // each)
+    return DescriptorBudget(limit, OWN + SPARE + each * wanted, min(wanted, deliveries))
+
+
+def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
+    """Return the configuration with the concurrency lowered to what ``limit`` allows, and a line that says so.
+
+    The line is empty if all deliveries fit. Raise ConfigError if not even one fits, or if the limit is too low for the
+    supervisor of that many workers.
+    """
+    found = descriptor_budget(config, limit)
+    if not found.deliveries:
+        least = OWN + SPARE + PER_DELIVERY[config.transport]
+        raise ConfigError(
+            f"--concurrency, --senders: a sender needs {least} open files for its first delivery, and the limit is "
+            f"{limit}; {_REMEDY}"
+        )
+    supervisor = SUPERVISOR + PER_WORKER * (config.consumers + config.senders + OTHERS)
+    if supervisor > limit:
+        raise ConfigError(
+            f"--senders {config.senders} and --consumers {config.consumers} need {supervisor} open files in the "
+            f"supervisor, and the limit is {limit}; {_REMEDY}, or lower --senders or --consumers"
+        )
+    if found.needed <= limit:
+        return config, ""
+    line = (
+        f"--concurrency {config.concurrency} needs {found.needed} open files in each of the {config.senders} senders, "
+        f"and the limit is {limit}: each delivers {found.deliveries} messages at a time; {_REMEDY}, or lower "
+        "--concurrency and raise --senders"
+    )
+    return replace(config, concurrency=found.deliveries), line

@@ -1,0 +1,99 @@
+"""The loading of the configuration: the file of ``--config``, and the environment, which only this module reads."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from courier.config.checks import refuse
+from courier.config.config import OPTIONS
+from courier.config.option import VARIABLE_PREFIX, Option
+from courier.config.units import STATUSES, YES_NO
+from courier.errors import ConfigError
+
+WEBHOOK_SECRET_VARIABLE: Final = f"{VARIABLE_PREFIX}WEBHOOK_SECRET"
+_PLACE: Final = re.compile(r"at line [0-9]+, column [0-9]+|at end of document")
+
+
+def variable(name: str) -> str:
+    """Return a variable of the environment, empty if it isn't set. It serves what must be known before the options."""
+    return os.environ.get(name, "")
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a TOML file of options, whose keys are flags without leading dashes. Return the values by field.
+
+    The values are TOML's, to be converted like those of the command line. Raise ConfigError, which names the file and,
+    for an unknown key, the closest option.
+    """
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        refuse("--config", f"cannot read {path}: {error.strerror}; give a readable TOML file")
+    except ValueError as error:
+        # ValueError covers tomllib's own error and a number with thousands of digits. The error may quote the line, and
+        # the line may be a secret.
+        place = _PLACE.search(str(error))
+        refuse("--config", f'{path} is not TOML{f" {place[0]}" if place else ""}; write each option as: key = "value"')
+    names = {option.key: name for name, option in OPTIONS.items()}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            raise ConfigError(f"{path}: tables such as [{key}] are not supported; write each option on its own line")
+        name = names.get(key.replace("_", "-"))
+        if name is None:
+            raise ConfigError(f"{path}: there is no option {key!r}; {_nearest(key, list(names))}")
+        if reason := _type_problem(value, OPTIONS[name]):
+            raise ConfigError(f"{path}: {key} must be {reason}")
+        values[name] = value
+    return values
+
+
+def _type_problem(value: Any, option: Option) -> str:
+    """Return which type an option needs in the file if its value has another type; empty if the type is right."""
+    if option.repeated:
+        right = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return "" if right else "a list of strings"
+    if option.kind is STATUSES and isinstance(value, list):
+        return f'a string like "{",".join(map(str, value)) or "200-299"}"'
+    if isinstance(value, bool):
+        return "" if option.kind is YES_NO else "a string or a number"
+    return "" if isinstance(value, (str, int, float)) else "a string or a number"
+
+
+def _nearest(key: str, keys: list[str]) -> str:
+    near = get_close_matches(key.replace("_", "-"), keys, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else "courier --help lists them"
+
+
+def service_manager() -> tuple[str, float]:
+    """Return the address of the service manager's socket, and the period of its watchdog in seconds.
+
+    They follow sd_notify(3) and sd_watchdog_enabled(3): empty and 0 if there is none, or if the watchdog expects
+    another process.
+    """
+    period = os.environ.get("WATCHDOG_USEC", "")
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    seconds = int(period) / 1e6 if ours and period.isascii() and period.isdecimal() else 0.0
+    return os.environ.get("NOTIFY_SOCKET", ""), seconds
+
+
+def webhook_secrets() -> str:
+    """Return the secrets given in a variable, for an environment without files for secrets."""
+    return os.environ.get(WEBHOOK_SECRET_VARIABLE, "")
+
+
+def environment() -> Mapping[str, str]:
+    """Return the variables of this process."""
+    return os.environ
+
+
+def environment_without_options() -> dict[str, str]:
+    """Return the environment for a program that must not be affected by it: without Courier's and AWS's variables."""
+    return {name: value for name, value in os.environ.items() if not name.startswith((VARIABLE_PREFIX, "AWS_"))}

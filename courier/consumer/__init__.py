@@ -1,0 +1,1 @@
+"""The consumer: receives from SQS as many messages as may wait."""

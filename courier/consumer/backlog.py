@@ -1,0 +1,78 @@
+"""The backlog behind a consumer: what waits for the senders and the auditor, and whether it pauses intake."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from courier.board.audit_states import FAILING
+from courier.process import scoreboard
+from courier.process.channel import Channel
+from courier.process.scoreboard import Scoreboard
+from courier.recipient.views import paused_until
+
+QUEUED_BYTES_CAP: Final = 64 * 1024 * 1024
+"""Bytes that may wait in the work channel. Bodies there are kernel memory that no process owns."""
+
+HELD_CAP: Final = 4_000
+"""Outcomes that the auditor may hold unsettled before intake pauses. More cost memory and gain nothing."""
+
+HELD_BYTES_CAP: Final = 64 * 1024 * 1024
+"""Bytes of records and letters that may wait in the auditor, for disk or failure queue, before intake pauses."""
+
+
+class Backlog:
+    """The load of the work and acks channels and of the auditor, from the channels and the scoreboard's counters."""
+
+    def __init__(self, board: Scoreboard, work: Channel, acks: Channel) -> None:
+        self._board = board
+        self._work = work
+        self._acks = acks
+        # Views, because they are summed at each check.
+        self._put = board.view(scoreboard.PUT, "consumer")
+        self._taken = board.view(scoreboard.TAKEN, "sender")
+        self._put_bytes = board.view(scoreboard.PUT_BYTES)
+        self._taken_bytes = board.view(scoreboard.TAKEN_BYTES)
+        self._settle_put = board.view(scoreboard.SETTLE_PUT)
+        self._settle_taken = board.view(scoreboard.SETTLE_TAKEN)
+
+    def queued(self, now: float) -> int:
+        """Return how many messages wait in the work channel; on a FIFO queue, how many runs.
+
+        A killed worker leaves a difference in the counters for good. So an empty channel means that nothing waits,
+        unless a sender is just taking the last of it.
+        """
+        queued = sum(self._put) - sum(self._taken)
+        return queued if queued > 0 and (self._work.unread_bytes() or self._is_being_taken(now)) else 0
+
+    def has_too_many_bytes(self) -> bool:
+        """Return whether the bodies in the work channel use all the memory that they may."""
+        return sum(self._put_bytes) - sum(self._taken_bytes) > QUEUED_BYTES_CAP
+
+    def _is_being_taken(self, now: float) -> bool:
+        taking = self._board.column(scoreboard.TAKING, "sender")
+        if not any(taking):
+            return False
+        beats = self._board.real_column(scoreboard.BEAT, "sender")
+        since = now - scoreboard.SILENT_SECONDS
+        return any(one and beat > since for one, beat in zip(taking, beats, strict=True))
+
+    def pauses_intake(self, now: float) -> bool:
+        """Return whether intake pauses: no auditor, a failing audit log, a pause, or too much in memory."""
+        board, since = self._board, now - scoreboard.SILENT_SECONDS
+        heard = False
+        for auditor in board.slots("auditor"):
+            words = auditor.words
+            if words[scoreboard.STATE] < scoreboard.READY or auditor.reals[scoreboard.BEAT] <= since:
+                continue
+            heard = True
+            if (
+                words[scoreboard.AUDIT_FAILING] == FAILING
+                or words[scoreboard.HELD] > HELD_CAP
+                or words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP
+            ):
+                return True
+        if not heard or paused_until(board, now) > now:
+            return True
+        # An empty channel overrides the counters, as in queued().
+        unsettled = sum(self._settle_put) - sum(self._settle_taken)
+        return unsettled > HELD_CAP and self._acks.unread_bytes() > 0

@@ -1,0 +1,193 @@
+"""A consumer: receives from SQS when there is room, and hands each message, or each run of a group, to the senders.
+
+While messages come, several receives are in progress at once. SQS is 10 to 20 ms away, so one call after another would
+bring only a few hundred messages a second. On an idle queue there is one long poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import Final, NamedTuple
+
+import structlog
+
+from courier.board import tally
+from courier.consumer.handover import Handover, packets, poll_grace, settlement
+from courier.consumer.intake import Intake
+from courier.consumer.pace import ReceivePace
+from courier.errors import SqsError
+from courier.message import RETRY
+from courier.process import scoreboard
+from courier.process.channel import Channel
+from courier.process.life import Life, Role
+from courier.sqs.advice import advice
+from courier.sqs.client import SqsClient
+from courier.sqs.received import Received
+
+SHORT_WAIT_SECONDS: Final = 1
+"""The long poll of a receive that isn't the only one: on an empty queue, one full-length long poll is enough."""
+
+log = structlog.get_logger("courier.consumer")
+
+
+class ConsumerOptions(NamedTuple):
+    """The options of a consumer. Times are seconds."""
+
+    batch_size: int
+    wait_time: int
+    poll_interval: float
+    visibility: int
+    fifo: bool
+    rate_limit: float | None = None
+
+
+class Consumer(Role):
+    """One consumer: checks for room whenever a receive has ended, or a moment later if there was none."""
+
+    def __init__(self, life: Life, work: Channel, acks: Channel, client: SqsClient, options: ConsumerOptions) -> None:
+        """Write to ``work`` and ``acks``. The client is this process's own."""
+        self._life = life
+        self._words = life.slot.words
+        self._client = client
+        self._options = options
+        self._intake = Intake(
+            life.slot,
+            life.board,
+            (work, acks),
+            options.batch_size,
+            options.visibility,
+            options.rate_limit,
+            time.monotonic(),
+        )
+        self._pace = ReceivePace(options.poll_interval, self._intake.distance)
+        self._handover = Handover(life, work, acks, options.fifo)
+        self._receiving: set[asyncio.Task[None]] = set()
+        self._handing_over: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._lost_attempts: list[str] = []
+
+    def start(self) -> None:
+        """Start to receive."""
+        self._start_receives()
+
+    async def drain(self) -> None:
+        """Give open polls their grace, then hand over or release what they bring."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._end_receives()
+
+    async def close(self) -> None:
+        """Withdraw the claims on the board, and close the client."""
+        self._words[scoreboard.ASKED] = 0
+        self._client.close()
+
+    def _start_receives(self) -> None:
+        """Start as many receives as there is room for. If there is none, check again soon."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._life.draining.is_set():
+            return
+        now = time.monotonic()
+        starts_at = self._pace.starts_at()
+        if now < starts_at:
+            self._start_receives_in(starts_at - now)
+            return
+        more = self._pace.window - len(self._receiving)
+        if more <= 0:
+            return
+        asks = self._intake.claim(now, more)
+        if asks:
+            self._pace.note_room()
+        for asked in asks:
+            task = self._life.loop.create_task(self._receive(asked, self._wait_time(), now))
+            self._receiving.add(task)
+            task.add_done_callback(self._ended)
+        if len(asks) < more:
+            self._start_receives_in(self._pace.next_look())
+
+    def _wait_time(self) -> int:
+        """Return the seconds of the next long poll."""
+        # A short poll shows soon whether SQS answers again; an empty queue answers only at the end of the wait.
+        short = self._pace.failures or self._receiving
+        return min(self._options.wait_time, SHORT_WAIT_SECONDS) if short else self._options.wait_time
+
+    def _start_receives_in(self, seconds: float) -> None:
+        self._timer = self._life.loop.call_later(seconds, self._start_receives)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._receiving.discard(task)
+        self._handing_over.discard(task)
+        if not task.cancelled():
+            task.result()
+            self._pace.note_room()
+            self._start_receives()
+
+    async def _receive(self, asked: int, wait_time: int, began: float) -> None:
+        """Make one receive and hand over its messages. ``asked`` is claimed on the board, and given back there."""
+        options = self._options
+        attempt_id = None
+        if options.fifo:
+            attempt_id = self._lost_attempts.pop() if self._lost_attempts else uuid.uuid4().hex
+        try:
+            received = await self._client.receive(asked, wait_time, options.visibility, attempt_id=attempt_id)
+        except SqsError as error:
+            self._words[scoreboard.ASKED] -= asked
+            self._receive_failed(error, began, attempt_id)
+            return
+        self._received(received, asked, began)
+        left = asked
+        if received.messages:
+            task = asyncio.current_task(self._life.loop)
+            assert task is not None
+            self._receiving.discard(task)
+            self._handing_over.add(task)
+            left = await self._handover.hand_over(packets(received.messages, options.fifo, self._intake.bundle), asked)
+        self._words[scoreboard.ASKED] -= left
+        if received.hidden:
+            await self._handover.settle([settlement(RETRY, handle, delay) for handle, delay in received.hidden])
+
+    def _received(self, received: Received, asked: int, began: float) -> None:
+        slot, now = self._life.slot, time.monotonic()
+        if failures := self._pace.answered(len(received.messages) + received.corrupt, asked, began, now):
+            log.info("receiving again", failures=failures)
+        tally.note_success(slot, tally.RECEIVE)
+        slot.reals[scoreboard.LAST_RECEIVE] = now
+        self._words[scoreboard.RECEIVED] += len(received.messages)
+        self._words[scoreboard.CORRUPT] += received.corrupt
+        if received.messages:
+            slot.reals[scoreboard.PROBED_AT] = now
+
+    def _receive_failed(self, error: SqsError, began: float, attempt_id: str | None) -> None:
+        now = time.monotonic()
+        tally.note_failure(self._life.slot, tally.RECEIVE, error.code, now)
+        if attempt_id is not None and error.retriable:
+            # The lost answer may hold messages, whose groups stay locked. The same id brings them again.
+            self._lost_attempts.append(attempt_id)
+        due = self._pace.failed(error.code, began, now)
+        # The failure affects all consumers alike, so only one of them repeats the line.
+        if due is not None and (self._pace.failures == 1 or self._is_first(now)):
+            log.warning(
+                "cannot receive, trying again",
+                code=error.code,
+                detail=error.detail,
+                advice=advice(error),
+                retriable=error.retriable,
+                **due,
+            )
+
+    def _is_first(self, now: float) -> bool:
+        return self._life.board.beating("consumer", now)[:1] == [self._life.slot]
+
+    async def _end_receives(self) -> None:
+        """Give open polls their grace, cut them, and wait until their messages are handed over or released."""
+        began = time.monotonic()
+        # The deadline may move closer meanwhile.
+        while self._receiving and time.monotonic() - began < poll_grace(self._life, began):
+            await asyncio.wait(self._receiving, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._receiving:
+            task.cancel()
+        if self._receiving or self._handing_over:
+            await asyncio.wait([*self._receiving, *self._handing_over])

@@ -1,0 +1,94 @@
+"""The pace of a consumer: when its next receive may start, and how many may be in progress."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Final
+
+from courier.consumer.room import ReceiveLatency
+from courier.log.outage import Outage
+from courier.recipient.policy import Backoff
+
+MOST_RECEIVES: Final = 32
+"""The maximum number of one consumer's receives in progress; with ten messages each, at 20 ms, 16,000 a second."""
+
+EMPTY_SECONDS: Final = 0.05
+LONGEST_EMPTY_SECONDS: Final = 1.0
+"""Seconds from the start of a receive that came back empty to the consumer's next one: at first, and at most after
+doubling with each. A long poll takes longer by itself."""
+
+SHORTEST_PAUSE_SECONDS: Final = 0.0005
+LONGEST_PAUSE_SECONDS: Final = 0.05
+RECEIVE_BACKOFF: Final = Backoff(0.2, 20.0)
+
+
+class ReceivePace:
+    """The pace that the answers to receives set. Instants are monotonic.
+
+    ``window`` is how many receives may be in progress: more while they come back full, one when messages are few.
+    """
+
+    def __init__(self, poll_interval: float, distance: ReceiveLatency) -> None:
+        """``poll_interval`` is seconds; ``distance`` observes receives that didn't wait for messages."""
+        self.window = 1
+        self._poll_interval = poll_interval
+        self._distance = distance
+        self._looks = 0
+        self._not_before = 0.0
+        # Empty answers since a message came, the instant of the last one, and until when it delays the next receive.
+        self._empty = 0
+        self._empty_at = 0.0
+        self._empty_until = 0.0
+        self._outage = Outage()
+        self._failed_at = 0.0
+
+    @property
+    def failures(self) -> int:
+        """The number of receives that failed since one worked."""
+        return self._outage.failures
+
+    def starts_at(self) -> float:
+        """Return the instant before which no receive may start."""
+        return max(self._not_before, self._empty_until)
+
+    def note_room(self) -> None:
+        """Reset the interval between checks for room: it grows only while checks find nothing new."""
+        self._looks = 0
+
+    def next_look(self) -> float:
+        """Return the seconds until the next check for room. They double each time.
+
+        They can't follow the senders' rate, because this very pause would limit that rate.
+        """
+        self._looks += 1
+        return min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2.0 ** min(self._looks, 10))
+
+    def answered(self, count: int, asked: int, began: float, now: float) -> int:
+        """Record an answer with ``count`` of the ``asked`` messages. Return how many failures it ends."""
+        failures = self._outage.worked(now) if began >= self._failed_at else 0
+        self._not_before = max(self._not_before, now + self._poll_interval)
+        if count:
+            self._empty, self._empty_until = 0, 0.0
+        elif began >= self._empty_at:
+            # Receives that were in progress when it came say nothing new.
+            pause = min(LONGEST_EMPTY_SECONDS, EMPTY_SECONDS * 2.0 ** min(self._empty, 10))
+            self._empty += 1
+            self._empty_at, self._empty_until = now, began + pause
+        if count >= asked and not self._poll_interval:
+            self._distance.observe(now - began)
+            self.window = min(MOST_RECEIVES, self.window + 1)
+        else:
+            self.window = max(1, self.window - 1) if count else 1
+        return failures
+
+    def failed(self, code: str, began: float, now: float) -> dict[str, Any] | None:
+        """Record a failure. Return the fields of a log line if one is due."""
+        self.window = 1
+        if began < self._failed_at:
+            # It was in progress when another receive failed, and says nothing new.
+            return None
+        self._failed_at = now
+        due = self._outage.failed(code, now, time.time())
+        self._not_before = now + 0.05 + RECEIVE_BACKOFF.delay(self._outage.failures, random.random())
+        return due

@@ -1,0 +1,1 @@
+"""The transport of ``--transport requests``: requests.Session on a pool of threads."""

@@ -1,0 +1,35 @@
+"""The arithmetic of leases: until when a message may be held, and for how long it may be hidden."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import Final
+
+boottime: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Return the time in seconds on CLOCK_BOOTTIME, the clock of leases."""
+
+
+MAX_HIDDEN_SECONDS: Final = 43_200
+"""SQS hides a message for at most 12 hours from its receive; extensions don't restart this period."""
+
+
+def hidden_seconds(delay: float, received_at: float, now: float) -> int:
+    """Return the visibility timeout to ask for, in whole seconds and within the 12 hours since the receive.
+
+    ``received_at`` and ``now`` are times on the same clock. ``delay`` is rounded up. Otherwise a delay below a second
+    would become 0, and a recipient that fails at once would get endless attempts without a pause.
+    """
+    left = received_at + MAX_HIDDEN_SECONDS - now
+    return max(0, min(math.ceil(delay), math.floor(left)))
+
+
+def lease_end(start: float, visibility_timeout: float, received_at: float) -> float:
+    """Return the time until which a message may be held, if its visibility timeout counts from ``start``.
+
+    Subtract a margin for the network and the clocks: a second or a tenth of the timeout, whichever is smaller. After
+    the end of the lease, SQS may have shown the message to another consumer.
+    """
+    lease = start + visibility_timeout - min(1.0, visibility_timeout / 10)
+    return min(lease, received_at + MAX_HIDDEN_SECONDS)

@@ -1,0 +1,50 @@
+"""One call of an action, and the answer of an action."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol
+
+from courier.local.virtual.faults import Faults
+from courier.local.virtual.polls import Polls
+from courier.local.virtual.queue import VirtualQueue
+from courier.local.virtual.registry import Registry
+
+
+class SqsService(Protocol):
+    """The service as an action sees it."""
+
+    closing: bool
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns Unix seconds."""
+
+    @property
+    def faults(self) -> Faults | None:
+        """The faults that a test wants."""
+
+    @property
+    def registry(self) -> Registry:
+        """The queues by name."""
+
+    def polls(self, queue: VirtualQueue) -> Polls:
+        """Return the long polls of a queue."""
+
+    def changed(self, queue: VirtualQueue, now: float) -> None:
+        """Handle that a queue may have a new visible message."""
+
+    def removed(self, queue: VirtualQueue) -> None:
+        """Handle that a queue was deleted."""
+
+
+class Call(NamedTuple):
+    """One call. ``now`` is when it came; ``base_url`` is the server's address as the client knows it."""
+
+    action: str
+    parameters: dict[str, Any]
+    now: float
+    base_url: str
+
+
+ActionAnswer = dict[str, Any] | Awaitable[dict[str, Any]]

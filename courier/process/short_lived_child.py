@@ -1,0 +1,89 @@
+"""A short-lived child process for work that must leave no socket, thread or client behind in the supervisor."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+import structlog
+
+from courier.errors import EXIT_USAGE, CannotStart, ConfigError, CourierError
+from courier.process.signals import TAKEN
+
+STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+log = structlog.get_logger("courier")
+
+
+class Interrupted(Exception):
+    """A signal to stop arrived while the child was working."""
+
+
+def run_in_child(work: Callable[[], bytes], timeout: float, name: str) -> bytes:
+    """Run ``work`` in a forked child and return its result.
+
+    The caller must have blocked the signals in ``STOPPING``; this function handles them. ``timeout`` is in seconds.
+    Raise ConfigError or CannotStart with the child's line, CannotStart if the child died or took too long, and
+    Interrupted after a signal to stop.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _work_and_exit(work, writer)
+    os.close(writer)
+    try:
+        return _result(_read_all(reader, time.monotonic() + timeout, name), name)
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _work_and_exit(work: Callable[[], bytes], writer: int) -> NoReturn:
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+    for number in TAKEN - STOPPING - {signal.SIGCHLD}:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        answer = b"\x00" + work()
+    except CourierError as error:
+        answer = bytes([error.exit_code]) + str(error).encode()
+    except Exception:
+        log.exception("a bug in the checks before the start", advice="please report it, with the traceback")
+        answer = b""
+    with open(writer, "wb") as pipe:
+        pipe.write(answer)
+    os._exit(0)
+
+
+def _read_all(reader: int, deadline: float, name: str) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        if signal.sigtimedwait(STOPPING, 0) is not None:
+            raise Interrupted
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise CannotStart(
+                f"{name} did not end in time; find out what blocks: the network, DNS, the AWS credentials, the disk"
+            )
+        if select.select([reader], [], [], min(left, 0.1))[0]:
+            chunk = os.read(reader, 65536)
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+def _result(answer: bytes, name: str) -> bytes:
+    if not answer:
+        raise CannotStart(f"{name} ended without a result; see the previous line, and dmesg for an OOM kill")
+    if answer[0] == 0:
+        return answer[1:]
+    line = answer[1:].decode()
+    raise ConfigError(line) if answer[0] == EXIT_USAGE else CannotStart(line)

@@ -1,0 +1,1 @@
+"""The HTTP request of a message: its head, headers, authentication and signature."""

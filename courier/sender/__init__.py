@@ -1,0 +1,1 @@
+"""The sender: delivers each message to the recipient by HTTP POST."""

@@ -1,0 +1,27 @@
+"""The options of a sender."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from courier.audit.record import Recorder
+from courier.recipient.gate import GateOptions
+from courier.recipient.policy import AnswerRules, Backoff
+from courier.sender.rejection import FailureQueue
+
+
+class SenderOptions(NamedTuple):
+    """What a sender needs of the configuration. Times are seconds; ``recorder`` is ``None`` without an audit log.
+
+    ``failure_queue`` is where rejected messages go. Without one (``None``) they are tried again. After ``max_receives``
+    receives a message that still fails counts as rejected; 0 means never.
+    """
+
+    limits: GateOptions
+    visibility: int
+    fifo: bool
+    rules: AnswerRules
+    backoff: Backoff
+    recorder: Recorder | None
+    failure_queue: FailureQueue | None = None
+    max_receives: int = 0

@@ -1,0 +1,113 @@
+"""Outcomes of undelivered messages: reports to the auditor which are returned or rejected."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from courier.board.tally import reason_place
+from courier.http.advice import BY_SHORTAGE
+from courier.http.answer import NO_DESCRIPTORS, Answer, Failure
+from courier.log.recurring import RecurringLine
+from courier.message import REJECTED, RETRY, Handle, Message
+from courier.process import scoreboard
+from courier.process.internal_errors import InternalErrors
+from courier.recipient.policy import Rejected, Retry, at_last_receive
+from courier.request.head import DeliveryHead
+from courier.sender.options import SenderOptions
+from courier.sender.slots import HeldPacket, Slots
+
+log = structlog.get_logger("courier.sender")
+
+
+class Outcomes:
+    """One sender's outcomes other than deliveries."""
+
+    def __init__(
+        self, slots: Slots, head: DeliveryHead, internal_errors: InternalErrors, options: SenderOptions
+    ) -> None:
+        self._words = slots.life.slot.words
+        self._slots = slots
+        self._head = head
+        self._internal_errors = internal_errors
+        self._options = options
+        self._lost_line = RecurringLine(
+            log,
+            "warning",
+            "large bodies were lost on their way to a sender: the messages are returned and delivered later",
+        )
+
+    def return_lost(self, handles: Sequence[Handle]) -> None:
+        """Return messages whose bodies were lost on the way. The delay keeps them from coming again immediately."""
+        self._lost_line(
+            NO_DESCRIPTORS,
+            times=len(handles),
+            reason=NO_DESCRIPTORS,
+            advice=BY_SHORTAGE[NO_DESCRIPTORS],
+        )
+        for handle in handles:
+            if handle.receipt:
+                delay = self._options.backoff.after_shortage(0.0, random.random())
+                self._slots.outbox.add(RETRY, handle, handle.lease, delay)
+
+    def count_retry(self, outcome: Retry) -> None:
+        """Count a failed attempt after which the message is tried again."""
+        self._words[scoreboard.RETRIED] += 1
+        self._words[scoreboard.RETRIED_BY + reason_place(outcome.status, outcome.reason)] += 1
+
+    def return_to_queue(self, packet: HeldPacket, outcome: Retry) -> str:
+        """Return a message and the rest of its run to the queue. Return the action as text for the log."""
+        slots, message, delay = self._slots, packet.message, outcome.delay
+        if slots.gate.phase.is_shut and not slots.life.draining.is_set():
+            # During a pause nothing is sent, so this message stays hidden at least until it ends.
+            delay = max(delay, slots.gate.pause.seconds(time.monotonic()))
+        slots.outbox.add(RETRY, message, message.lease, delay)
+        packet.position += 1
+        self._words[scoreboard.COMPLETED] += 1
+        slots.release(packet)
+        return f"returned to its queue for {delay:.1f} s"
+
+    def papers(
+        self, message: Message, rejected: Rejected, answer: Answer | Failure, unix_now: float
+    ) -> tuple[bytes, bytes]:
+        """Build the record and the letter of a rejected message. There must be a failure queue."""
+        recorder, failure_queue = self._options.recorder, self._options.failure_queue
+        assert failure_queue is not None
+        rejection = failure_queue.rejection(rejected, answer, self._head.mask_of(message))
+        record = b""
+        if recorder is not None:
+            outcome = f"rejected: {rejected.reason}"
+            record = recorder(message, outcome, rejected.status, answer.duration, unix_now, rejection)
+        return record, failure_queue.letter(message, rejection, rejected.status, unix_now)
+
+    def reject(
+        self, packet: HeldPacket, rejected: Rejected, answer: Answer | Failure, papers: tuple[bytes, bytes]
+    ) -> None:
+        """Report a rejected message with its record and letter, and continue with the next message of the run."""
+        message = packet.message
+        self._words[scoreboard.REJECTED] += 1
+        # The rejection's own reason also names the receive if the last receive caused it.
+        reason = answer.reason if isinstance(answer, Failure) else rejected.reason
+        self._words[scoreboard.REJECTED_BY + reason_place(rejected.status, reason)] += 1
+        delay = self._options.backoff.delay(message.receive_count, random.random())
+        self._slots.outbox.add(REJECTED, message, message.lease, delay, *papers)
+        packet.deliverer.next_message(packet)
+
+    def reject_after_last_receive(self, packet: HeldPacket) -> bool:
+        """Reject a message that still fails at its last receive, if there is a failure queue. Return whether it is."""
+        options, message, failing = self._options, packet.message, packet.failing
+        if failing is None or failing.is_unsent or not options.failure_queue:
+            return False
+        rejected = at_last_receive(failing.outcome, message.receive_count, options.max_receives)
+        if rejected is None:
+            return False
+        try:
+            papers = self.papers(message, rejected, failing.answer, time.time())
+        except Exception:
+            self._internal_errors.note(message.message_id, "it stays in its queue, whose redrive policy decides")
+            return False
+        self.reject(packet, rejected, failing.answer, papers)
+        return True

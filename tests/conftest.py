@@ -1,0 +1,72 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import defaultdict
+from typing import Any, Final
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow, and nothing is wrong with that: no example has a deadline, nor has making them.
+settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in every run: what random ones find is no fault of the change that is tested.
+settings.register_profile("seeded", settings.get_profile("random"), derandomize=True)
+
+WAITING: Final = "tests/process/"
+"""Where the tests are that run the whole program: each of them waits for it most of the time."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw new examples for properties only where the long tests run too."""
+    settings.load_profile("seeded" if "not full" in config.getoption("markexpr") else "random")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests that wait evenly among those that compute, which need the machine meanwhile.
+
+    One after another they would start their programs all at once. Those that share a fixture of their module stay
+    together, and so does each file of the others.
+    """
+    waiting: list[list[pytest.Item]] = []
+    computing: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        if not path.startswith(WAITING):
+            computing[path].append(item)
+        elif waiting and item.get_closest_marker("together") and waiting[-1][0].nodeid.startswith(path):
+            waiting[-1].append(item)
+        else:
+            waiting.append([item])
+    number = sum(map(len, computing.values()))
+    spread: list[pytest.Item] = []
+    seen = given = 0
+    for tests in computing.values():
+        spread += tests
+        seen += len(tests)
+        for group in waiting[given : seen * len(waiting) // number]:
+            spread += group
+        given = seen * len(waiting) // number
+    items[:] = spread + [item for group in waiting[given:] for item in group]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an async test on the loop that roles run on; what a callback raised fails it too."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    raised: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+        await pyfuncitem.obj(**arguments)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(watched())
+    assert not raised, raised
+    return True

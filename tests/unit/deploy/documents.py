@@ -1,0 +1,46 @@
+"""What the documents say that one could type: their blocks for the shell, and their code in the text."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.unit.deploy.files import DEPLOY, ROOT
+
+DOCUMENTS: Final = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Dockerfile", ROOT / "docker-compose.yml"]
+    + [path for path in DEPLOY.rglob("*") if path.is_file()]
+)
+NEEDS: Final = {"docker", "systemd", "AWS"}
+"""What a block can need that no test has: ``<!-- needs docker -->`` stands above it."""
+
+
+class Block(NamedTuple):
+    """A block for the shell; ``needs`` is empty where it runs as it is."""
+
+    text: str
+    needs: str
+
+    def commands(self) -> list[list[str]]:
+        """Return the words of each line, joined where it goes on."""
+        return [shlex.split(line) for line in self.text.replace("\\\n", " ").splitlines() if line]
+
+
+def blocks(path: Path) -> list[Block]:
+    found = re.findall(r"^(?:<!-- needs (\w+) -->\n)?```sh\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [Block(text, needs) for needs, text in found]
+
+
+def code(path: Path) -> Iterator[str]:
+    """Return all that stands in back quotes or in a block of a Markdown file; of other files all of the comments."""
+    text = path.read_text()
+    if path.suffix != ".md":
+        yield from re.findall(r"#(.*)$", text, re.MULTILINE)
+        return
+    for block in re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from block.replace("\\\n", " ").splitlines()
+    rest = re.sub(r"^```.*?\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from (span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", rest))
