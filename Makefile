@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios promtool
+.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios promtool node
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -28,13 +28,13 @@ help: ## list the targets
 demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and count them
 	@$(BIN)/python -m courier demo
 
-test: .venv/dev.stamp promtool ## run the tests, without those that take minutes
+test: .venv/dev.stamp promtool node ## run the tests, without those that take minutes
 	$(call run-tests,$(BIN)/python, and not full)
 
-test-full: .venv/dev.stamp promtool ## run all the tests; takes most of an hour
+test-full: .venv/dev.stamp promtool node ## run all the tests; takes most of an hour
 	$(call run-tests,$(BIN)/python)
 
-floors: $(FLOORS)/floors.stamp promtool ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
+floors: $(FLOORS)/floors.stamp promtool node ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
 	$(call run-tests,$(FLOORS)/bin/python, and not full)
 
 lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
@@ -121,6 +121,13 @@ promtool:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends promtool; } \
 	    >/dev/null 2>&1 || echo "make: promtool is missing, the tests of the alerts are skipped;" \
 	    "install it (Debian and Ubuntu: apt-get install promtool, or prometheus in older releases)" >&2
+
+# Node runs the SQS server that nobody here wrote. Without it the tests of that server are skipped.
+node:
+	@{ command -v node && command -v npm; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm; } \
+	    >/dev/null 2>&1 || echo "make: node or npm is missing, what runs on the SQS server fauxqs is skipped;" \
+	    "install them (Debian and Ubuntu: apt-get install nodejs npm), Node 20 or newer" >&2
 
 .venv/bench.stamp: .venv/courier.stamp
 	@$(PIP) --editable '.[bench]'
