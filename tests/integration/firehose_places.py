@@ -13,7 +13,7 @@ from courier.audit.firehose import CALLING, FirehoseLog, RetryBudget
 from courier.audit.firehose_stream import Calling, Stream
 from courier.errors import AuditError
 from courier.recipient.policy import Backoff
-from tests.integration.firehose_server import Firehose
+from scripts.faults.firehose_server import Firehose
 from tests.integration.sqs_endpoints import CREDENTIALS, REGION, unique_name
 
 LONG = RetryBudget(60.0, Backoff(0.001, 0.01))

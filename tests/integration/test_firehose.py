@@ -9,8 +9,8 @@ import pytest
 
 from courier.audit.firehose import CALLING, FirehoseLog
 from courier.audit.firehose_stream import Calling
+from scripts.faults.firehose_server import AFTER, GOOD, Call, Fate, Firehose, at_random
 from tests.integration.firehose_places import LONG, OpenLog, Place, failure, lines, open_log, place, server
-from tests.integration.firehose_server import AFTER, GOOD, Call, Fate, Firehose, at_random
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 
 __all__ = ["no_aws", "open_log", "place", "server", "static_keys"]

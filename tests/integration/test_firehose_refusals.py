@@ -13,8 +13,8 @@ from courier.audit.firehose import RetryBudget
 from courier.audit.firehose_stream import Calling
 from courier.errors import AuditError
 from courier.recipient.policy import Backoff
+from scripts.faults.firehose_server import BEFORE, GOOD, SLOW_DOWN, Call, Fate, Firehose
 from tests.integration.firehose_places import SHORT, OpenLog, failure, lines, open_log, server
-from tests.integration.firehose_server import BEFORE, GOOD, SLOW_DOWN, Call, Fate, Firehose
 from tests.integration.misbehaving_server import MisbehavingServer, Peer, answer
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 

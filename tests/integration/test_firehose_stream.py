@@ -14,8 +14,8 @@ from courier.errors import CannotStart
 from courier.preflight import check_stream, preflight
 from courier.sqs.queue import resolve_queue
 from courier.wiring import audit_stream
+from scripts.faults.firehose_server import Firehose
 from tests.integration.firehose_places import moto_stream, server
-from tests.integration.firehose_server import Firehose
 from tests.integration.misbehaving_server import MisbehavingServer, answer
 from tests.integration.sqs_endpoints import REGION, create_queue
 from tests.unit.sqs.aws_environment import no_aws, static_keys

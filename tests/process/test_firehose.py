@@ -14,7 +14,7 @@ import pytest
 
 from courier.local.exchange import Request, Response
 from courier.local.virtual.service import VirtualSqs
-from tests.integration.firehose_server import Firehose, at_random
+from scripts.faults.firehose_server import Firehose, at_random
 from tests.process.conftest import Start
 from tests.process.world import Courier, Queue, Recipient, after, bodies, kill, missing, totals, until
 from tests.threaded_server import ThreadedServer

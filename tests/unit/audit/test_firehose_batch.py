@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from courier.audit.firehose_batch import MOST_RECORD_BYTES, batches, firehose_recorder, refusals
 from courier.message import Message
-from tests.integration.firehose_server import beyond_limits
+from scripts.faults.firehose_server import beyond_limits
 
 KIB = 1024
 

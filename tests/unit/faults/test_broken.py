@@ -19,8 +19,8 @@ from courier.process import scoreboard
 from courier.wiring import transport_factory
 from scripts.faults import broken_steps
 from scripts.faults.broken import BROKEN, EXIT_USAGE, Broken, main
+from scripts.faults.firehose_server import Fate, Firehose
 from tests.integration.firehose_places import OpenLog, lines, open_log, server  # noqa: F401
-from tests.integration.firehose_server import Fate, Firehose
 from tests.integration.http_transports import Client
 from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer
 from tests.integration.sqs_endpoints import virtual_queue  # noqa: F401

@@ -1,4 +1,4 @@
-"""A Firehose on loopback that fails as told, and knows what it stored, when, and what was answered.
+"""A Firehose on loopback that decides on each call, and knows what it stored and what was answered.
 
 It keeps Firehose's limits and speaks its JSON protocol, so that boto3 is the client. It runs in a thread of its own.
 """
@@ -16,16 +16,24 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from courier.local.exchange import Request, Response
-from tests.threaded_server import ThreadedServer
+from courier.local.server import Server, serve
+from scripts.faults.loop_thread import LoopThread
 
 MOST_RECORDS: Final = 500
 MOST_CALL_BYTES: Final = 4 * 1024 * 1024
 MOST_RECORD_BYTES: Final = 1000 * 1024
 
 SLOW_DOWN: Final = "ServiceUnavailableException"
+"""The code for a lack of capacity, of a call or of a record."""
+
+INTERNAL: Final = "InternalFailure"
+THROTTLED: Final = "ThrottlingException"
 
 BEFORE: Final = "before"
 AFTER: Final = "after"
+
+CLOSE_SECONDS: Final = 0.05
+"""Seconds that answers under way get when the server stops."""
 
 _CONTENT_TYPE: Final = ("Content-Type", "application/x-amz-json-1.1")
 
@@ -85,7 +93,8 @@ class Firehose:
     answer. ``on_store`` is called with each record before it is answered.
     """
 
-    def __init__(self, name: str = "audit") -> None:
+    def __init__(self, name: str = "audit", *, keeps_records: bool = True) -> None:
+        """Without ``keeps_records``, what was stored is known to ``on_store`` alone, and long trials need no memory."""
         self.name = name
         self.status = "ACTIVE"
         self.source = "DirectPut"
@@ -98,15 +107,21 @@ class Firehose:
         self.under_way = 0
         self.most_under_way = 0
         self.on_store: Callable[[bytes], None] = lambda record: None
+        self._keeps_records = keeps_records
         self._numbers = itertools.count()
-        self._thread = ThreadedServer(self.handle)
-        self.url = self._thread.url
+        self._thread = LoopThread("firehose")
+        self._server: Server | None = self._thread.call(serve(self.handle))
+        self.url = self._server.url
 
     def stop(self) -> None:
-        self._thread.stop()
+        """End it for good; harmless if it has ended."""
+        server, self._server = self._server, None
+        if server is not None:
+            self._thread.call(_close(server))
+            self._thread.stop()
 
     def repeated(self) -> dict[bytes, int]:
-        """Records that were stored more than once."""
+        """Return the records that were stored more than once, with their counts."""
         return {record: count for record, count in Counter(self.stored).items() if count > 1}
 
     async def handle(self, request: Request) -> Response:
@@ -132,22 +147,24 @@ class Firehose:
             self.under_way -= 1
 
     async def _put(self, call: Call) -> Response:
-        self.calls.append(call)
+        if self._keeps_records:
+            self.calls.append(call)
         if reason := beyond_limits(call.records):
             return _error("InvalidArgumentException", reason)
         fate = self.behave(call)
         if fate.error:
-            return _error(fate.error, "Slow down." if fate.error == SLOW_DOWN else "As told.")
+            return _error(fate.error, "Slow down." if fate.error in (SLOW_DOWN, THROTTLED) else "As told.")
         if fate.cut == BEFORE:
             _drop_connection()
         refused = set(fate.refuse)
         taken = [record for n, record in enumerate(call.records) if n not in refused]
-        if fate.cut == AFTER or fate.delay:
+        if self._keeps_records and (fate.cut == AFTER or fate.delay):
             # With a delay the client may be gone before the answer; if it isn't, this only allows too much.
             self.unanswered.update(taken)
         for record in taken:
             self.on_store(record)
-        self.stored += taken
+        if self._keeps_records:
+            self.stored += taken
         if fate.delay:
             await asyncio.sleep(fate.delay)
         if fate.cut == AFTER:
@@ -178,6 +195,11 @@ def beyond_limits(records: list[bytes]) -> str:
     return ""
 
 
+async def _close(server: Server) -> None:
+    server.close()
+    await server.wait_closed(CLOSE_SECONDS)
+
+
 def _drop_connection() -> None:
     # The HTTP server takes a cancelled handler for a reason to abort the connection.
     raise asyncio.CancelledError
@@ -192,5 +214,5 @@ def _answer(content: dict[str, Any]) -> Response:
 
 
 def _error(code: str, words: str) -> Response:
-    status = 500 if code == SLOW_DOWN else 400
+    status = 500 if code in (SLOW_DOWN, INTERNAL) else 400
     return Response(status, [_CONTENT_TYPE], orjson.dumps({"__type": code, "message": words}))
