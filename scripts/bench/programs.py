@@ -62,7 +62,9 @@ def node(cache: Path) -> Program | None:
     for name in ("package.json", "package-lock.json", "main.mjs"):
         shutil.copy(HERE / "peers" / "node" / name, cache)
     command = ["npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache)]
-    if not (cache / "node_modules").is_dir() and subprocess.run(command, check=False).returncode != 0:
+    # npm writes this file at the end: an installation that was interrupted is made anew.
+    installed = cache / "node_modules" / ".package-lock.json"
+    if not installed.is_file() and subprocess.run(command, check=False).returncode != 0:
         print("npm could not install sqs-consumer; going on without it", file=sys.stderr)
         return None
     return Program(NODE, ("node", str(cache / "main.mjs")))
