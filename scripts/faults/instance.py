@@ -111,7 +111,7 @@ class Instance:
         """Kill all processes as a power cut does; harmless if they are gone."""
         if not self._gone:
             self._tree().end()
-            self._process.wait(END_SECONDS)
+            self._reap(END_SECONDS)
             # The kernel may give the pid to a stranger from now on.
             self._gone = True
 
@@ -123,7 +123,7 @@ class Instance:
     def wait(self, seconds: float) -> int:
         """Wait for its end, and return its exit code; raise ProgramFailed if it takes longer."""
         try:
-            return self._process.wait(seconds)
+            return self._reap(seconds)
         except subprocess.TimeoutExpired:
             raise ProgramFailed(f"{self.name} did not end within {seconds} s:\n{self._tail()}") from None
 
@@ -153,6 +153,10 @@ class Instance:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _reap(self, seconds: float) -> int:
+        """Wait for the end of the first process, and return its exit code; raise TimeoutExpired."""
+        return self._process.wait(seconds)
 
     def _tree(self) -> ProcessTree:
         return ProcessTree(self.pid)
