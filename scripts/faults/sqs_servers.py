@@ -7,8 +7,9 @@
   runs have one message. A delete succeeds with any receipt handle; if the visibility timeout is over, it deletes
   nothing. A message that comes back goes to the end of a standard queue. fauxqs remembers the last 10,000 deduplication
   ids, ignores receive attempt ids, and has no limit of messages in flight.
-- ``moto`` (Python, threads) is an order of magnitude slower than the others: for small trials only. It takes
-  characters that SQS refuses.
+- ``moto`` (Python, threads) is an order of magnitude slower than the others, and takes characters that SQS refuses. Its
+  receives share no lock, and a long poll goes by the groups that were locked when it began: with more than one receive
+  at a time a group comes out of order, and a message twice. It is for small trials with one consumer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from scripts.bench.servers import end
 Kind = Literal["courier", "fauxqs", "moto"]
 
 NODE: Final = Path(__file__).parent / "node"
+NODE_VERSION: Final = 20
 START_SECONDS: Final = 60.0
+INSTALL_SECONDS: Final = 300.0
 LOOK_SECONDS: Final = 0.02
 _LISTENING: Final = re.compile(rb"(?:listening on|Running on) (http://127\.0\.0\.1:\d+)\b")
 
@@ -77,9 +80,15 @@ def start_server(kind: Kind, directory: Path) -> SqsServer:
 
 
 def node_missing() -> str:
-    """Return which of node and npm are missing and how to install them; empty if both are there."""
-    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    return f"{' and '.join(missing)} missing; install with: apt-get install nodejs npm" if missing else ""
+    """Return what of node and npm is missing or too old, and how to install it; empty if all is there."""
+    missing = [f"{name} is missing" for name in ("node", "npm") if shutil.which(name) is None]
+    if not missing:
+        shown = subprocess.run(["node", "--version"], capture_output=True, text=True, timeout=START_SECONDS)
+        major = re.match(r"v(\d+)\.", shown.stdout)
+        if major is None or int(major[1]) < NODE_VERSION:
+            missing = [f"node --version says {shown.stdout.strip() or shown.stderr.strip()!r}"]
+    advice = f"fauxqs needs npm and Node {NODE_VERSION} or newer: apt-get install nodejs npm"
+    return f"{', '.join(missing)}; {advice}" if missing else ""
 
 
 def _command(kind: Kind) -> Sequence[str]:
@@ -93,7 +102,7 @@ def _command(kind: Kind) -> Sequence[str]:
 def _installed() -> Path:
     """Return the directory into which fauxqs is installed: in the virtual environment, anew for each lock file."""
     if why := node_missing():
-        raise SystemExit(f"the SQS server fauxqs needs Node 20 or newer: {why}")
+        raise SystemExit(f"the SQS server fauxqs can't start: {why}")
     lock = (NODE / "package-lock.json").read_bytes()
     cache = Path(sys.prefix) / "faults-node" / hashlib.sha256(lock).hexdigest()[:16]
     cache.mkdir(parents=True, exist_ok=True)
@@ -105,7 +114,9 @@ def _installed() -> Path:
         done = cache / "installed"
         if not done.exists():
             command = ["npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache)]
-            if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode != 0:
-                raise SystemExit(f"npm could not install fauxqs: {' '.join(command)} failed; is the registry in reach?")
+            try:
+                subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=INSTALL_SECONDS)
+            except subprocess.SubprocessError as error:
+                raise SystemExit(f"npm could not install fauxqs: {error}; is its registry in reach?") from error
             done.touch()
     return cache

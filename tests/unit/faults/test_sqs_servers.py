@@ -132,6 +132,20 @@ def test_a_server_that_ends_at_once_is_reported_with_what_it_printed(tmp_path: P
         SqsServer("courier", (sys.executable, "-c", "raise SystemExit('no port for you')"), tmp_path / "log")
 
 
+def test_without_node_it_is_said_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"node is missing, npm is missing; .* apt-get install nodejs npm"):
+        start_server("fauxqs", tmp_path)
+
+
+def test_a_node_that_is_too_old_is_as_good_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("node", "npm"):
+        (tmp_path / name).write_text("#!/bin/sh\necho v18.19.0\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "node --version says 'v18.19.0'" in node_missing()
+
+
 def _plain(count: int) -> Iterator[Message]:
     return messages(Workload(count, beyond_bmp=False, seed=4))
 
