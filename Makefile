@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios promtool node
+.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios promtool node cc
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -28,13 +28,13 @@ help: ## list the targets
 demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and count them
 	@$(BIN)/python -m courier demo
 
-test: .venv/dev.stamp promtool node ## run the tests, without those that take minutes
+test: .venv/dev.stamp promtool node cc ## run the tests, without those that take minutes
 	$(call run-tests,$(BIN)/python, and not full)
 
-test-full: .venv/dev.stamp promtool node ## run all the tests; takes most of an hour
+test-full: .venv/dev.stamp promtool node cc ## run all the tests; takes most of an hour
 	$(call run-tests,$(BIN)/python)
 
-floors: $(FLOORS)/floors.stamp promtool node ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
+floors: $(FLOORS)/floors.stamp promtool node cc ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
 	$(call run-tests,$(FLOORS)/bin/python, and not full)
 
 lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
@@ -128,6 +128,14 @@ node:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm; } \
 	    >/dev/null 2>&1 || echo "make: node or npm is missing, what runs on the SQS server fauxqs is skipped;" \
 	    "install them (Debian and Ubuntu: apt-get install nodejs npm), Node 20 or newer" >&2
+
+# The faults of disks and clocks are libraries in C. Without a compiler their tests are skipped.
+cc:
+	@has_compiler() { echo '#include <dlfcn.h>' | $(CC) -E - >/dev/null 2>&1; }; has_compiler || { [ "$$(id -u)" = 0 ] && \
+	    command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends gcc libc6-dev && has_compiler; } \
+	    >/dev/null 2>&1 || echo "make: a C compiler is missing, the faults of disks and clocks can't be tested;" \
+	    "install it (Debian and Ubuntu: apt-get install gcc libc6-dev), or name it: make CC=/path/to/cc" >&2
 
 .venv/bench.stamp: .venv/courier.stamp
 	@$(PIP) --editable '.[bench]'
