@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from scripts.faults.deliveries import Deliveries
 from scripts.faults.events import Held, Window
@@ -19,8 +17,6 @@ from scripts.faults.recipient_connection import REDIRECTED, RecipientConnection
 from scripts.faults.recipient_door import HOST, Certificates, Door
 from scripts.faults.recipient_records import Records
 from tests.ports import held_port
-
-_BACKLOG: Final = 1024
 
 
 class Recipient:
@@ -42,8 +38,7 @@ class Recipient:
         self._away: list[Window] = []
         self._away_since: float | None = None
         self._flapping: asyncio.Task[None] | None = None
-        self._doors: set[Door] = set()
-        self._server: Any = None
+        self._door: Door | None = None
         self._stopped = False
         self._thread = LoopThread("recipient")
         self._thread.call(self._listen())
@@ -146,37 +141,26 @@ class Recipient:
             for connection in list(self._records.connections):
                 connection.close_if_idle()
 
-    def _connect(self) -> asyncio.Protocol:
-        behaviour = self._records.plan.of_connection()
-        if behaviour is None and self._certificates is None:
-            return RecipientConnection(self._records)
-        return Door(behaviour, self._context(behaviour), lambda: RecipientConnection(self._records), self._doors)
-
-    def _context(self, behaviour: Behaviour | None) -> ssl.SSLContext | None:
-        if self._certificates is None:
-            return None
-        untrusted = behaviour is not None and behaviour.kind == "untrusted"
-        return self._certificates.untrusted if untrusted else self._certificates.trusted
-
     async def _listen(self) -> None:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self._port))
-        self._server = await asyncio.get_running_loop().create_server(self._connect, sock=listener, backlog=_BACKLOG)
+        records = self._records
+        self._door = Door(
+            self._port,
+            self._certificates,
+            lambda: records.plan.of_connection(),
+            lambda: RecipientConnection(records),
+        )
 
     def _leave(self) -> None:
-        if self._server is None:
+        if self._door is None:
             return
         self._away_since = time.monotonic()
-        self._server.close()
-        self._server = None
+        self._door.close()
+        self._door = None
         for connection in list(self._records.connections):
             connection.cut()
-        for door in list(self._doors):
-            door.cut()
 
     async def _return(self) -> None:
-        if self._server is None:
+        if self._door is None:
             await self._listen()
             if self._away_since is not None:
                 self._away.append(Window(self._away_since, time.monotonic(), "the recipient was away"))

@@ -1,4 +1,7 @@
-"""The behaviours of a recipient, one function each: what is sent when, and how it counts."""
+"""The behaviours of a recipient, one function each: what is sent when, and how it counts.
+
+An answer is noted before it is sent, since the client may act upon it at once. That it reached nobody shows later.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ def _head(exchange: Exchange, fields: str = "") -> bytes:
 
 
 def _answer(exchange: Exchange) -> None:
-    exchange.send(exchange.answer)
     exchange.finish()
+    exchange.send(exchange.answer)
     exchange.close_unless_kept()
 
 
@@ -35,8 +38,8 @@ def _delay(exchange: Exchange) -> None:
 
 def _late(exchange: Exchange) -> None:
     def answer_late() -> None:
-        exchange.send(exchange.answer)
         exchange.finish_ambiguously("answered late")
+        exchange.send(exchange.answer)
         exchange.spoil()
 
     exchange.after(exchange.behaviour.pause, answer_late)
@@ -50,26 +53,28 @@ def _slow_headers(exchange: Exchange) -> None:
     data = exchange.answer
 
     def send_byte(at: int) -> None:
-        exchange.send(data[at : at + 1])
-        if at + 1 == len(data):
+        last = at + 1 == len(data)
+        if last:
             exchange.finish()
         else:
             exchange.begin_answer()
+        exchange.send(data[at : at + 1])
+        if not last:
             exchange.after(exchange.behaviour.pause, partial(send_byte, at + 1))
 
     send_byte(0)
 
 
 def _slow_body(exchange: Exchange) -> None:
-    exchange.send(_head(exchange, f"Content-Length: {_MEBIBYTE}\r\n"))
     exchange.begin_answer()
+    exchange.send(_head(exchange, f"Content-Length: {_MEBIBYTE}\r\n"))
     exchange.repeat(b"x", exchange.behaviour.pause)
 
 
 def _endless(fields: str, piece: bytes) -> Act:
     def act(exchange: Exchange) -> None:
-        exchange.send(_head(exchange, fields))
         exchange.finish_ambiguously("answered without end")
+        exchange.send(_head(exchange, fields))
         exchange.spoil()
         exchange.repeat(piece, _PIECE_SECONDS)
 
@@ -91,8 +96,8 @@ def _reset_at(exchange: Exchange) -> None:
         exchange.reset()
 
     if cut:
-        exchange.send(data[:cut])
         exchange.begin_answer()
+        exchange.send(data[:cut])
     exchange.when_sent(reset)
 
 
@@ -102,14 +107,14 @@ def _close(exchange: Exchange) -> None:
 
 
 def _unframed(exchange: Exchange) -> None:
-    exchange.send(_head(exchange) + b"ok")
     exchange.finish()
+    exchange.send(_head(exchange) + b"ok")
     exchange.close()
 
 
 def _interim(exchange: Exchange) -> None:
-    exchange.send(_INTERIM * 3 + exchange.answer)
     exchange.finish_ambiguously("answered after interim answers")
+    exchange.send(_INTERIM * 3 + exchange.answer)
 
 
 def _interim_flood(exchange: Exchange) -> None:
@@ -121,37 +126,37 @@ def _garbage(exchange: Exchange) -> None:
 
 
 def _redirect(exchange: Exchange) -> None:
-    exchange.send(answer(exchange.behaviour.code, exchange.behaviour.retry_after, exchange.own_url))
     exchange.finish()
+    exchange.send(answer(exchange.behaviour.code, exchange.behaviour.retry_after, exchange.own_url))
     exchange.close_unless_kept()
 
 
 def _huge_header(exchange: Exchange) -> None:
-    exchange.send(_head(exchange, f"X-Huge: {'x' * _MEBIBYTE}\r\nContent-Length: 2\r\n") + b"ok")
     exchange.finish_ambiguously("answered with a huge header")
+    exchange.send(_head(exchange, f"X-Huge: {'x' * _MEBIBYTE}\r\nContent-Length: 2\r\n") + b"ok")
 
 
 def _endless_headers(exchange: Exchange) -> None:
-    exchange.send(f"HTTP/1.1 {exchange.behaviour.code} Recorded\r\n".encode())
     exchange.begin_answer()
+    exchange.send(f"HTTP/1.1 {exchange.behaviour.code} Recorded\r\n".encode())
     exchange.repeat(b"X: y\r\n" * 1000, _PIECE_SECONDS)
 
 
 def _length_too_long(exchange: Exchange) -> None:
-    exchange.send(_head(exchange, "Content-Length: 100\r\n") + b"half of it")
     exchange.begin_answer()
+    exchange.send(_head(exchange, "Content-Length: 100\r\n") + b"half of it")
     exchange.close()
 
 
 def _length_too_short(exchange: Exchange) -> None:
-    exchange.send(exchange.answer + b"k" * 100)
     exchange.finish_ambiguously("answered with more than its length")
+    exchange.send(exchange.answer + b"k" * 100)
     exchange.spoil()
 
 
 def _extra(exchange: Exchange) -> None:
-    exchange.send(exchange.answer + answer(200))
     exchange.finish_ambiguously("answered twice")
+    exchange.send(exchange.answer + answer(200))
     exchange.spoil()
 
 

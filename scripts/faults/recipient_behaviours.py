@@ -36,8 +36,8 @@ After late, length-too-short, extra and extra-idle the connection is *spoiled*: 
 never answered, so that a program that credits a leftover 200 to its next message settles one without a clean answer.
 extra-idle allows for a request that crosses the second 200: for a second after it, requests are answered ambiguously.
 
-At the door of a connection, before any request: handshake-reset, handshake-close, handshake-garbage (all on the first
-bytes), handshake-silence (nothing is ever read) and, over TLS alone, untrusted (a certificate of another authority).
+At the door of a connection, on its first bytes: handshake-reset, handshake-close, handshake-garbage, handshake-silence
+(they are never answered) and, over TLS alone, untrusted (the certificate of another authority).
 """
 
 from __future__ import annotations

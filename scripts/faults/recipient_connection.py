@@ -136,8 +136,9 @@ class RecipientConnection(asyncio.Protocol):
             exchange.row = row
             AT_END[exchange.behaviour.kind](exchange)
         elif not spoiled:
-            self.transport.write(_PLAIN)
+            # Noted first: the client may have the answer, and act upon it, before this thread runs again.
             self.answered(row, message_id, 200)
+            self.transport.write(_PLAIN)
             if self._spoiled_at is not None:
                 self.hold_last("crossed an answer that nobody had asked for")
             self.close_unless_kept()
@@ -145,7 +146,7 @@ class RecipientConnection(asyncio.Protocol):
     # From an exchange.
 
     def answered(self, row: int, message_id: str, status: int) -> None:
-        """Note that an answer went out whole."""
+        """Note that an answer goes out whole."""
         now = _monotonic()
         self.records.deliveries.answer(row, now, message_id, status)
         self._answered_id, self._answered_at = message_id, now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Final, cast
@@ -13,6 +14,8 @@ from scripts.faults.recipient_behaviours import Behaviour
 from scripts.faults.recipient_exchange import reset
 
 HOST: Final = "localhost"
+_BACKLOG: Final = 1024
+_GARBAGE: Final = b"\x16\x03\x03\x00\x05garbage" * 10
 
 
 class Certificates:
@@ -34,33 +37,81 @@ def _context(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-class Door(asyncio.Protocol):
-    """A connection that does as a behaviour says, or goes on, over TLS where there is a context."""
+class Door:
+    """The listening socket: lets each connection in, over TLS where there are certificates, or turns it away.
 
-    transport: asyncio.Transport
+    ``choose`` decides on a connection, ``let_in`` makes the protocol of one that is let in.
+    """
 
     def __init__(
         self,
-        behaviour: Behaviour | None,
-        tls: ssl.SSLContext | None,
+        port: int,
+        certificates: Certificates | None,
+        choose: Callable[[], Behaviour | None],
         let_in: Callable[[], asyncio.Protocol],
-        doors: set[Door],
     ) -> None:
-        self._kind = behaviour.kind if behaviour is not None else ""
-        self._tls = tls
+        self._certificates = certificates
+        self._choose = choose
         self._let_in = let_in
-        self._doors = doors
-        self._handshake: asyncio.Task[None] | None = None
+        self._turned_away: set[TurnedAway] = set()
+        self._entering: set[asyncio.Task[None]] = set()
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+        self._listener.listen(_BACKLOG)
+        self._listener.setblocking(False)
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    def close(self) -> None:
+        """Refuse connections from now on, and cut those that haven't been let in."""
+        self._accepting.cancel()
+        # Until the cancelled task has run, the loop would keep the socket open; its queue is refused at once.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for task in self._entering:
+            task.cancel()
+        for connection in list(self._turned_away):
+            connection.cut()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            stream, _ = await loop.sock_accept(self._listener)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = loop.create_task(self._enter(stream, self._choose()))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
+
+    async def _enter(self, stream: socket.socket, behaviour: Behaviour | None) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if behaviour is None or behaviour.kind == "untrusted":
+                await loop.connect_accepted_socket(self._let_in, stream, ssl=self._context(behaviour))
+            else:
+                kind = behaviour.kind
+                await loop.connect_accepted_socket(lambda: TurnedAway(kind, self._turned_away), stream)
+        except OSError:  # the client refused the handshake, or is gone
+            stream.close()
+
+    def _context(self, behaviour: Behaviour | None) -> ssl.SSLContext | None:
+        if self._certificates is None:
+            return None
+        return self._certificates.trusted if behaviour is None else self._certificates.untrusted
+
+
+class TurnedAway(asyncio.Protocol):
+    """A connection that gets no further than its first bytes; ``all_of_them`` has those that are open."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, kind: str, all_of_them: set[TurnedAway]) -> None:
+        self._kind = kind
+        self._all = all_of_them
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake, or wait for its first bytes."""
+        """Wait for the first bytes."""
         self.transport = cast(asyncio.Transport, transport)
-        self._doors.add(self)
-        if self._kind in ("", "untrusted"):
-            self.transport.pause_reading()
-            self._handshake = asyncio.ensure_future(self._enter())
-        elif self._kind == "handshake-silence":
-            self.transport.pause_reading()
+        self._all.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Do as the behaviour says."""
@@ -68,32 +119,13 @@ class Door(asyncio.Protocol):
             reset(self.transport)
         elif self._kind == "handshake-close":
             self.transport.close()
-        else:
-            self.transport.write(b"\x16\x03\x03\x00\x05garbage" * 10)
+        elif self._kind == "handshake-garbage":
+            self.transport.write(_GARBAGE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._doors.discard(self)
+        self._all.discard(self)
 
     def cut(self) -> None:
         """Reset it."""
         reset(self.transport)
-
-    async def _enter(self) -> None:
-        protocol = self._let_in()
-        transport: asyncio.Transport | None = self.transport
-        try:
-            if self._tls is not None:
-                loop = asyncio.get_running_loop()
-                transport = await loop.start_tls(self.transport, protocol, self._tls, server_side=True)
-            else:
-                self.transport.set_protocol(protocol)
-        except OSError:  # the client refused the handshake or is gone
-            self.transport.abort()
-            return
-        finally:
-            self._doors.discard(self)
-        if transport is None:
-            return
-        protocol.connection_made(transport)
-        transport.resume_reading()

@@ -112,12 +112,12 @@ class Exchange:
         self._connection.answered(row, self.message_id, self.behaviour.code)
 
     def finish_ambiguously(self, why: str) -> None:
-        """Note an answer that a program may take as one or not."""
+        """Note an answer that a program may take as one, or not."""
         self.finish()
         self._records.held.append(Held(time.monotonic(), why, frozenset((self.message_id,))))
 
     def begin_answer(self) -> None:
-        """Note that an answer was sent in part. The request stays open."""
+        """Note that an answer is sent in part. The request stays open."""
         if self.row is not None:
             self._records.deliveries.begin_answer(self.row, self.behaviour.code)
 

@@ -170,6 +170,17 @@ def test_an_answer_that_the_client_did_not_read_is_held(recipient: Recipient) ->
     assert recipient.held[0].message_ids == {name}
 
 
+def test_an_answer_to_a_client_that_is_gone_is_held_or_was_never_given(recipient: Recipient) -> None:
+    names = [new_id() for _ in range(50)]
+    for name in names:
+        with connected(recipient) as client:
+            client.send(name)
+    until(lambda: len(recipient.deliveries) == len(names))
+    until(lambda: not recipient.connections)
+    held = {name for each in recipient.held for name in each.message_ids}
+    assert {each.message_id for each in recipient.deliveries if each.answered is not None} <= held
+
+
 def test_an_answer_that_was_read_is_not_held(recipient: Recipient) -> None:
     with connected(recipient) as client:
         assert client.ask(new_id()) == OK
