@@ -116,8 +116,7 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._transport.abort()
         if self._whole:
-            keep_alive = self._parser.should_keep_alive() and not self._closing
-            if not keep_alive:
+            if self._closing:
                 self._close()
             self._answer()
 
@@ -151,6 +150,8 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._whole = self._headed
+        # Only here does the parser still know.
+        self._closing = self._closing or not self._parser.should_keep_alive()
 
     def _answer(self) -> None:
         answer = Answer(self._parser.get_status_code(), self._headers, b"".join(self._body))
