@@ -17,15 +17,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from structlog.testing import capture_logs
 
-from courier.board import tally
-from courier.consumer import consumer, handover, pace
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.http.answer import CANCELLED, CONNECT_REFUSED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Answer, Failure
 from courier.http.exchange import Done, Exchange
 from courier.http.url import read_url
 from courier.lease import hidden_seconds, lease_end
 from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Message, unpack_settlements
-from courier.process import channel, child, scoreboard
+from courier.process import child, scoreboard
 from courier.process.channel import Channel
 from courier.process.life import Life, raise_task_error
 from courier.process.scoreboard import Scoreboard
@@ -355,7 +353,7 @@ def play(
             await scenario(world)
 
     random.seed(1)
-    run_virtually(clock, played(), consumer, handover, pace, child, channel, tally)
+    run_virtually(clock, played())
 
 
 @asynccontextmanager

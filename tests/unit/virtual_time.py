@@ -6,7 +6,7 @@ import asyncio
 import selectors
 import sys
 from collections.abc import Coroutine
-from types import ModuleType
+from time import gmtime, strftime
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -16,7 +16,9 @@ class Clock:
 
     CLOCK_BOOTTIME: Final = 7
 
-    def __init__(self, now: float = 1_000.0) -> None:
+    # Machines that run tests have seldom been up for so long: a look at a real clock is far in the past on each one.
+    # Beyond it the loop would wait for ever: what it adds to the time, 1e-9 s, would be lost in rounding.
+    def __init__(self, now: float = 1e6) -> None:
         self.now = now
 
     def monotonic(self) -> float:
@@ -27,6 +29,9 @@ class Clock:
 
     def clock_gettime(self, _: int) -> float:
         return self.now
+
+    gmtime = staticmethod(gmtime)
+    strftime = staticmethod(strftime)
 
 
 class LeapingSelector(selectors.SelectSelector):
@@ -56,9 +61,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
-def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None], *modules: ModuleType) -> None:
-    """Run a scenario on the clock, which ``modules`` and courier.sender look at in place of ``time`` and ``boottime``.
+def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a scenario on the clock, which courier and its tests look at in place of ``time`` and ``boottime``.
 
+    A module that looked at the real clock would see another time, and which one depends on when the machine started.
     What a callback raised ends it too.
     """
 
@@ -79,7 +85,7 @@ def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None], *modules: M
         await played
 
     clocks = {"time": clock, "boottime": clock.monotonic}
-    looking = [*modules, *(module for name, module in sys.modules.items() if name.startswith("courier.sender."))]
+    looking = [module for name, module in sys.modules.items() if name.startswith(("courier.", "tests."))]
     patches = [patch.object(module, name, clocks[name]) for module in looking for name in clocks.keys() & vars(module)]
     for each in patches:
         each.start()

@@ -16,9 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from courier.auditor import held_receipts as held_module
-from courier.auditor import settler as settler_module
-from courier.auditor import sqs_calls as calls_module
 from courier.auditor.held_receipts import NOTHING, HeldReceipt
 from courier.errors import SqsError
 from courier.lease import hidden_seconds, lease_end
@@ -214,7 +211,7 @@ class Race:
         self._deletable = 0
 
     def run(self) -> None:
-        run_virtually(self.clock, self._run(), settler_module, held_module, calls_module)
+        run_virtually(self.clock, self._run())
 
     async def _run(self) -> None:
         stage = Stage(VISIBILITY, fifo=self._fifo, calls=self.sqs)

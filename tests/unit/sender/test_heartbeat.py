@@ -15,11 +15,9 @@ from courier.http.answer import RESET
 from courier.http.exchange import Done, Exchange
 from courier.lease import lease_end
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
-from courier.process import child as child_module
 from courier.process import scoreboard
 from courier.recipient.policy import Backoff
 from courier.sender.rejection import FailureQueue
-from tests.unit import stage as stage_module
 from tests.unit.sender.stage import Stage
 from tests.unit.stage import FakeTransport, message
 from tests.unit.virtual_time import Clock, run_virtually
@@ -84,7 +82,7 @@ class Watched:
 
     def run(self) -> None:
         with capture_logs():
-            run_virtually(self.clock, self._run(), child_module, stage_module)
+            run_virtually(self.clock, self._run())
 
     def posted(self) -> list[str]:
         return [body.decode() for body in self._recipient.bodies()]
