@@ -46,8 +46,9 @@ static const char *root = "", *counted_names = "*";
 
 static void start_journal(void) {
     const char *directory = getenv("FAULTS_DISK_DIRECTORY"), *names = getenv("FAULTS_DISK_FILES");
-    root = directory ? directory : root;
-    counted_names = names ? names : counted_names;
+    /* Copies: a program that sets its title writes over its environment. */
+    root = directory ? strdup(directory) : root;
+    counted_names = names ? strdup(names) : counted_names;
     control = map_control("FAULTS_DISK", sizeof *control);
 }
 

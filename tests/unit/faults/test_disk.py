@@ -213,6 +213,17 @@ def test_a_point_kills_one_process_of_a_tree(disk: Disk, program: Child) -> None
     assert program.ask("os.write(fd, b'x')") == "1"
 
 
+def test_a_title_that_is_written_over_the_environment_changes_nothing(disk: Disk) -> None:
+    setup = "import setproctitle\nsetproctitle.setproctitle('x' * 5000)\n" + SETUP
+    with child(disk.environment(), setup.format(directory=str(disk.directory))) as program:
+        disk.fail_write()
+        assert program.ask("(directory.parent / 'outside').write_text('x')") == "1"
+        disk.heal()
+        disk.kill_at(Point.BEFORE_WRITE)
+        assert program.ask("os.write(fd, b'x')") == ""
+        assert disk.fired == program.pid
+
+
 def test_both_shims_work_in_one_process(disk: Disk, tmp_path: Path) -> None:
     clock = Clock(tmp_path / "clock")
     both = combined(disk.environment(), clock.environment())
