@@ -9,8 +9,8 @@ from typing import Final
 
 from scripts.faults.shims.build import BUILD, build
 
-_REALTIME, _MONOTONIC, _BOOTTIME = range(3)
-_WORDS: Final = 3
+_REALTIME, _MONOTONIC, _BOOTTIME, _RESUMED, _SUSPENDED = range(5)
+_WORDS: Final = 5
 
 
 class Clock:
@@ -47,6 +47,7 @@ class Clock:
         """Make a stop look like a suspend of the host, in which CLOCK_MONOTONIC stands still and the others go on.
 
         Call it while the program is stopped, and has been for ``seconds``: otherwise CLOCK_MONOTONIC would go back.
+        What came in over TCP before the stop looks as new as after a suspend, in which the kernel's timer stands still.
         Raise ValueError for more than the host has been up, which would make the clock negative.
         """
         offset = self._offsets[_MONOTONIC] - _nanoseconds(seconds)
@@ -55,6 +56,8 @@ class Clock:
                 f"a suspend of {seconds:.0f} s is too long: the host is up for {time.monotonic():.0f} s only"
             )
         self._offsets[_MONOTONIC] = offset
+        self._offsets[_RESUMED] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._offsets[_SUSPENDED] = _nanoseconds(seconds)
 
     def reset(self) -> None:
         """Set all clocks right. After a suspend, CLOCK_MONOTONIC jumps forward: better stop the program first."""

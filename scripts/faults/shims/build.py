@@ -30,8 +30,13 @@ class Shims(NamedTuple):
     clock: Path
 
 
+def compiler() -> list[str]:
+    """Return the command of the C compiler: ``$CC``, or ``cc``."""
+    return shlex.split(os.environ.get("CC") or "cc")
+
+
 def build(directory: Path = BUILD) -> Shims:
-    """Compile what is missing in the directory or older than its source, with ``$CC`` or ``cc``; raise CannotBuild.
+    """Compile what is missing in the directory or older than its source; raise CannotBuild.
 
     Several processes may call it at once.
     """
@@ -57,16 +62,15 @@ def combined(*environments: Mapping[str, str]) -> dict[str, str]:
 
 
 def _compile(source: Path, library: Path) -> None:
-    compiler = shlex.split(os.environ.get("CC") or "cc")
     # Renamed when it is whole: another process may load it at any time.
     with tempfile.TemporaryDirectory(dir=library.parent) as directory:
         result = Path(directory) / library.name
-        command = [*compiler, *_FLAGS, "-o", str(result), str(source), "-ldl"]
+        command = [*compiler(), *_FLAGS, "-o", str(result), str(source), "-ldl"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         except FileNotFoundError:
             raise CannotBuild(
-                f"no C compiler: {compiler[0]} not found; run make cc, or set CC (Debian and Ubuntu: "
+                f"no C compiler: {command[0]} not found; run make cc, or set CC (Debian and Ubuntu: "
                 "apt-get install gcc libc6-dev)"
             ) from None
         if done.returncode != 0:

@@ -6,19 +6,23 @@
 #include "control.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/time.h>
 #include <time.h>
 
 static const int64_t SECOND = 1000000000;
 
-/* Nanoseconds. clock.py writes them. */
+/* Nanoseconds. clock.py writes them. The last suspend took `suspended` and ended at `resumed` by CLOCK_BOOTTIME. */
 struct offsets {
     _Atomic int64_t realtime, monotonic, boottime;
+    _Atomic int64_t resumed, suspended;
 };
 
 static struct offsets none;
@@ -131,4 +135,30 @@ int pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t clock,
 
 int pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict deadline) {
     return pthread_mutex_clocklock(mutex, CLOCK_REALTIME, deadline);
+}
+
+/* Returns an age in milliseconds without the suspend that it spans. */
+static uint32_t awake(uint32_t age) {
+    struct timespec now;
+    REAL(clock_gettime)(CLOCK_BOOTTIME, &now);
+    int64_t since = (now.tv_sec * SECOND + now.tv_nsec - offsets->resumed) / 1000000;
+    int64_t suspended = offsets->suspended / 1000000;
+    if (age <= since)
+        return age;
+    return age - since < suspended ? since : age - suspended;
+}
+
+/* The ages in TCP_INFO are of the kernel's timer, which stands still in a suspend like CLOCK_MONOTONIC. */
+int getsockopt(int fd, int level, int option, void *restrict value, socklen_t *restrict size) {
+    int failed = REAL(getsockopt)(fd, level, option, value, size);
+    if (failed || level != IPPROTO_TCP || option != TCP_INFO || !offsets->suspended)
+        return failed;
+    struct tcp_info *info = value;
+    if (*size >= offsetof(struct tcp_info, tcpi_last_ack_recv)) {
+        info->tcpi_last_data_sent = awake(info->tcpi_last_data_sent);
+        info->tcpi_last_data_recv = awake(info->tcpi_last_data_recv);
+    }
+    if (*size >= offsetof(struct tcp_info, tcpi_pmtu))
+        info->tcpi_last_ack_recv = awake(info->tcpi_last_ack_recv);
+    return 0;
 }

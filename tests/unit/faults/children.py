@@ -13,7 +13,9 @@ from typing import Final
 
 import pytest
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler: make cc")
+from scripts.faults.shims.build import compiler
+
+needs_compiler = pytest.mark.skipif(shutil.which(compiler()[0]) is None, reason="needs a C compiler: make cc")
 
 DEADLINE_SECONDS: Final = 60.0
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ FAR = 60.0
 """Seconds. Half of it is more than any delay of a busy machine, and the host has been up for longer."""
 
 SETUP = """
-import os, subprocess, threading, time, uvloop
+import os, socket, subprocess, threading, time, uvloop
+from courier.http.arrival import Arrival
 loop = uvloop.new_event_loop()
 
 def in_fork(clock):
@@ -123,12 +125,33 @@ def test_a_wait_on_a_shifted_clock_lasts_as_long_as_asked(
 
 
 def test_a_suspend_makes_a_wait_longer_that_is_under_way(clock: Clock, program: Child) -> None:
-    program.start("seconds_of(lambda: time.sleep(1.0))")
-    time.sleep(0.3)
+    begin = time.monotonic()
+    program.start("seconds_of(lambda: print('begins', flush=True) or time.sleep(2.0))")
+    assert program.answer() == "begins"
+    while Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        assert time.monotonic() < begin + 60.0, "it never slept"
+        time.sleep(0.01)
     os.kill(program.pid, signal.SIGSTOP)
-    clock.suspend(1.0)
+    clock.suspend(2.0)
+    in_time = time.monotonic() < begin + 2.0
     os.kill(program.pid, signal.SIGCONT)
-    assert float(program.answer()) >= 1.9
+    assert float(program.answer()) >= (3.9 if in_time else 1.9)
+
+
+def test_what_came_in_before_a_suspend_looks_new_after_it(clock: Clock, program: Child) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        program.ask(f"globals().update(peer=socket.create_connection({server.getsockname()}))")
+        connection, _ = server.accept()
+        with connection:
+            program.ask("globals().update(arrival=Arrival(peer.fileno()))")
+            begin = time.monotonic()
+            connection.sendall(b"x")
+            os.kill(program.pid, signal.SIGSTOP)
+            time.sleep(1.0)
+            clock.suspend(1.0)
+            os.kill(program.pid, signal.SIGCONT)
+            age = program.number("time.clock_gettime(time.CLOCK_BOOTTIME) - arrival()")
+            assert age <= time.monotonic() - begin - 0.95
 
 
 def test_the_monotonic_clock_never_becomes_negative(clock: Clock) -> None:

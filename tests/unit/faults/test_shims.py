@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.faults.shims.build import SOURCES, CannotBuild, build, combined
+from scripts.faults.shims.build import SOURCES, CannotBuild, build, combined, compiler
 from tests.unit.faults.children import needs_compiler
 
 
@@ -25,7 +25,7 @@ def test_libraries_are_built_once_and_again_when_older_than_their_source(tmp_pat
 @needs_compiler
 @pytest.mark.parametrize("name", ["disk", "clock"])
 def test_the_compiler_has_nothing_to_say(tmp_path: Path, name: str) -> None:
-    command = ["cc", "-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-fPIC", "-c", "-o", str(tmp_path / "out")]
+    command = [*compiler(), "-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-fPIC", "-c", "-o", str(tmp_path / "out")]
     done = subprocess.run(
         [*command, str(SOURCES / f"{name}.c")], capture_output=True, text=True, timeout=100, check=True
     )
