@@ -1,0 +1,11 @@
+"""The rows of the table, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.faults.catalogue import processes
+from scripts.faults.fault import Row
+
+ROWS: Final[tuple[Row, ...]] = (*processes.ROWS,)
+"""All rows."""

@@ -1,0 +1,19 @@
+"""What applies faults: each function hurts a world as its fault says, and returns when the fault has ended.
+
+It runs in a thread of its own, waits with ``world.wait``, and tells the world what it did: ``note`` for the timeline,
+``hurt`` for what may be delivered twice, ``excuse`` for a span without deliveries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from scripts.faults.fault import Fault
+from scripts.faults.injectors import processes
+from scripts.faults.world import World
+
+Injector = Callable[[World, Fault], None]
+
+INJECTORS: Final[dict[str, Injector]] = {**processes.INJECTORS}
+"""The injectors by the name in ``Fault.what``."""

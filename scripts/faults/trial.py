@@ -1,0 +1,182 @@
+"""A trial: a row of the table, run against a program and judged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scripts.faults.events import Received
+from scripts.faults.fault import Fault, Row
+from scripts.faults.fault_queue import FaultQueue
+from scripts.faults.feeder import Feeder, Sampler
+from scripts.faults.injectors import INJECTORS
+from scripts.faults.oracle import Seen, Verdict, judge
+from scripts.faults.program import Adapter, ProgramFailed
+from scripts.faults.world import World
+
+READY_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a trial: the verdict, and what else went wrong, one reason a line."""
+
+    row: Row
+    program: str
+    verdict: Verdict
+    failures: list[str]
+    times: int
+    """How many times a fault was applied."""
+    seconds: float
+
+    @property
+    def held(self) -> bool:
+        """Whether the promise held."""
+        return not self.failures
+
+
+def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool = True) -> Result:
+    """Run a row against a program, with all its files in ``directory``, and judge it.
+
+    Raise ProgramFailed if the program doesn't start at all. The timeline is written to ``directory/timeline.txt``.
+    """
+    began = time.monotonic()
+    with World(row, adapter, directory) as world:
+        try:
+            seen, failures = _run(world)
+        finally:
+            _write_timeline(world)
+    verdict = judge(seen)
+    failures += verdict.failures(row.limits, judge_stall=judge_stall)
+    return Result(row, adapter.name, verdict, failures, _times(row, world), time.monotonic() - began)
+
+
+def _run(world: World) -> tuple[Seen, list[str]]:
+    """Run load and faults, and wait until the queue is empty; return what was seen, and what failed."""
+    row, failures = world.row, []
+    feeder = Feeder(world.queue, row.workload)
+    if row.workload.rate is None:
+        feeder.wait(READY_SECONDS)
+    for program in world.programs:
+        program.instance.wait_ready(READY_SECONDS)
+    sampler = Sampler(world.queue)
+    world.began = time.monotonic()
+    world.note("the load begins")
+    errors = _apply_faults(world)
+    feeder.wait(_patience(row))
+    _wait_until_empty(world)
+    world.note("the load has ended")
+    sampler.stop()
+    world.ending.set()
+    failures += errors
+    failures += _drain(world)
+    left = _left(world.queue, world)
+    seen = Seen(
+        sent=feeder.sent,
+        deliveries=world.recipient.deliveries,
+        received=_received(world),
+        deletes=[delete for gate in world.gates for delete in gate.deletes],
+        recorded=_recorded(world),
+        left=left,
+        dead=_left(world.queue.dead, world) if world.queue.dead is not None else {},
+        rejected=_rejected(world, feeder),
+        held=list(world.held()),
+        windows=[*world.windows, *world.recipient.away],
+        samples=sampler.samples,
+        unaudited=not world.audits,
+    )
+    for gate in world.gates:
+        failures += [f"the gate failed: {error.get('exception') or error.get('message')}" for error in gate.errors]
+    return seen, failures
+
+
+def _apply_faults(world: World) -> list[str]:
+    """Apply the faults of the row, each from its time on, and wait for all of them; return what failed."""
+    errors: list[str] = []
+
+    def apply(fault: Fault) -> None:
+        try:
+            if world.wait(world.began + fault.at - time.monotonic()):
+                INJECTORS[fault.what](world, fault)
+        except Exception as error:
+            errors.append(f"the fault {fault.what} {fault.whom} could not be applied: {error!r}")
+
+    threads = [threading.Thread(target=apply, args=(fault,), name=fault.what) for fault in world.row.faults]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def _wait_until_empty(world: World) -> None:
+    deadline = time.monotonic() + world.row.settle_seconds
+    while time.monotonic() < deadline and world.queue.state().total:
+        time.sleep(LOOK_SECONDS)
+
+
+def _drain(world: World) -> list[str]:
+    """Let all programs end in order; return what failed."""
+    failures = []
+    for program in world.programs:
+        instance = program.instance
+        if not instance.alive:
+            failures.append(f"{instance.name} has ended: {instance.log()[-500:]}")
+            continue
+        try:
+            code = instance.drain(DRAIN_SECONDS)
+        except ProgramFailed as error:
+            failures.append(str(error))
+            continue
+        if code != 0:
+            failures.append(f"{instance.name} ended with {code} instead of 0")
+    return failures
+
+
+def _left(queue: FaultQueue, world: World) -> dict[str, bytes]:
+    """Return what a queue still holds. What is hidden for longer than its visibility timeout counts as left, too."""
+    if not queue.state().total:
+        return {}
+    try:
+        return queue.left()
+    except TimeoutError as error:
+        world.note(str(error))
+        return {str(error): b""}
+
+
+def _received(world: World) -> list[Received]:
+    return [received for gate in world.gates for received in (*gate.received, *gate.lost)]
+
+
+def _recorded(world: World) -> set[str]:
+    if world.firehose is not None:
+        return set(world.firehose.records) | set(world.firehose.rejected)
+    records = world.watch.final()
+    return set(records.delivered) | set(records.rejected)
+
+
+def _rejected(world: World, feeder: Feeder) -> set[str]:
+    """Return the messages whose body lies in the failure queue."""
+    if world.failures is None:
+        return set()
+    bodies = set(_left(world.failures, world).values())
+    return {sent.message_id for sent in feeder.sent if sent.digest in bodies}
+
+
+def _patience(row: Row) -> float:
+    rate = row.workload.rate
+    return 60.0 + 3 * (row.workload.messages / rate if rate else 0.0)
+
+
+def _times(row: Row, world: World) -> int:
+    return max(len(world.injuries), sum(fault.times for fault in row.faults))
+
+
+def _write_timeline(world: World) -> None:
+    lines = [f"{at - world.began:9.3f} {what}\n" for at, what in sorted(world.timeline)]
+    (world.directory / "timeline.txt").write_text("".join(lines))
