@@ -46,6 +46,7 @@ class RecipientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._unanswered: dict[str, float] = {}
         self._answered_id = ""
+        self._is_held = False
         self._answered_at = self._arrived_at = 0.0
         self._spoiled_at: float | None = None
         self._gone = False
@@ -149,14 +150,15 @@ class RecipientConnection(asyncio.Protocol):
         """Note that an answer goes out whole."""
         now = _monotonic()
         self.records.deliveries.answer(row, now, message_id, status)
-        self._answered_id, self._answered_at = message_id, now
+        self._answered_id, self._answered_at, self._is_held = message_id, now, False
         if self._unanswered:
             self._unanswered.pop(message_id, None)
             self.records.open.pop((message_id, self._port), None)
 
     def hold_last(self, why: str) -> None:
-        """Note that the message answered last may come again."""
-        if self._answered_id:
+        """Note, once for an answer, that the message answered last may come again."""
+        if self._answered_id and not self._is_held:
+            self._is_held = True
             self.records.held.append(Held(_monotonic(), why, frozenset((self._answered_id,))))
 
     def spoil(self, at: float) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from scripts.faults.events import Held
 from scripts.faults.recipient_behaviours import Behaviour
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class Exchange:
     def finish_ambiguously(self, why: str) -> None:
         """Note an answer that a program may take as one, or not."""
         self.finish()
-        self._records.held.append(Held(time.monotonic(), why, frozenset((self.message_id,))))
+        self._connection.hold_last(why)
 
     def begin_answer(self) -> None:
         """Note that an answer is sent in part. The request stays open."""

@@ -46,6 +46,7 @@ def assert_ambiguous(recipient: Recipient) -> None:
     until(lambda: only(recipient).answered)
     assert only(recipient).status == 200
     assert held(recipient) == {only(recipient).message_id}
+    assert len(recipient.held) == 1
 
 
 def assert_clean(recipient: Recipient, status: int = 200) -> None:
@@ -157,8 +158,8 @@ def test_a_body_without_end_may_count_or_not(recipient: Recipient, kind: str, st
         start = b"HTTP/1.1 200 Recorded\r\n" + start
         assert client.read(len(start)) == start
         assert len(client.read(200_000)) == 200_000
-    assert_ambiguous(recipient)
     until(lambda: not recipient.connections)
+    assert_ambiguous(recipient)
 
 
 def test_early_answers_before_it_has_read_the_body(recipient: Recipient) -> None:
