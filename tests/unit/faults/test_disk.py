@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.faults.clock import Clock
-from scripts.faults.disk import Cut, Disk, Point
+from scripts.faults.disk import Cut, Disk, JournalFull, Point
 from scripts.faults.shims.build import combined
 from tests.unit.faults.children import Child, child, needs_compiler
 
@@ -285,6 +285,14 @@ def test_what_a_power_cut_leaves_is_durable(disk: Disk, program: Child) -> None:
         assert disk.durable_length(path) == path.stat().st_size
         assert disk.is_entry_durable(path)
     assert disk.power_cut(random.Random(4)) == []
+
+
+def test_a_full_journal_is_an_error_and_not_a_verdict(disk: Disk, program: Child, file: Path) -> None:
+    program.ask("[os.close(new(f'courier-1-{n}')) for n in range(16_384)] and None")
+    with pytest.raises(JournalFull):
+        disk.durable_length(file)
+    with pytest.raises(JournalFull):
+        disk.power_cut(random.Random(1))
 
 
 def test_a_power_cut_follows_its_seed(tmp_path: Path) -> None:
