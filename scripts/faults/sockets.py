@@ -13,8 +13,8 @@ _TABLES: Final = ("net/tcp", "net/tcp6")
 def ports_of(pid: int) -> frozenset[int]:
     """Return the local ports of the established TCP connections of a process; none if it is gone.
 
-    It asks nothing of the process, so that a stopped one answers too. Take it before a kill: with the process, its
-    descriptors are gone. A descriptor that two processes share counts for both.
+    It takes a few milliseconds, and asks nothing of the process, so that a stopped one answers too. Take it before a
+    kill: with the process, its descriptors are gone. A descriptor that two processes share counts for both.
     """
     inodes = _inodes_of(pid)
     if not inodes:

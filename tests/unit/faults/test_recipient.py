@@ -64,6 +64,21 @@ def test_a_delayed_request_is_open_until_it_is_answered(recipient: Recipient) ->
     assert recipient.open == {}
 
 
+def test_a_process_holds_what_is_open_and_what_was_answered_of_late(recipient: Recipient) -> None:
+    settled, recent, pending, others = (new_id() for _ in range(4))
+    with connected(recipient) as mine, connected(recipient) as other:
+        mine.ask(settled)
+        since = time.monotonic()
+        mine.ask(recent)
+        other.ask(others)
+        recipient.behave = Behaviour("silent")
+        mine.send(pending)
+        until(lambda: recipient.open)
+        assert recipient.held_by({mine.port}, since) == {recent, pending}
+        assert recipient.held_by({mine.port}, time.monotonic()) == {pending}
+        assert recipient.held_by((), since) == frozenset()
+
+
 def test_a_client_that_is_gone_before_its_answer_got_none(recipient: Recipient) -> None:
     recipient.behave = Behaviour("delay", seconds=0.5)
     with connected(recipient) as client:
