@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from botocore.exceptions import HTTPClientError
 
 from scripts.faults.events import digest
 from scripts.faults.gate import Gate
+from scripts.faults.gate_faults import SqsFault
 from tests.integration.sqs_endpoints import sqs_client
 from tests.unit.faults.gated_queue import GatedQueue, queue, until, virtual_endpoint
 
@@ -72,15 +74,9 @@ def test_a_message_that_the_program_sends_is_noted_once_sqs_has_it(queue: GatedQ
 
 
 def test_a_poll_of_a_client_that_hangs_up_leaves_the_message_to_the_next(queue: GatedQueue) -> None:
-    address = urlsplit(queue.gate.url)
-    body = f'{{"QueueUrl":"{queue.url}","WaitTimeSeconds":20}}'.encode()
-    head = (
-        "POST / HTTP/1.1\r\nHost: sqs\r\nAuthorization: any\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    with socket.create_connection((address.hostname, address.port)) as client:
-        client.sendall(head.encode() + body)
-        until(lambda: queue.gate.clients)
+    client = raw_call(queue, "ReceiveMessage", WaitTimeSeconds=20)
+    until(lambda: queue.gate.clients)
+    client.close()
     until(lambda: not queue.gate.clients)
     queue.send("a")
     # SQS may hand it out before it learns of the hang-up; the gate then says that it is lost.
@@ -126,3 +122,34 @@ def test_a_server_that_is_gone_resets_the_client() -> None:
             sqs_client(gate.url).receive_message(QueueUrl="http://sqs/1/none")
         gate.close()
     assert gate.errors == []
+
+
+def test_a_delete_is_carried_out_though_the_program_dies_before_it_reaches_sqs(queue: GatedQueue) -> None:
+    def die(_ids: Collection[str]) -> None:
+        client.close()
+
+    (message_id,) = queue.send("a")
+    (message,) = queue.receive()
+    queue.gate.before_delete = die
+    client = raw_call(queue, "DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
+    until(lambda: queue.gate.deletes)
+    assert [(each.message_id, each.done) for each in queue.gate.deletes] == [(message_id, True)]
+    assert queue.left() == 0
+
+
+def test_a_hook_may_show_a_fault(queue: GatedQueue) -> None:
+    queue.gate.before_delete = lambda _ids: queue.gate.show(SqsFault("lost-answer"))
+    queue.send("a")
+    with pytest.raises(HTTPClientError):
+        queue.delete(*queue.receive())
+    assert queue.left() == 0
+
+
+def raw_call(queue: GatedQueue, action: str, **parameters: object) -> socket.socket:
+    """Send a call, and return the connection on which its answer will come."""
+    address = urlsplit(queue.gate.url)
+    body = json.dumps({"QueueUrl": queue.url, **parameters})
+    head = f"POST / HTTP/1.1\r\nHost: sqs\r\nAuthorization: any\r\nX-Amz-Target: AmazonSQS.{action}\r\n"
+    client = socket.create_connection((address.hostname, address.port))
+    client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    return client
