@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from scripts.faults.audit_watch import AuditWatch
@@ -19,6 +19,7 @@ from scripts.faults.fault import HANG_TIMEOUT_SECONDS, Row
 from scripts.faults.fault_queue import FaultQueue
 from scripts.faults.firehose import FaultyFirehose
 from scripts.faults.gate import Gate
+from scripts.faults.injury import Injury, Program
 from scripts.faults.instance import Instance
 from scripts.faults.program import Adapter, Setting
 from scripts.faults.proxy import TcpProxy
@@ -28,34 +29,9 @@ from scripts.faults.shims.build import combined
 from scripts.faults.sockets import ports_of
 from scripts.faults.sqs_servers import start_server
 
+__all__ = ["Injury", "Program", "World"]
+
 REGION: Final = "us-east-1"
-LATE_SECONDS: Final = 0.5
-"""A request that the killed process had written may be read so much later."""
-
-
-class Injury(NamedTuple):
-    """A process that was hurt: from ``ports`` came its deliveries. None stands for all ports."""
-
-    at: float
-    why: str
-    ports: frozenset[int] | None
-
-
-class Program:
-    """One of the programs of a trial: its setting, its disk, its gate to SQS, and its runs one after the other."""
-
-    def __init__(self, adapter: Adapter, setting: Setting, gate: Gate, disk: Disk) -> None:
-        self.setting: Final = setting
-        self.gate: Final = gate
-        self.disk: Final = disk
-        self._adapter = adapter
-        self.instance: Instance = adapter.start(setting)
-
-    def start_again(self) -> Instance:
-        """Start the next run in the same directory, once the run before is gone."""
-        self.instance.kill_all()
-        self.instance = self._adapter.start(self.setting)
-        return self.instance
 
 
 class World:
@@ -98,6 +74,11 @@ class World:
         return self.program.instance
 
     @property
+    def proxy(self) -> TcpProxy | None:
+        """The TCP proxy between the first program and the recipient, if the row has one."""
+        return self.program.link
+
+    @property
     def gates(self) -> list[Gate]:
         """The gates of all programs."""
         return [program.gate for program in self.programs]
@@ -115,14 +96,25 @@ class World:
         """Write a line into the timeline."""
         self.timeline.append((time.monotonic(), what))
 
-    def hurt(self, why: str, ports: frozenset[int] | None) -> None:
+    def hurt(
+        self,
+        why: str,
+        ports: frozenset[int] | None,
+        *,
+        program: Program | None = None,
+        begin: float | None = None,
+    ) -> None:
         """Note that a process is hurt now: what came from these ports and isn't deleted may come again.
 
-        Take the ports before the kill (:func:`~scripts.faults.sockets.ports_of`); None is for all of them.
+        Take the ports before the kill (:func:`~scripts.faults.sockets.ports_of`); None is for all of them. With a
+        ``program`` it must be one that received the message. What lasted until now has a ``begin``.
         """
-        clients = self.proxy.clients if self.proxy is not None else {}
-        mapped = None if ports is None else ports | {port for port, client in clients.items() if client in ports}
-        self.injuries.append(Injury(time.monotonic(), why, mapped))
+        mapped = ports
+        for each in self.programs:
+            if ports is not None and mapped is not None and each.link is not None:
+                mapped |= {port for port, client in list(each.link.clients.items()) if client in ports}
+        now = time.monotonic()
+        self.injuries.append(Injury(now if begin is None else begin, now, why, mapped, program))
 
     def ports(self, pid: int) -> frozenset[int]:
         """Return the ports of a process from which deliveries may come."""
@@ -143,18 +135,10 @@ class World:
         yield from self.recipient.held
         for gate in self.gates:
             yield from gate.held
-        deleted = {delete.message_id: delete.at for gate in self.gates for delete in gate.deletes if delete.done}
-        deliveries = list(self.recipient.deliveries) if self.injuries else []
-        for injury in self.injuries:
-            latest = injury.at + LATE_SECONDS
-            names = frozenset(
-                delivery.message_id
-                for delivery in deliveries
-                if delivery.arrived <= latest
-                and (injury.ports is None or delivery.port in injury.ports)
-                and deleted.get(delivery.message_id, latest) >= injury.at
-            )
-            yield Held(injury.at, injury.why, names)
+        if self.injuries:
+            deleted = {delete.message_id: delete.at for gate in self.gates for delete in gate.deletes if delete.done}
+            deliveries = list(self.recipient.deliveries)
+            yield from (injury.held(deliveries, deleted) for injury in self.injuries)
 
     # Building it.
 
@@ -170,7 +154,6 @@ class World:
         self.recipient = stack.enter_context(Recipient(tls=row.tls))
         if row.answer_seconds:
             self.recipient.behave = Behaviour("delay", seconds=row.answer_seconds)
-        self.proxy = self._link(stack) if row.link else None
         self.firehose = FaultyFirehose() if row.audit == "firehose" else None
         if self.firehose is not None:
             stack.callback(self.firehose.stop)
@@ -191,16 +174,17 @@ class World:
         stack.callback(gate.close)
         clock = self.clock.environment() if self.clock is not None else {}
         more = self.row.more_options[number - 1] if 0 < number <= len(self.row.more_options) else ()
+        link = self._link(stack) if self.row.link else None
         setting = Setting(
             self.queue.url,
             gate.url,
             REGION,
-            self._recipient_url(),
+            self._recipient_url(link),
             directory,
             ("--hang-timeout", f"{HANG_TIMEOUT_SECONDS:g}", *self._own_options(directory), *self.row.options, *more),
             combined(disk.environment(), clock),
         )
-        program = Program(self._adapter, setting, gate, disk)
+        program = Program(self._adapter, setting, gate, disk, link)
         stack.callback(lambda: program.instance.kill_all())
         self.programs.append(program)
         return program
@@ -231,8 +215,8 @@ class World:
         stack.callback(proxy.close)
         return proxy
 
-    def _recipient_url(self) -> str:
-        if self.proxy is None:
+    def _recipient_url(self, link: TcpProxy | None) -> str:
+        if link is None:
             return self.recipient.url
         url = urlsplit(self.recipient.url)
-        return url._replace(netloc=f"{url.hostname}:{self.proxy.port}").geturl()
+        return url._replace(netloc=f"{url.hostname}:{link.port}").geturl()
