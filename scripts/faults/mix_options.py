@@ -1,0 +1,67 @@
+"""Legal options of Courier, drawn by chance, under which every message can still be delivered within a round."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.process.combinations import Draw, one_of, seldom
+
+DRAWN: Final[Mapping[str, Draw]] = {
+    # Each of them is a process on a machine of two cores.
+    "--consumers": one_of(1, 2, 3, 4),
+    "--senders": one_of(1, 2, 3, 4),
+    "--concurrency": one_of(2, 8, 16, 64),
+    "--batch-size": one_of(1, 3, 10, 10),
+    "--wait-time": one_of(0, 1, 5, 20),
+    "--poll-interval": one_of(0, 0, 0.05),
+    "--hang-timeout": one_of(5, 10, 30),
+    "--breaker-threshold": one_of(1, 3, 10, 100, None),
+    "--breaker-cool-down": one_of(0.2, 0.5, 1),
+    # A minute is the default; nothing more is sent then that could be judged.
+    "--breaker-longest-cool-down": one_of(1, 2, 5),
+    "--max-in-flight": seldom(4, 16, 100),
+    "--rate-limit": seldom(300, 1000),
+    "--adaptive": seldom(True),
+    "--reject-share": one_of(0.5, None),
+    "--retry-delay": seldom(0, 0.5, 1),
+    "--backoff-base": one_of(0.01, 0.1, 1),
+    "--backoff-cap": one_of(1, 2, 5),
+    "--success": seldom("200"),
+    "--audit-format": seldom("json", "text"),
+    "--audit-body": one_of("full", "sha256", "none", None),
+    "--audit-max-bytes": one_of(4096, 100_000, None),
+    "--audit-max-age": one_of(1, 3600, None),
+    "--transport": one_of("native", "native", "native", "requests"),
+    "--attribute-headers": one_of("prefixed", "none", None),
+    "--header": seldom("X-Queue: {queue}"),
+    "--receipt-header": seldom("X-Receipt"),
+    "--timeout": one_of(2, 3, 10),
+    "--connect-timeout": one_of(1, 2),
+    "--drain-timeout": one_of(30, 45),
+    "--log-format": seldom("json"),
+}
+"""How each option is drawn; None leaves it out. The others would need other servers, files or another judge."""
+
+
+def draw_options(chance: random.Random, visibility: int, *, firehose: bool) -> tuple[str, ...]:
+    """Draw options as they are given on the command line."""
+    options: dict[str, Any] = {flag: draw(chance) for flag, draw in DRAWN.items()}
+    if firehose:
+        for flag in ("--audit-format", "--audit-body", "--audit-max-bytes", "--audit-max-age"):
+            options[flag] = None
+    # An attempt that may outlast the lease is legal, and is renewed; most programs aren't run that way.
+    if chance.random() < 0.5:
+        options["--timeout"] = min(options["--timeout"], visibility)
+    return tuple(_flags(options))
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    flags: list[str] = []
+    for flag, value in options.items():
+        if value is True:
+            flags.append(flag)
+        elif value is not None:
+            flags += [flag, str(value)]
+    return flags
