@@ -64,13 +64,15 @@ class Worker:
 class EndedWorker(NamedTuple):
     """A reaped process of a worker: its exit ``code`` (negative for a signal) and the number of messages it ``held``.
 
-    ``stacks`` are what it printed when a fault or the watchdog's SIGABRT ended it.
+    ``was_ready`` tells whether it had begun to work. ``stacks`` are what it printed when a fault or the watchdog's
+    SIGABRT ended it.
     """
 
     worker: Worker
     pid: int
     code: int
     held: int
+    was_ready: bool
     stacks: str = ""
 
     def how(self) -> dict[str, object]:
@@ -169,7 +171,8 @@ class WorkerPool:
             worker.cut_lifeline()
             code = os.waitstatus_to_exitcode(status)
             stacks = take(worker.stacks) if worker.stacks != -1 else ""
-            yield EndedWorker(worker, pid, code, _clear(worker.slot), stacks if code < 0 else "")
+            was_ready = worker.slot.words[scoreboard.STATE] >= scoreboard.READY
+            yield EndedWorker(worker, pid, code, _clear(worker.slot), was_ready, stacks if code < 0 else "")
 
     def running(self) -> bool:
         """Return whether a worker's process is still running."""

@@ -215,7 +215,7 @@ class Supervisor:
         try:
             self._pool.start(worker, self._now)
         except OSError as error:
-            delay = worker.policy.delay(self._now, self._now)
+            delay = worker.policy.delay(0.0)
             worker.restart_at = self._now + delay
             log.error(
                 "cannot fork",
@@ -244,7 +244,7 @@ class Supervisor:
         elif is_stopping or (self._phase is ProgramPhase.DRAINING and not self._drain.replaces(worker, self._now)):
             event.warning("worker died", held=ended.held, reason=why.reason, advice=why.advice)
         else:
-            delay = worker.policy.delay(worker.started, self._now)
+            delay = worker.policy.delay(self._now - worker.started if ended.was_ready else 0.0)
             worker.restart_at = self._now + delay
             worker.slot.words[scoreboard.RESTARTS] += 1
             worker.slot.words[ended.cause()] += 1
