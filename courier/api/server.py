@@ -86,7 +86,8 @@ async def open_api(life: Life, observed: Observed, settings: Mapping[str, object
     Raise CannotStart if the address can't be used.
     """
     status = Status(observed, settings)
-    listener = listen((where.host, where.port))
+    # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
+    listener = await life.loop.run_in_executor(None, listen, (where.host, where.port))
     host, port = listener.getsockname()[:2]
     config = uvicorn_config(build_app(observed, status, dumps), timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()

@@ -22,7 +22,7 @@ class ProcessesConfig:
         30.0, "--drain-timeout", seconds(0, DAY), "Time to finish work in progress after SIGTERM or SIGINT."
     )
     hang_timeout_seconds: float = _option(
-        30.0,
+        10.0,
         "--hang-timeout",
         seconds(1, DAY),
         "Time after which a process that hangs is replaced.",

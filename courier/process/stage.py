@@ -49,6 +49,6 @@ class SupervisorOptions:
     """
 
     drain_order: tuple[str, ...]
-    hang_timeout: float = 30.0
+    hang_timeout: float = 10.0
     drain_timeout: float = 30.0
     manager: Manager = NO_MANAGER
