@@ -2,7 +2,7 @@
 
 Every message that was sent is delivered at least once and unaltered, is recorded before it is deleted, and is deleted
 or lies where it belongs. On a FIFO queue a message of a group is first delivered when the one before was accepted. A
-message that was accepted twice must be one that a fault explains.
+message that was accepted again must be one that a fault held: each time that one did explains one duplicate.
 """
 
 from __future__ import annotations
@@ -109,8 +109,7 @@ def judge(seen: Seen) -> Verdict:
     repeated = {name: count - 1 for name, count in accepted.items() if count > 1}
     explained: Counter[str] = Counter()
     for name, count in repeated.items():
-        if name in reasons:
-            explained[reasons[name]] += count
+        explained.update(reasons.get(name, [])[:count])
     receives = Counter(received.message_id for received in seen.received)
     stall, stall_at = longest_stall(seen.deliveries, seen.samples, seen.windows)
     return Verdict(
@@ -120,7 +119,7 @@ def judge(seen: Seen) -> Verdict:
         unrecorded=frozenset() if seen.unaudited else _unrecorded(seen, digests.keys()),
         out_of_order=frozenset(out_of_order(seen.sent, seen.deliveries, reasons)),
         duplicates=sum(repeated.values()),
-        unexplained=frozenset(repeated.keys() - reasons.keys()),
+        unexplained=frozenset(name for name, count in repeated.items() if count > len(reasons.get(name, []))),
         explained=explained,
         stall=stall,
         stall_at=stall_at,
@@ -135,8 +134,13 @@ def _is_accepted(delivery: Delivery) -> bool:
     return delivery.answered is not None and 200 <= delivery.status < 300
 
 
-def _reasons(held: Iterable[Held]) -> dict[str, str]:
-    return {name: each.why for each in held for name in each.message_ids}
+def _reasons(held: Iterable[Held]) -> dict[str, list[str]]:
+    """Return why each message may have been delivered again, once for each time."""
+    reasons: dict[str, list[str]] = {}
+    for each in sorted(held, key=lambda each: each.at):
+        for name in each.message_ids:
+            reasons.setdefault(name, []).append(each.why)
+    return reasons
 
 
 def _unrecorded(seen: Seen, sent: Collection[str]) -> frozenset[str]:
@@ -160,9 +164,10 @@ def out_of_order(sent: Iterable[Sent], deliveries: Iterable[Delivery], ambiguous
     arrived: dict[str, float] = {}
     answered: dict[str, float] = {}
     for delivery in deliveries:
-        arrived.setdefault(delivery.message_id, delivery.arrived)
+        name = delivery.message_id
+        arrived[name] = min(delivery.arrived, arrived.get(name, delivery.arrived))
         if delivery.answered is not None and _is_accepted(delivery):
-            answered.setdefault(delivery.message_id, delivery.answered)
+            answered[name] = min(delivery.answered, answered.get(name, delivery.answered))
     for names in groups.values():
         due = 0.0
         for name in names:
