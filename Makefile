@@ -16,10 +16,14 @@ JOBS = 8
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FLOORS = .venv-floors
 
+# A test that fails runs once more, since a machine may be too busy for any deadline. The summary names each such test, and
+# `make test-full` gives none a second chance.
+RERUNS = --reruns 1 --reruns-delay 2
+
 # Run the tests that the marks in $(2) leave, with the Python $(1). Those that busy neighbours would disturb go first.
 define run-tests
-	$(1) -m pytest -m "alone$(2)"
-	$(1) -m pytest -m "not alone$(2)" -n $(JOBS) --dist worksteal
+	$(1) -m pytest -m "alone$(2)" $(3)
+	$(1) -m pytest -m "not alone$(2)" -n $(JOBS) --dist worksteal $(3)
 endef
 
 help: ## list the targets
@@ -29,13 +33,13 @@ demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and coun
 	@$(BIN)/python -m courier demo
 
 test: .venv/dev.stamp promtool node cc ## run the tests, without those that take minutes
-	$(call run-tests,$(BIN)/python, and not full)
+	$(call run-tests,$(BIN)/python, and not full,$(RERUNS))
 
 test-full: .venv/dev.stamp promtool node cc ## run all the tests; takes most of an hour
 	$(call run-tests,$(BIN)/python)
 
 floors: $(FLOORS)/floors.stamp promtool node cc ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
-	$(call run-tests,$(FLOORS)/bin/python, and not full)
+	$(call run-tests,$(FLOORS)/bin/python, and not full,$(RERUNS))
 
 lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
