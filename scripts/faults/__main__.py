@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from scripts.faults import mix
+from scripts.faults import mix, soak
 from scripts.faults.catalogue import ROWS
 from scripts.faults.program import CourierAdapter, ProgramFailed
 from scripts.faults.trial import run_trial
@@ -28,6 +28,7 @@ def main() -> None:
     run.add_argument("--output", type=Path, default=OUTPUT)
     run.set_defaults(function=_run)
     mix.add_commands(commands)
+    soak.add_command(commands)
     given = parser.parse_args()
     # Every exit must stop the programs that were started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

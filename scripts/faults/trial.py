@@ -67,15 +67,15 @@ def _run(world: World) -> tuple[Seen, list[str]]:
     sampler = Sampler(world.queue)
     world.began = time.monotonic()
     world.note("the load begins")
-    errors = _apply_faults(world)
+    errors = apply_faults(world)
     feeder.wait(_patience(row))
-    _wait_until_empty(world)
+    wait_until_empty(world)
     world.note("the load has ended")
     sampler.stop()
     world.ending.set()
     failures += errors
-    failures += _drain(world)
-    left = _left(world.queue, world)
+    failures += drain(world)
+    left = what_is_left(world.queue, world)
     seen = Seen(
         sent=feeder.sent,
         deliveries=world.recipient.deliveries,
@@ -83,7 +83,7 @@ def _run(world: World) -> tuple[Seen, list[str]]:
         deletes=[delete for gate in world.gates for delete in gate.deletes],
         recorded=_recorded(world),
         left=left,
-        dead=_left(world.queue.dead, world) if world.queue.dead is not None else {},
+        dead=what_is_left(world.queue.dead, world) if world.queue.dead is not None else {},
         rejected=_rejected(world, feeder),
         held=list(world.held()),
         windows=[*world.windows, *world.recipient.away],
@@ -95,7 +95,7 @@ def _run(world: World) -> tuple[Seen, list[str]]:
     return seen, failures
 
 
-def _apply_faults(world: World) -> list[str]:
+def apply_faults(world: World) -> list[str]:
     """Apply the faults of the row, each from its time on, and wait for all of them; return what failed."""
     errors: list[str] = []
 
@@ -114,13 +114,14 @@ def _apply_faults(world: World) -> list[str]:
     return errors
 
 
-def _wait_until_empty(world: World) -> None:
+def wait_until_empty(world: World) -> None:
+    """Wait until the queue is empty, or the time that the row has for it is over."""
     deadline = time.monotonic() + world.row.settle_seconds
     while time.monotonic() < deadline and world.queue.state().total:
         time.sleep(LOOK_SECONDS)
 
 
-def _drain(world: World) -> list[str]:
+def drain(world: World) -> list[str]:
     """Let all programs end in order; return what failed."""
     failures = []
     for program in world.programs:
@@ -138,7 +139,7 @@ def _drain(world: World) -> list[str]:
     return failures
 
 
-def _left(queue: FaultQueue, world: World) -> dict[str, bytes]:
+def what_is_left(queue: FaultQueue, world: World) -> dict[str, bytes]:
     """Return what a queue still holds. What is hidden for longer than its visibility timeout counts as left, too."""
     if not queue.state().total:
         return {}
@@ -164,7 +165,7 @@ def _rejected(world: World, feeder: Feeder) -> set[str]:
     """Return the messages whose body lies in the failure queue."""
     if world.failures is None:
         return set()
-    bodies = set(_left(world.failures, world).values())
+    bodies = set(what_is_left(world.failures, world).values())
     return {sent.message_id for sent in feeder.sent if sent.digest in bodies}
 
 
