@@ -19,7 +19,7 @@ SLOPE_SECONDS: Final = 600.0
 
 
 class Vital(NamedTuple):
-    """A look at a program: ``messages`` were delivered by then, ``rss`` is in KiB, ``cpu`` in seconds since the start."""
+    """A look: ``messages`` were delivered by then, ``rss`` is in KiB, ``cpu`` in seconds since the start."""
 
     at: float
     messages: int
