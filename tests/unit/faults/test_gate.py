@@ -74,7 +74,8 @@ def test_a_message_that_the_program_sends_is_noted_once_sqs_has_it(queue: GatedQ
 
 
 def test_a_poll_of_a_client_that_hangs_up_leaves_the_message_to_the_next(queue: GatedQueue) -> None:
-    client = raw_call(queue, "ReceiveMessage", WaitTimeSeconds=20)
+    client = connect(queue)
+    send_call(client, queue, "ReceiveMessage", WaitTimeSeconds=20)
     until(lambda: queue.gate.clients)
     client.close()
     until(lambda: not queue.gate.clients)
@@ -125,13 +126,11 @@ def test_a_server_that_is_gone_resets_the_client() -> None:
 
 
 def test_a_delete_is_carried_out_though_the_program_dies_before_it_reaches_sqs(queue: GatedQueue) -> None:
-    def die(_ids: Collection[str]) -> None:
-        client.close()
-
+    client = connect(queue)
     (message_id,) = queue.send("a")
     (message,) = queue.receive()
-    queue.gate.before_delete = die
-    client = raw_call(queue, "DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
+    queue.gate.before_delete = lambda _ids: client.close()
+    send_call(client, queue, "DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
     until(lambda: queue.gate.deletes)
     assert [(each.message_id, each.done) for each in queue.gate.deletes] == [(message_id, True)]
     assert queue.left() == 0
@@ -145,11 +144,13 @@ def test_a_hook_may_show_a_fault(queue: GatedQueue) -> None:
     assert queue.left() == 0
 
 
-def raw_call(queue: GatedQueue, action: str, **parameters: object) -> socket.socket:
-    """Send a call, and return the connection on which its answer will come."""
+def connect(queue: GatedQueue) -> socket.socket:
     address = urlsplit(queue.gate.url)
+    return socket.create_connection((address.hostname, address.port))
+
+
+def send_call(client: socket.socket, queue: GatedQueue, action: str, **parameters: object) -> None:
+    """Send a call without waiting for its answer."""
     body = json.dumps({"QueueUrl": queue.url, **parameters})
     head = f"POST / HTTP/1.1\r\nHost: sqs\r\nAuthorization: any\r\nX-Amz-Target: AmazonSQS.{action}\r\n"
-    client = socket.create_connection((address.hostname, address.port))
     client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-    return client
