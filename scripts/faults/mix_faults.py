@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from scripts.faults.fault import Fault
+from scripts.faults.injectors import INJECTORS
 
-LONGEST_FAULTS: Final = 4
 
-
-class World(NamedTuple):
+class Circumstances(NamedTuple):
     """What decides which faults a round may have: ``seconds`` is the length of its load."""
 
     seconds: float
@@ -20,52 +20,180 @@ class World(NamedTuple):
     link: bool
     clock: bool
     files: bool
-    failure_queue: bool
+    tls: bool
 
 
-Draw = Callable[[random.Random, World], Fault | None]
-"""Draws a fault; None where the round can't have it. Its times are set later."""
+class Drawn(NamedTuple):
+    """A kind of fault: what it keeps busy, so that no two of the same disturb each other, and how it is drawn."""
+
+    organs: frozenset[str]
+    draw: Callable[[random.Random, Circumstances], Fault | None]
+    """Draws a fault; None where the round can't have it. Its times and its seed are set later."""
 
 
-def draw_faults(chance: random.Random, world: World, count: int) -> tuple[Fault, ...]:
-    """Draw so many faults, each with its begin and its seed, which end before the load does."""
-    found: list[Fault] = []
-    while len(found) < count:
-        drawn = chance.choice(DRAWS)(chance, world)
-        if drawn is not None:
-            found.append(drawn)
-    return tuple(found)
+def draw_faults(chance: random.Random, given: Circumstances, count: int) -> tuple[Fault, ...]:
+    """Draw up to so many faults, each with its begin and its seed; none keeps busy what another does."""
+    return tuple(_drawn(chance, given, count))
 
 
-def _fault(chance: random.Random, world: World, what: str, whom: str = "", **fields: Any) -> Fault:
-    at = round(chance.uniform(0.5, world.seconds * 0.6), 2)
-    return Fault(what, whom, at=at, seed=chance.randrange(1 << 30), **fields)
+def _drawn(chance: random.Random, given: Circumstances, count: int) -> Iterator[Fault]:
+    busy: set[str] = set()
+    kinds = [name for name in DRAWS if name.split()[0] in INJECTORS]
+    chance.shuffle(kinds)
+    for name in kinds:
+        drawn = None if DRAWS[name].organs & busy else DRAWS[name].draw(chance, given)
+        if drawn is None:
+            continue
+        busy |= DRAWS[name].organs
+        at = round(chance.uniform(0.5, given.seconds * 0.5), 2)
+        yield replace(drawn, at=at, seed=chance.randrange(1 << 30))
+        count -= 1
+        if not count:
+            return
 
 
-def _kill(chance: random.Random, world: World) -> Fault:
-    whom = chance.choice(("sender", "consumer", "auditor", "supervisor", "any", "any"))
-    times = chance.randint(1, 2 if whom == "supervisor" else 6)
-    return _fault(chance, world, "kill", whom, times=times, every=round(chance.uniform(0.3, 3.0), 2))
+def _seconds(chance: random.Random, least: float, most: float) -> float:
+    return round(chance.uniform(least, most), 2)
 
 
-def _stop(chance: random.Random, world: World) -> Fault:
+def _kill(chance: random.Random, given: Circumstances) -> Fault:
+    whom = chance.choice(("sender", "consumer", "auditor", "worker"))
+    return Fault("kill", whom, times=chance.randint(1, 6), every=_seconds(chance, 0.3, 3.0))
+
+
+def _kill_supervisor(chance: random.Random, given: Circumstances) -> Fault:
+    whom = chance.choice(("supervisor", "any"))
+    return Fault("kill", whom, times=1 if whom == "supervisor" else 4, every=_seconds(chance, 1.0, 3.0))
+
+
+def _stop(chance: random.Random, given: Circumstances) -> Fault:
     whom = chance.choice(("sender", "consumer", "auditor", "supervisor"))
-    lasts = chance.choice((0.3, 1.0, 3.0, 6.0))
-    return _fault(chance, world, "stop", whom, lasts=lasts, times=chance.randint(1, 3), every=1.0)
+    # Less than the least --hang-timeout that is drawn: what hangs for longer is replaced.
+    return Fault("stop", whom, lasts=chance.choice((0.3, 1.0, 3.0, 4.5)), times=chance.randint(1, 3))
 
 
-def _kill_instance(chance: random.Random, world: World) -> Fault:
-    times = chance.randint(1, 2)
-    return _fault(chance, world, "kill-instance", times=times, every=2.0, lasts=round(chance.uniform(0.0, 3.0), 2))
+def _kill_instance(chance: random.Random, given: Circumstances) -> Fault:
+    return Fault("kill-instance", times=chance.randint(1, 2), every=2.0, lasts=_seconds(chance, 0.0, 3.0))
 
 
-def _partition(chance: random.Random, world: World) -> Fault:
-    whom = chance.choice(("sqs", "recipient", "both")) if world.link else "sqs"
-    return _fault(chance, world, "partition", whom, lasts=round(chance.uniform(0.5, 8.0), 2))
+def _partition(chance: random.Random, given: Circumstances) -> Fault:
+    whom = chance.choice(("sqs", "recipient", "both")) if given.link else "sqs"
+    return Fault("partition", whom, lasts=_seconds(chance, 0.5, 8.0))
 
 
-def _rolling_restart(chance: random.Random, world: World) -> Fault:
-    return _fault(chance, world, "rolling-restart", every=round(chance.uniform(0.0, 2.0), 2))
+def _rolling_restart(chance: random.Random, given: Circumstances) -> Fault:
+    return Fault("rolling-restart", every=_seconds(chance, 0.0, 2.0))
 
 
-DRAWS: Final[tuple[Draw, ...]] = (_kill, _stop, _kill_instance, _partition, _rolling_restart)
+def _sqs(chance: random.Random, given: Circumstances) -> Fault:
+    kind = chance.choice(
+        ("throttle", "error", "slow", "black-hole", "reset", "cut", "lost-answer", "partial", "refuse", "expired-token")
+    )
+    detail: dict[str, Any] = {"share": chance.choice((1.0, 0.5, 0.1)), "amount": _seconds(chance, 0.1, 0.9)}
+    if kind == "slow":
+        detail["seconds"] = _seconds(chance, 0.1, 3.0)
+    if chance.random() < 0.4 and kind != "refuse":
+        batches = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+        detail["actions"] = [chance.choice(batches if kind == "partial" else (*batches, "ReceiveMessage"))]
+    return Fault("sqs", kind, lasts=_seconds(chance, 0.5, 8.0), detail=detail)
+
+
+def _misbehave(chance: random.Random, given: Circumstances) -> Fault:
+    kinds = [
+        *("silent", "slow-headers", "slow-body", "endless-chunked", "endless-length", "endless-unframed", "early"),
+        *("reset-at", "reset-before-body", "close", "unframed", "interim", "interim-flood", "garbage", "huge-header"),
+        *("endless-headers", "length-too-long", "length-too-short", "extra", "extra-idle", "late", "status", "delay"),
+        *("handshake-reset", "handshake-close", "handshake-garbage", "handshake-silence"),
+        *(("untrusted",) if given.tls else ()),
+    ]
+    chosen = chance.sample(kinds, chance.randint(1, 5))
+    detail = {"behaviours": [_behaviour(chance, kind) for kind in chosen]}
+    return Fault("misbehave", lasts=_seconds(chance, 2.0, 10.0), detail=detail)
+
+
+def _behaviour(chance: random.Random, kind: str) -> dict[str, Any]:
+    drawn: dict[str, Any] = {"kind": kind, "share": chance.choice((0.02, 0.1, 0.3, 0.6))}
+    if kind == "status":
+        drawn["status"] = chance.choice((500, 503, 429, 408))
+        if chance.random() < 0.3:
+            drawn["retry_after"] = chance.randint(0, 2)
+    elif kind in ("delay", "late"):
+        drawn["seconds"] = _seconds(chance, 0.1, 2.0) if kind == "delay" else _seconds(chance, 2.0, 12.0)
+    return drawn
+
+
+def _outage(chance: random.Random, given: Circumstances) -> Fault:
+    status = chance.choice((None, None, 503, 500, 429))
+    return Fault("outage", lasts=_seconds(chance, 0.5, 10.0), detail={} if status is None else {"status": status})
+
+
+def _flap(chance: random.Random, given: Circumstances) -> Fault:
+    detail = {"away": _seconds(chance, 0.1, 1.5), "back": _seconds(chance, 0.1, 1.5)}
+    return Fault("flap", lasts=_seconds(chance, 5.0, 10.0), detail=detail)
+
+
+def _link(chance: random.Random, given: Circumstances) -> Fault | None:
+    kinds: tuple[dict[str, Any], ...] = (
+        {"latency_seconds": _seconds(chance, 0.01, 0.5)},
+        {"lose": chance.choice(("to-server", "to-client"))},
+        {"black_hole": True},
+        {"cut_after_bytes": chance.randrange(2000), "cut_direction": chance.choice(("to-server", "to-client"))},
+        {"reset": True},
+        {"refuse": True},
+    )
+    return Fault("link", lasts=_seconds(chance, 0.5, 8.0), detail=chance.choice(kinds)) if given.link else None
+
+
+def _fail_disk(chance: random.Random, given: Circumstances) -> Fault | None:
+    detail: dict[str, Any] = {"how": chance.choice(("sync", "write", "full", "slow"))}
+    if detail["how"] == "slow":
+        detail["seconds"] = _seconds(chance, 0.05, 1.5)
+    return Fault("fail-disk", lasts=_seconds(chance, 0.5, 8.0), detail=detail) if given.files else None
+
+
+def _kill_at(chance: random.Random, given: Circumstances) -> Fault | None:
+    points = ["before append", "in mid-append", "after append", "after sync", "before delete", "after delete"]
+    chance.shuffle(points)
+    times, every = chance.randint(1, 4), _seconds(chance, 0.5, 3.0)
+    return Fault("kill-at", times=times, every=every, detail={"points": points}) if given.files else None
+
+
+def _power_cut(chance: random.Random, given: Circumstances) -> Fault | None:
+    if not given.files or given.programs > 1:
+        return None
+    return Fault("power-cut", times=chance.randint(1, 2), every=2.0, detail={"seconds": 0.05})
+
+
+def _firehose(chance: random.Random, given: Circumstances) -> Fault | None:
+    kind = chance.choice(("partial", "throttled", "error", "reset-after", "slow"))
+    detail = {"kind": kind, "share": chance.choice((1.0, 0.5, 0.1))}
+    return None if given.files else Fault("firehose", lasts=_seconds(chance, 0.5, 8.0), detail=detail)
+
+
+def _end(chance: random.Random, given: Circumstances) -> Fault:
+    return Fault("end", times=1, detail={"signal": chance.choice(("SIGTERM", "SIGINT"))})
+
+
+def _of(organs: str, draw: Callable[[random.Random, Circumstances], Fault | None]) -> Drawn:
+    return Drawn(frozenset(organs.split()), draw)
+
+
+DRAWS: Final[dict[str, Drawn]] = {
+    "kill": _of("worker", _kill),
+    "kill supervisor": _of("program", _kill_supervisor),
+    "stop": _of("stop", _stop),
+    "kill-instance": _of("program", _kill_instance),
+    "rolling-restart": _of("program", _rolling_restart),
+    "end": _of("program", _end),
+    "partition": _of("sqs link", _partition),
+    "sqs": _of("sqs", _sqs),
+    "misbehave": _of("recipient", _misbehave),
+    "outage": _of("recipient", _outage),
+    "flap": _of("recipient", _flap),
+    "link": _of("link", _link),
+    "fail-disk": _of("disk", _fail_disk),
+    "kill-at": _of("disk", _kill_at),
+    "power-cut": _of("disk program", _power_cut),
+    "firehose": _of("disk", _firehose),
+}
+"""The kinds by name, which begins with that of the injector."""

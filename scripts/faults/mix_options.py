@@ -45,8 +45,12 @@ DRAWN: Final[Mapping[str, Draw]] = {
 """How each option is drawn; None leaves it out. The others would need other servers, files or another judge."""
 
 
-def draw_options(chance: random.Random, visibility: int, *, firehose: bool) -> tuple[str, ...]:
-    """Draw options as they are given on the command line."""
+STEP_SECONDS: Final = 0.04
+"""What a call to SQS takes, or a message of a group beside its answer: generously, on a noisy machine."""
+
+
+def draw_options(chance: random.Random, visibility: int, *, firehose: bool) -> dict[str, Any]:
+    """Draw the options, None for those that are left out."""
     options: dict[str, Any] = {flag: draw(chance) for flag, draw in DRAWN.items()}
     if firehose:
         for flag in ("--audit-format", "--audit-body", "--audit-max-bytes", "--audit-max-age"):
@@ -54,14 +58,24 @@ def draw_options(chance: random.Random, visibility: int, *, firehose: bool) -> t
     # An attempt that may outlast the lease is legal, and is renewed; most programs aren't run that way.
     if chance.random() < 0.5:
         options["--timeout"] = min(options["--timeout"], visibility)
-    return tuple(_flags(options))
+    return options
 
 
-def _flags(options: Mapping[str, Any]) -> list[str]:
-    flags: list[str] = []
+def capacity(options: Mapping[str, Any], groups: int, answer_seconds: float) -> float:
+    """Return how many messages a second one program can do with these options, in groups unless there are none."""
+    slots = options["--senders"] * options["--concurrency"]
+    slots = min(slots, options["--max-in-flight"] or slots, groups or slots)
+    receives = options["--consumers"] / (options["--poll-interval"] + STEP_SECONDS)
+    limits = slots / (answer_seconds + STEP_SECONDS), receives * options["--batch-size"], options["--rate-limit"]
+    return float(min(limit for limit in limits if limit is not None))
+
+
+def flags(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return options as they are given on the command line."""
+    given: list[str] = []
     for flag, value in options.items():
         if value is True:
-            flags.append(flag)
+            given.append(flag)
         elif value is not None:
-            flags += [flag, str(value)]
-    return flags
+            given += [flag, str(value)]
+    return tuple(given)
