@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from scripts.faults.events import Received
+from scripts.faults.evidence import write_evidence
 from scripts.faults.fault import Fault, Row
 from scripts.faults.fault_queue import FaultQueue
 from scripts.faults.feeder import Feeder, Sampler
@@ -43,7 +44,8 @@ class Result:
 def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool = True) -> Result:
     """Run a row against a program, with all its files in ``directory``, and judge it.
 
-    Raise ProgramFailed if the program doesn't start at all. The timeline is written to ``directory/timeline.txt``.
+    Raise ProgramFailed if the program doesn't start at all. The timeline is written to ``directory/timeline.txt``,
+    and what was seen of messages for which the promise did not hold to ``directory/evidence.txt``.
     """
     began = time.monotonic()
     with World(row, adapter, directory) as world:
@@ -52,6 +54,7 @@ def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool 
         finally:
             _write_timeline(world)
     verdict = judge(seen)
+    write_evidence(directory / "evidence.txt", seen, verdict, world.began)
     failures += verdict.failures(row.limits, judge_stall=judge_stall)
     return Result(row, adapter.name, verdict, failures, _times(row, world), time.monotonic() - began)
 
