@@ -96,6 +96,11 @@ class Recipient:
         return self._records.strays
 
     @property
+    def hits(self) -> Counter[str]:
+        """How often each kind of behaviour was shown; a copy."""
+        return Counter(self._records.hits)
+
+    @property
     def behave(self) -> Behaviour | tuple[Behaviour, ...]:
         """What is done to requests from now on; of several behaviours the first that hits. Those begun are kept."""
         return self._behaviours if len(self._behaviours) > 1 else self._behaviours[0]
@@ -103,7 +108,7 @@ class Recipient:
     @behave.setter
     def behave(self, behaviour: Behaviour | tuple[Behaviour, ...]) -> None:
         self._behaviours = behaviour if isinstance(behaviour, tuple) else (behaviour,)
-        plan = Plan(self._behaviours)
+        plan = Plan(self._behaviours, self._records.hits)
         self._thread.do(lambda: self._follow(plan))
 
     def write_authority(self, path: Path) -> Path:

@@ -43,6 +43,7 @@ At the door of a connection, on its first bytes: handshake-reset, handshake-clos
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -121,11 +122,13 @@ OK: Final = Behaviour()
 class Plan:
     """Chooses the behaviour that hits a request: the first whose turn it is. ``plain`` says that all are answered 200.
 
-    ``cut`` counts the answers that were reset, so that each is cut one byte later than the one before.
+    ``cut`` counts the answers that were reset, so that each is cut one byte later than the one before. ``hits`` counts
+    by kind how often a behaviour was chosen, in the counter that it is given.
     """
 
-    def __init__(self, behaviours: Sequence[Behaviour]) -> None:
+    def __init__(self, behaviours: Sequence[Behaviour], hits: Counter[str] | None = None) -> None:
         self.cut = 0
+        self.hits: Counter[str] = Counter() if hits is None else hits
         self._answers = [(each, random.Random(each.seed)) for each in behaviours if each.kind in ANSWERS]
         self._doors = [(each, random.Random(each.seed)) for each in behaviours if each.kind in DOORS]
         self.plain = all(each == OK for each, _ in self._answers)
@@ -137,10 +140,13 @@ class Plan:
             if behaviour.by_message is not None and not behaviour.by_message(message_id):
                 continue
             if random_numbers.random() < behaviour.share:
+                self.hits[behaviour.kind] += 1
                 return behaviour
         return OK
 
     def of_connection(self) -> Behaviour | None:
         """Choose for a connection; None lets it in."""
-        hit = (each for each, random_numbers in self._doors if random_numbers.random() < each.share)
-        return next(hit, None)
+        hit = next((each for each, random_numbers in self._doors if random_numbers.random() < each.share), None)
+        if hit is not None:
+            self.hits[hit.kind] += 1
+        return hit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ class Records:
     """The records; only the loop of the recipient changes them.
 
     ``open`` has the requests without an answer, by message id and the client's port, with their time of arrival.
-    ``redirected`` counts the requests that followed a redirect, ``strays`` those that name no message.
+    ``redirected`` counts the requests that followed a redirect, ``strays`` those that name no message, ``hits`` how
+    often each kind of behaviour was shown.
     """
 
     deliveries: Deliveries = field(default_factory=Deliveries)
@@ -26,6 +28,7 @@ class Records:
     held: list[Held] = field(default_factory=list)
     connections: set[RecipientConnection] = field(default_factory=set)
     plan: Plan = field(default_factory=lambda: Plan([OK]))
+    hits: Counter[str] = field(default_factory=Counter)
     redirect_url: str = ""
     redirected: int = 0
     strays: int = 0

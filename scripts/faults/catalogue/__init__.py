@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.faults.catalogue import instances, processes
+from scripts.faults.catalogue import instances, processes, recipients
 from scripts.faults.fault import Row
 
-ROWS: Final[tuple[Row, ...]] = (*processes.ROWS, *instances.ROWS)
+ROWS: Final[tuple[Row, ...]] = (*processes.ROWS, *recipients.ROWS, *instances.ROWS)
 """All rows."""

@@ -1,0 +1,116 @@
+"""Rows for recipients that misbehave or are gone, and for the network before them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from scripts.faults.fault import Fault, Limits, Row
+from scripts.faults.workload import Workload
+
+TIMEOUT: Final = ("--timeout", "2", "--connect-timeout", "2")
+OUTAGE_SECONDS: Final = 20.0
+LONG_OUTAGE_SECONDS: Final = 600.0
+LONG_OUTAGE_STALL: Final = 10.0
+"""After an outage of more than a minute: the time between two probes grows up to eight seconds."""
+
+
+def evenly(share: float, *behaviours: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give each behaviour the same share of all requests, though each is asked only where none before it hit."""
+    each = share / len(behaviours)
+    return [{"share": each / (1 - each * before), **behaviour} for before, behaviour in enumerate(behaviours)]
+
+
+def _kinds(text: str) -> list[dict[str, Any]]:
+    return [{"kind": kind} for kind in text.split()]
+
+
+_SLOW: Final = (
+    *_kinds("silent slow-headers slow-body endless-chunked endless-length endless-unframed"),
+    *_kinds("interim-flood endless-headers"),
+    {"kind": "slow-headers", "seconds": 0.02},
+    {"kind": "delay", "seconds": 1.0},
+)
+_WRONG: Final = (
+    *_kinds("early reset-before-body close unframed interim garbage redirect huge-header length-too-long"),
+    {"kind": "status", "status": 500},
+    {"kind": "status", "status": 429},
+)
+_DOORS: Final = _kinds("handshake-reset handshake-close handshake-garbage handshake-silence untrusted")
+_SURPLUS: Final = ({"kind": "late", "seconds": 2.5}, *_kinds("extra extra-idle length-too-short"))
+
+_HOSTILE: Final = Row(
+    "hostile-recipient",
+    "a hostile recipient",
+    Workload(1500, rate=100.0, sizes=(1, 20_000)),
+    (Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.5, *_SLOW, *_WRONG)}),),
+    options=TIMEOUT,
+)
+_OUTAGE: Final = Row(
+    "outage",
+    "an outage: the recipient is gone",
+    Workload(600, rate=25.0),
+    (Fault("outage", at=2.0, lasts=OUTAGE_SECONDS),),
+    limits=Limits(receives=2),
+    dead_after=3,
+)
+
+
+def _outage(name: str, title: str, **detail: Any) -> Row:
+    """Return an outage of another kind: of ten minutes in full."""
+    fault = replace(_OUTAGE.faults[0], detail=detail)
+    short = replace(_OUTAGE, name=name, title=title, faults=(fault,))
+    full = replace(
+        short,
+        workload=Workload(15_300, rate=25.0),
+        faults=(replace(fault, lasts=LONG_OUTAGE_SECONDS),),
+        limits=Limits(stall=LONG_OUTAGE_STALL, receives=3),
+        settle_seconds=240.0,
+    )
+    return replace(short, full=full)
+
+
+ROWS: Final = (
+    _HOSTILE,
+    replace(
+        _HOSTILE,
+        name="hostile-recipient-tls",
+        title="a hostile recipient over TLS",
+        faults=(
+            Fault(
+                "misbehave", lasts=14.0, detail={"behaviours": [*evenly(0.4, *_SLOW, *_WRONG), *evenly(0.4, *_DOORS)]}
+            ),
+        ),
+        tls=True,
+    ),
+    replace(
+        _HOSTILE,
+        name="surplus-answers",
+        title="a hostile recipient: late and surplus answers",
+        faults=(Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.4, *_SURPLUS)}),),
+    ),
+    replace(
+        _HOSTILE,
+        name="resets-each-byte",
+        title="a hostile recipient: a reset at each byte of the answer",
+        faults=(Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.4, {"kind": "reset-at"})}),),
+    ),
+    _outage("outage-gone", "an outage: the recipient is gone"),
+    _outage("outage-503", "an outage: the recipient answers 503", status=503),
+    replace(
+        _OUTAGE,
+        name="flapping",
+        title="a flapping recipient",
+        faults=(Fault("flap", at=1.0, lasts=20.0, detail={"away": 2.3, "back": 1.7}),),
+        limits=Limits(receives=3),
+        full=replace(
+            _OUTAGE,
+            name="flapping",
+            title="a flapping recipient",
+            workload=Workload(15_300, rate=25.0),
+            faults=(Fault("flap", at=1.0, lasts=LONG_OUTAGE_SECONDS, detail={"away": 2.3, "back": 1.7}),),
+            limits=Limits(receives=3),
+        ),
+    ),
+)
+"""The rows."""
