@@ -82,6 +82,10 @@ class Instance:
             return workers if role == "worker" else self.pids("supervisor") + workers
         return self._tree().titled(f"courier: {role} ")
 
+    def has(self, pid: int) -> bool:
+        """Return whether a process is a living one of it."""
+        return not self._gone and self._tree().has(pid)
+
     def connections(self, pid: int) -> list[Connection]:
         """Return the open TCP connections of a process, by which a server can tell who sent it a request."""
         return connections(pid)
@@ -163,7 +167,7 @@ class Instance:
 
     def _send(self, pid: int, number: int) -> bool:
         # Its own processes only: a pid that was read a while ago may be a stranger's by now.
-        return not self._gone and pid in self._tree().living() and send(pid, number)
+        return self.has(pid) and send(pid, number)
 
     def _tail(self) -> str:
         return "\n".join(self.log().splitlines()[-_TAIL_LINES:])

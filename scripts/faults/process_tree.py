@@ -15,6 +15,7 @@ END_SECONDS: Final = 20.0
 """Seconds in which killed processes must be gone. The kernel may take a while for one that waits for a slow disk."""
 
 _LOOK_SECONDS: Final = 0.002
+_SESSION: Final = 3
 _ESTABLISHED: Final = "01"
 """The state of an open connection in /proc/net/tcp."""
 
@@ -32,6 +33,11 @@ class ProcessTree(Tree):
     def living(self) -> list[int]:
         """Return the pids of its processes, without those that only wait to be reaped."""
         return [pid for pid in self.pids() if state(pid) not in ("", "Z", "X")]
+
+    def has(self, pid: int) -> bool:
+        """Return whether a process is a living one of it, which takes less time than a search for all of them."""
+        fields = _fields(pid)
+        return len(fields) > _SESSION and int(fields[_SESSION]) == self.pid and fields[0] not in ("Z", "X")
 
     def titled(self, beginning: str) -> list[int]:
         """Return the pids of the processes whose title begins so, in ascending order."""
@@ -75,11 +81,8 @@ class ProcessTree(Tree):
 
 def state(pid: int) -> str:
     """Return the state of a process as ``ps`` shows it, such as ``T`` for a stopped one; "" if there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return ""
-    return fields.rpartition(")")[2].split()[0]
+    fields = _fields(pid)
+    return fields[0] if fields else ""
 
 
 def title(pid: int) -> str:
@@ -110,6 +113,14 @@ def connections(pid: int) -> list[Connection]:
                 if fields[3] == _ESTABLISHED and fields[9] in inodes:
                     found.append(Connection(_port(fields[1]), _port(fields[2])))
     return found
+
+
+def _fields(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on; none if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _port(address: str) -> int:

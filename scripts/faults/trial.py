@@ -56,7 +56,8 @@ def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool 
     verdict = judge(seen)
     write_evidence(directory / "evidence.txt", seen, verdict, world.began)
     failures += verdict.failures(row.limits, judge_stall=judge_stall)
-    return Result(row, adapter.name, verdict, failures, _times(row, world), time.monotonic() - began)
+    times = sum(fault.times for fault in row.faults)
+    return Result(row, adapter.name, verdict, failures, times, time.monotonic() - began)
 
 
 def _run(world: World) -> tuple[Seen, list[str]]:
@@ -175,10 +176,6 @@ def _rejected(world: World, feeder: Feeder) -> set[str]:
 def _patience(row: Row) -> float:
     rate = row.workload.rate
     return 60.0 + 3 * (row.workload.messages / rate if rate else 0.0)
-
-
-def _times(row: Row, world: World) -> int:
-    return max(len(world.injuries), sum(fault.times for fault in row.faults))
 
 
 def _write_timeline(world: World) -> None:

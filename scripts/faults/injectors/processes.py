@@ -3,59 +3,123 @@
 from __future__ import annotations
 
 import random
+import re
+import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from scripts.faults.fault import Fault
-from scripts.faults.world import Program, World
+from scripts.faults.injury import Program
+from scripts.faults.instance import ProgramFailed
+from scripts.faults.process_tree import state, title
+from scripts.faults.world import World
 
-LOOK_SECONDS: Final = 0.005
+LOOK_SECONDS: Final = 0.001
+CHOOSE_SECONDS: Final = 10.0
+"""Seconds in which there must be a process as a fault wants it."""
+
+END_SECONDS: Final = 60.0
 HOLDS_NOTHING: Final = frozenset({"consumer", "api"})
 """Roles whose process has delivered nothing that isn't settled: after its death nothing may come twice."""
+
+SLACK_SECONDS: Final = 5.0
+PIDS_SECONDS: Final = 0.1
+"""The processes that a fault may hurt are listed anew so often: that takes long where many others run."""
 
 
 def kill(world: World, fault: Fault) -> None:
     """Kill a process of the role ``whom`` again and again; ``any`` is one of all roles by chance.
 
-    With ``detail["idle"]`` it waits for a sender without an open request, with ``detail["busy"]`` for one with such.
+    With ``detail["idle"]`` it waits for a sender without an open request, with ``detail["busy"]`` for one with such,
+    and with ``detail["running"]`` for a process that uses the CPU.
     """
-    chance = random.Random(fault.seed)
-    for turn in range(fault.times):
-        if turn and not world.wait(fault.every):
-            return
-        program = world.programs[turn % len(world.programs)]
-        pid = _choose(world, program, fault, chance)
-        if pid is None:
-            world.note(f"no {fault.whom} to kill")
-            continue
+    for program, pid in _turns(world, fault):
         if pid == program.instance.pid:
             kill_program(world, program)
             continue
-        role = _role(program, pid)
-        ports = frozenset() if role in HOLDS_NOTHING else world.ports(pid) if role == "sender" else None
-        # From here on: what it delivers between this line and its death counts as held too.
-        program.instance.kill(pid)
-        world.hurt(f"kill of the {role}", ports)
+        role = _role(pid)
+        ports = _ports(world, role, pid)
+        if not program.instance.kill(pid):
+            raise ProgramFailed(f"{role} {pid} was gone before its kill")
+        # What it delivered between the look at its ports and its death counts as held too.
+        world.hurt(f"kill of the {role}", ports, program=program)
         world.note(f"killed {role} {pid}")
+    if fault.detail.get("running"):
+        _wait_for_loss(world)
 
 
 def kill_program(world: World, program: Program) -> None:
     """Kill the supervisor, wait until its children are gone, and start the program again as systemd would."""
     began = time.monotonic()
     program.instance.kill(program.instance.pid)
-    world.hurt("kill of the supervisor", None)
+    world.hurt("kill of the supervisor", None, program=program)
     world.note(f"killed supervisor {program.instance.pid}")
     while program.instance.pids("any") and world.wait(LOOK_SECONDS):
         continue
     world.note("its children are gone")
-    program.start_again().wait_ready()
-    world.excuse(began, time.monotonic(), "no program ran")
-    world.note("started again")
+    _start_again(world, program, began)
 
 
 def stop(world: World, fault: Fault) -> None:
-    """Stop a process of the role ``whom`` for so many seconds (SIGSTOP, then SIGCONT), again and again."""
+    """Stop a process of the role ``whom`` for so many seconds (SIGSTOP, then SIGCONT), again and again.
+
+    It fails if the process isn't there any more at the SIGCONT, or is there with ``detail["replaced"]``: after so long
+    the program must have replaced it.
+    """
+    for program, pid in _turns(world, fault):
+        role = _role(pid)
+        ports = _ports(world, role, pid)
+        if not program.instance.stop_process(pid):
+            raise ProgramFailed(f"{role} {pid} was gone before its stop")
+        began = time.monotonic()
+        world.note(f"stopped {role} {pid}")
+        world.wait(fault.lasts)
+        # What the others delivered meanwhile waits for an auditor too, and may outlast its lease.
+        world.hurt(f"stop of the {role}", ports, program=program, begin=began)
+        survived = program.instance.go_on(pid)
+        world.note(f"continued {role} {pid}: {survived}")
+        if survived == bool(fault.detail.get("replaced")):
+            raise ProgramFailed(f"{role} {pid} {'was not' if survived else 'was'} replaced in {fault.lasts} s")
+
+
+def end(world: World, fault: Fault) -> None:
+    """Tell a program to end under its load, and start it again, again and again.
+
+    ``detail["signal"]`` names the signal, which goes to all its processes if it is SIGINT, as at Ctrl-C. The exit code
+    has to be ``detail["code"]``, 0 by default. Then nothing may be hidden in the queue. With 4 deliveries are cut, so
+    that these may come twice.
+    """
+    number = signal.Signals[fault.detail["signal"]]
+    expected = fault.detail.get("code", 0)
+    for turn in range(fault.times):
+        if turn and not world.wait(fault.every):
+            return
+        program = world.programs[turn % len(world.programs)]
+        began = time.monotonic()
+        world.note(f"{number.name} to the program")
+        (program.instance.signal_all if number == signal.SIGINT else program.instance.signal)(number)
+        code = program.instance.wait(END_SECONDS)
+        hidden = world.queue.state().in_flight
+        world.note(f"ended with {code} after {time.monotonic() - began:.1f} s, {hidden} hidden in the queue")
+        if code:
+            world.hurt(f"cut by {number.name}", None, program=program)
+        _start_again(world, program, began)
+        if code != expected or (hidden and len(world.programs) == 1):
+            raise ProgramFailed(f"{number.name}: exit code {code} instead of {expected}, {hidden} hidden")
+
+
+def _start_again(world: World, program: Program, began: float) -> None:
+    """Start a program again that was hurt at ``began``."""
+    program.start_again().wait_ready()
+    if len(world.programs) == 1:
+        world.excuse(began, time.monotonic(), "no program ran")
+    world.note("started again")
+
+
+def _turns(world: World, fault: Fault) -> Iterator[tuple[Program, int]]:
+    """Yield the process to hurt, as often as the fault is to happen; raise ProgramFailed where there is none."""
     chance = random.Random(fault.seed)
     for turn in range(fault.times):
         if turn and not world.wait(fault.every):
@@ -63,46 +127,64 @@ def stop(world: World, fault: Fault) -> None:
         program = world.programs[turn % len(world.programs)]
         pid = _choose(world, program, fault, chance)
         if pid is None:
-            continue
-        role = _role(program, pid)
-        ports = world.ports(pid) if role == "sender" else None
-        program.instance.stop_process(pid)
-        world.hurt(f"stop of the {role}", ports)
-        world.note(f"stopped {role} {pid}")
-        world.wait(fault.lasts)
-        world.note(f"continued {role} {pid}: {program.instance.go_on(pid)}")
+            raise ProgramFailed(f"no {fault.whom} was as {fault.what} wants it")
+        yield program, pid
 
 
 def _choose(world: World, program: Program, fault: Fault, chance: random.Random) -> int | None:
     """Return a process as the fault wants it, or None if there is none within its time."""
     is_right = _condition(world, fault)
-    while True:
+    deadline = time.monotonic() + CHOOSE_SECONDS
+    while time.monotonic() < deadline:
         pids = program.instance.pids(fault.whom)
-        chance.shuffle(pids)
-        for pid in pids:
-            if is_right(pid):
-                return pid
-        if not world.wait(LOOK_SECONDS):
-            return None
+        listed = time.monotonic()
+        while time.monotonic() < listed + PIDS_SECONDS:
+            chance.shuffle(pids)
+            for pid in pids:
+                if is_right(pid) and program.instance.has(pid):
+                    return pid
+            if not world.wait(LOOK_SECONDS):
+                return None
+    return None
 
 
 def _condition(world: World, fault: Fault) -> Callable[[int], bool]:
-    if not fault.detail.get("idle") and not fault.detail.get("busy"):
-        return lambda pid: True
+    detail = fault.detail
 
     def has_open_requests(pid: int) -> bool:
         busy = {port for _, port in world.recipient.open}
         return bool(busy & world.ports(pid))
 
-    return has_open_requests if fault.detail.get("busy") else lambda pid: not has_open_requests(pid)
+    if detail.get("busy"):
+        return has_open_requests
+    if detail.get("idle"):
+        return lambda pid: not has_open_requests(pid)
+    if detail.get("running"):
+        return lambda pid: state(pid) == "R"
+    return lambda pid: True
 
 
-def _role(program: Program, pid: int) -> str:
-    if pid == program.instance.pid:
-        return "supervisor"
-    return next(
-        (role for role in ("sender", "consumer", "auditor", "api") if pid in program.instance.pids(role)), "new"
-    )
+def _ports(world: World, role: str, pid: int) -> frozenset[int] | None:
+    """Return the ports from which a process has delivered what it holds; None for all, if it settles for others."""
+    if role in HOLDS_NOTHING:
+        return frozenset()
+    return world.ports(pid) if role == "sender" else None
 
 
-INJECTORS: Final = {"kill": kill, "stop": stop}
+def _role(pid: int) -> str:
+    """Return the role of a worker by its title; one that was just forked has none yet."""
+    return re.sub(r"^courier: (\w+) .*", r"\1", title(pid)) or "new worker"
+
+
+def _wait_for_loss(world: World) -> None:
+    """Wait until a message is received again that a killed consumer had; raise ProgramFailed if none was hit."""
+    deadline = time.monotonic() + world.row.visibility + SLACK_SECONDS
+    while time.monotonic() < deadline and world.wait(SLACK_SECONDS / 10):
+        receives = Counter(received.message_id for gate in world.gates for received in list(gate.received))
+        if again := sum(count > 1 for count in receives.values()):
+            world.note(f"{again} messages were received again")
+            return
+    raise ProgramFailed("no kill hit a consumer that had a message")
+
+
+INJECTORS: Final = {"kill": kill, "stop": stop, "end": end}
