@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 from scripts.faults.disk import Disk
 from scripts.faults.events import Delivery, Held
@@ -41,6 +41,14 @@ class Program:
         return self.instance
 
 
+class Receiver(Protocol):
+    """A program, as far as an injury wants to know it."""
+
+    def received(self) -> Collection[str]:
+        """Return the messages that SQS handed to it so far."""
+        ...
+
+
 class Injury(NamedTuple):
     """A process that was hurt from ``begin`` to ``end``, which are the same for a kill.
 
@@ -52,7 +60,7 @@ class Injury(NamedTuple):
     end: float
     why: str
     ports: frozenset[int] | None
-    program: Program | None = None
+    program: Receiver | None = None
 
     def held(self, deliveries: Iterable[Delivery], deleted: Mapping[str, float]) -> Held:
         """Return what may be delivered twice: ``deleted`` is when a message was, if it was."""

@@ -28,7 +28,7 @@ UNAPPLIED: Final = re.compile(
     r"the fault .* could not be applied: (NothingHappened|AssertionError|RuntimeError|ProgramFailed)\("
 )
 SETTLE_SECONDS: Final = 120.0
-LOAD: Final = 0.3
+LOAD: Final = 0.5
 """The part of what a program could do without faults that a round asks of it."""
 
 
@@ -86,7 +86,7 @@ def _workload(
     groups = chance.choice((0, 0, 1, 5, 50))
     # Several programs share the groups, and the machine.
     most = LOAD * capacity(options, groups, answer_seconds)
-    rate = min(most, chance.choice((20.0, 60.0, 150.0) if sizes == "mixed" else (20.0, 100.0, 300.0)))
+    rate = min(most, chance.choice((60.0, 150.0) if sizes == "mixed" else (60.0, 150.0, 300.0)))
     return Workload(
         messages=max(10, round(rate * given.seconds)),
         rate=round(rate, 2),
