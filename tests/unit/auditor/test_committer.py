@@ -108,6 +108,23 @@ async def test_while_the_log_fails_nothing_comes_back_and_then_everything_in_ord
         assert commits.states == [FAILING, WELL]
 
 
+async def test_a_log_that_fails_for_long_is_tried_again_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def sleep_at_once(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep_at_once)
+    log = ScriptedLog()
+    log.fits = 0
+    async with Commits(log) as commits:
+        commits.committer.add("a", b"a\n")
+        await until(lambda: pauses.count(max(committer.RETRY_SECONDS)) > 10)
+    assert max(pauses) <= 1.0, "deliveries go on within two seconds after an outage"
+
+
 async def test_a_group_that_does_not_fit_is_written_in_parts() -> None:
     log = ScriptedLog()
     async with Commits(log) as commits:
