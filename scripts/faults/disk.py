@@ -17,7 +17,9 @@ COUNTED: Final = "courier-*"
 """The names of the files whose writes and syncs are counted for :meth:`Disk.kill_at`: Courier's audit files."""
 
 # The layout of journal.h.
-_SYNC_ERROR, _WRITE_ERROR, _BUDGET, _SYNC_NANOSECONDS, _POINT, _COUNTDOWN, _FIRED, _SEQUENCE, _DROPPED = range(9)
+_SYNC_ERROR, _WRITE_ERROR, _BUDGET, _SYNC_NANOSECONDS, _POINT, _COUNTDOWN, _FIRED, _SEQUENCE, _DROPPED, _HITS = range(
+    10
+)
 _HEADER_WORDS: Final = 16
 _KEY, _DURABLE, _CREATED, _LOST = range(4)
 _SLOT_WORDS: Final = 8
@@ -112,6 +114,11 @@ class Disk:
     def fired(self) -> int:
         """The pid of the process that died at the point of :meth:`kill_at`, 0 if none has yet."""
         return self._words[_FIRED]
+
+    @property
+    def hits(self) -> int:
+        """How many writes and syncs a fault has failed, cut short or slowed; those of a kill don't count."""
+        return self._words[_HITS]
 
     def durable_length(self, path: Path) -> int:
         """Return how many bytes of a file are durable: 0 if the file is gone, or nothing has been synced.

@@ -95,9 +95,13 @@ static ssize_t write_watched(struct slot *slot, int fd, const struct iovec *vect
         die();
     }
     int error = control->write_error;
-    if (error && size > 0 && !(size = spend(size))) {
-        errno = error;
-        return -1;
+    if (error && size > 0) {
+        size_t room = spend(size);
+        control->hits += room < size;
+        if (!(size = room)) {
+            errno = error;
+            return -1;
+        }
     }
     ssize_t written = write_some(fd, vectors, count, size, at);
     die_at(slot, AFTER_WRITE);
@@ -148,6 +152,7 @@ static uint64_t now(void) {
 static void wait_for_the_disk(void) {
     if (!control->sync_nanoseconds)
         return;
+    control->hits++;
     uint64_t begin = now(), most = 5000000, passed = 0;
     for (uint64_t delay; (delay = control->sync_nanoseconds) > passed; passed = now() - begin)
         nanosleep(&(struct timespec){0, delay - passed < most ? delay - passed : most}, NULL);
@@ -161,6 +166,7 @@ static int sync_watched(struct slot *slot, int fd, const struct stat *status, in
     wait_for_the_disk();
     int error = control->sync_error;
     if (error) {
+        control->hits++;
         if (!is_directory && durable > slot->durable)
             slot->lost = 1;
         errno = error;

@@ -37,7 +37,8 @@ struct control {
     word point, countdown, fired;         /* the pid that the point has killed, or 0 */
     word sequence;                        /* of the last directory entry */
     word dropped;                         /* files without a slot */
-    word spare[7];
+    word hits;                            /* writes and syncs that failed, were cut short or slowed */
+    word spare[6];
     struct slot slots[SLOTS];
 };
 

@@ -136,6 +136,7 @@ def test_a_failed_sync_loses_the_data_although_the_next_one_succeeds(disk: Disk,
     assert program.ask("sync_directory()") == f"errno {errno.EIO}"
     disk.heal()
     assert program.ask("os.fdatasync(fd)") == "None"
+    assert disk.hits == 3
     assert disk.durable_length(file) == 100
     program.ask("os.ftruncate(fd, 100)")
     program.ask("os.write(fd, b'x' * 7)")
@@ -153,6 +154,7 @@ def test_a_full_disk_takes_what_fits_and_then_nothing(disk: Disk, program: Child
     assert program.ask("(directory.parent / 'outside').write_text('x')") == "1"
     disk.heal()
     assert program.ask("os.write(fd, b'x' * 100)") == "100"
+    assert disk.hits == 3, "the write that fitted, and the one after, met no fault"
 
 
 def test_writes_fail_with_the_error_that_is_asked_for(disk: Disk, program: Child, file: Path) -> None:
@@ -176,6 +178,7 @@ def test_a_slow_sync_ends_when_the_disk_is_healed(disk: Disk, program: Child, fi
     disk.heal()
     assert program.answer() == "None"
     assert disk.durable_length(file) == 2
+    assert disk.hits == 2
 
 
 @pytest.mark.parametrize(
