@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.faults.catalogue import instances, processes, recipients
+from scripts.faults.catalogue import disks, firehose, instances, processes, recipients
 from scripts.faults.fault import Row
 
-ROWS: Final[tuple[Row, ...]] = (*processes.ROWS, *recipients.ROWS, *instances.ROWS)
+ROWS: Final[tuple[Row, ...]] = (
+    *processes.ROWS,
+    *disks.ROWS,
+    *firehose.ROWS,
+    *recipients.ROWS,
+    *instances.ROWS,
+)
 """All rows."""

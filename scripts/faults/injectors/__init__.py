@@ -10,10 +10,17 @@ from collections.abc import Callable
 from typing import Final
 
 from scripts.faults.fault import Fault
-from scripts.faults.injectors import instances, processes, recipients
+from scripts.faults.injectors import disks, firehose, instances, processes, recipients, torn_tail
 from scripts.faults.world import World
 
 Injector = Callable[[World, Fault], None]
 
-INJECTORS: Final[dict[str, Injector]] = {**processes.INJECTORS, **recipients.INJECTORS, **instances.INJECTORS}
+INJECTORS: Final[dict[str, Injector]] = {
+    **processes.INJECTORS,
+    **disks.INJECTORS,
+    **torn_tail.INJECTORS,
+    **firehose.INJECTORS,
+    **recipients.INJECTORS,
+    **instances.INJECTORS,
+}
 """The injectors by the name in ``Fault.what``."""
