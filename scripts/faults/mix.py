@@ -25,8 +25,11 @@ LIMITS: Final = Limits(stall=None)
 """No limit of a stall holds under every mix of faults, so a stall is only shown. All else is as strict as ever."""
 
 UNAPPLIED: Final = re.compile(
-    r"the fault .* could not be applied: (NothingHappened|AssertionError|RuntimeError|ProgramFailed)\("
+    r"the fault .* could not be applied: "
+    r"(NothingHappened|AssertionError|RuntimeError|ProgramFailed\(.(no |\w+ \d+ was |SIG[A-Z]+: exit code 4 ))"
 )
+"""Several faults at a time may leave one of them nothing to hurt, or something that was hurt before."""
+
 SETTLE_SECONDS: Final = 120.0
 LOAD: Final = 0.5
 """The part of what a program could do without faults that a round asks of it."""
