@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -19,11 +17,12 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from scripts.faults.compact_ids import CompactIds
+
 LIST_SECONDS: Final = 1.0
 """Seconds after which the directories are listed anew, so that records that were removed are missed."""
 
 _BLOCK: Final = 1 << 20
-_FRESH: Final = 20_000
 _ABANDONED: Final = ".abandoned"
 
 
@@ -131,7 +130,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.ids = _Ids()
+        self.ids = CompactIds()
         self._end = 0
 
     def read(self, durable: int | None) -> None:
@@ -141,39 +140,12 @@ class _File:
             limit = size if durable is None else min(size, durable)
             if limit < self._end:
                 # Records that were durable are gone.
-                self.ids, self._end = _Ids(), 0
+                self.ids, self._end = CompactIds(), 0
             if limit > self._end:
                 for end, line in _lines(self.path, self._end, limit):
                     if record := parse(line, text=self.path.suffix == ".txt"):
                         self.ids.add(record.message_id)
                     self._end = end
-
-
-class _Ids:
-    """A set of message ids that takes 8 bytes for each: an hour of a soak has millions.
-
-    It keeps their 64-bit hashes, the newest in a set and the others sorted in arrays.
-    """
-
-    def __init__(self) -> None:
-        self._fresh: set[int] = set()
-        self._sorted: list[array[int]] = []
-
-    def add(self, message_id: str) -> None:
-        self._fresh.add(hash(message_id))
-        if len(self._fresh) >= _FRESH:
-            self._sorted.append(array("q", sorted(self._fresh)))
-            self._fresh = set()
-
-    def __contains__(self, message_id: str) -> bool:
-        key = hash(message_id)
-        if key in self._fresh:
-            return True
-        for part in reversed(self._sorted):
-            place = bisect_left(part, key)
-            if place < len(part) and part[place] == key:
-                return True
-        return False
 
 
 def is_audit_file(name: str) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from scripts.faults.compact_ids import CompactIds
 from scripts.faults.deliveries import Deliveries
 from scripts.faults.events import Deleted, Delivery, Held, Received, Sent, Window
 from scripts.faults.fault import Limits
@@ -42,7 +43,7 @@ class Ledger:
         self._received: list[Received] = []
         self._deletes: list[Deleted] = []
         self._held: list[Held] = []
-        self._settled: set[int] = set()
+        self._settled = CompactIds()
         self._samples: list[Sample] = []
         self._arrivals: list[Delivery] = []
         self.stall, self.stall_at = 0.0, 0.0
@@ -62,7 +63,7 @@ class Ledger:
         """Add events, each once."""
         self._sent.update((each.message_id, each) for each in sent)
         for delivery in deliveries:
-            if hash(delivery.message_id) in self._settled:
+            if delivery.message_id not in self._sent and delivery.message_id in self._settled:
                 self.late.add(delivery.message_id)
             self._deliveries.append(delivery)
         self._received += received
@@ -117,7 +118,8 @@ class Ledger:
         self._received = [each for each in self._received if each.message_id in self._sent]
         self._deletes = [each for each in self._deletes if each.message_id in self._sent]
         self._held = list(_still_open(self._held, self._sent))
-        self._settled.update(map(hash, closed))
+        for message_id in closed:
+            self._settled.add(message_id)
         return closed
 
     def failures(self) -> list[str]:
