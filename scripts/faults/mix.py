@@ -77,8 +77,18 @@ def draw_row(seed: int, number: int) -> Row:
         clock=given.clock,
         answer_seconds=answer_seconds,
         programs=given.programs,
+        more_options=tuple(_other_options(chance, given) for _ in range(given.programs - 1)),
         settle_seconds=SETTLE_SECONDS,
     )
+
+
+def _other_options(chance: random.Random, given: Circumstances) -> tuple[str, ...]:
+    """Draw what another program has beside the options of the first: mostly nothing."""
+    if chance.random() < 0.5:
+        return ()
+    others = draw_options(chance, given.visibility, firehose=not given.files)
+    # What may be repeated would be there twice.
+    return flags(others | {"--header": None})
 
 
 def _workload(
@@ -110,7 +120,7 @@ def run_mix(given: argparse.Namespace) -> int:
         row = draw_row(seed, number)
         directory = (given.output / "mix" / f"seed-{seed}-round-{number}").absolute()
         run += 1
-        if run_row(row, directory, f"python -m scripts.faults mix --seed {seed} --round {number}"):
+        if run_row(row, directory):
             held += 1
             if given.round is None:
                 shutil.rmtree(directory)
@@ -132,13 +142,13 @@ def run_again(given: argparse.Namespace) -> int:
     directory = next(
         path for n in range(1, sys.maxsize) if not (path := folder.with_name(f"{folder.name}-again-{n}")).exists()
     )
-    held = run_row(row, directory.absolute(), f"python -m scripts.faults again {folder}")
+    held = run_row(row, directory.absolute())
     print(f"{'it held' if held else 'it did not hold'}; all of it is in {directory}")
     return 0 if held else 1
 
 
-def run_row(row: Row, directory: Path, command: str) -> bool:
-    """Run a row and print what came of it; of a failure also where it is kept, and the command that runs it again."""
+def run_row(row: Row, directory: Path) -> bool:
+    """Run a row and print what came of it; of a failure also the command that runs it again from what is kept."""
     shutil.rmtree(directory, ignore_errors=True)
     write_schedule(row, directory)
     print(f"{row.title}: {describe(row)}", flush=True)
@@ -158,7 +168,7 @@ def run_row(row: Row, directory: Path, command: str) -> bool:
     (directory / "failures.txt").write_text("\n".join(failures) + "\n")
     for failure in failures:
         print(f"    FAILED: {failure}")
-    print(f"    kept in {directory}; run it again with: {command}", flush=True)
+    print(f"    files in {directory}\n    again: python -m scripts.faults again {directory}", flush=True)
     return False
 
 
