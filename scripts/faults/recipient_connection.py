@@ -171,8 +171,10 @@ class RecipientConnection(asyncio.Protocol):
             self.transport.close()
 
     def reset(self) -> None:
-        """Close with a TCP reset, and read nothing more."""
+        """Close with a TCP reset, read nothing more, and answer nothing more: a step may be due in the same turn."""
         self._gone = True
+        if self._exchange is not None:
+            self._exchange.drop()
         reset(self.transport)
 
     # From the recipient.

@@ -164,6 +164,24 @@ def test_while_away_its_port_refuses_and_is_kept(recipient: Recipient) -> None:
     until(lambda: not recipient.open)
 
 
+def test_an_answer_that_is_due_when_it_goes_away_is_never_given(recipient: Recipient) -> None:
+    recipient.behave = Behaviour("delay", seconds=0.2)
+    name = new_id()
+    with connected(recipient) as client:
+        client.send(name)
+        until(lambda: recipient.open)
+
+        def leave_late() -> None:
+            # Both are due in the same turn of the loop, as on a busy machine.
+            time.sleep(0.3)
+            recipient.go_away()
+
+        recipient._thread.do(leave_late)
+        until(lambda: not recipient.open)
+    assert recipient.deliveries[0].answered is None
+    assert recipient.accepted == {}
+
+
 def test_it_flaps_until_it_is_to_be_steady(recipient: Recipient) -> None:
     recipient.flap(0.05, 0.05)
     until(lambda: len(recipient.away) >= 3)
