@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from scripts.faults.process_tree import END_SECONDS, Connection, ProcessTree, connections, send
+from scripts.faults.process_tree import END_SECONDS, Connection, ProcessTree, connections, send, title
 
 ROLES: Final = ("supervisor", "consumer", "sender", "auditor", "api")
 """The roles of Courier's processes. ``worker`` means all of them but the supervisor, ``any`` all of them."""
@@ -78,7 +78,9 @@ class Instance:
         if role == "supervisor":
             return [self.pid] if self.pid in self._tree().living() else []
         if role in ("worker", "any"):
-            workers = [pid for pid in self._tree().titled("courier: ") if pid != self.pid]
+            named = self._tree().titled("courier: ")
+            # A child that was just forked has the title of its parent; it may be the one that checks the configuration.
+            workers = [pid for pid in named if not title(pid).startswith("courier: supervisor")]
             return workers if role == "worker" else self.pids("supervisor") + workers
         return self._tree().titled(f"courier: {role} ")
 
