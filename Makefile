@@ -18,7 +18,7 @@ FLOORS = .venv-floors
 
 # A test that fails runs once more, since a machine may be too busy for any deadline. The summary names each such test, and
 # `make test-full` gives none a second chance.
-RERUNS = --reruns 1 --reruns-delay 2
+RERUNS = --reruns 1 --reruns-delay 2 -rR
 
 # Run the tests that the marks in $(2) leave, with the Python $(1). Those that busy neighbours would disturb go first.
 define run-tests
