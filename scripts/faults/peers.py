@@ -122,9 +122,14 @@ class Peer:
         return self.program.name
 
     def start(self, setting: Setting) -> Instance:
-        """Start it; it may not be ready yet. It has no options."""
+        """Start it; it may not be ready yet. It has no options.
+
+        Its queue URL leads to the SQS of the setting: the AWS SDK for JavaScript goes where that says, whatever its
+        endpoint is.
+        """
+        address = urlsplit(setting.sqs_url)._replace(path=urlsplit(setting.queue_url).path)
         environment = aws_environment(setting) | {
-            "QUEUE_URL": setting.queue_url,
+            "QUEUE_URL": address.geturl(),
             "SINK_URL": setting.recipient_url,
             "AWS_ENDPOINT_URL": setting.sqs_url,
             **self.program.variables,

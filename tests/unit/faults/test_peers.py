@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_a_power_cut_leaves_no_process_and_nothing_starts_again(setting: Setting
 def test_a_peer_that_ends_by_itself_starts_again(setting: Setting) -> None:
     with started(Peer(Program("short", (sys.executable, "-c", "print('hello')"))), setting) as peer:
         until(lambda: peer.log().count("hello") >= 3, explain=peer.log)
+
+
+def test_a_peer_goes_to_the_sqs_of_its_setting_whatever_server_its_queue_url_names(setting: Setting) -> None:
+    show = "import os; print(os.environ['QUEUE_URL'])"
+    gated = replace(setting, queue_url="http://127.0.0.1:1/000000000000/name", sqs_url="http://127.0.0.1:2")
+    with started(Peer(Program("show", (sys.executable, "-c", show))), gated) as peer:
+        until(lambda: "http://127.0.0.1:2/000000000000/name\n" in peer.log(), explain=peer.log)
 
 
 def test_a_peer_that_does_not_end_is_reported_and_killed(setting: Setting) -> None:
