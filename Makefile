@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios promtool node cc
+.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -50,7 +50,13 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 docs: .venv/courier.stamp ## write docs/configuration.md anew from the options
 	$(BIN)/python scripts/write_configuration.py
 
-check: lint demo test ## all that CI runs: lint, the demo, the tests
+faults: .venv/dev.stamp node cc ## put the promise to the test: kills, disks, networks, clocks; takes up to 20 minutes
+	@$(BIN)/python -m scripts.faults run $(FAULTS)
+
+faults-quick: .venv/dev.stamp cc ## the same in up to 3 minutes, with a few faults that stand for all
+	@$(BIN)/python -m scripts.faults run --quick $(FAULTS)
+
+check: lint demo faults-quick test ## all that CI runs: lint, the demo, the quick faults, the tests
 
 dist: .venv/dist.stamp ## build the wheel and the source distribution into dist/
 	@rm -rf build dist/courier-*.whl dist/courier-*.tar.gz
