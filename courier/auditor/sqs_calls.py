@@ -19,6 +19,7 @@ from courier.recipient.policy import Backoff
 from courier.sqs.advice import advice
 from courier.sqs.batch import EntryFailure
 from courier.sqs.errors import Blame, blame
+from courier.sqs.patience import longest_pause
 
 BATCH: Final = 10
 """Maximum entries in a batch call, by SQS's limit."""
@@ -100,7 +101,7 @@ class CallGate:
     a call. It is 1 after a call was refused and one of its entries may be the reason.
     """
 
-    __slots__ = ("_action", "_open_at", "_outage", "_schedule", "_suspects", "_under_way", "entries")
+    __slots__ = ("_action", "_failing_since", "_open_at", "_outage", "_schedule", "_suspects", "_under_way", "entries")
 
     def __init__(self, action: str, schedule: CallSchedule) -> None:
         """``action`` is the name of the call in the log."""
@@ -110,6 +111,7 @@ class CallGate:
         self._under_way = 0
         self._suspects = Suspects()
         self._open_at = 0.0
+        self._failing_since = 0.0
         self._outage = Outage()
 
     def is_open(self, now: float) -> bool:
@@ -151,7 +153,10 @@ class CallGate:
     def _failed(self, error: SqsError, now: float) -> None:
         """Back off after a call that failed as a whole, and log it if a line is due."""
         due = self._outage.failed(error.code, now, time.time())
-        self._open_at = now + retry_seconds(self._outage.failures, 0.05)
+        if self._outage.failures == 1:
+            self._failing_since = now
+        # Leases end meanwhile: a message whose delete comes too late is delivered twice.
+        self._open_at = now + min(retry_seconds(self._outage.failures, 0.05), longest_pause(now - self._failing_since))
         self.entries = 1 if blame(error) is Blame.EITHER else BATCH
         if due is not None:
             log.warning(

@@ -17,6 +17,7 @@ from courier.board import tally
 from courier.consumer.handover import Handover, packets, poll_grace, settlement
 from courier.consumer.intake import Intake
 from courier.consumer.pace import ReceivePace
+from courier.consumer.polls import Poll, Polls
 from courier.errors import SqsError
 from courier.message import RETRY
 from courier.process import scoreboard
@@ -28,6 +29,9 @@ from courier.sqs.received import Received
 
 SHORT_WAIT_SECONDS: Final = 1
 """The long poll of a receive that isn't the only one: on an empty queue, one full-length long poll is enough."""
+
+LOOK_AHEAD_SECONDS: Final = 1.5
+"""Until a receive is overdue in so many seconds, the next beat is soon enough to set a timer for it."""
 
 log = structlog.get_logger("courier.consumer")
 
@@ -63,7 +67,7 @@ class Consumer(Role):
         )
         self._pace = ReceivePace(options.poll_interval, self._intake.distance)
         self._handover = Handover(life, work, acks, options.fifo)
-        self._receiving: set[asyncio.Task[None]] = set()
+        self._polls = Polls()
         self._handing_over: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._lost_attempts: list[str] = []
@@ -71,6 +75,12 @@ class Consumer(Role):
     def start(self) -> None:
         """Start to receive."""
         self._start_receives()
+
+    def beat(self) -> None:
+        """Set a timer for the next receive that becomes overdue, if that is soon."""
+        seconds = self._polls.look(time.monotonic())
+        if seconds < LOOK_AHEAD_SECONDS and self._timer is None:
+            self._start_receives_in(max(0.0, seconds))
 
     async def drain(self) -> None:
         """Give open polls their grace, then hand over or release what they bring."""
@@ -90,68 +100,76 @@ class Consumer(Role):
             self._timer = None
         if self._life.draining.is_set():
             return
-        now = time.monotonic()
+        now, polls = time.monotonic(), self._polls
+        # What they asked for is room for others now.
+        self._words[scoreboard.ASKED] -= polls.become_overdue(now)
         starts_at = self._pace.starts_at()
         if now < starts_at:
             self._start_receives_in(starts_at - now)
             return
-        more = self._pace.window - len(self._receiving)
-        if more <= 0:
-            return
-        asks = self._intake.claim(now, more)
+        more = (1 if polls.overdue else self._pace.window) - polls.on_time
+        asks = self._intake.claim(now, more) if more > 0 else []
         if asks:
             self._pace.note_room()
         for asked in asks:
-            task = self._life.loop.create_task(self._receive(asked, self._wait_time(), now))
-            self._receiving.add(task)
+            poll = polls.begin(asked, self._wait_time(), now)
+            task = self._life.loop.create_task(self._receive(poll))
+            polls.tasks[task] = poll
             task.add_done_callback(self._ended)
         if len(asks) < more:
             self._start_receives_in(self._pace.next_look())
+        elif polls.overdue:
+            self._start_receives_in(max(0.0, polls.look(now)))
 
     def _wait_time(self) -> int:
         """Return the seconds of the next long poll."""
-        # A short poll shows soon whether SQS answers again; an empty queue answers only at the end of the wait.
-        short = self._pace.failures or self._receiving
-        return min(self._options.wait_time, SHORT_WAIT_SECONDS) if short else self._options.wait_time
+        if self._pace.failures or self._polls.overdue:
+            # A short poll shows at once whether SQS answers again; an empty queue answers a long one at its end.
+            return 0
+        longest = SHORT_WAIT_SECONDS if self._polls.tasks else self._pace.longest_wait()
+        return min(self._options.wait_time, longest)
 
     def _start_receives_in(self, seconds: float) -> None:
         self._timer = self._life.loop.call_later(seconds, self._start_receives)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._receiving.discard(task)
+        self._polls.end(task)
         self._handing_over.discard(task)
         if not task.cancelled():
             task.result()
             self._pace.note_room()
             self._start_receives()
 
-    async def _receive(self, asked: int, wait_time: int, began: float) -> None:
-        """Make one receive and hand over its messages. ``asked`` is claimed on the board, and given back there."""
-        options = self._options
+    async def _receive(self, poll: Poll) -> None:
+        """Make one receive and hand over its messages. What it asks for is claimed on the board, and given back."""
+        options, asked = self._options, poll.asked
         attempt_id = None
         if options.fifo:
             attempt_id = self._lost_attempts.pop() if self._lost_attempts else uuid.uuid4().hex
         try:
-            received = await self._client.receive(asked, wait_time, options.visibility, attempt_id=attempt_id)
+            received = await self._client.receive(asked, poll.wait_time, options.visibility, attempt_id=attempt_id)
         except SqsError as error:
-            self._words[scoreboard.ASKED] -= asked
-            self._receive_failed(error, began, attempt_id)
+            self._words[scoreboard.ASKED] -= 0 if poll.is_overdue else asked
+            self._receive_failed(error, poll.began, attempt_id)
             return
-        self._received(received, asked, began)
+        if poll.is_overdue:
+            self._words[scoreboard.ASKED] += asked
+        self._received(received, poll)
         left = asked
         if received.messages:
             task = asyncio.current_task(self._life.loop)
             assert task is not None
-            self._receiving.discard(task)
+            self._polls.end(task)
             self._handing_over.add(task)
             left = await self._handover.hand_over(packets(received.messages, options.fifo, self._intake.bundle), asked)
         self._words[scoreboard.ASKED] -= left
         if received.hidden:
             await self._handover.settle([settlement(RETRY, handle, delay) for handle, delay in received.hidden])
 
-    def _received(self, received: Received, asked: int, began: float) -> None:
+    def _received(self, received: Received, poll: Poll) -> None:
         slot, now = self._life.slot, time.monotonic()
-        if failures := self._pace.answered(len(received.messages) + received.corrupt, asked, began, now):
+        self._polls.answered(poll, now)
+        if failures := self._pace.answered(len(received.messages) + received.corrupt, poll.asked, poll.began, now):
             log.info("receiving again", failures=failures)
         tally.note_success(slot, tally.RECEIVE)
         slot.reals[scoreboard.LAST_RECEIVE] = now
@@ -183,11 +201,11 @@ class Consumer(Role):
 
     async def _end_receives(self) -> None:
         """Give open polls their grace, cut them, and wait until their messages are handed over or released."""
-        began = time.monotonic()
+        began, receiving = time.monotonic(), self._polls.tasks
         # The deadline may move closer meanwhile.
-        while self._receiving and time.monotonic() - began < poll_grace(self._life, began):
-            await asyncio.wait(self._receiving, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
-        for task in self._receiving:
+        while receiving and time.monotonic() - began < poll_grace(self._life, began):
+            await asyncio.wait([*receiving], timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+        for task in receiving:
             task.cancel()
-        if self._receiving or self._handing_over:
-            await asyncio.wait([*self._receiving, *self._handing_over])
+        if receiving or self._handing_over:
+            await asyncio.wait([*receiving, *self._handing_over])

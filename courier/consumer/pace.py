@@ -9,6 +9,7 @@ from typing import Any, Final
 from courier.consumer.room import ReceiveLatency
 from courier.log.outage import Outage
 from courier.recipient.policy import Backoff
+from courier.sqs.patience import longest_pause
 
 MOST_RECEIVES: Final = 32
 """The maximum number of one consumer's receives in progress; with ten messages each, at 20 ms, 16,000 a second."""
@@ -21,6 +22,7 @@ doubling with each. A long poll takes longer by itself."""
 SHORTEST_PAUSE_SECONDS: Final = 0.0005
 LONGEST_PAUSE_SECONDS: Final = 0.05
 RECEIVE_BACKOFF: Final = Backoff(0.2, 20.0)
+LONGEST_WAIT_SECONDS: Final = 20
 
 
 class ReceivePace:
@@ -40,8 +42,11 @@ class ReceivePace:
         self._empty = 0
         self._empty_at = 0.0
         self._empty_until = 0.0
+        self._waits = LONGEST_WAIT_SECONDS
         self._outage = Outage()
         self._failed_at = 0.0
+        self._failing_since = 0.0
+        self._answered_began = 0.0
 
     @property
     def failures(self) -> int:
@@ -64,16 +69,26 @@ class ReceivePace:
         self._looks += 1
         return min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2.0 ** min(self._looks, 10))
 
+    def longest_wait(self) -> int:
+        """Return the most seconds for which the next receive may wait for a message.
+
+        A second after a message came, and twice as long after each answer without one: if the connection dies in
+        silence, it is noticed only after the wait, and where messages came others may be due.
+        """
+        return self._waits
+
     def answered(self, count: int, asked: int, began: float, now: float) -> int:
         """Record an answer with ``count`` of the ``asked`` messages. Return how many failures it ends."""
         failures = self._outage.worked(now) if began >= self._failed_at else 0
+        self._answered_began = max(self._answered_began, began)
         self._not_before = max(self._not_before, now + self._poll_interval)
         if count:
-            self._empty, self._empty_until = 0, 0.0
+            self._empty, self._empty_until, self._waits = 0, 0.0, 1
         elif began >= self._empty_at:
             # Receives that were in progress when it came say nothing new.
             pause = min(LONGEST_EMPTY_SECONDS, EMPTY_SECONDS * 2.0 ** min(self._empty, 10))
             self._empty += 1
+            self._waits = min(LONGEST_WAIT_SECONDS, 2 * self._waits)
             self._empty_at, self._empty_until = now, began + pause
         if count >= asked and not self._poll_interval:
             self._distance.observe(now - began)
@@ -84,11 +99,14 @@ class ReceivePace:
 
     def failed(self, code: str, began: float, now: float) -> dict[str, Any] | None:
         """Record a failure. Return the fields of a log line if one is due."""
-        self.window = 1
-        if began < self._failed_at:
-            # It was in progress when another receive failed, and says nothing new.
+        if began < max(self._failed_at, self._answered_began):
+            # It was in progress when another receive failed, or a younger one was answered, and says nothing new.
             return None
+        self.window = 1
         self._failed_at = now
         due = self._outage.failed(code, now, time.time())
-        self._not_before = now + 0.05 + RECEIVE_BACKOFF.delay(self._outage.failures, random.random())
+        if self._outage.failures == 1:
+            self._failing_since = began
+        pause = RECEIVE_BACKOFF.delay(self._outage.failures, random.random())
+        self._not_before = now + 0.05 + min(pause, longest_pause(now - self._failing_since))
         return due

@@ -230,7 +230,7 @@ async def test_a_failed_receive_is_told_once_and_the_next_polls_are_short_until_
         await stage.asks(3)
         stage.sqs.script.append([])
         await stage.asks(4)
-    assert stage.sqs.waits == [20, 1, 1, 20]
+    assert stage.sqs.waits == [20, 0, 0, 20]
     events = [line["event"] for line in logs]
     assert events == ["cannot receive, trying again", "receiving again"]
 
@@ -287,12 +287,12 @@ async def test_receives_that_come_back_full_are_joined_by_more_and_an_empty_one_
         assert stage.word(scoreboard.ASKED) == 10 * count
         empty(stage.work)
         stage.sender.words[scoreboard.TAKEN] = stage.word(scoreboard.PUT)
-    # Only the one that was alone when it began waits long: the others find out soon that the queue is empty.
-    assert stage.sqs.waits == [20, 20, *[1] * 5], stage.sqs.waits
+    # All find out soon that the queue is empty, and that a connection is dead, as long as messages come.
+    assert stage.sqs.waits == [20, *[1] * 6], stage.sqs.waits
     stage.sqs.script += [[]] * 4
     await until(lambda: len(stage.sqs.asked) - stage.sqs.answered == 1)
     await stays(lambda: len(stage.sqs.asked) - stage.sqs.answered == 1)
-    assert stage.sqs.waits[-1] == 20
+    assert stage.sqs.waits[-1] == 2
     assert stage.word(scoreboard.ASKED) == 10
 
 
@@ -309,6 +309,33 @@ def test_never_are_more_receives_under_way_than_there_is_room_for_nor_than_the_m
 
     run(lambda: scenario(slots=40, most=4))
     run(lambda: scenario(slots=100_000, most=MOST_RECEIVES))
+
+
+async def test_a_receive_on_a_dead_connection_holds_up_no_other() -> None:
+    stage = Stage(slots=10, wait_time=0)
+    await stage.asks(1)
+
+    async def overdue() -> bool:
+        stage.life.beat()
+        await asyncio.sleep(0.02)
+        return len(stage.sqs.asked) == 2
+
+    # All the room was asked for by the one that gets no answer; it is there again for the next.
+    while not await overdue():
+        assert time.monotonic() - stage.started < 30.0
+    assert stage.sqs.asked == [10, 10]
+    assert stage.word(scoreboard.ASKED) == 10
+    # A late answer still counts.
+    stage.sqs.script += [[message("a")], [message("b")]]
+    await until(lambda: stage.word(scoreboard.PUT) == 2)
+    await until(lambda: stage.word(scoreboard.ASKED) == sum(stage.sqs.asked[2:]))
+
+
+async def test_the_long_poll_after_messages_waits_ever_longer() -> None:
+    stage = Stage()
+    stage.sqs.script += [[message("a")], *[[]] * 6]
+    await stage.asks(8)
+    assert stage.sqs.waits == [20, 1, 2, 4, 8, 16, 20, 20]
 
 
 async def test_with_a_poll_interval_one_receive_follows_another() -> None:

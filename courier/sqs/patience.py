@@ -1,0 +1,48 @@
+"""How long to wait for an answer of SQS, and between calls while it gives none. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SLOWER_FACTOR: Final = 2.0
+"""An answer may take so many times longer than the one before it: a slow SQS isn't a silent one."""
+
+SHORT_OUTAGE_PAUSE_SECONDS: Final = 1.0
+OUTAGE_SHARE: Final = 1 / 40
+"""The longest pause between calls that fail, and the share of the outage so far if that is more."""
+
+
+def longest_pause(outage: float) -> float:
+    """Return the longest pause in seconds after ``outage`` seconds of failures: an outage lasts little longer for it.
+
+    After a minute the pauses are below two seconds, after a quarter of an hour 20.
+    """
+    return max(SHORT_OUTAGE_PAUSE_SECONDS, outage * OUTAGE_SHARE)
+
+
+class Patience:
+    """The seconds to wait for an answer: few while SQS answers quickly, more once it is slow or silent.
+
+    A connection may die in silence: a router forgot it, or the machine behind it is gone. Whoever waits on it for long
+    settles nothing meanwhile, and leases end.
+    """
+
+    __slots__ = ("_grew_at", "_least", "_most", "seconds")
+
+    def __init__(self, least: float, most: float) -> None:
+        """Start with the ``least``."""
+        self.seconds = least
+        self._least = least
+        self._most = most
+        self._grew_at = 0.0
+
+    def answered(self, took: float) -> None:
+        """Learn from an answer that took so many seconds."""
+        longest = max(self._least, SLOWER_FACTOR * took, self.seconds / SLOWER_FACTOR)
+        self.seconds = min(self._most, longest)
+
+    def ended(self, began: float, now: float) -> None:
+        """Note that a call got no answer in time. Calls that began before the last such one ended say nothing new."""
+        if began >= self._grew_at:
+            self.seconds = min(self._most, self.seconds * SLOWER_FACTOR)
+            self._grew_at = now

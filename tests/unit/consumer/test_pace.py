@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from courier.consumer.pace import ReceivePace
+from courier.consumer.room import ReceiveLatency
+
+
+def pace() -> ReceivePace:
+    return ReceivePace(0.0, ReceiveLatency())
+
+
+def test_after_an_outage_of_under_a_minute_the_next_receive_follows_within_two_seconds() -> None:
+    for _ in range(50):
+        receives, now = pace(), 1000.0
+        while now < 1058.0:
+            receives.failed("network", now, now)
+            assert 0.0 < receives.starts_at() - now < 1.6
+            now = receives.starts_at()
+
+
+def test_in_a_long_outage_the_pauses_grow() -> None:
+    receives, now = pace(), 1000.0
+    pauses = []
+    while now < 5000.0:
+        receives.failed("network", now, now)
+        pauses.append(receives.starts_at() - now)
+        now = receives.starts_at()
+    assert 10.0 < max(pauses[-50:]) < 20.1
+
+
+def test_a_receive_that_fails_after_a_younger_one_was_answered_says_nothing_new() -> None:
+    receives = pace()
+    receives.answered(3, 10, began=1005.0, now=1005.1)
+    assert receives.failed("network", began=1000.0, now=1011.0) is None
+    assert receives.failures == 0
+    assert receives.starts_at() < 1011.0
