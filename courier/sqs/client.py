@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from courier.errors import SqsError
-from courier.http.answer import Answer
+from courier.http.answer import CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT, Answer
 from courier.http.secret_mask import Mask
 from courier.http.session import Session, SessionLimits
 from courier.log.recurring import RecurringLine
@@ -31,6 +31,7 @@ from courier.sqs.batch import (
 )
 from courier.sqs.credentials import CredentialSource, NoKeys
 from courier.sqs.errors import NO_CREDENTIALS, SKEWED, STALE_KEYS, UNKNOWN_KEYS, UNSENDABLE, unreadable
+from courier.sqs.patience import Patience
 from courier.sqs.queue import QueueInfo
 from courier.sqs.received import Received, read_received
 from courier.sqs.reply import ErrorReply, SuccessReply, read_reply, server_time
@@ -45,6 +46,13 @@ TIMEOUT_SECONDS: Final = 10.0
 NO_KEYS_IN_TIME: Final = (
     "boto3's chain gave no credentials in time; see what hangs: a credential process, IMDS or the container endpoint"
 )
+
+SETTLE_SECONDS: Final = 2.0
+"""The least time for a call that settles messages. It is short, since leases end meanwhile and the call may be repeated
+at will; while SQS is slower, it grows."""
+
+UNANSWERED: Final = frozenset({CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT})
+"""The causes of calls that SQS didn't answer in time."""
 
 ANSWER_CAP: Final = 80 * 1024 * 1024
 """Ten messages of 1 MiB, with six characters for each one that is escaped, and their attributes."""
@@ -90,6 +98,7 @@ class SqsClient:
         self._fifo = queue.fifo
         self._where = f"queue {queue.name!r} in {queue.region}"
         self._timeout = timeout
+        self._patience = Patience(min(SETTLE_SECONDS, timeout), timeout)
         self._on_call = on_call
         self._clock_offset = 0.0
         self._clock_line = RecurringLine(log, "warning", "the clock differs from SQS's, signing with SQS's time")
@@ -155,10 +164,10 @@ class SqsClient:
         self._session.close()
 
     async def _delete(self, receipts: Sequence[str]) -> list[EntryFailure | None]:
-        return await self._batch("DeleteMessageBatch", delete_entries(receipts))
+        return await self._settle("DeleteMessageBatch", delete_entries(receipts))
 
     async def _change_visibility(self, entries: Sequence[tuple[str, int]]) -> list[EntryFailure | None]:
-        return await self._batch("ChangeMessageVisibilityBatch", visibility_entries(entries))
+        return await self._settle("ChangeMessageVisibilityBatch", visibility_entries(entries))
 
     async def _send(self, messages: Sequence[Outgoing]) -> list[EntryFailure | None]:
         action = "SendMessageBatch"
@@ -166,16 +175,27 @@ class SqsClient:
             entries = send_entries(messages)
         except UnicodeDecodeError as error:
             raise SqsError(action, UNSENDABLE, f"a body is not UTF-8: {error.reason}", retriable=False) from None
-        return await self._batch(action, entries, messages)
+        return await self._batch(action, entries, self._timeout, messages)
+
+    async def _settle(self, action: str, entries: list[dict[str, Any]]) -> list[EntryFailure | None]:
+        patience, began = self._patience, time.monotonic()
+        try:
+            results = await self._batch(action, entries, patience.seconds)
+        except SqsError as error:
+            if error.cause in UNANSWERED:
+                patience.ended(began, time.monotonic())
+            raise
+        patience.answered(time.monotonic() - began)
+        return results
 
     async def _batch(
-        self, action: str, entries: list[dict[str, Any]], sent: Sequence[Outgoing] = ()
+        self, action: str, entries: list[dict[str, Any]], timeout: float, sent: Sequence[Outgoing] = ()
     ) -> list[EntryFailure | None]:
         try:
             body = orjson.dumps({"QueueUrl": self._queue_url, "Entries": entries})
         except orjson.JSONEncodeError as error:
             raise SqsError(action, UNSENDABLE, f"an entry can't be JSON: {error}", retriable=False) from None
-        reply = await self._call(action, body, self._timeout)
+        reply = await self._call(action, body, timeout)
         try:
             outcome = read_results(len(entries), reply.fields)
             if sent:

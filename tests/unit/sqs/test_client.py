@@ -327,6 +327,18 @@ def silent(static_keys: None) -> Iterator[CannedServer]:
         over.set()
 
 
+def test_a_delete_on_a_dead_connection_ends_long_before_the_time_of_other_calls(
+    silent: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("courier.sqs.client.SETTLE_SECONDS", 0.2)
+
+    async def scenario(client: SqsClient) -> list[SqsError]:
+        return [await error_of(client.delete(["a"])), await error_of(client.change_visibility([("a", 30)]))]
+
+    errors, _ = with_client(silent.url, scenario, timeout=600.0)
+    assert [(error.code, error.retriable) for error in errors] == [(NETWORK, True)] * 2
+
+
 def test_closing_the_client_ends_the_calls_under_way_and_later_ones(silent: CannedServer) -> None:
     async def scenario(client: SqsClient) -> list[SqsError]:
         calls = [asyncio.create_task(error_of(client.receive(10, 20, 30))) for _ in range(3)]
