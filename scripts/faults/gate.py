@@ -69,9 +69,15 @@ class Gate:
         """The messages that the program sent to a queue."""
         return self.notes.sent_elsewhere
 
-    def show(self, *faults: SqsFault) -> None:
+    def show(self, *faults: SqsFault) -> tuple[ShownFault, ...]:
         """Show faults from now on, beside those that are shown. Any thread may call this."""
-        self._thread.do(lambda: self._set((*self.shown, *map(ShownFault, faults))))
+        new = tuple(map(ShownFault, faults))
+        self._thread.do(lambda: self._set((*self.shown, *new)))
+        return new
+
+    def hide(self, *shown: ShownFault) -> None:
+        """Show these no more. Calls that a fault has hit stay as they are."""
+        self._thread.do(lambda: self._set(tuple(each for each in self.shown if each not in shown)))
 
     def heal(self) -> None:
         """Show no fault any more. Calls that a fault has hit stay as they are."""
@@ -89,8 +95,11 @@ class Gate:
     def _set(self, shown: tuple[ShownFault, ...]) -> None:
         self.shown = shown
         faults = [each.fault for each in shown]
-        if any(fault.kind == "refuse" for fault in faults):
+        refusing = [each for each in shown if each.fault.kind == "refuse"]
+        if refusing:
             self._listener.refuse()
+            for each in refusing:
+                each.hits += sum(client.busy for client in self.clients)
             self._reset_clients()
         elif any(fault.kind == "black-hole" and fault.whole for fault in faults):
             self._listener.ignore()

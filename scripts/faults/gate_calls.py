@@ -48,6 +48,12 @@ class Call:
         return str(self.parameters.get("QueueUrl", ""))
 
     @property
+    def token(self) -> str:
+        """The session token of the temporary credentials that it is signed with."""
+        values = (value for name, value in self.headers if name.lower() == b"x-amz-security-token")
+        return next(values, b"").decode("latin-1")
+
+    @property
     def entries(self) -> list[dict[str, Any]]:
         """The entries of a batch; those of a single call are the call itself."""
         entries = self.parameters.get("Entries", []) if self.action in BATCHES else [self.parameters]

@@ -35,7 +35,7 @@ class Exchange:
             self._message_ids = [self._gate.notes.id_of(entry.get("ReceiptHandle")) for entry in call.entries]
         delay = 0.0
         for shown in self._gate.shown:
-            if not shown.draw(call.action, BEFORE):
+            if not shown.draw(call, BEFORE):
                 continue
             if shown.fault.kind == "slow":
                 delay += shown.fault.seconds
@@ -127,7 +127,7 @@ class Exchange:
     def _is_spoiled_by(self, shown: ShownFault) -> bool:
         # A black hole loses what was on its way when it opened too: the answers of long polls.
         newer = {"black-hole"} if shown.since > self._began else set()
-        return shown.draw(self.call.action, AFTER | newer)
+        return shown.draw(self.call, AFTER | newer)
 
     def _add_replay(self, shown: ShownFault, answer: Answer, messages: list[dict[str, Any]]) -> None:
         replayed = self._gate.notes.replay(self.call, messages, shown.chance)

@@ -66,7 +66,8 @@ class SqsFault:
     - ``refuse``: all connections are reset, new ones refused; ``actions`` and ``share`` don't count.
     - ``duplicate-receive``: a message that was received before comes again, as standard queues may do.
 
-    ``actions`` are the actions that it hits, all if empty; ``share`` is the part of their calls.
+    ``actions`` are the actions that it hits, all if empty; ``share`` is the part of their calls. With a ``token``, it
+    hits only the calls that are signed with this session token.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class SqsFault:
     seconds: float = 1.0
     amount: float = 0.5
     seed: int = 1
+    token: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -85,23 +87,29 @@ class SqsFault:
         """Whether it hits each call."""
         return not self.actions and self.share >= 1.0
 
-    def hits(self, action: str) -> bool:
-        """Return whether it may hit an action."""
+    def hits(self, call: Call) -> bool:
+        """Return whether it may hit a call."""
+        action = call.action
+        if self.token and call.token != self.token:
+            return False
         return (not self.actions or action in self.actions) and action in APPLIES_TO.get(self.kind, {action})
 
 
 class ShownFault:
-    """A fault that is shown: since when, and its chances."""
+    """A fault that is shown: since when, its chances, and how many calls it has hit."""
 
     def __init__(self, fault: SqsFault) -> None:
+        self.hits = 0
         self.fault: Final = fault
         self.since: Final = time.monotonic()
         self.chance: Final = random.Random(fault.seed)
 
-    def draw(self, action: str, kinds: Collection[str]) -> bool:
+    def draw(self, call: Call, kinds: Collection[str]) -> bool:
         """Return whether it hits this call, if its kind is one of ``kinds``."""
         fault = self.fault
-        return fault.kind in kinds and fault.hits(action) and (fault.share >= 1 or self.chance.random() < fault.share)
+        hit = fault.kind in kinds and fault.hits(call) and (fault.share >= 1 or self.chance.random() < fault.share)
+        self.hits += hit
+        return hit
 
 
 def error_answer(kind: str, chance: random.Random) -> Answer:
