@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.faults.catalogue import disks, firehose, instances, processes, recipients
+from scripts.faults.catalogue import disks, firehose, instances, processes, recipients, sqs
 from scripts.faults.fault import Row
 
 ROWS: Final[tuple[Row, ...]] = (
     *processes.ROWS,
     *disks.ROWS,
     *firehose.ROWS,
+    *sqs.ROWS,
     *recipients.ROWS,
     *instances.ROWS,
 )

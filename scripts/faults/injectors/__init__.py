@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from scripts.faults.fault import Fault
-from scripts.faults.injectors import disks, firehose, instances, processes, recipients, torn_tail
+from scripts.faults.injectors import disks, firehose, instances, processes, recipients, sqs, torn_tail
 from scripts.faults.world import World
 
 Injector = Callable[[World, Fault], None]
@@ -20,6 +20,7 @@ INJECTORS: Final[dict[str, Injector]] = {
     **disks.INJECTORS,
     **torn_tail.INJECTORS,
     **firehose.INJECTORS,
+    **sqs.INJECTORS,
     **recipients.INJECTORS,
     **instances.INJECTORS,
 }
