@@ -15,7 +15,7 @@ from scripts.faults.gate_upstream import Upstream
 from scripts.faults.listener import HOST, Listener
 from scripts.faults.loop_thread import LoopThread
 
-Hook = Callable[[Collection[str]], None]
+Hook = Callable[[Collection[str]], object]
 
 
 class Gate:
