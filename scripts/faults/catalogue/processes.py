@@ -81,8 +81,8 @@ _STOPS: Final = (
         "SIGSTOP and SIGCONT of the supervisor and of the API",
         Workload(4000, rate=200.0),
         (
-            Fault("stop", "supervisor", lasts=_LONG),
-            Fault("stop", "api", lasts=_BRIEF),
+            Fault("stop", "supervisor", lasts=_BRIEF),
+            Fault("stop", "api", at=_BRIEF + 2.0, lasts=_LONG, detail={"replaced": True}),
         ),
         options=_API,
         answer_seconds=0.02,
@@ -100,8 +100,11 @@ _ENDS: Final = (
         "ctrl-c-under-load",
         "Ctrl-C under load, with deliveries cut",
         # Slots for 42 messages a second.
-        Workload(500, rate=30.0),
-        (Fault("end", detail={"signal": "SIGINT", "code": 4}, times=3, every=4.0),),
+        Workload(600, rate=30.0),
+        (
+            Fault("end", detail={"signal": "SIGINT", "code": 4}, times=2, every=3.0),
+            Fault("end", at=11.0, detail={"signal": "SIGINT", "code": 4, "again": 0.2}, times=2, every=3.0),
+        ),
         # No delivery that is under way at the signal can end in time.
         options=("--drain-timeout", "1"),
         answer_seconds=1.5,
@@ -112,7 +115,7 @@ _FIFO: Final = Row(
     "FIFO with kills of any process",
     Workload(4500, rate=150.0, groups=40),
     # Early enough that the groups of the last kill are free again before the load ends.
-    (Fault("kill", "worker", times=9, every=2.0),),
+    (Fault("kill", "any", times=9, every=2.0),),
     visibility=8,
     answer_seconds=0.01,
 )

@@ -87,9 +87,9 @@ def stop(world: World, fault: Fault) -> None:
 def end(world: World, fault: Fault) -> None:
     """Tell a program to end under its load, and start it again, again and again.
 
-    ``detail["signal"]`` names the signal, which goes to all its processes if it is SIGINT, as at Ctrl-C. The exit code
-    has to be ``detail["code"]``, 0 by default. Then nothing may be hidden in the queue. With 4 deliveries are cut, so
-    that these may come twice.
+    ``detail["signal"]`` names the signal, which goes to all its processes if it is SIGINT, as at Ctrl-C; it comes a
+    second time after ``detail["again"]`` seconds. The exit code has to be ``detail["code"]``, 0 by default. Then
+    nothing may be hidden in the queue. With 4 deliveries are cut, so that these may come twice.
     """
     number = signal.Signals[fault.detail["signal"]]
     expected = fault.detail.get("code", 0)
@@ -99,7 +99,10 @@ def end(world: World, fault: Fault) -> None:
         program = world.programs[turn % len(world.programs)]
         began = time.monotonic()
         world.note(f"{number.name} to the program")
-        (program.instance.signal_all if number == signal.SIGINT else program.instance.signal)(number)
+        send = program.instance.signal_all if number == signal.SIGINT else program.instance.signal
+        send(number)
+        if "again" in fault.detail and world.wait(fault.detail["again"]):
+            send(number)
         code = program.instance.wait(END_SECONDS)
         hidden = world.queue.state().in_flight
         world.note(f"ended with {code} after {time.monotonic() - began:.1f} s, {hidden} hidden in the queue")
@@ -173,7 +176,7 @@ def _ports(world: World, role: str, pid: int) -> frozenset[int] | None:
 
 def _role(pid: int) -> str:
     """Return the role of a worker by its title; one that was just forked has none yet."""
-    return re.sub(r"^courier: (\w+) .*", r"\1", title(pid)) or "new worker"
+    return re.sub(r"^courier: (\w+).*", r"\1", title(pid)) or "new worker"
 
 
 def _wait_for_loss(world: World) -> None:
