@@ -26,7 +26,7 @@ LIMITS: Final = Limits(stall=None)
 
 UNAPPLIED: Final = re.compile(
     r"the fault .* could not be applied: "
-    r"(NothingHappened|AssertionError|RuntimeError|ProgramFailed\(.(no |\w+ \d+ was |SIG[A-Z]+: exit code 4 ))"
+    r"(NothingHappened|AssertionError|RuntimeError|ProgramFailed\(.(no |\w+ \d+ was |SIG[A-Z]+: exit code [04] ))"
 )
 """Several faults at a time may leave one of them nothing to hurt, or something that was hurt before."""
 
