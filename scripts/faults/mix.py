@@ -8,9 +8,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from scripts.faults.fault import Limits, Row
 from scripts.faults.mix_faults import Circumstances, draw_faults
@@ -31,6 +30,9 @@ UNAPPLIED: Final = re.compile(
 """Several faults at a time may leave one of them nothing to hurt, or something that was hurt before."""
 
 SETTLE_SECONDS: Final = 120.0
+LEAST_CAPACITY: Final = 30.0
+"""A round that can do fewer messages a second would say little."""
+
 LOAD: Final = 0.5
 """The part of what a program could do without faults that a round asks of it."""
 
@@ -61,11 +63,16 @@ def draw_row(seed: int, number: int) -> Row:
         tls=chance.random() < 0.2,
     )
     options = draw_options(chance, given.visibility, firehose=not given.files)
+    groups = chance.choice((0, 0, 1, 5, 50))
     answer_seconds = chance.choice((0.0, 0.0, 0.01, 0.1, 1.0))
+    if capacity(options, groups, answer_seconds) < LEAST_CAPACITY:
+        answer_seconds = 0.0
+    # Several programs share the groups, and the machine.
+    most = LOAD * capacity(options, groups, answer_seconds)
     return Row(
         name=f"mix-{seed}-{number}",
         title=f"mix of seed {seed}, round {number}",
-        workload=_workload(chance, given, options, answer_seconds),
+        workload=_workload(chance, given.seconds, groups, most),
         faults=draw_faults(chance, given, chance.randint(1, 4)),
         limits=LIMITS,
         options=flags(options),
@@ -91,17 +98,12 @@ def _other_options(chance: random.Random, given: Circumstances) -> tuple[str, ..
     return flags(others | {"--header": None})
 
 
-def _workload(
-    chance: random.Random, given: Circumstances, options: Mapping[str, Any], answer_seconds: float
-) -> Workload:
-    """Draw a load of which a program could do a multiple with these options."""
+def _workload(chance: random.Random, seconds: float, groups: int, most: float) -> Workload:
+    """Draw a load of at most so many messages a second."""
     sizes = chance.choice(("small", "small", "mixed", (1, 2_000), (1, 65_536)))
-    groups = chance.choice((0, 0, 1, 5, 50))
-    # Several programs share the groups, and the machine.
-    most = LOAD * capacity(options, groups, answer_seconds)
     rate = min(most, chance.choice((60.0, 150.0) if sizes == "mixed" else (60.0, 150.0, 300.0)))
     return Workload(
-        messages=max(10, round(rate * given.seconds)),
+        messages=max(10, round(rate * seconds)),
         rate=round(rate, 2),
         groups=groups,
         sizes=sizes,
