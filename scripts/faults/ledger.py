@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from scripts.faults.compact_ids import CompactIds
@@ -32,10 +32,11 @@ class Ledger:
     """The events of messages that are not settled, and the verdict on those that are.
 
     It is for standard queues: what it judges are messages, one by one, and stalls. A delivery of a message that was
-    settled before is ``late``, and a duplicate that nothing explains.
+    settled before is ``late``, and a duplicate that nothing explains. ``on_verdict`` gets each slice and its verdict.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_verdict: Callable[[Seen, Verdict], None] | None = None) -> None:
+        self._on_verdict = on_verdict
         self.verdicts: list[Verdict] = []
         self.late: set[str] = set()
         self._sent: dict[str, Sent] = {}
@@ -101,19 +102,18 @@ class Ledger:
         last = before == float("inf")
         closed = {each.message_id for each in self._deletes if each.done and each.at < before}
         closed = set(self._sent) if last else closed & self._sent.keys()
-        self.verdicts.append(
-            judge(
-                Seen(
-                    sent=[self._sent.pop(name) for name in closed],
-                    deliveries=_part(self._deliveries, closed),
-                    received=_part(self._received, closed),
-                    deletes=_part(self._deletes, closed),
-                    recorded=recorded,
-                    held=self._held,
-                    **rest,
-                )
-            )
+        seen = Seen(
+            sent=[self._sent.pop(name) for name in closed],
+            deliveries=_part(self._deliveries, closed),
+            received=_part(self._received, closed),
+            deletes=_part(self._deletes, closed),
+            recorded=recorded,
+            held=self._held,
+            **rest,
         )
+        self.verdicts.append(judge(seen))
+        if self._on_verdict is not None:
+            self._on_verdict(seen, self.verdicts[-1])
         self._deliveries = [each for each in self._deliveries if each.message_id in self._sent]
         self._received = [each for each in self._received if each.message_id in self._sent]
         self._deletes = [each for each in self._deletes if each.message_id in self._sent]

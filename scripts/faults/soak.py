@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from scripts.faults.events import Held
+from scripts.faults.evidence import write_evidence
 from scripts.faults.fault import Fault, Limits, Row
 from scripts.faults.feeder import Feeder, Sampler
 from scripts.faults.injectors import INJECTORS
 from scripts.faults.injury import LATE_SECONDS
 from scripts.faults.ledger import AGE_SECONDS, Ledger, rows_before, take_before
 from scripts.faults.mix import OUTPUT
+from scripts.faults.oracle import Seen, Verdict
 from scripts.faults.program import CourierAdapter
-from scripts.faults.trial import READY_SECONDS, apply_faults, drain, wait_until_empty, what_is_left
+from scripts.faults.trial import READY_SECONDS, apply_faults, drain, wait_until_empty, what_is_left, write_timeline
 from scripts.faults.vitals import Slopes, Vitals, slopes
 from scripts.faults.workload import Workload
 from scripts.faults.world import World
@@ -83,7 +85,10 @@ def run_soak(given: argparse.Namespace) -> int:
     row = soak_row(given.seconds, given.rate, given.seed)
     print(f"{row.title}: {row.workload.messages} messages, {len(row.faults)} faults", flush=True)
     with World(row, CourierAdapter(), directory) as world:
-        result = Soak(world).run()
+        try:
+            result = Soak(world).run()
+        finally:
+            write_timeline(world)
     growth: Slopes = result["slopes"]
     if given.seconds >= LEAST_SECONDS:
         result["failures"] += grown(growth)
@@ -114,7 +119,7 @@ class Soak:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._ledger = Ledger()
+        self._ledger = Ledger(self._write_evidence)
         self._rows = 0
         self._samples = 0
         self._held = [0] * (1 + len(world.gates))
@@ -172,13 +177,19 @@ class Soak:
             world.recipient.accepted.pop(message_id, None)
         self._judged_at = time.monotonic()
 
+    def _write_evidence(self, seen: Seen, verdict: Verdict) -> None:
+        path = self._world.directory / f"evidence-{len(self._ledger.verdicts)}.txt"
+        write_evidence(path, seen, verdict, self._world.began)
+
     def _explained(self, before: float) -> Iterator[Held]:
         """Yield what faults explain and was not yielded before."""
         world = self._world
         lists: list[Sequence[Held]] = [world.recipient.held, *(gate.held for gate in world.gates)]
         for number, held in enumerate(lists):
-            yield from islice(held, self._held[number], None)
-            self._held[number] = len(held)
+            # What is younger may be of messages that the ledger doesn't know yet.
+            new = [each for each in held[self._held[number] :] if each.at < before]
+            self._held[number] += len(new)
+            yield from new
         deliveries, deleted = self._ledger.events
         for injury in list(world.injuries):
             if injury.end + LATE_SECONDS < before:

@@ -52,7 +52,7 @@ def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool 
         try:
             seen, failures = _run(world)
         finally:
-            _write_timeline(world)
+            write_timeline(world)
     verdict = judge(seen)
     write_evidence(directory / "evidence.txt", seen, verdict, world.began)
     failures += verdict.failures(row.limits, judge_stall=judge_stall)
@@ -178,6 +178,7 @@ def _patience(row: Row) -> float:
     return 60.0 + 3 * (row.workload.messages / rate if rate else 0.0)
 
 
-def _write_timeline(world: World) -> None:
+def write_timeline(world: World) -> None:
+    """Write what the faults did, and when, into the directory of the trial."""
     lines = [f"{at - world.began:9.3f} {what}\n" for at, what in sorted(world.timeline)]
     (world.directory / "timeline.txt").write_text("".join(lines))
