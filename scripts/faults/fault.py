@@ -73,6 +73,8 @@ class Row:
     """Whether a TCP proxy stands in front of the recipient."""
     clock: bool = False
     """Whether the programs get the shifted clock."""
+    credentials: bool = False
+    """Whether the programs have temporary credentials from a file."""
     answer_seconds: float = 0.0
     """How long the recipient takes for each answer, unless a fault says otherwise."""
     programs: int = 1

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from scripts.faults.audit_watch import AuditWatch
 from scripts.faults.clock import Clock
+from scripts.faults.credentials import Credentials
 from scripts.faults.disk import Disk
 from scripts.faults.events import Held, Window
 from scripts.faults.fault import HANG_TIMEOUT_SECONDS, Row
@@ -158,6 +159,7 @@ class World:
         if self.firehose is not None:
             stack.callback(self.firehose.stop)
         self.clock = Clock(self.directory / "clock") if row.clock else None
+        self.credentials = Credentials(self.directory / "credentials") if row.credentials else None
         self._disks: dict[Path, Disk] = {}
         self.watch = AuditWatch(self._directory_of(0) / "audit", self._durable_length)
         self.programs: list[Program] = []
@@ -173,6 +175,7 @@ class World:
         gate = Gate(self.server.url, self.recorded)
         stack.callback(gate.close)
         clock = self.clock.environment() if self.clock is not None else {}
+        credentials = self.credentials.environment() if self.credentials is not None else {}
         more = self.row.more_options[number - 1] if 0 < number <= len(self.row.more_options) else ()
         link = self._link(stack) if self.row.link else None
         setting = Setting(
@@ -182,7 +185,7 @@ class World:
             self._recipient_url(link),
             directory,
             ("--hang-timeout", f"{HANG_TIMEOUT_SECONDS:g}", *self._own_options(directory), *self.row.options, *more),
-            combined(disk.environment(), clock),
+            combined(disk.environment(), clock) | credentials,
         )
         program = Program(self._adapter, setting, gate, disk, link)
         stack.callback(lambda: program.instance.kill_all())

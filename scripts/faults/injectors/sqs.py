@@ -80,4 +80,20 @@ def _explain(world: World, program: Program, begin: float, end: float) -> None:
     notes.note_held(*unsettled(notes.received, deleted, world.row.visibility, begin, end)[1:])
 
 
-INJECTORS: Final = {"sqs": break_sqs}
+def expire_credentials(world: World, fault: Fault) -> None:
+    """Let SQS refuse the present token of the programs for good, and give them a new one after ``lasts`` seconds."""
+    credentials = world.credentials
+    assert credentials is not None, "the row gives no temporary credentials"
+    begin = time.monotonic()
+    expired = SqsFault("expired-token", token=credentials.token)
+    shown = [each for program in world.programs for each in program.gate.show(expired)]
+    world.note(f"{credentials.token} has expired")
+    world.wait(fault.lasts)
+    credentials.renew()
+    end = time.monotonic()
+    world.note(f"{credentials.token} is there")
+    world.excuse(begin, end, "expired credentials")
+    assert all(each.hits for each in shown), "no call had the expired token"
+
+
+INJECTORS: Final = {"sqs": break_sqs, "expire-credentials": expire_credentials}
