@@ -15,7 +15,7 @@ import structlog
 
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
-from courier.recipient.refusals import is_clearly_beyond
+from courier.recipient.refusals import MINIMUM, is_clearly_beyond
 from courier.recipient.window import Window
 
 SHARE: Final = 0.2
@@ -26,6 +26,9 @@ WINDOW_SECONDS: Final = 60.0
 
 ENOUGH_ATTEMPTS: Final = 30
 """The number of further attempts after which their success is significant."""
+
+ENOUGH_SUCCESSES: Final = 5
+"""The number of successes that is significant before that, if they are clearly more than is worthwhile."""
 
 WORTHWHILE: Final = 0.08
 STILL_WORTHWHILE: Final = 0.03
@@ -54,10 +57,28 @@ COUNTED: Final = (
 log = structlog.get_logger("courier.sender")
 
 
+def works(again: int, revived: int) -> bool:
+    """Return whether further attempts succeed: ``revived`` of ``again``. If most do, few of them show it."""
+    if again >= ENOUGH_ATTEMPTS:
+        return revived >= WORTHWHILE * again
+    return is_clearly_beyond(revived, again, WORTHWHILE, minimum=ENOUGH_SUCCESSES)
+
+
+def still_works(again: int, revived: int) -> bool:
+    """Return whether further attempts still succeed, after they did."""
+    return revived > 0 and revived >= STILL_WORTHWHILE * again
+
+
+def _is_high(growth: list[int]) -> bool:
+    faulted, delivered, _, _, mended = growth
+    return is_clearly_beyond(faulted, faulted + delivered - mended, SHARE)
+
+
 class FaultShare:
     """One sender's count of faults, and its view of those of all senders.
 
-    - ``is_high``: more than SHARE of the messages met a fault; ``percent`` is that share, 0 while it isn't high.
+    - ``is_high``: within the window, or since a moment within it, more than SHARE of the messages met a fault;
+      ``percent`` is that share, 0 while it isn't high.
     - ``is_often``: in addition, trying again works.
     """
 
@@ -100,13 +121,15 @@ class FaultShare:
         if now - self._counted_at >= BUSY_SECONDS:
             self._delivered, self._counted_at = delivered, now
         faulted, delivered, again, revived, mended = self._window.growth(now, counts)
+        if not self.is_high and faulted >= MINIMUM and self._window.forget_before(counts, _is_high):
+            # A recipient that has begun to fail: the minute of health before that would hide it for long.
+            faulted, delivered, again, revived, mended = self._window.growth(now, counts)
         messages = faulted + delivered - mended
         failed = faulted + again - revived
         # From then on few new messages may be left, and only further attempts show how the recipient does.
         stays = self.is_high and failed > SHARE * (failed + delivered)
         self.is_high = stays or is_clearly_beyond(faulted, messages, SHARE)
-        least = STILL_WORTHWHILE if self.is_often else WORTHWHILE
-        self.is_often = self.is_high and again >= ENOUGH_ATTEMPTS and revived >= least * again
+        self.is_often = self.is_high and (works(again, revived) or (self.is_often and still_works(again, revived)))
         self.percent = min(100, 100 * faulted // max(1, messages)) if self.is_high else 0
         self._words[scoreboard.FAULT_PERCENT] = self.percent
 

@@ -28,15 +28,17 @@ MARKS: Final = AREAS[scoreboard.REFUSED_MARKS]
 MASK: Final = (1 << 64) - 1
 
 
-def is_clearly_beyond(refused: int, answers: int, share: float) -> bool:
+def is_clearly_beyond(refused: int, answers: int, share: float, *, minimum: int = MINIMUM) -> bool:
     """Return whether ``refused`` of ``answers`` show, beyond chance, that more than ``share`` are refused.
+
+    Fewer than ``minimum`` refusals show nothing.
 
     The counts of other processes grow while they are read one after another, so ``answers`` may even be negative.
     """
     share = min(share, HIGHEST_SHARE)
     answers = max(answers, refused, 0)
     beyond = share * answers + DEVIATIONS * math.sqrt(share * (1.0 - share) * answers)
-    return refused >= MINIMUM and refused >= beyond
+    return refused >= minimum and refused >= beyond
 
 
 class RefusalGuard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 SAMPLES: Final = 30
@@ -31,6 +31,19 @@ class Window:
         if not samples or now - samples[-1][0] >= self._seconds / SAMPLES:
             samples.append((now, counts))
         return [count - before for count, before in zip(counts, samples[0][1], strict=True)]
+
+    def forget_before(self, counts: Sequence[int], is_new: Callable[[list[int]], bool]) -> bool:
+        """Find the longest recent part of the window whose growth ``is_new``, and forget what was before it.
+
+        ``counts`` are those of the present. Return whether there is such a part; without one nothing is forgotten.
+        """
+        samples = self._samples
+        for index, (_, sample) in enumerate(samples):
+            if is_new([count - before for count, before in zip(counts, sample, strict=True)]):
+                for _ in range(index):
+                    samples.popleft()
+                return True
+        return False
 
     def clear(self) -> None:
         """Forget all samples."""

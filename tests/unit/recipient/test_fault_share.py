@@ -61,13 +61,43 @@ def test_messages_that_were_returned_untried_do_not_raise_the_share() -> None:
 
 @pytest.mark.parametrize(
     ("again", "revived", "is_often"),
-    [(0, 0, False), (ENOUGH_ATTEMPTS - 1, 20, False), (100, 5, False), (100, 10, True)],
+    [
+        *((0, 0, False), (4, 4, False), (10, 4, False), (10, 5, True)),
+        *((ENOUGH_ATTEMPTS - 1, 7, False), (100, 5, False), (100, 10, True)),
+    ],
 )
 def test_trying_again_must_be_seen_to_work(again: int, revived: int, is_often: bool) -> None:
     shares = Shares()
     shares.count(faulted=100, delivered=50, again=again, revived=revived)
     shares.refresh(101.0)
     assert shares.states() == [(True, is_often)] * 2
+
+
+@pytest.mark.parametrize(("rate", "within"), [(1000, 2.0), (100, 4.0), (20, 6.0)])
+@pytest.mark.parametrize("healthy", [1.0, WINDOW_SECONDS, 3 * WINDOW_SECONDS])
+def test_a_minute_of_health_does_not_hide_that_half_of_the_messages_fail_now(
+    rate: int, within: float, healthy: float
+) -> None:
+    """Each failed message comes again from its queue a second later, at the most twice before it is a dead letter."""
+    shares = Shares()
+    at, step = 100.0, 0.2
+    while at < 100.0 + healthy:
+        at += step
+        shares.count(delivered=int(rate * step))
+        shares.refresh(at)
+    assert shares.states() == [(False, False)] * 2
+    began, half = at, int(rate * step) // 2
+    while at < began + within:
+        at += step
+        again = half if at - began > 1.0 else 0
+        shares.count(faulted=half + again // 2, delivered=half + again // 2, again=again, revived=again // 2)
+        shares.refresh(at)
+    assert shares.states() == [(True, True)] * 2
+    while at < began + within + 10.0:
+        at += step
+        shares.count(faulted=half, delivered=half, again=half, revived=half // 2)
+        shares.refresh(at)
+        assert shares.states() == [(True, True)] * 2
 
 
 def test_once_high_further_attempts_keep_it_so_until_they_succeed_or_the_window_is_over() -> None:

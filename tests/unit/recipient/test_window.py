@@ -34,3 +34,14 @@ def test_what_was_cleared_does_not_count() -> None:
     window.clear()
     assert window.growth(3.0, (9,)) == [0]
     assert window.growth(4.0, (10,)) == [1]
+
+
+def test_what_was_before_a_change_is_forgotten() -> None:
+    window = Window(SECONDS)
+    for second, count in enumerate([0, 0, 0, 1, 5, 9]):
+        window.growth(10.0 * second, (count, 0))
+    assert not window.forget_before((9, 0), lambda growth: growth[0] > 9)
+    assert window.growth(50.0, (9, 0)) == [9, 0]
+    # The longest part of which it is true.
+    assert window.forget_before((9, 0), lambda growth: 0 < growth[0] < 9)
+    assert window.growth(50.0, (9, 0)) == [8, 0]
