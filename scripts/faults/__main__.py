@@ -24,8 +24,9 @@ PAGE: Final = Path("docs/faults.md")
 README: Final = Path("README.md")
 CACHE: Final = Path(sys.prefix) / "faults-peers"
 PEERS: Final = ("by-hand", "sqs-consumer")
+JOBS: Final = 2
 QUICK_JOBS: Final = 3
-"""Most of a trial is waiting; so many at once keep two processors busy."""
+"""Trials at the same time. Most of a trial is waiting, and where stalls are judged the machine must not be too busy."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +50,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_choice(run)
     run.add_argument("--quick", action="store_true", help="run a few short rows that stand for all")
     run.add_argument("--peers", action="store_true", help="run some rows against other programs too")
-    run.add_argument("--jobs", type=int, metavar="N", help=f"trials at the same time (1; {QUICK_JOBS} with --quick)")
+    run.add_argument(
+        "--jobs", type=int, metavar="N", help=f"trials at the same time ({JOBS}; {QUICK_JOBS} with --quick)"
+    )
     run.add_argument("--keep", action="store_true", help="keep the files of what held, too")
     run.add_argument("--list", action="store_true", help="print the names of the rows, and run nothing")
     run.add_argument("--seconds", type=int, metavar="N", help="run a random mix for so long instead of the rows")
@@ -75,7 +78,7 @@ def _run(given: argparse.Namespace) -> int:
     began = time.monotonic()
     runs = list(_runs(given))
     records: dict[Path, Record] = {}
-    with Runs(given.jobs or (QUICK_JOBS if given.quick else 1), keep=given.keep) as running:
+    with Runs(given.jobs or (QUICK_JOBS if given.quick else JOBS), keep=given.keep) as running:
         for run, record in running.records(runs):
             records[run.directory] = record
             _show(run, record)

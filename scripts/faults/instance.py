@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from scripts.faults.process_tree import END_SECONDS, Connection, ProcessTree, connections, send, title
 
@@ -27,6 +27,9 @@ class ProgramFailed(Exception):
 
 class Instance:
     """One run of a program. Leaving the context kills what is left of it."""
+
+    restarts_itself: ClassVar[bool] = False
+    """Whether a first process that was killed is started again without the suite."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
         """Start the command. ``name`` begins the name of its log in ``directory``."""

@@ -32,6 +32,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 class PeerInstance(Instance):
     """A program of one process that is started again whenever it ends, until :meth:`drain` or :meth:`kill_all`."""
 
+    restarts_itself = True
+
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path, sqs_url: str
     ) -> None:

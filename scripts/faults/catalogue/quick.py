@@ -7,6 +7,12 @@ from typing import Final
 from scripts.faults.fault import STOP_STALL_SECONDS, Fault, Limits, Row
 from scripts.faults.workload import Workload
 
+_HOSTILE: Final = [
+    {"kind": "status", "share": 0.2, "status": 503},
+    {"kind": "reset-before-body", "share": 0.1},
+    {"kind": "garbage", "share": 0.1},
+]
+
 QUICK: Final = (
     Row(
         "quick-kills",
@@ -20,6 +26,25 @@ QUICK: Final = (
         ),
         visibility=5,
         answer_seconds=0.02,
+    ),
+    Row(
+        "quick-disk",
+        "EIO from fsync, and ENOSPC",
+        Workload(1600, rate=200.0),
+        (
+            Fault("fail-disk", "audit", lasts=1.5, detail={"how": "sync"}),
+            Fault("fail-disk", "audit", at=4.5, lasts=1.5, detail={"how": "full"}),
+        ),
+    ),
+    Row(
+        "quick-recipient",
+        "a hostile recipient, then one that is gone",
+        Workload(1000, rate=100.0),
+        (
+            Fault("misbehave", lasts=3.0, detail={"behaviours": _HOSTILE}),
+            Fault("outage", at=5.0, lasts=3.0),
+        ),
+        options=("--timeout", "1"),
     ),
     Row(
         "quick-stop",
@@ -43,5 +68,5 @@ QUICK: Final = (
 )
 """The rows of ``make faults-quick``."""
 
-COMPARED: Final = ("kill-busy-sender", "stop-sender")
+COMPARED: Final = ("kill-busy-sender", "stop-sender", "fifo-kills", "hostile-recipient", "outage-gone", "flapping")
 """The names of the rows that peers run too: those whose faults hurt any program from SQS to HTTP."""

@@ -36,7 +36,7 @@ def kill(world: World, fault: Fault) -> None:
     and with ``detail["running"]`` for a process that uses the CPU.
     """
     for program, pid in _turns(world, fault):
-        if pid == program.instance.pid:
+        if pid == program.instance.pid and not program.instance.restarts_itself:
             kill_program(world, program)
             continue
         role = _role(pid)
@@ -175,8 +175,9 @@ def _ports(world: World, role: str, pid: int) -> frozenset[int] | None:
 
 
 def _role(pid: int) -> str:
-    """Return the role of a worker by its title; one that was just forked has none yet."""
-    return re.sub(r"^courier: (\w+).*", r"\1", title(pid)) or "new worker"
+    """Return the role of a worker by its title; one that was just forked and the process of a peer have none."""
+    found = re.match(r"courier: (\w+)", title(pid))
+    return found[1] if found else "process"
 
 
 def _wait_for_loss(world: World) -> None:
