@@ -49,13 +49,13 @@ def partition(world: World, fault: Fault) -> None:
         raise ValueError("a partition from the recipient needs a row with a link")
     began = time.monotonic()
     world.note(f"instance {number} is cut off from {fault.whom}")
-    if fault.whom != "recipient":
-        program.gate.show(SqsFault(str(fault.detail.get("kind", "black-hole"))))
+    kinds = () if fault.whom == "recipient" else (SqsFault(str(fault.detail.get("kind", "black-hole"))),)
+    shown = program.gate.show(*kinds)
     if fault.whom != "sqs" and program.link is not None:
         program.link.show(Link(black_hole=True))
     world.wait(fault.lasts)
     passed = [each for each in list(program.gate.received) if began + SETTLED_SECONDS < each.at]
-    program.gate.heal()
+    program.gate.hide(*shown)
     if program.link is not None:
         program.link.heal()
     # What it delivered and could neither delete nor keep hidden meanwhile goes to another instance.
