@@ -63,18 +63,22 @@ _SLOW: Final = Row(
 
 _POWER: Final = Row(
     "power-cut",
-    "Power cuts around rotations",
-    Workload(2500, rate=100.0),
-    (Fault("power-cut", "audit", times=6, every=1.0, detail={"seconds": 0.15}),),
+    "Power cuts around rotations, and after a failed fsync",
+    Workload(2700, rate=100.0),
+    (
+        Fault("power-cut", "audit", at=2.5, times=6, every=1.0, detail={"seconds": 0.15}),
+        Fault("fail-disk", "audit", at=0.5, lasts=1.0, detail={"how": "sync"}),
+    ),
     visibility=6,
     options=("--audit-max-bytes", "4096"),
 )
 
 
 def _longer(row: Row, messages: int, times: int) -> Row:
-    """Return a row whose full length has so many messages, and repeats its fault so many times."""
+    """Return a row whose full length has so many messages, and repeats its first fault so many times."""
     workload = replace(row.workload, messages=messages)
-    return replace(row, full=replace(row, workload=workload, faults=(replace(row.faults[0], times=times),)))
+    faults = (replace(row.faults[0], times=times), *row.faults[1:])
+    return replace(row, full=replace(row, workload=workload, faults=faults))
 
 
 def _longer_kills(row: Row) -> Row:
