@@ -144,11 +144,19 @@ _FIFO: Final = Row(
 )
 
 OTHER_SERVERS: Final = (
-    replace(_ERRORS, name="sqs-5xx-fauxqs", title="SQS: 5xx (fauxqs)", server="fauxqs"),
+    replace(
+        _ERRORS,
+        name="sqs-5xx-fauxqs",
+        title="SQS: 5xx (fauxqs)",
+        # It refuses characters beyond the basic multilingual plane, which SQS takes.
+        workload=replace(_LOAD, beyond_bmp=False),
+        server="fauxqs",
+        full=None,
+    ),
     Row(
         "kill-busy-sender-fauxqs",
         "SIGKILL of a sender in mid-POST (fauxqs)",
-        Workload(3000, rate=200.0),
+        Workload(3000, rate=200.0, beyond_bmp=False),
         (Fault("kill", "sender", times=6, every=2.0, detail={"busy": True}),),
         answer_seconds=0.05,
         server="fauxqs",
@@ -156,7 +164,7 @@ OTHER_SERVERS: Final = (
     Row(
         "fifo-kills-fauxqs",
         "FIFO with kills (fauxqs)",
-        Workload(750, rate=50.0, groups=20),
+        Workload(750, rate=50.0, groups=20, beyond_bmp=False),
         (Fault("kill", "any", times=4, every=3.0),),
         # What a killed process held locks its groups until its leases end.
         limits=Limits(stall=None),
