@@ -101,7 +101,7 @@ def _other_options(chance: random.Random, given: Circumstances) -> tuple[str, ..
 def _workload(chance: random.Random, seconds: float, groups: int, most: float) -> Workload:
     """Draw a load of at most so many messages a second."""
     sizes = chance.choice(("small", "small", "mixed", (1, 2_000), (1, 65_536)))
-    rate = min(most, chance.choice((60.0, 150.0) if sizes == "mixed" else (60.0, 150.0, 300.0)))
+    rate = min(most, chance.choice((60.0, 150.0) if sizes == "mixed" else (60.0, 150.0, 300.0, 600.0)))
     return Workload(
         messages=max(10, round(rate * seconds)),
         rate=round(rate, 2),

@@ -133,15 +133,34 @@ def _flap(chance: random.Random, given: Circumstances) -> Fault:
 
 
 def _link(chance: random.Random, given: Circumstances) -> Fault | None:
-    kinds: tuple[dict[str, Any], ...] = (
+    links: tuple[dict[str, Any], ...] = (
         {"latency_seconds": _seconds(chance, 0.01, 0.5)},
         {"lose": chance.choice(("to-server", "to-client"))},
         {"black_hole": True},
-        {"cut_after_bytes": chance.randrange(2000), "cut_direction": chance.choice(("to-server", "to-client"))},
         {"reset": True},
         {"refuse": True},
     )
-    return Fault("link", lasts=_seconds(chance, 0.5, 8.0), detail=chance.choice(kinds)) if given.link else None
+    detail = {"links": chance.sample(links, chance.randint(1, 2))}
+    return Fault("link", lasts=_seconds(chance, 0.5, 6.0), detail=detail) if given.link else None
+
+
+def _cut(chance: random.Random, given: Circumstances) -> Fault | None:
+    detail = {"to-client": chance.randint(10, 100), "to-server": chance.randint(200, 2000)}
+    every = _seconds(chance, 0.1, 0.5)
+    return Fault("cut", times=chance.randint(5, 20), every=every, detail=detail) if given.link else None
+
+
+def _jump(chance: random.Random, given: Circumstances) -> Fault | None:
+    hours = [round(chance.uniform(-24.0, 24.0), 2) for _ in range(chance.randint(1, 4))]
+    every = _seconds(chance, 0.5, 3.0)
+    return Fault("jump", times=len(hours), every=every, detail={"hours": hours}) if given.clock else None
+
+
+def _suspend(chance: random.Random, given: Circumstances) -> Fault | None:
+    detail = {"longer": 3600.0} if chance.random() < 0.3 else {}
+    if not given.clock or given.programs > 1:
+        return None
+    return Fault("suspend", lasts=_seconds(chance, 0.5, 8.0), times=chance.randint(1, 2), every=2.0, detail=detail)
 
 
 def _fail_disk(chance: random.Random, given: Circumstances) -> Fault | None:
@@ -191,6 +210,10 @@ DRAWS: Final[dict[str, Drawn]] = {
     "outage": _of("recipient", _outage),
     "flap": _of("recipient", _flap),
     "link": _of("link", _link),
+    "cut": _of("link", _cut),
+    # These look whether a process was replaced.
+    "jump": _of("clock worker program stop disk", _jump),
+    "suspend": _of("clock worker program stop disk", _suspend),
     "fail-disk": _of("disk", _fail_disk),
     "kill-at": _of("disk", _kill_at),
     "power-cut": _of("disk program", _power_cut),
