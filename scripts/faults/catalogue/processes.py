@@ -123,7 +123,7 @@ _FIFO: Final = Row(
 
 ROWS: Final = (
     replace(_IDLE, full=replace(_IDLE, workload=Workload(4800, 60.0), faults=(replace(_IDLE.faults[0], times=100),))),
-    replace(_BUSY, full=replace(_BUSY, workload=Workload(28000, 400.0), faults=(replace(_BUSY.faults[0], times=50),))),
+    replace(_BUSY, full=replace(_BUSY, workload=Workload(38000, 400.0), faults=(replace(_BUSY.faults[0], times=50),))),
     _LARGE,
     _SUPERVISOR,
     replace(
@@ -140,7 +140,7 @@ ROWS: Final = (
         _FIFO,
         full=replace(
             _FIFO,
-            workload=replace(_FIFO.workload, messages=19_500),
+            workload=replace(_FIFO.workload, messages=22_500),
             faults=(replace(_FIFO.faults[0], times=60),),
         ),
     ),

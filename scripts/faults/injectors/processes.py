@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import random
 import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Final
 
 from scripts.faults.fault import Fault
+from scripts.faults.injectors.victims import LOOK_SECONDS, victims
 from scripts.faults.injury import Program
 from scripts.faults.instance import ProgramFailed
-from scripts.faults.process_tree import state, title
+from scripts.faults.process_tree import title
 from scripts.faults.world import World
-
-LOOK_SECONDS: Final = 0.001
-CHOOSE_SECONDS: Final = 10.0
-"""Seconds in which there must be a process as a fault wants it."""
 
 END_SECONDS: Final = 60.0
 HOLDS_NOTHING: Final = frozenset({"consumer", "api"})
 """Roles whose process has delivered nothing that isn't settled: after its death nothing may come twice."""
 
 SLACK_SECONDS: Final = 5.0
-PIDS_SECONDS: Final = 0.1
-"""The processes that a fault may hurt are listed anew so often: that takes long where many others run."""
 
 
 def kill(world: World, fault: Fault) -> None:
     """Kill a process of the role ``whom`` again and again; ``any`` is one of all roles by chance.
 
-    With ``detail["idle"]`` it waits for a sender without an open request, with ``detail["busy"]`` for one with such,
-    and with ``detail["running"]`` for a process that uses the CPU.
+    With ``detail["idle"]`` it waits for a sender that has delivered nothing lately, with ``detail["busy"]`` for one
+    with an open request, and with ``detail["running"]`` for a process that uses the CPU.
     """
-    for program, pid in _turns(world, fault):
+    for program, pid in victims(world, fault):
         if pid == program.instance.pid and not program.instance.restarts_itself:
             kill_program(world, program)
             continue
         role = _role(pid)
         ports = _ports(world, role, pid)
-        if not program.instance.kill(pid):
-            raise ProgramFailed(f"{role} {pid} was gone before its kill")
-        # What it delivered between the look at its ports and its death counts as held too.
+        program.instance.kill(pid)
         world.hurt(f"kill of the {role}", ports, program=program)
         world.note(f"killed {role} {pid}")
     if fault.detail.get("running"):
@@ -68,11 +59,9 @@ def stop(world: World, fault: Fault) -> None:
     It fails if the process isn't there any more at the SIGCONT, or is there with ``detail["replaced"]``: after so long
     the program must have replaced it.
     """
-    for program, pid in _turns(world, fault):
+    for program, pid in victims(world, fault):
         role = _role(pid)
         ports = _ports(world, role, pid)
-        if not program.instance.stop_process(pid):
-            raise ProgramFailed(f"{role} {pid} was gone before its stop")
         began = time.monotonic()
         world.note(f"stopped {role} {pid}")
         world.wait(fault.lasts)
@@ -119,52 +108,6 @@ def _start_again(world: World, program: Program, began: float) -> None:
     if len(world.programs) == 1:
         world.excuse(began, time.monotonic(), "no program ran")
     world.note("started again")
-
-
-def _turns(world: World, fault: Fault) -> Iterator[tuple[Program, int]]:
-    """Yield the process to hurt, as often as the fault is to happen; raise ProgramFailed where there is none."""
-    chance = random.Random(fault.seed)
-    for turn in range(fault.times):
-        if turn and not world.wait(fault.every):
-            return
-        program = world.programs[turn % len(world.programs)]
-        pid = _choose(world, program, fault, chance)
-        if pid is None:
-            raise ProgramFailed(f"no {fault.whom} was as {fault.what} wants it")
-        yield program, pid
-
-
-def _choose(world: World, program: Program, fault: Fault, chance: random.Random) -> int | None:
-    """Return a process as the fault wants it, or None if there is none within its time."""
-    is_right = _condition(world, fault)
-    deadline = time.monotonic() + CHOOSE_SECONDS
-    while time.monotonic() < deadline:
-        pids = program.instance.pids(fault.whom)
-        listed = time.monotonic()
-        while time.monotonic() < listed + PIDS_SECONDS:
-            chance.shuffle(pids)
-            for pid in pids:
-                if is_right(pid) and program.instance.has(pid):
-                    return pid
-            if not world.wait(LOOK_SECONDS):
-                return None
-    return None
-
-
-def _condition(world: World, fault: Fault) -> Callable[[int], bool]:
-    detail = fault.detail
-
-    def has_open_requests(pid: int) -> bool:
-        busy = {port for _, port in world.recipient.open}
-        return bool(busy & world.ports(pid))
-
-    if detail.get("busy"):
-        return has_open_requests
-    if detail.get("idle"):
-        return lambda pid: not has_open_requests(pid)
-    if detail.get("running"):
-        return lambda pid: state(pid) == "R"
-    return lambda pid: True
 
 
 def _ports(world: World, role: str, pid: int) -> frozenset[int] | None:
