@@ -10,6 +10,23 @@ from typing import Final
 boottime: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Return the time in seconds on CLOCK_BOOTTIME, the clock of leases."""
 
+SUSPEND_SECONDS: Final = 0.1
+"""The shortest suspend that is told from the time between two readings of clocks."""
+
+
+def suspended_seconds() -> float:
+    """Return for how many seconds the host has been suspended so far: CLOCK_MONOTONIC stands still then."""
+    return boottime() - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def earliest_arrival(seen: float, suspended: float) -> float:
+    """Return when bytes may have arrived that the kernel says arrived at ``seen``.
+
+    The host was suspended for ``suspended`` seconds while they were awaited. The kernel's timer stands still in a
+    suspend, so what arrived before it looks as if it arrived after it.
+    """
+    return seen - suspended if suspended >= SUSPEND_SECONDS else seen
+
 
 MAX_HIDDEN_SECONDS: Final = 43_200
 """SQS hides a message for at most 12 hours from its receive; extensions don't restart this period."""

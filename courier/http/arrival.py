@@ -22,7 +22,8 @@ class Arrival:
     """The instant at which the latest bytes of a TCP connection arrived.
 
     When the first bytes of an answer are read, that is the arrival of the answer, or of its last part so far. The
-    resolution is that of the kernel's timer, in milliseconds. Time in which the host was suspended doesn't count.
+    resolution is that of the kernel's timer, in milliseconds. Time in which the host was suspended doesn't count:
+    what arrived before a suspend seems to have arrived after it (:func:`courier.lease.earliest_arrival`).
     """
 
     __slots__ = ("_fileno", "_info", "_info_at", "_size", "_size_at")

@@ -18,6 +18,7 @@ from courier.errors import SqsError
 from courier.http.answer import CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT, Answer
 from courier.http.secret_mask import Mask
 from courier.http.session import Session, SessionLimits
+from courier.lease import earliest_arrival, suspended_seconds
 from courier.log.recurring import RecurringLine
 from courier.sqs.batch import (
     EntryFailure,
@@ -120,9 +121,11 @@ class SqsClient:
             body = orjson.dumps(self._receive_request(*asked, attempt_id))
             if attempt_id is None and len(self._receives) < RECEIVES_KEPT:
                 self._receives[asked] = body
+        before = suspended_seconds()
         reply = await self._call("ReceiveMessage", body, wait_time_seconds + self._timeout)
+        arrived_at = earliest_arrival(reply.answer.first_byte_at, suspended_seconds() - before)
         try:
-            return read_received(reply.fields, reply.answer.first_byte_at, visibility_timeout, self._corrupt_line)
+            return read_received(reply.fields, arrived_at, visibility_timeout, self._corrupt_line)
         except TypeError:
             raise unreadable("ReceiveMessage", reply.answer) from None
 

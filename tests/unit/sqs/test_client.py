@@ -128,6 +128,24 @@ def test_the_lease_counts_from_the_answer_and_not_from_the_call(sqs: CannedServe
     assert message.lease == message.received_at + 29.0
 
 
+@pytest.mark.parametrize(("suspended", "older"), [(3600.0, 3600.0), (0.01, 0.0)])
+def test_an_answer_may_have_come_in_before_the_host_was_suspended(
+    sqs: CannedServer, monkeypatch: pytest.MonkeyPatch, suspended: float, older: float
+) -> None:
+    """The kernel can't tell: its timer stands still meanwhile, and the messages were shown to others long ago."""
+    sqs.answer = lambda _: canned_json({"Messages": [a_message()]})
+    monkeypatch.setattr("courier.sqs.client.suspended_seconds", iter([100.0, 100.0 + suspended]).__next__)
+
+    async def scenario(client: SqsClient) -> Received:
+        return await client.receive(1, 1, 30)
+
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    received, _ = with_client(sqs.url, scenario)
+    (message,) = received.messages
+    assert before - older <= message.received_at <= time.clock_gettime(time.CLOCK_BOOTTIME) - older
+    assert message.lease == message.received_at + 29.0
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html><h1>It works!</h1></html>", b"[]", b"null", b'{"Messages":[{"Body":"x"', b'{"Messages":7}', b"\xff"],
