@@ -38,6 +38,11 @@ class Link:
         """Whether nobody can connect, for want of an answer."""
         return self.black_hole or self.lose != "none"
 
+    @property
+    def is_outage(self) -> bool:
+        """Whether nothing comes through, for want of connections."""
+        return self.silent or self.reset
+
     def loses(self, direction: Direction) -> bool:
         """Return whether nothing arrives in a direction."""
         return self.black_hole or self.lose == direction
@@ -53,12 +58,14 @@ SOUND: Final = Link()
 class TcpProxy:
     """The proxy in front of a server, on a loopback port, in a thread of its own.
 
-    The connections that it makes have ports of their own: ``clients`` maps each to the port of the client.
+    The connections that it makes have ports of their own: ``clients`` maps each to the port of the client. ``cuts``
+    counts the connections that ``cut_after_bytes`` has reset.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
         self.link = SOUND
+        self.cuts = 0
         self.clients: Final[dict[int, int]] = {}
         self.pairs: Final[set[Pair]] = set()
         self._thread = LoopThread("proxy")
@@ -74,6 +81,10 @@ class TcpProxy:
     def heal(self) -> None:
         """Make the link sound."""
         self.show(SOUND)
+
+    def open_ports(self) -> frozenset[int]:
+        """Return the ports from which open connections to the server were made."""
+        return self._thread.do(lambda: frozenset(pair.port for pair in self.pairs if pair.port))
 
     def close(self) -> None:
         """End it, and all connections."""
@@ -115,9 +126,11 @@ class Pair:
         self.client: Final = Side(self._client_connected, self._lost)
         self.server: Final = Side(self._server_connected, self._lost)
         self._flows = tuple(
-            Flow(proxy.loop, source, sink, on_end=self._close_if_ended, on_cut=self.reset)
+            Flow(proxy.loop, source, sink, on_end=self._close_if_ended, on_cut=self._cut)
             for source, sink in ((self.client, self.server), (self.server, self.client))
         )
+        self.port = 0
+        """The port from which the connection to the server was made, 0 before that."""
         self._connecting: asyncio.Task[None] | None = None
         self._reset_pending = False
         self.change(proxy.link)
@@ -137,6 +150,10 @@ class Pair:
         self.client.reset()
         self.server.reset()
 
+    def _cut(self) -> None:
+        self._proxy.cuts += 1
+        self.reset()
+
     def _client_connected(self) -> None:
         self._proxy.pairs.add(self)
         if self._proxy.link.reset:
@@ -146,8 +163,8 @@ class Pair:
 
     def _server_connected(self) -> None:
         self._connecting = None
-        own = self.server.transport.get_extra_info("sockname")[1]
-        self._proxy.clients[own] = self.client.transport.get_extra_info("peername")[1]
+        self.port = self.server.transport.get_extra_info("sockname")[1]
+        self._proxy.clients[self.port] = self.client.transport.get_extra_info("peername")[1]
         if self.client.transport.is_closing():
             self.reset()
         for flow in self._flows:

@@ -57,7 +57,11 @@ class RecipientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, which may be a TLS one."""
         self.transport = cast(asyncio.Transport, transport)
-        self._port = transport.get_extra_info("peername")[1]
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # reset already
+            self.reset()
+            return
+        self._port = peer[1]
         self.records.connections.add(self)
 
     def data_received(self, data: bytes) -> None:

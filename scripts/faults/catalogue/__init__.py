@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.faults.catalogue import disks, firehose, instances, processes, recipients, sqs
+from scripts.faults.catalogue import clocks, disks, firehose, instances, processes, recipients, sqs
 from scripts.faults.fault import Row
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -13,6 +13,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *firehose.ROWS,
     *sqs.ROWS,
     *recipients.ROWS,
+    *clocks.ROWS,
     *instances.ROWS,
 )
 """All rows."""

@@ -39,6 +39,9 @@ _WRONG: Final = (
 _DOORS: Final = _kinds("handshake-reset handshake-close handshake-garbage handshake-silence untrusted")
 _SURPLUS: Final = ({"kind": "late", "seconds": 2.5}, *_kinds("extra extra-idle length-too-short"))
 
+_HALF_503: Final = {"kind": "status", "status": 503, "share": 0.5}
+_ONE_WAY: Final = ({"lose": "to-client"}, {"lose": "to-server"})
+
 _HOSTILE: Final = Row(
     "hostile-recipient",
     "a hostile recipient",
@@ -58,7 +61,7 @@ _OUTAGE: Final = Row(
 
 def _outage(name: str, title: str, **detail: Any) -> Row:
     """Return an outage of another kind: of ten minutes in full."""
-    fault = replace(_OUTAGE.faults[0], detail=detail)
+    fault = replace(_OUTAGE.faults[0], what="link" if "links" in detail else "outage", detail=detail)
     short = replace(_OUTAGE, name=name, title=title, faults=(fault,))
     full = replace(
         short,
@@ -68,6 +71,11 @@ def _outage(name: str, title: str, **detail: Any) -> Row:
         settle_seconds=240.0,
     )
     return replace(short, full=full)
+
+
+def _linked(row: Row) -> Row:
+    """Return a row with a link before the recipient, in both lengths."""
+    return replace(row, link=True, full=row.full and replace(row.full, link=True))
 
 
 ROWS: Final = (
@@ -111,6 +119,39 @@ ROWS: Final = (
             faults=(Fault("flap", at=1.0, lasts=LONG_OUTAGE_SECONDS, detail={"away": 2.3, "back": 1.7}),),
             limits=Limits(receives=3),
         ),
+    ),
+    replace(
+        _OUTAGE,
+        name="half-dead",
+        title="a half dead recipient (50 % 503)",
+        workload=Workload(2000, rate=100.0),
+        faults=(Fault("misbehave", at=2.0, lasts=16.0, detail={"behaviours": [_HALF_503]}),),
+        limits=Limits(receives=3),
+        full=replace(
+            _OUTAGE,
+            name="half-dead",
+            title="a half dead recipient (50 % 503)",
+            workload=Workload(66_500, rate=100.0),
+            faults=(Fault("misbehave", at=62.0, lasts=LONG_OUTAGE_SECONDS, detail={"behaviours": [_HALF_503]}),),
+            limits=Limits(receives=3),
+        ),
+    ),
+    _linked(_outage("outage-black-hole", "an outage: a black hole", links=[{"black_hole": True}])),
+    replace(
+        _OUTAGE,
+        name="link",
+        title="a link that delays, loses one direction, resets",
+        faults=(Fault("link", lasts=5.0, detail={"links": [{"latency_seconds": 0.3}, *_ONE_WAY, {"reset": True}]}),),
+        options=TIMEOUT,
+        link=True,
+    ),
+    replace(
+        _HOSTILE,
+        name="link-cuts",
+        title="a link that cuts connections after n bytes",
+        workload=Workload(1500, rate=100.0),
+        faults=(Fault("cut", times=28, every=0.5, detail={"to-client": 1500, "to-server": 30_000}),),
+        link=True,
     ),
 )
 """The rows."""

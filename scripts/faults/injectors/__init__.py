@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from scripts.faults.fault import Fault
-from scripts.faults.injectors import disks, firehose, instances, processes, recipients, sqs, torn_tail
+from scripts.faults.injectors import clocks, disks, firehose, instances, links, processes, recipients, sqs, torn_tail
 from scripts.faults.world import World
 
 Injector = Callable[[World, Fault], None]
@@ -22,6 +22,8 @@ INJECTORS: Final[dict[str, Injector]] = {
     **firehose.INJECTORS,
     **sqs.INJECTORS,
     **recipients.INJECTORS,
+    **links.INJECTORS,
+    **clocks.INJECTORS,
     **instances.INJECTORS,
 }
 """The injectors by the name in ``Fault.what``."""
