@@ -13,6 +13,8 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.bench.comparison import machine
+from scripts.faults import table
 from scripts.faults.events import Held
 from scripts.faults.evidence import write_evidence
 from scripts.faults.fault import Fault, Limits, Row
@@ -93,7 +95,9 @@ def run_soak(given: argparse.Namespace) -> int:
     if given.seconds >= LEAST_SECONDS:
         result["failures"] += grown(growth)
     given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / RESULT).write_text(json.dumps(result | {"slopes": growth._asdict()}, indent=1) + "\n")
+    result |= {"slopes": growth._asdict(), "machine": machine()}
+    result["table"] = table.soak_table(row.title, result["totals"], growth._asdict())
+    (given.output / RESULT).write_text(json.dumps(result, indent=1) + "\n")
     for name, value in result["totals"].items():
         print(f"    {name}: {value}")
     print(

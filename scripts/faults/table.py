@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,14 @@ def peers_table(records: Sequence[Record]) -> str:
                 title = _title(record) if record.program == COURIER else ""
                 lines.append([title, record.program, *_figures(record)])
     return scenario.table(["fault", "program", *COLUMNS[2:]], lines)
+
+
+def soak_table(title: str, totals: Mapping[str, Any], growth: Mapping[str, float]) -> str:
+    """Return the table of a soak: its totals, and how much each grew in ten minutes."""
+    counts = [name for name in ("sent", "lost", "unrecorded", "altered", "duplicates", "unexplained") if name in totals]
+    grown = [f"{name.replace('_', ' ')} in 10 minutes" for name in growth]
+    cells = [title, *(f"{totals[name]:,}" for name in counts), *(f"{percent:+.2f} %" for percent in growth.values())]
+    return scenario.table(["soak", *counts, *grown], [cells])
 
 
 def _title(record: Record) -> str:

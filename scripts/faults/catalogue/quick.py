@@ -37,6 +37,15 @@ QUICK: Final = (
         ),
     ),
     Row(
+        "quick-sqs",
+        "SQS: 5xx, and answers lost after the effect",
+        Workload(1600, rate=200.0),
+        (
+            Fault("sqs", "error", lasts=2.0),
+            Fault("sqs", "lost-answer", at=4.5, lasts=1.5, detail={"actions": ["DeleteMessageBatch"]}),
+        ),
+    ),
+    Row(
         "quick-recipient",
         "a hostile recipient, then one that is gone",
         Workload(1000, rate=100.0),
@@ -68,5 +77,5 @@ QUICK: Final = (
 )
 """The rows of ``make faults-quick``."""
 
-COMPARED: Final = ("kill-busy-sender", "stop-sender", "fifo-kills", "hostile-recipient", "outage-gone", "flapping")
+COMPARED: Final = ("kill-busy-sender", "stop-sender", "fifo-kills", "sqs-5xx", "hostile-recipient", "outage-gone")
 """The names of the rows that peers run too: those whose faults hurt any program from SQS to HTTP."""
