@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from typing import Any, Final
@@ -23,6 +24,8 @@ SHORTEST_PAUSE_SECONDS: Final = 0.0005
 LONGEST_PAUSE_SECONDS: Final = 0.05
 RECEIVE_BACKOFF: Final = Backoff(0.2, 20.0)
 LONGEST_WAIT_SECONDS: Final = 20
+WAIT_FACTOR: Final = 4
+"""A long poll waits so many times as long as the last message took to come: nearly always long enough for the next."""
 
 
 class ReceivePace:
@@ -72,8 +75,8 @@ class ReceivePace:
     def longest_wait(self) -> int:
         """Return the most seconds for which the next receive may wait for a message.
 
-        A second after a message came, and twice as long after each answer without one: if the connection dies in
-        silence, it is noticed only after the wait, and where messages came others may be due.
+        Four times as long as the last message took to come, at least a second, and twice as long after an empty answer.
+        If the connection dies in silence, that is noticed only after the wait, and on a busy queue others are due.
         """
         return self._waits
 
@@ -83,7 +86,8 @@ class ReceivePace:
         self._answered_began = max(self._answered_began, began)
         self._not_before = max(self._not_before, now + self._poll_interval)
         if count:
-            self._empty, self._empty_until, self._waits = 0, 0.0, 1
+            self._empty, self._empty_until = 0, 0.0
+            self._waits = min(LONGEST_WAIT_SECONDS, max(1, math.ceil(WAIT_FACTOR * (now - began))))
         elif began >= self._empty_at:
             # Receives that were in progress when it came say nothing new.
             pause = min(LONGEST_EMPTY_SECONDS, EMPTY_SECONDS * 2.0 ** min(self._empty, 10))

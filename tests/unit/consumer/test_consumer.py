@@ -331,13 +331,6 @@ async def test_a_receive_on_a_dead_connection_holds_up_no_other() -> None:
     await until(lambda: stage.word(scoreboard.ASKED) == sum(stage.sqs.asked[2:]))
 
 
-async def test_the_long_poll_after_messages_waits_ever_longer() -> None:
-    stage = Stage()
-    stage.sqs.script += [[message("a")], *[[]] * 6]
-    await stage.asks(8)
-    assert stage.sqs.waits == [20, 1, 2, 4, 8, 16, 20, 20]
-
-
 async def test_with_a_poll_interval_one_receive_follows_another() -> None:
     stage = Stage(slots=64, poll_interval=0.05)
     for count in (1, 2, 3):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from courier.consumer.pace import ReceivePace
 from courier.consumer.room import ReceiveLatency
 
@@ -33,3 +36,21 @@ def test_a_receive_that_fails_after_a_younger_one_was_answered_says_nothing_new(
     assert receives.failed("network", began=1000.0, now=1011.0) is None
     assert receives.failures == 0
     assert receives.starts_at() < 1011.0
+
+
+@given(gap=st.floats(0.0, 100.0))
+def test_a_long_poll_outlasts_the_gap_between_messages_and_not_by_much(gap: float) -> None:
+    receives = pace()
+    receives.answered(1, 10, 1000.0, 1000.0 + gap)
+    assert min(20.0, 4 * gap) <= receives.longest_wait() <= min(20.0, max(1.0, 4 * gap + 1))
+
+
+def test_empty_answers_double_the_long_poll() -> None:
+    receives = pace()
+    assert receives.longest_wait() == 20
+    receives.answered(1, 10, 1000.0, 1000.1)
+    waits = [receives.longest_wait()]
+    for turn in range(6):
+        receives.answered(0, 10, 1001.0 + turn, 1001.5 + turn)
+        waits.append(receives.longest_wait())
+    assert waits == [1, 2, 4, 8, 16, 20, 20]
