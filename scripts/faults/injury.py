@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from scripts.faults.disk import Disk
 from scripts.faults.events import Delivery, Held
 from scripts.faults.gate import Gate
-from scripts.faults.instance import Instance
+from scripts.faults.instance import Instance, ProgramFailed
 from scripts.faults.program import Adapter, Setting
 from scripts.faults.proxy import TcpProxy
+
+COME_BACK_SECONDS: Final = 60.0
+RESTART_SECONDS: Final = 2.0
+"""As in the unit for systemd."""
 
 LATE_SECONDS: Final = 0.5
 """A request that the killed process had written may be read so much later."""
@@ -39,6 +44,23 @@ class Program:
         self.instance.kill_all()
         self.instance = self._adapter.start(self.setting)
         return self.instance
+
+    def come_back(self) -> None:
+        """Start the next run, and wait until it is ready.
+
+        One that ends at its start, as it must while the disk or SQS fails, is started again, as systemd does. Raise
+        ProgramFailed if none is ready in time.
+        """
+        deadline = time.monotonic() + COME_BACK_SECONDS
+        while True:
+            try:
+                self.start_again().wait_ready()
+            except ProgramFailed:
+                if self.instance.alive or time.monotonic() > deadline:
+                    raise
+                time.sleep(RESTART_SECONDS)
+            else:
+                return
 
 
 class Receiver(Protocol):

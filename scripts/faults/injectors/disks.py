@@ -184,7 +184,7 @@ def cut_power(world: World) -> float:
 
 def start_again(world: World, began: float) -> None:
     """Start the first program, which was killed at ``began``, and wait until it is ready."""
-    world.program.start_again().wait_ready()
+    world.program.come_back()
     world.excuse(began, time.monotonic(), "no program ran")
     world.note("started again")
 

@@ -93,7 +93,7 @@ def rolling_restart(world: World, fault: Fault) -> None:
 
 def _start(world: World, number: int) -> Program:
     program = world.programs[number]
-    program.start_again().wait_ready()
+    program.come_back()
     world.note(f"started instance {number} again")
     return program
 

@@ -104,7 +104,7 @@ def end(world: World, fault: Fault) -> None:
 
 def _start_again(world: World, program: Program, began: float) -> None:
     """Start a program again that was hurt at ``began``."""
-    program.start_again().wait_ready()
+    program.come_back()
     if len(world.programs) == 1:
         world.excuse(began, time.monotonic(), "no program ran")
     world.note("started again")
