@@ -130,8 +130,8 @@ ROWS: Final = (
         _ANY,
         full=replace(
             _ANY,
-            workload=replace(_ANY.workload, messages=152_000),
-            faults=(replace(_ANY.faults[0], times=300),),
+            workload=replace(_ANY.workload, messages=160_000),
+            faults=(replace(_ANY.faults[0], times=280),),
         ),
     ),
     *_STOPS,
