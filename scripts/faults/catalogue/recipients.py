@@ -14,6 +14,9 @@ LONG_OUTAGE_SECONDS: Final = 600.0
 LONG_OUTAGE_STALL: Final = 10.0
 """After an outage of more than a minute: the time between two probes grows up to eight seconds."""
 
+HOSTILE_STALL: Final = 2.0 + 2.0
+"""Where faults in a row stop receiving, a probe comes each second, and one that hangs takes until ``--timeout``."""
+
 
 def evenly(share: float, *behaviours: dict[str, Any]) -> list[dict[str, Any]]:
     """Give each behaviour the same share of all requests, though each is asked only where none before it hit."""
@@ -47,6 +50,7 @@ _HOSTILE: Final = Row(
     "a hostile recipient",
     Workload(1500, rate=100.0, sizes=(1, 20_000)),
     (Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.5, *_SLOW, *_WRONG)}),),
+    limits=Limits(stall=HOSTILE_STALL),
     options=TIMEOUT,
 )
 _OUTAGE: Final = Row(
