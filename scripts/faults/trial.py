@@ -63,11 +63,13 @@ def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool 
 def _run(world: World) -> tuple[Seen, list[str]]:
     """Run load and faults, and wait until the queue is empty; return what was seen, and what failed."""
     row, failures = world.row, []
-    feeder = Feeder(world.queue, row.workload)
-    if row.workload.rate is None:
+    feeder = Feeder(world.queue, row.workload) if row.workload.rate is None else None
+    if feeder is not None:
         feeder.wait(READY_SECONDS)
     for program in world.programs:
         program.instance.wait_ready(READY_SECONDS)
+    # A load that has begun before would be over too early for the faults, where a busy machine starts programs slowly.
+    feeder = feeder or Feeder(world.queue, row.workload)
     sampler = Sampler(world.queue)
     world.began = time.monotonic()
     world.note("the load begins")
