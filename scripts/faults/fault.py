@@ -14,6 +14,14 @@ HANG_TIMEOUT_SECONDS: Final = 10.0
 """What trials give Courier as its ``--hang-timeout``, unless their options say otherwise."""
 
 
+class NothingHappened(Exception):
+    """There was nothing for a fault to hit, so that it shows nothing."""
+
+
+class PromiseBroken(Exception):
+    """Something that a program must not do, which its deliveries alone don't show."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault, which an injector applies to the world of a trial.
@@ -21,6 +29,9 @@ class Fault:
     ``what`` names the injector and ``whom`` what it hurts, such as a role. It begins ``at`` seconds after the load,
     and, where it has an end, ``lasts`` so long; it happens ``times`` times, ``every`` so many seconds. ``seed`` decides
     what is left to chance, and ``detail`` holds what only this injector knows; its values are JSON.
+
+    With ``disturbed``, other faults may strike meanwhile: a process may be replaced for another reason, and a program
+    that ends may have to cut deliveries.
     """
 
     what: str
@@ -31,6 +42,7 @@ class Fault:
     every: float = 1.0
     seed: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
+    disturbed: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Drawn(NamedTuple):
 
 def draw_faults(chance: random.Random, given: Circumstances, count: int) -> tuple[Fault, ...]:
     """Draw up to so many faults, each with its begin and its seed; none keeps busy what another does."""
-    return tuple(_drawn(chance, given, count))
+    drawn = tuple(_drawn(chance, given, count))
+    return tuple(replace(fault, disturbed=len(drawn) > 1) for fault in drawn)
 
 
 def _drawn(chance: random.Random, given: Circumstances, count: int) -> Iterator[Fault]:

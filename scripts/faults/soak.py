@@ -138,7 +138,7 @@ class Soak:
         vitals = Vitals(lambda: world.instance, lambda: len(world.recipient.deliveries))
         world.began = time.monotonic()
         errors: list[str] = []
-        faults = threading.Thread(target=lambda: errors.extend(apply_faults(world)), name="faults")
+        faults = threading.Thread(target=lambda: errors.extend(chain(*apply_faults(world))), name="faults")
         faults.start()
         while not feeder.finished:
             time.sleep(SLICE_SECONDS / 10)

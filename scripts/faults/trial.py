@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from scripts.faults.events import Received
 from scripts.faults.evidence import write_evidence
-from scripts.faults.fault import Fault, Row
+from scripts.faults.fault import Fault, NothingHappened, Row
 from scripts.faults.fault_queue import FaultQueue
 from scripts.faults.feeder import Feeder, Sampler
 from scripts.faults.injectors import INJECTORS
@@ -34,6 +34,8 @@ class Result:
     times: int
     """How many times a fault was applied."""
     seconds: float
+    missed: list[str] = field(default_factory=list)
+    """The faults that had nothing to hit, one reason a line. They are failures, too, unless the trial excuses them."""
 
     @property
     def held(self) -> bool:
@@ -41,28 +43,40 @@ class Result:
         return not self.failures
 
 
-def run_trial(row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool = True) -> Result:
+class Applied(NamedTuple):
+    """The faults of a row that failed, and those that had nothing to hit, one reason a line."""
+
+    failures: list[str]
+    missed: list[str]
+
+
+def run_trial(
+    row: Row, adapter: Adapter, directory: Path, *, judge_stall: bool = True, excuse_missed: bool = False
+) -> Result:
     """Run a row against a program, with all its files in ``directory``, and judge it.
 
+    A fault that had nothing to hit fails its trial, which then shows nothing, unless ``excuse_missed`` is given.
     Raise ProgramFailed if the program doesn't start at all. The timeline is written to ``directory/timeline.txt``,
     and what was seen of messages for which the promise did not hold to ``directory/evidence.txt``.
     """
     began = time.monotonic()
     with World(row, adapter, directory) as world:
         try:
-            seen, failures = _run(world)
+            seen, failures, missed = _run(world)
         finally:
             write_timeline(world)
     verdict = judge(seen)
     write_evidence(directory / "evidence.txt", seen, verdict, world.began)
     failures += verdict.failures(row.limits, judge_stall=judge_stall)
+    if not excuse_missed:
+        failures += missed
     times = sum(fault.times for fault in row.faults)
-    return Result(row, adapter.name, verdict, failures, times, time.monotonic() - began)
+    return Result(row, adapter.name, verdict, failures, times, time.monotonic() - began, missed)
 
 
-def _run(world: World) -> tuple[Seen, list[str]]:
-    """Run load and faults, and wait until the queue is empty; return what was seen, and what failed."""
-    row, failures = world.row, []
+def _run(world: World) -> tuple[Seen, list[str], list[str]]:
+    """Run load and faults, and wait until the queue is empty; return what was seen, what failed, and what missed."""
+    row = world.row
     feeder = Feeder(world.queue, row.workload) if row.workload.rate is None else None
     if feeder is not None:
         feeder.wait(READY_SECONDS)
@@ -73,13 +87,12 @@ def _run(world: World) -> tuple[Seen, list[str]]:
     sampler = Sampler(world.queue)
     world.began = time.monotonic()
     world.note("the load begins")
-    errors = apply_faults(world)
+    failures, missed = apply_faults(world)
     feeder.wait(_patience(row))
     wait_until_empty(world)
     world.note("the load has ended")
     sampler.stop()
     world.ending.set()
-    failures += errors
     failures += drain(world)
     left = what_is_left(world.queue, world)
     seen = Seen(
@@ -98,26 +111,32 @@ def _run(world: World) -> tuple[Seen, list[str]]:
     )
     for gate in world.gates:
         failures += [f"the gate failed: {error.get('exception') or error.get('message')}" for error in gate.errors]
-    return seen, failures
+    return seen, failures, missed
 
 
-def apply_faults(world: World) -> list[str]:
-    """Apply the faults of the row, each from its time on, and wait for all of them; return what failed."""
-    errors: list[str] = []
+def apply_faults(world: World) -> Applied:
+    """Apply the faults of the row, each from its time on, and wait for all of them."""
+    applied = Applied([], [])
 
     def apply(fault: Fault) -> None:
         try:
             if world.wait(world.began + fault.at - time.monotonic()):
                 INJECTORS[fault.what](world, fault)
+        except NothingHappened as error:
+            applied.missed.append(f"the fault {_name(fault)} had nothing to hit: {error}")
         except Exception as error:
-            errors.append(f"the fault {fault.what} {fault.whom} could not be applied: {error!r}")
+            applied.failures.append(f"the fault {_name(fault)} failed: {error!r}")
 
     threads = [threading.Thread(target=apply, args=(fault,), name=fault.what) for fault in world.row.faults]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return errors
+    return applied
+
+
+def _name(fault: Fault) -> str:
+    return f"{fault.what} {fault.whom}".rstrip()
 
 
 def wait_until_empty(world: World) -> None:

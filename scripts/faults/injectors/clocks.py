@@ -8,16 +8,12 @@ from typing import Final
 
 from scripts.faults.clock import Clock
 from scripts.faults.events import Delivery, Received
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened, PromiseBroken
 from scripts.faults.process_tree import ProcessTree
 from scripts.faults.world import World
 
 AFTER_SECONDS: Final = 3.0
 """How long after a suspend deliveries are watched."""
-
-
-class PromiseBroken(Exception):
-    """Something that a program must not do, which its deliveries alone don't show."""
 
 
 def jump(world: World, fault: Fault) -> None:
@@ -40,7 +36,7 @@ def suspend(world: World, fault: Fault) -> None:
 
     With ``detail["longer"]`` the program sees it last so many seconds more, in which the world outside stands still.
     Raise PromiseBroken if a message was delivered by a receive that was over, or a process was replaced, and
-    RuntimeError if no message was held in memory, since then the suspend shows nothing.
+    NothingHappened if no message was held in memory.
     """
     for turn in range(fault.times):
         if turn and not world.wait(fault.every):
@@ -71,7 +67,7 @@ def _suspend(world: World, fault: Fault, longer: float) -> None:
         f"resumed: {len(held)} messages were received and not delivered, {unread} of them when nobody could read them"
     )
     if not held:
-        raise RuntimeError("no message was held in memory at the suspend")
+        raise NothingHappened("no message was held in memory at the suspend")
     world.wait(AFTER_SECONDS)
     if longer or resumed - began > world.row.visibility:
         received = [*world.program.gate.received, *world.program.gate.lost]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from scripts.faults.disk import Disk, Point
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.injury import Program
 from scripts.faults.world import World
 
@@ -31,10 +31,6 @@ DELETE_POINTS: Final = ("before delete", "after delete")
 
 class Damaged(Exception):
     """The audit log holds what isn't a record."""
-
-
-class NothingHappened(Exception):
-    """The fault did not come to pass, so that the trial would say nothing."""
 
 
 def kill_at(world: World, fault: Fault) -> None:
@@ -197,12 +193,14 @@ def turns(world: World, fault: Fault) -> Iterator[int]:
         yield turn
 
 
-def wait_until(world: World, condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that the load brings about. Raise NothingHappened if it doesn't."""
+def wait_until(
+    world: World, condition: Callable[[], bool], what: str, error: type[Exception] = NothingHappened
+) -> None:
+    """Wait for what the load brings about, or for what the program must do; raise ``error`` if it doesn't come."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > deadline or not world.wait(LOOK_SECONDS):
-            raise NothingHappened(f"the trial waited in vain until {what}")
+            raise error(f"the trial waited in vain until {what}")
 
 
 INJECTORS: Final = {"kill-at": kill_at, "fail-disk": fail_disk, "power-cut": power_cut}

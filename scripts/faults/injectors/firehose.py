@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, PromiseBroken
 from scripts.faults.firehose import FaultyFirehose, FirehoseFault
 from scripts.faults.injectors.disks import Damaged, wait_until
 from scripts.faults.world import World
@@ -34,7 +34,8 @@ def fail_firehose(world: World, fault: Fault) -> None:
     if share >= 1.0 and kind != "slow":
         world.excuse(began, time.monotonic(), "Firehose took no record")
     if kind in WRITES_UNSEEN:
-        wait_until(world, lambda: _doubled(firehose) > doubled, "a record without an answer is written again")
+        what = "a record without an answer is written again"
+        wait_until(world, lambda: _doubled(firehose) > doubled, what, PromiseBroken)
         world.note(f"{_doubled(firehose)} records are in the stream twice")
     if firehose.unreadable:
         raise Damaged(f"{len(firehose.unreadable)} records can't be read: {firehose.unreadable[0]!r}")

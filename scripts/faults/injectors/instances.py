@@ -7,10 +7,10 @@ import signal
 import time
 from typing import Final
 
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, PromiseBroken
 from scripts.faults.gate_faults import SqsFault
+from scripts.faults.injectors.processes import CUT
 from scripts.faults.injury import Program
-from scripts.faults.instance import ProgramFailed
 from scripts.faults.proxy import Link
 from scripts.faults.world import World
 
@@ -70,7 +70,7 @@ def partition(world: World, fault: Fault) -> None:
 def rolling_restart(world: World, fault: Fault) -> None:
     """Drain one instance after the other, and start each again before the next; ``every`` seconds lie between.
 
-    Raise ProgramFailed if one doesn't end in order.
+    Raise PromiseBroken if one doesn't end in order; one that other faults disturb may cut deliveries.
     """
     for turn in range(fault.times):
         for number, program in enumerate(world.programs):
@@ -87,8 +87,8 @@ def rolling_restart(world: World, fault: Fault) -> None:
             _start(world, number)
             if len(world.programs) == 1:
                 world.excuse(began, time.monotonic(), "no program ran")
-            if code:
-                raise ProgramFailed(f"SIGTERM: exit code {code} instead of 0 at a restart")
+            if code and not (fault.disturbed and code == CUT):
+                raise PromiseBroken(f"SIGTERM: exit code {code} instead of 0 at a restart")
 
 
 def _start(world: World, number: int) -> Program:

@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from typing import Any, Final
 
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.injectors.recipients import last
 from scripts.faults.proxy import SOUND, Link, TcpProxy
 from scripts.faults.proxy_flow import TO_CLIENT, TO_SERVER
@@ -20,7 +20,7 @@ def link(world: World, fault: Fault) -> None:
     """Show the states of the link in ``detail["links"]`` one after another, each for ``lasts`` seconds.
 
     Each is what :class:`~scripts.faults.proxy.Link` takes. One through which nothing comes is an outage: raise
-    RuntimeError if no message waited for its end.
+    NothingHappened if no message waited for its end, and PromiseBroken if none got through then.
     """
     for state in map(state_of, fault.detail["links"]):
         if state.is_outage:
@@ -54,7 +54,7 @@ def cut(world: World, fault: Fault) -> None:
     """Cut connections after a number of bytes by chance, in both directions in turn.
 
     ``detail`` has the most bytes ``to-client`` and ``to-server``: a request is longer than an answer. There is
-    a new number every ``every`` seconds, ``times`` times. Raise RuntimeError if no connection was cut.
+    a new number every ``every`` seconds, ``times`` times. Raise NothingHappened if no connection was cut.
     """
     proxy, chance = _proxy(world), random.Random(fault.seed)
     before = proxy.cuts
@@ -67,7 +67,7 @@ def cut(world: World, fault: Fault) -> None:
     proxy.heal()
     world.note(f"{proxy.cuts - before} connections were cut")
     if proxy.cuts == before:
-        raise RuntimeError("no connection was cut")
+        raise NothingHappened("no connection was cut")
 
 
 def state_of(detail: dict[str, Any]) -> Link:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened, PromiseBroken
 from scripts.faults.recipient_behaviours import Behaviour
 from scripts.faults.world import World
 
@@ -20,7 +20,7 @@ def misbehave(world: World, fault: Fault) -> None:
     """Let the recipient behave as ``detail["behaviours"]`` say, for ``lasts`` seconds.
 
     Each is what :class:`~scripts.faults.recipient_behaviours.Behaviour` takes; with ``part`` it hits only this share of
-    the messages, each time that they come. Raise RuntimeError if one of the kinds was never shown.
+    the messages, each time that they come. Raise NothingHappened if one of the kinds was never shown.
     """
     behaviours = behaviours_of(fault)
     recipient = world.recipient
@@ -32,7 +32,7 @@ def misbehave(world: World, fault: Fault) -> None:
     shown = recipient.hits - hits
     world.note(f"the recipient behaves again; it did {dict(shown)}")
     if missing := {each.kind for each in behaviours} - shown.keys():
-        raise RuntimeError(f"these were never shown: {', '.join(sorted(missing))}")
+        raise NothingHappened(f"these were never shown: {', '.join(sorted(missing))}")
 
 
 def behaviours_of(fault: Fault) -> tuple[Behaviour, ...]:
@@ -53,7 +53,7 @@ def is_in_part(part: float, seed: int, message_id: str) -> bool:
 def outage(world: World, fault: Fault) -> None:
     """Let the recipient be gone, or refuse all with ``detail["status"]``, for ``lasts`` seconds.
 
-    Raise RuntimeError if there was nothing that it could hold up.
+    Raise NothingHappened if there was nothing that it could hold up, and PromiseBroken if nothing got through then.
     """
     status = fault.detail.get("status")
     if status is None:
@@ -75,7 +75,7 @@ def outage(world: World, fault: Fault) -> None:
 def last(world: World, fault: Fault, begin: Callable[[], None], end: Callable[[], None]) -> None:
     """Begin an outage, end it after ``lasts`` seconds, and note when the first message got through then.
 
-    Raise RuntimeError if no message waited for its end, or none got through.
+    Raise NothingHappened if no message waited for its end, and PromiseBroken if none got through then.
     """
     begin()
     world.note("the outage begins")
@@ -85,16 +85,22 @@ def last(world: World, fault: Fault, begin: Callable[[], None], end: Callable[[]
     end()
     world.note(f"the outage is over, {waiting} messages wait")
     if not waiting:
-        raise RuntimeError("no message waited for the end of the outage")
+        raise NothingHappened("no message waited for the end of the outage")
     deadline = over + RECOVERY_SECONDS
     while not any(200 <= delivery.status < 300 for delivery in world.recipient.deliveries[seen:]):
         if time.monotonic() > deadline or not world.wait(LOOK_SECONDS):
-            raise RuntimeError(f"nothing got through within {RECOVERY_SECONDS:.0f} s of the outage")
+            if not world.queue.state().total:
+                # What waited had been delivered before, and was only to be deleted.
+                raise NothingHappened("no message waited to be delivered at the end of the outage")
+            raise PromiseBroken(f"nothing got through within {RECOVERY_SECONDS:.0f} s of the outage")
     world.note(f"the first message got through {time.monotonic() - over:.2f} s after the outage")
 
 
 def flap(world: World, fault: Fault) -> None:
-    """Let the recipient go and come back in turn: ``detail`` has the seconds of both, ``away`` and ``back``."""
+    """Let the recipient go and come back in turn: ``detail`` has the seconds of both, ``away`` and ``back``.
+
+    Raise NothingHappened if it was away only once.
+    """
     before = len(world.recipient.away)
     world.recipient.flap(fault.detail["away"], fault.detail["back"])
     world.note("the recipient flaps")
@@ -103,7 +109,7 @@ def flap(world: World, fault: Fault) -> None:
     times = len(world.recipient.away) - before
     world.note(f"the recipient is steady; it was away {times} times")
     if times < 2:
-        raise RuntimeError(f"the recipient was away {times} times only")
+        raise NothingHappened(f"the recipient was away {times} times only")
 
 
 INJECTORS: Final = {"misbehave": misbehave, "outage": outage, "flap": flap}

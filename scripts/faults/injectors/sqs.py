@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from scripts.faults.events import Held, Received
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.gate_calls import DELETES, RECEIVE
 from scripts.faults.gate_faults import KINDS, SqsFault
 from scripts.faults.world import Program, World
@@ -22,14 +22,15 @@ def break_sqs(world: World, fault: Fault) -> None:
     """Show a fault of the kind ``whom`` for so many seconds, again and again.
 
     ``detail`` has the other fields of SqsFault, with ``actions`` as a list, and ``program``, the number of the only
-    program that meets it. Raises AssertionError if it hit no call.
+    program that meets it. Raise NothingHappened if it hit no call.
     """
     hits = 0
     for turn in range(fault.times):
         if turn and not world.wait(fault.every):
             break
         hits += _show(world, fault, sqs_fault(fault, turn))
-    assert hits, f"{fault.whom} hit no call"
+    if not hits:
+        raise NothingHappened(f"{fault.whom} hit no call")
 
 
 def sqs_fault(fault: Fault, turn: int = 0) -> SqsFault:
@@ -81,7 +82,10 @@ def _explain(world: World, program: Program, begin: float, end: float) -> None:
 
 
 def expire_credentials(world: World, fault: Fault) -> None:
-    """Let SQS refuse the present token of the programs for good, and give them a new one after ``lasts`` seconds."""
+    """Let SQS refuse the present token of the programs for good, and give them a new one after ``lasts`` seconds.
+
+    Raise NothingHappened if a program made no call with it.
+    """
     credentials = world.credentials
     assert credentials is not None, "the row gives no temporary credentials"
     begin = time.monotonic()
@@ -93,7 +97,8 @@ def expire_credentials(world: World, fault: Fault) -> None:
     end = time.monotonic()
     world.note(f"{credentials.token} is there")
     world.excuse(begin, end, "expired credentials")
-    assert all(each.hits for each in shown), "no call had the expired token"
+    if not all(each.hits for each in shown):
+        raise NothingHappened("no call had the expired token")
 
 
 INJECTORS: Final = {"sqs": break_sqs, "expire-credentials": expire_credentials}

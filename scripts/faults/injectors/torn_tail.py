@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from scripts.faults.disk import Disk
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened, PromiseBroken
 from scripts.faults.injectors.disks import (
     Damaged,
-    NothingHappened,
     audit_files,
     cut_power,
     has_new_data,
@@ -67,7 +66,7 @@ def _tear_once(world: World, turn: int, stride: int, chance: random.Random) -> N
     world.note(f"cut the last record of {tail.path.name} at {cut} of {len(tail.record)}, and {len(older)} copies")
     start_again(world, began)
     mended = {**older, tail.path: tail.before}
-    wait_until(world, lambda: are_whole(mended), "the torn files are mended")
+    wait_until(world, lambda: are_whole(mended), "the torn files are mended", PromiseBroken)
     for path in older:
         path.unlink(missing_ok=True)
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Final
 
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.injury import Program
-from scripts.faults.instance import ProgramFailed
 from scripts.faults.process_tree import state
 from scripts.faults.world import World
 
@@ -28,7 +27,7 @@ CHOOSE_SECONDS: Final = 10.0
 
 
 def victims(world: World, fault: Fault) -> Iterator[tuple[Program, int]]:
-    """Yield the process to hurt, as often as the fault is to happen; raise ProgramFailed where there is none.
+    """Yield the process to hurt, as often as the fault is to happen; raise NothingHappened where there is none.
 
     It is stopped, so that it does nothing more between the look at it and its end.
     """
@@ -39,7 +38,7 @@ def victims(world: World, fault: Fault) -> Iterator[tuple[Program, int]]:
         program = world.programs[turn % len(world.programs)]
         pid = _choose(world, program, fault, chance)
         if pid is None:
-            raise ProgramFailed(f"no {fault.whom} was as {fault.what} wants it")
+            raise NothingHappened(f"no {fault.whom} was as {fault.what} wants it")
         yield program, pid
 
 

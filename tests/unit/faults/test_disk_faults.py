@@ -10,9 +10,9 @@ from courier.audit.reader import audit_files
 from courier.audit.recover import recover
 from scripts.faults.catalogue.disks import ROWS
 from scripts.faults.disk import Disk
-from scripts.faults.fault import Fault, Limits, Row
+from scripts.faults.fault import Fault, Limits, NothingHappened, Row
 from scripts.faults.injectors import INJECTORS
-from scripts.faults.injectors.disks import NothingHappened, turns, wait_until
+from scripts.faults.injectors.disks import turns, wait_until
 from scripts.faults.injectors.torn_tail import are_whole, last_record, write_older
 from scripts.faults.program import CourierAdapter
 from scripts.faults.trial import run_trial
