@@ -16,8 +16,8 @@ JOBS = 8
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FLOORS = .venv-floors
 
-# A test that fails runs once more, since a machine may be too busy for any deadline. The summary names each such test, and
-# `make test-full` gives none a second chance.
+# A failed test runs once more, because a machine may be too busy for any deadline. The summary names each such test.
+# `make test-full` gives no test a second chance.
 RERUNS = --reruns 1 --reruns-delay 2 -rR
 
 # Run the tests that the marks in $(2) leave, with the Python $(1). Those that busy neighbours would disturb go first.
@@ -50,13 +50,13 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 docs: .venv/courier.stamp ## write docs/configuration.md anew from the options
 	$(BIN)/python scripts/write_configuration.py
 
-faults: .venv/dev.stamp node cc ## put the promise to the test: kills, disks, networks, clocks; takes up to 20 minutes
+faults: .venv/dev.stamp node cc ## test the delivery promise under faults of processes, disks, networks and clocks; takes up to 20 minutes
 	@$(BIN)/python -m scripts.faults run $(FAULTS)
 
-faults-quick: .venv/dev.stamp cc ## the same in up to 3 minutes, with a few faults that stand for all
+faults-quick: .venv/dev.stamp cc ## test it under a few of these faults; takes up to 3 minutes
 	@$(BIN)/python -m scripts.faults run --quick $(FAULTS)
 
-check: lint demo faults-quick test ## all that CI runs: lint, the demo, the quick faults, the tests
+check: lint demo faults-quick test ## all that CI runs: lint, the demo, a few fault tests, the tests
 
 dist: .venv/dist.stamp ## build the wheel and the source distribution into dist/
 	@rm -rf build dist/courier-*.whl dist/courier-*.tar.gz
