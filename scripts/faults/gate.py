@@ -99,7 +99,8 @@ class Gate:
         if refusing:
             self._listener.refuse()
             for each in refusing:
-                each.hits += sum(client.busy for client in self.clients)
+                # An idle connection counts: its client finds the port shut at its next call.
+                each.hits += len(self.clients)
             self._reset_clients()
         elif any(fault.kind == "black-hole" and fault.whole for fault in faults):
             self._listener.ignore()
