@@ -11,7 +11,7 @@ boottime: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Return the time in seconds on CLOCK_BOOTTIME, the clock of leases."""
 
 SUSPEND_SECONDS: Final = 0.1
-"""The shortest suspend that is told from the time between two readings of clocks."""
+"""The shortest suspend that can be told from the time between two readings of clocks."""
 
 
 def suspended_seconds() -> float:
@@ -20,7 +20,7 @@ def suspended_seconds() -> float:
 
 
 def earliest_arrival(seen: float, suspended: float) -> float:
-    """Return when bytes may have arrived that the kernel says arrived at ``seen``.
+    """Return the earliest time at which bytes may have arrived that the kernel says arrived at ``seen``.
 
     The host was suspended for ``suspended`` seconds while they were awaited. The kernel's timer stands still in a
     suspend, so what arrived before it looks as if it arrived after it.

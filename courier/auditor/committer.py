@@ -24,8 +24,8 @@ MOST_RECORDS: Final = 4096
 """Maximum records of one fdatasync."""
 
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0)
-"""Pauses after failed writes, in seconds; the last one repeats. Once the disk recovers, intake resumes within it, which
-has to be well below the 2 s in which deliveries must go on after an outage."""
+"""Pauses after failed writes, in seconds; the last one repeats. Once the disk recovers, intake resumes within
+the last one, which has to be well below 2 s: deliveries must go on within that after an outage."""
 
 PROBE_SECONDS: Final = 1.0
 """Seconds between two probes of an idle log, which detect a full disk before the next delivery."""

@@ -31,7 +31,7 @@ SHORT_WAIT_SECONDS: Final = 1
 """The long poll of a receive that isn't the only one: on an empty queue, one full-length long poll is enough."""
 
 LOOK_AHEAD_SECONDS: Final = 1.5
-"""Until a receive is overdue in so many seconds, the next beat is soon enough to set a timer for it."""
+"""If a receive becomes overdue in this many seconds or later, the next beat is soon enough to set a timer for it."""
 
 log = structlog.get_logger("courier.consumer")
 

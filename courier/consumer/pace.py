@@ -25,7 +25,7 @@ LONGEST_PAUSE_SECONDS: Final = 0.05
 RECEIVE_BACKOFF: Final = Backoff(0.2, 20.0)
 LONGEST_WAIT_SECONDS: Final = 20
 WAIT_FACTOR: Final = 4
-"""A long poll waits so many times as long as the last message took to come: nearly always long enough for the next."""
+"""A long poll waits this many times as long as the last message took to arrive: nearly always enough for the next."""
 
 
 class ReceivePace:
@@ -75,8 +75,8 @@ class ReceivePace:
     def longest_wait(self) -> int:
         """Return the most seconds for which the next receive may wait for a message.
 
-        Four times as long as the last message took to come, at least a second, and twice as long after an empty answer.
-        If the connection dies in silence, that is noticed only after the wait, and on a busy queue others are due.
+        Four times as long as the last message took to arrive, at least a second, and doubled by each empty answer.
+        A connection that dies without a reset is noticed only after the wait, and on a busy queue that is too late.
         """
         return self._waits
 

@@ -69,7 +69,7 @@ class Polls:
         return self._look_at - now
 
     def become_overdue(self, now: float) -> int:
-        """Return for how many messages the receives asked that have become overdue just now."""
+        """Mark the receives that have become overdue, and return how many messages they asked for."""
         if now < self._look_at:
             return 0
         new = [poll for poll in self.tasks.values() if not poll.is_overdue and poll.due <= now]

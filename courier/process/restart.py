@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 YOUNG: Final = 1.0
-"""Seconds; a worker that worked for less died young. A fork costs milliseconds, so more than one a second is a loop."""
+"""Seconds; a worker that worked for less died young. A fork costs milliseconds, so one a second is cheap."""
 
 FIRST_DELAY: Final = 0.25
 LONGEST_DELAY: Final = 30.0

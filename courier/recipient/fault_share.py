@@ -28,7 +28,7 @@ ENOUGH_ATTEMPTS: Final = 30
 """The number of further attempts after which their success is significant."""
 
 ENOUGH_SUCCESSES: Final = 5
-"""The number of successes that is significant before that, if they are clearly more than is worthwhile."""
+"""The number of successes that is significant sooner, if their share is clearly above WORTHWHILE."""
 
 WORTHWHILE: Final = 0.08
 STILL_WORTHWHILE: Final = 0.03
@@ -58,7 +58,7 @@ log = structlog.get_logger("courier.sender")
 
 
 def works(again: int, revived: int) -> bool:
-    """Return whether further attempts succeed: ``revived`` of ``again``. If most do, few of them show it."""
+    """Return whether trying again works: ``revived`` of ``again`` attempts succeeded. If most do, a few are enough."""
     if again >= ENOUGH_ATTEMPTS:
         return revived >= WORTHWHILE * again
     return is_clearly_beyond(revived, again, WORTHWHILE, minimum=ENOUGH_SUCCESSES)
@@ -122,7 +122,7 @@ class FaultShare:
             self._delivered, self._counted_at = delivered, now
         faulted, delivered, again, revived, mended = self._window.growth(now, counts)
         if not self.is_high and faulted >= MINIMUM and self._window.forget_before(counts, _is_high):
-            # A recipient that has begun to fail: the minute of health before that would hide it for long.
+            # The recipient has begun to fail. The minute of health before that would hide it.
             faulted, delivered, again, revived, mended = self._window.growth(now, counts)
         messages = faulted + delivered - mended
         failed = faulted + again - revived

@@ -49,8 +49,8 @@ NO_KEYS_IN_TIME: Final = (
 )
 
 SETTLE_SECONDS: Final = 2.0
-"""The least time for a call that settles messages. It is short, since leases end meanwhile and the call may be repeated
-at will; while SQS is slower, it grows."""
+"""The shortest time-out of a call that settles messages. It is short because leases end meanwhile, and because the call
+can be repeated safely. It grows while SQS is slow."""
 
 UNANSWERED: Final = frozenset({CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT})
 """The causes of calls that SQS didn't answer in time."""

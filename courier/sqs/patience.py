@@ -1,11 +1,11 @@
-"""How long to wait for an answer of SQS, and between calls while it gives none. Pure: the clock is passed in."""
+"""The time to wait for an answer from SQS, and between calls while it gives none. Pure: the clock is passed in."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SLOWER_FACTOR: Final = 2.0
-"""An answer may take so many times longer than the one before it: a slow SQS isn't a silent one."""
+"""An answer may take this many times as long as the one before it: a slow SQS isn't a silent one."""
 
 SHORT_OUTAGE_PAUSE_SECONDS: Final = 1.0
 OUTAGE_SHARE: Final = 1 / 40
@@ -13,7 +13,7 @@ OUTAGE_SHARE: Final = 1 / 40
 
 
 def longest_pause(outage: float) -> float:
-    """Return the longest pause in seconds after ``outage`` seconds of failures: an outage lasts little longer for it.
+    """Return the longest pause in seconds after ``outage`` seconds of failures, so that it adds little to the outage.
 
     After a minute the pauses are below two seconds, after a quarter of an hour 20.
     """
@@ -23,8 +23,8 @@ def longest_pause(outage: float) -> float:
 class Patience:
     """The seconds to wait for an answer: few while SQS answers quickly, more once it is slow or silent.
 
-    A connection may die in silence: a router forgot it, or the machine behind it is gone. Whoever waits on it for long
-    settles nothing meanwhile, and leases end.
+    A connection may die without a reset: a router forgot it, or the machine behind it is gone. A caller that waits on
+    it settles nothing meanwhile, and leases end.
     """
 
     __slots__ = ("_grew_at", "_least", "_most", "seconds")
@@ -37,7 +37,7 @@ class Patience:
         self._grew_at = 0.0
 
     def answered(self, took: float) -> None:
-        """Learn from an answer that took so many seconds."""
+        """Learn from an answer that took ``took`` seconds."""
         longest = max(self._least, SLOWER_FACTOR * took, self.seconds / SLOWER_FACTOR)
         self.seconds = min(self._most, longest)
 

@@ -1,4 +1,4 @@
-"""``python -m scripts.faults COMMAND``: puts the promise to the test."""
+"""The command line of the fault tests: ``python -m scripts.faults COMMAND``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ QUICK_JOBS: Final = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.faults", description="Put Courier's promise to the test.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.faults", description="Test Courier's delivery promise under faults."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands)
     _add_trial(commands)
@@ -39,34 +41,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mix.add_commands(commands)
     soak.add_command(commands)
     given = parser.parse_args(arguments)
-    # Every exit must stop the programs that were started.
+    # sys.exit unwinds the stack, and so stops the programs that were started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     code: int = given.function(given)
     return code
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    run = commands.add_parser("run", help="run the rows of the table")
+    run = commands.add_parser("run", help="run the rows of the table, or a mix")
     _add_choice(run)
-    run.add_argument("--quick", action="store_true", help="run a few short rows that stand for all")
-    run.add_argument("--peers", action="store_true", help="run some rows against other programs too")
+    run.add_argument("--quick", action="store_true", help="run a few short rows instead; long stalls fail none")
+    run.add_argument("--peers", action="store_true", help="also run some rows against other programs")
     run.add_argument(
-        "--jobs", type=int, metavar="N", help=f"trials at the same time ({JOBS}; {QUICK_JOBS} with --quick)"
+        "--jobs", type=int, metavar="N", help=f"trials to run at the same time ({JOBS}; {QUICK_JOBS} with --quick)"
     )
-    run.add_argument("--keep", action="store_true", help="keep the files of what held, too")
-    run.add_argument("--list", action="store_true", help="print the names of the rows, and run nothing")
-    run.add_argument("--seconds", type=int, metavar="N", help="run a random mix for so long instead of the rows")
+    run.add_argument("--keep", action="store_true", help="keep the files of rows that held, too")
+    run.add_argument("--list", action="store_true", help="print the names of the rows and exit")
+    run.add_argument("--seconds", type=int, metavar="N", help="run a random mix for N seconds instead of the rows")
     run.set_defaults(function=_run)
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     names = [row.name for row in (*ROWS, *QUICK)]
-    parser.add_argument("--only", action="append", default=[], choices=names, metavar="NAME", help="run only this row")
-    parser.add_argument("--full", action="store_true", help="run each row in its full length")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--program", choices=(table.COURIER, *PEERS), default=table.COURIER)
-    parser.add_argument("--ignore-stalls", action="store_true", help="report stalls, but let none fail a row")
-    parser.add_argument("--output", type=lambda path: Path(path).absolute(), default=mix.OUTPUT.absolute())
+    parser.add_argument(
+        "--only", action="append", default=[], choices=names, metavar="NAME", help="run only this row; repeatable"
+    )
+    parser.add_argument("--full", action="store_true", help="run each row at its full length")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the load and of all that is left to chance (0)")
+    parser.add_argument(
+        "--program", choices=(table.COURIER, *PEERS), default=table.COURIER, help="the program under test (courier)"
+    )
+    parser.add_argument(
+        "--ignore-stalls", action="store_true", help="report long stalls, but fail no row because of them"
+    )
+    parser.add_argument(
+        "--output",
+        type=lambda path: Path(path).absolute(),
+        default=mix.OUTPUT.absolute(),
+        help="folder of the results (build/faults)",
+    )
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -107,7 +120,7 @@ def _show(run: Run, record: Record) -> None:
     print(record.line(), flush=True)
     for failure in record.failures:
         print(f"    {failure}", flush=True)
-    # What a peer loses is its result, and no failure of ours.
+    # What a peer loses is a result, and not a failure of the suite.
     if record.failures and run.program == table.COURIER:
         print(f"    files in {run.directory}\n    again: {run.command}", flush=True)
 
@@ -142,8 +155,8 @@ def _adapter(program: str) -> Adapter:
 
 
 def _add_document(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    document = commands.add_parser("document", help="put the newest results into docs/faults.md and README")
-    document.add_argument("--output", type=Path, default=mix.OUTPUT)
+    document = commands.add_parser("document", help="write the newest results into docs/faults.md and README.md")
+    document.add_argument("--output", type=Path, default=mix.OUTPUT, help="folder of the results (build/faults)")
     document.add_argument("--page", type=Path, default=PAGE)
     document.add_argument("--readme", type=Path, default=README)
     document.set_defaults(function=_document)

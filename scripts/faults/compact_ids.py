@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import Final
 
 FRESH: Final = 20_000
-"""So many of the newest are in a set, which takes ten times as much."""
+"""The number of newest ids in a set, which takes ten times as much memory for each."""
 
 
 class CompactIds:

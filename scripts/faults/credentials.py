@@ -1,4 +1,4 @@
-"""Temporary credentials of a program, in a file that is written anew as a sidecar would do it."""
+"""Temporary credentials of a program, in a file that is replaced the way a sidecar does it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that was seen of the messages for which a promise did not hold, in order of time."""
+"""The evidence: all that was seen of the messages for which the promise did not hold, in order of time."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ class PromiseBroken(Exception):
 class Fault:
     """One fault, which an injector applies to the world of a trial.
 
-    ``what`` names the injector and ``whom`` what it hurts, such as a role. It begins ``at`` seconds after the load,
-    and, where it has an end, ``lasts`` so long; it happens ``times`` times, ``every`` so many seconds. ``seed`` decides
-    what is left to chance, and ``detail`` holds what only this injector knows; its values are JSON.
+    ``what`` names the injector and ``whom`` what it hurts, such as a role. It begins ``at`` seconds after the
+    load, and, if it has an end, lasts ``lasts`` seconds. It happens ``times`` times, with pauses of ``every`` seconds.
+    ``seed`` decides what is left to chance, and ``detail`` holds what only this injector knows; its values are JSON.
 
     With ``disturbed``, other faults may strike meanwhile: a process may be replaced for another reason, and a program
     that ends may have to cut deliveries.
@@ -47,10 +47,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Limits:
-    """What has to hold in a trial, beside the promise itself: nothing lost, unrecorded, altered or out of order.
+    """What has to hold in a trial, besides the promise itself: nothing lost, unrecorded, altered or out of order.
 
     ``stall`` is in seconds. ``receives`` is the most that one message may be charged, ``dead`` how many messages may
-    come to the dead-letter queue. None is for no limit. A duplicate has to be explained by a fault, always.
+    go to the dead-letter queue. None means no limit. Every duplicate has to be explained by a fault.
     """
 
     stall: float | None = KILL_STALL_SECONDS

@@ -1,4 +1,4 @@
-"""The account of a long trial: it judges the messages that are settled slice by slice, and forgets them."""
+"""The ledger of a long trial: it judges settled messages slice by slice, and then forgets them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scripts.faults.feeder import Sample
 from scripts.faults.oracle import Seen, Verdict, judge, longest_stall
 
 AGE_SECONDS: Final = 60.0
-"""A message that was deleted so long ago is settled: whatever was under way then has ended since."""
+"""A message that was deleted this long ago is settled: all that was in progress then has ended since."""
 
 OVERLAP_SECONDS: Final = 30.0
-"""Slices share so much time when it comes to stalls, so that none is cut in two."""
+"""Slices overlap by this much where stalls are measured, so that none is cut in two."""
 
 
 class _Timed(Protocol):
@@ -31,7 +31,7 @@ _Event = TypeVar("_Event", bound=_Timed)
 class Ledger:
     """The events of messages that are not settled, and the verdict on those that are.
 
-    It is for standard queues: what it judges are messages, one by one, and stalls. A delivery of a message that was
+    It is for standard queues: it judges messages one by one, and stalls. A delivery of a message that was
     settled before is ``late``, and a duplicate that nothing explains. ``on_verdict`` gets each slice and its verdict.
     """
 

@@ -1,4 +1,4 @@
-"""A random mix of loads, options and faults: each round is a row that its seed and its number decide."""
+"""A random mix of loads, options and faults: each round is a row drawn from the seed and the number of the round."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from scripts.faults.workload import Workload
 
 OUTPUT: Final = Path("build/faults")
 LIMITS: Final = Limits(stall=None)
-"""No limit of a stall holds under every mix of faults, so a stall is only shown. All else is as strict as ever."""
+"""No limit of the stall fits every mix of faults, so stalls are only shown. All else is as strict as in the table."""
 
 SETTLE_SECONDS: Final = 120.0
 LEAST_CAPACITY: Final = 30.0
-"""A round that can do fewer messages a second would say little."""
+"""A round that can deliver fewer messages a second would show little."""
 
 LOAD: Final = 0.5
-"""The part of what a program could do without faults that a round asks of it."""
+"""The share of a program's capacity without faults that the load of a round takes."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands ``mix`` and ``again``."""
-    mix = commands.add_parser("mix", help="run random rows")
-    mix.add_argument("--seconds", type=float, default=600.0, help="begin no round after so many seconds (600)")
-    mix.add_argument("--seed", type=int, default=None, help="the seed of all rounds; by default a new one")
+    mix = commands.add_parser("mix", help="run a random mix of loads, options and faults")
+    mix.add_argument("--seconds", type=float, default=600.0, help="begin no new round after this many seconds (600)")
+    mix.add_argument("--seed", type=int, default=None, help="seed of all rounds (a new one)")
     mix.add_argument("--round", type=int, default=None, help="run only this round of the seed")
-    mix.add_argument("--output", type=Path, default=OUTPUT)
+    mix.add_argument("--output", type=Path, default=OUTPUT, help="folder of the results (build/faults)")
     mix.set_defaults(function=run_mix)
-    again = commands.add_parser("again", help="run the row again whose schedule lies in a folder")
-    again.add_argument("folder", type=Path)
+    again = commands.add_parser("again", help="run a trial again from the schedule in its folder")
+    again.add_argument("folder", type=Path, help="folder that the suite kept of a trial")
     again.set_defaults(function=run_again)
 
 
@@ -83,11 +83,11 @@ def draw_row(seed: int, number: int) -> Row:
 
 
 def _other_options(chance: random.Random, given: Circumstances) -> tuple[str, ...]:
-    """Draw what another program has beside the options of the first: mostly nothing."""
+    """Draw the options in which another program differs from the first; half of the time there are none."""
     if chance.random() < 0.5:
         return ()
     others = draw_options(chance, given.visibility, firehose=not given.files)
-    # What may be repeated would be there twice.
+    # A repeatable option would be given twice.
     return flags(others | {"--header": None})
 
 
@@ -138,12 +138,12 @@ def run_again(given: argparse.Namespace) -> int:
         path for n in range(1, sys.maxsize) if not (path := folder.with_name(f"{folder.name}-again-{n}")).exists()
     )
     held = run_row(row, directory.absolute())
-    print(f"{'it held' if held else 'it did not hold'}; all of it is in {directory}")
+    print(f"{'it held' if held else 'it did not hold'}; its files are in {directory}")
     return 0 if held else 1
 
 
 def run_row(row: Row, directory: Path) -> bool:
-    """Run a row and print what came of it; of a failure also the command that runs it again from what is kept."""
+    """Run a row and print its result, and after a failure the command that runs it again from its folder."""
     shutil.rmtree(directory, ignore_errors=True)
     write_schedule(row, directory)
     print(f"{row.title}: {describe(row)}", flush=True)

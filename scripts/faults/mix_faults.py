@@ -24,15 +24,15 @@ class Circumstances(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A kind of fault: what it keeps busy, so that no two of the same disturb each other, and how it is drawn."""
+    """A kind of fault: the parts of the world that it occupies, and how it is drawn. No two faults share a part."""
 
-    organs: frozenset[str]
+    parts: frozenset[str]
     draw: Callable[[random.Random, Circumstances], Fault | None]
     """Draws a fault; None where the round can't have it. Its times and its seed are set later."""
 
 
 def draw_faults(chance: random.Random, given: Circumstances, count: int) -> tuple[Fault, ...]:
-    """Draw up to so many faults, each with its begin and its seed; none keeps busy what another does."""
+    """Draw up to so many faults, each with its start and its seed; no two occupy the same part."""
     drawn = tuple(_drawn(chance, given, count))
     return tuple(replace(fault, disturbed=len(drawn) > 1) for fault in drawn)
 
@@ -42,10 +42,10 @@ def _drawn(chance: random.Random, given: Circumstances, count: int) -> Iterator[
     kinds = [name for name in DRAWS if name.split()[0] in INJECTORS]
     chance.shuffle(kinds)
     for name in kinds:
-        drawn = None if DRAWS[name].organs & busy else DRAWS[name].draw(chance, given)
+        drawn = None if DRAWS[name].parts & busy else DRAWS[name].draw(chance, given)
         if drawn is None:
             continue
-        busy |= DRAWS[name].organs
+        busy |= DRAWS[name].parts
         at = round(chance.uniform(0.5, given.seconds * 0.5), 2)
         yield replace(drawn, at=at, seed=chance.randrange(1 << 30))
         count -= 1
@@ -69,7 +69,7 @@ def _kill_supervisor(chance: random.Random, given: Circumstances) -> Fault:
 
 def _stop(chance: random.Random, given: Circumstances) -> Fault:
     whom = chance.choice(("sender", "consumer", "auditor", "supervisor"))
-    # Less than the least --hang-timeout that is drawn: what hangs for longer is replaced.
+    # Shorter than the shortest --hang-timeout drawn: a process that hangs for longer is replaced.
     return Fault("stop", whom, lasts=chance.choice((0.3, 1.0, 3.0, 4.5)), times=chance.randint(1, 3))
 
 
@@ -194,8 +194,8 @@ def _end(chance: random.Random, given: Circumstances) -> Fault:
     return Fault("end", times=1, detail={"signal": chance.choice(("SIGTERM", "SIGINT"))})
 
 
-def _of(organs: str, draw: Callable[[random.Random, Circumstances], Fault | None]) -> Drawn:
-    return Drawn(frozenset(organs.split()), draw)
+def _of(parts: str, draw: Callable[[random.Random, Circumstances], Fault | None]) -> Drawn:
+    return Drawn(frozenset(parts.split()), draw)
 
 
 DRAWS: Final[dict[str, Drawn]] = {
@@ -212,7 +212,7 @@ DRAWS: Final[dict[str, Drawn]] = {
     "flap": _of("recipient", _flap),
     "link": _of("link", _link),
     "cut": _of("link", _cut),
-    # These look whether a process was replaced.
+    # These check whether a process was replaced.
     "jump": _of("clock worker program stop disk", _jump),
     "suspend": _of("clock worker program stop disk", _suspend),
     "fail-disk": _of("disk", _fail_disk),

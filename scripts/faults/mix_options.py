@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.process.combinations import Draw, one_of, seldom
 
 DRAWN: Final[Mapping[str, Draw]] = {
-    # Each of them is a process on a machine of two cores.
+    # Each is a process, and the machine may have only two cores.
     "--consumers": one_of(1, 2, 3, 4),
     "--senders": one_of(1, 2, 3, 4),
     "--concurrency": one_of(2, 8, 16, 64),
@@ -19,7 +19,7 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--hang-timeout": one_of(5, 10, 30),
     "--breaker-threshold": one_of(1, 3, 10, 100, None),
     "--breaker-cool-down": one_of(0.2, 0.5, 1),
-    # A minute is the default; nothing more is sent then that could be judged.
+    # The default is a minute. By then the load would be over, with nothing left to judge.
     "--breaker-longest-cool-down": one_of(1, 2, 5),
     "--max-in-flight": seldom(4, 16, 100),
     "--rate-limit": seldom(300, 1000),
@@ -42,11 +42,11 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--drain-timeout": one_of(30, 45),
     "--log-format": seldom("json"),
 }
-"""How each option is drawn; None leaves it out. The others would need other servers, files or another judge."""
+"""How each option is drawn; None leaves it out. The others would need other servers or files, or another oracle."""
 
 
 STEP_SECONDS: Final = 0.04
-"""What a call to SQS takes, or a message of a group beside its answer: generously, on a noisy machine."""
+"""Seconds for a call to SQS, or for a message of a group besides its answer: generous, for a busy machine."""
 
 
 def draw_options(chance: random.Random, visibility: int, *, firehose: bool) -> dict[str, Any]:

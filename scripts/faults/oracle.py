@@ -1,8 +1,8 @@
-"""The judge of a trial: from what was seen to a verdict. It knows nothing of Courier but its promise.
+"""The oracle, which judges what was seen in a trial. It knows nothing of Courier but its promise.
 
 Every message that was sent is delivered at least once and unaltered, is recorded before it is deleted, and is deleted
 or lies where it belongs. On a FIFO queue a message of a group is first delivered when the one before was accepted. A
-message that was accepted again must be one that a fault held: each time that one did explains one duplicate.
+message may be accepted again only if a fault held it: each time that one did explains one duplicate.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _NAMES: Final = {"mixed": "1 B to 64 KiB, some 1 MiB", "large": "1 MiB"}
 class Record:
     """The figures of a trial; times are seconds.
 
-    ``duplicates`` counts deliveries, ``explained`` does so by reason; ``unexplained`` counts messages with more.
+    ``duplicates`` counts deliveries, ``explained`` does so by reason; ``unexplained`` counts the messages with more.
 
     ``failures`` say what did not hold, one reason each. A trial that could not run has figures of 0 and its reason.
     ``slow`` says that the stall is above its limit, which fails only where stalls are judged.
@@ -103,7 +103,7 @@ class Record:
         beside = "" if self.program == "courier" else f" [{self.program}]"
         unrecorded = "–" if self.unrecorded is None else self.unrecorded
         reasons = ", ".join(f"{why}: {count}" for why, count in sorted(self.explained.items()))
-        slow = ", more than its limit" if self.slow else ""
+        slow = ", above its limit" if self.slow else ""
         return (
             f"{'held  ' if self.held else 'FAILED'} {self.title}{beside}: {self.sent} sent, {self.times} times, "
             f"lost {self.lost}, unrecorded {unrecorded}, out of order {self.out_of_order}, "

@@ -1,4 +1,4 @@
-"""Several trials, each in a process of its own, so that nothing of one disturbs the next; some at the same time."""
+"""The trials of a run, each in a process of its own, so that none disturbs the next; some run at the same time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scripts.faults.record import Record
 RECORD: Final = "result.json"
 LOG: Final = "trial.log"
 SPARE_SECONDS: Final = 600.0
-"""A trial that takes so much longer than its load and its faults hangs."""
+"""A trial that takes this much longer than its load and its faults hangs."""
 
 END_SECONDS: Final = 30.0
 TAIL: Final = 2000
@@ -49,18 +49,18 @@ class Run(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command that runs it again, and leaves alone what this time left."""
+        """The command that runs it again, without touching the files of this run."""
         again = ["--output", str(self.output / "again")]
         return shlex.join(["python", "-m", "scripts.faults", "run", *self.arguments, *again])
 
     @property
     def scaled(self) -> Row:
-        """The row in the length that is asked for, under the seed."""
+        """The row in the requested length, with the seed."""
         return ((self.row.full or self.row) if self.full else self.row).seeded(self.seed)
 
     @property
     def patience(self) -> float:
-        """Seconds after which the trial hangs."""
+        """Seconds after which the trial counts as hung."""
         row = self.scaled
         sending = row.workload.messages / row.workload.rate if row.workload.rate else 0.0
         faults = max((f.at + f.times * (f.every + f.lasts) for f in row.faults), default=0.0)
@@ -70,7 +70,7 @@ class Run(NamedTuple):
 class Runs:
     """Runs trials, ``jobs`` at the same time. Leaving the context stops those that still run.
 
-    With ``keep`` the files of what held stay too.
+    With ``keep``, the files of rows that held stay too.
     """
 
     def __init__(self, jobs: int, *, keep: bool = False) -> None:

@@ -51,4 +51,4 @@ def from_json(text: str) -> Row:
             }
         )
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"this is no schedule of a trial: {error!r}") from error
+        raise ValueError(f"not the schedule of a trial: {error!r}") from error

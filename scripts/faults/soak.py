@@ -1,4 +1,4 @@
-"""The soak: an even load for an hour with a fault every ten seconds, in which nothing may grow."""
+"""The soak: a steady load for an hour with a fault every ten seconds, while nothing may grow."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ FAULT_SECONDS: Final = 10.0
 SLICE_SECONDS: Final = 30.0
 RESULT: Final = "soak.json"
 MOST_GROWTH: Final = 1.0
-"""Memory, descriptors and CPU of a message may grow by so many per cent in ten minutes."""
+"""Memory, descriptors and CPU per message may grow by this many per cent in ten minutes."""
 
 LEAST_SECONDS: Final = 3600.0
-"""A shorter soak shows its slopes, and isn't judged by them."""
+"""A shorter soak reports its slopes, but isn't judged by them."""
 
 ROTATION: Final = (
     Fault("kill", "sender"),
@@ -53,16 +53,16 @@ ROTATION: Final = (
     Fault("outage", lasts=3.0, detail={"status": 503}),
     Fault("sqs", "reset", lasts=2.0),
 )
-"""One after the other, again and again: none may hurt for so long that a backlog is left when its turn comes again."""
+"""The faults, in turn. None may hurt for so long that its backlog is still there when its turn comes again."""
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``soak``."""
-    soak = commands.add_parser("soak", help="run an even load with a fault every ten seconds")
-    soak.add_argument("--seconds", type=float, default=3600.0)
+    soak = commands.add_parser("soak", help="run a steady load with a fault every ten seconds")
+    soak.add_argument("--seconds", type=float, default=3600.0, help="length of the load (3600)")
     soak.add_argument("--rate", type=float, default=2000.0, help="messages a second (2000)")
-    soak.add_argument("--seed", type=int, default=0)
-    soak.add_argument("--output", type=Path, default=OUTPUT)
+    soak.add_argument("--seed", type=int, default=0, help="seed of the load and the faults (0)")
+    soak.add_argument("--output", type=Path, default=OUTPUT, help="folder of the results (build/faults)")
     soak.set_defaults(function=run_soak)
 
 
@@ -81,7 +81,7 @@ def soak_row(seconds: float, rate: float, seed: int) -> Row:
 
 
 def run_soak(given: argparse.Namespace) -> int:
-    """Run it, and write the result; return 1 if something did not hold."""
+    """Run the soak, and write its result; return 1 if it did not hold."""
     directory = (given.output / "soak").absolute()
     shutil.rmtree(directory, ignore_errors=True)
     row = soak_row(given.seconds, given.rate, given.seed)
@@ -110,9 +110,9 @@ def run_soak(given: argparse.Namespace) -> int:
 
 
 def grown(growth: Slopes) -> list[str]:
-    """Return what has grown too much, one reason a line."""
+    """Return what grew too much, one reason a line."""
     return [
-        f"{name} grows by {value:.1f} % in ten minutes, at most {MOST_GROWTH:.0f} % expected"
+        f"{name} grew by {value:.1f} % in ten minutes, at most {MOST_GROWTH:.0f} % expected"
         for name, value in growth._asdict().items()
         if value > MOST_GROWTH
     ]

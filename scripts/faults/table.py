@@ -1,4 +1,4 @@
-"""The table of the faults, and the pages that show it: docs/faults.md, and a line of the README."""
+"""The table of faults, and where it is published: docs/faults.md, and a line of the README."""
 
 from __future__ import annotations
 
@@ -83,8 +83,9 @@ def headline(records: Sequence[Record]) -> str:
     ours = [record for record in records if record.program == COURIER]
     sent, unrecorded = sum(record.sent for record in ours), sum(record.unrecorded or 0 for record in ours)
     return (
-        f"{sum(record.held for record in ours)} of {len(ours)} faults held, from kills of each process to power cuts: "
-        f"of {sent:,} messages {_count(sum(record.lost for record in ours))} lost, {_count(unrecorded)} unrecorded, "
+        f"the promise held in {sum(record.held for record in ours)} of {len(ours)} trials, "
+        "from killed processes to power cuts: "
+        f"of {sent:,} messages, {_count(sum(record.lost for record in ours))} lost, {_count(unrecorded)} unrecorded, "
         f"{_count(sum(record.out_of_order for record in ours))} out of order"
     )
 

@@ -1,4 +1,4 @@
-"""What a program uses while it runs long: memory, descriptors and CPU, and whether they grow."""
+"""Memory, descriptors and CPU of a program in a long run, and whether they grow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scripts.faults.instance import Instance
 
 EVERY_SECONDS: Final = 5.0
 BUCKET_SECONDS: Final = 60.0
-"""Faults come every few seconds, and each disturbs the figures: a slope goes by the medians of minutes."""
+"""Faults come every few seconds, and each disturbs the figures, so a slope is that of the medians of minutes."""
 
 SLOPE_SECONDS: Final = 600.0
 
 
 class Vital(NamedTuple):
-    """A look: ``messages`` were delivered by then, ``rss`` is in KiB, ``cpu`` in seconds since the start."""
+    """A measurement: ``messages`` were delivered by then, ``rss`` is in KiB, ``cpu`` in seconds since the start."""
 
     at: float
     messages: int
@@ -29,7 +29,7 @@ class Vital(NamedTuple):
 
 
 class Vitals(BackgroundThread):
-    """Looks every few seconds, from now on until it is stopped; ``seen`` only grows."""
+    """Measures every few seconds, from now until it is stopped; ``seen`` only grows."""
 
     def __init__(self, instance: Callable[[], Instance], messages: Callable[[], int]) -> None:
         self.seen: list[Vital] = []
@@ -38,7 +38,7 @@ class Vitals(BackgroundThread):
         super().__init__("vitals")
 
     def work(self) -> None:
-        """Look, and wait."""
+        """Measure, and wait."""
         while not self.stopping.is_set():
             at, instance = time.monotonic(), self._instance()
             self.seen.append(Vital(at, self._messages(), instance.rss(), instance.descriptors(), instance.cpu()))
@@ -54,7 +54,7 @@ class Slopes(NamedTuple):
 
 
 def slopes(vitals: Sequence[Vital]) -> Slopes:
-    """Return the slopes. With less than two minutes there is nothing to be said, and they are 0."""
+    """Return the slopes. With less than two minutes of measurements, they are 0."""
     if not vitals:
         return Slopes(0.0, 0.0, 0.0)
     middle = (vitals[0].at + vitals[-1].at) / 2

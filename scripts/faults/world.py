@@ -38,7 +38,7 @@ REGION: Final = "us-east-1"
 class World:
     """Everything in a trial, running until it is left. ``began`` is when the load began.
 
-    Injectors use its parts as they are, and tell what they did with :meth:`note`, :meth:`hurt` and :meth:`excuse`.
+    Injectors use its parts directly, and report what they did with :meth:`note`, :meth:`hurt` and :meth:`excuse`.
     """
 
     def __init__(self, row: Row, adapter: Adapter, directory: Path) -> None:
@@ -107,7 +107,7 @@ class World:
     ) -> None:
         """Note that a process is hurt now: what came from these ports and isn't deleted may come again.
 
-        Take the ports before the kill (:func:`~scripts.faults.sockets.ports_of`); None is for all of them. With a
+        Take the ports before the kill (:func:`~scripts.faults.sockets.ports_of`); None means all of them. With a
         ``program`` it must be one that received the message. What lasted until now has a ``begin``.
         """
         mapped = ports

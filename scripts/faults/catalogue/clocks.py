@@ -11,7 +11,7 @@ from scripts.faults.workload import Workload
 _HOURS: Final = (1, -3, 12, -24, 0.02, 14)
 _SUSPEND: Final = Row(
     "suspend",
-    "a suspend of the host",
+    "Suspend of the host",
     Workload(1400, rate=80.0),
     (Fault("suspend", at=2.0, lasts=6.0, times=2, every=2.0),),
     options=("--senders", "2", "--concurrency", "8"),
@@ -23,7 +23,7 @@ _SUSPEND: Final = Row(
 ROWS: Final = (
     Row(
         "clock-jumps",
-        "the time jumps by hours",
+        "The clock jumps by hours",
         Workload(1500, rate=100.0),
         (Fault("jump", every=2.0, times=len(_HOURS), detail={"hours": list(_HOURS)}),),
         limits=Limits(receives=1),
@@ -34,8 +34,8 @@ ROWS: Final = (
     replace(
         _SUSPEND,
         name="long-suspend",
-        title="a suspend of the host for an hour",
-        # So low that a long poll is open: its answer comes in when nobody can read it.
+        title="Suspend of the host for an hour",
+        # So low that a long poll is open, and its answer arrives when nobody can read it.
         workload=Workload(700, rate=40.0),
         faults=(Fault("suspend", at=2.0, lasts=1.0, times=3, every=1.0, detail={"longer": 3600.0}),),
     ),

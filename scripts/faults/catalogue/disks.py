@@ -15,7 +15,7 @@ _APPEND: Final = Row(
     Workload(2400, rate=200.0),
     (Fault("kill-at", "auditor", times=4, every=2.0, detail={"points": [*DISK_POINTS]}),),
 )
-"""More kills in so short a time would be answered with a longer back-off, since the auditor dies young each time."""
+"""More kills in so short a time would lengthen the back-off, because the auditor dies young each time."""
 
 _DELETE: Final = Row(
     "kill-auditor-delete",
@@ -26,7 +26,7 @@ _DELETE: Final = Row(
 
 _TEAR: Final = Row(
     "torn-tail",
-    "A torn tail at each byte",
+    "The audit file, torn at each byte of its last record",
     Workload(3500, rate=100.0),
     (Fault("tear", "audit", times=4, every=0.5, detail={"stride": 4}),),
     visibility=6,
@@ -46,7 +46,7 @@ _SYNC: Final = Row(
 
 _FULL: Final = Row(
     "disk-full",
-    "ENOSPC",
+    "A full disk (ENOSPC)",
     Workload(4000, rate=200.0),
     (Fault("fail-disk", "audit", lasts=5.0, times=2, every=4.0, detail={"how": "full"}),),
     limits=Limits(receives=1),

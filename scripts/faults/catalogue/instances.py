@@ -13,7 +13,7 @@ _SMALL: Final = ("--consumers", "1", "--senders", "2")
 
 _KILLS: Final = Row(
     "instances-kill",
-    "several Couriers: SIGKILL of whole instances",
+    "Several Couriers: SIGKILL of whole instances",
     Workload(4000, rate=200.0),
     (Fault("kill-instance", times=4, every=2.5, lasts=1.0),),
     options=_SMALL,
@@ -23,7 +23,7 @@ _KILLS: Final = Row(
 )
 _PARTITION: Final = Row(
     "instances-partition",
-    "several Couriers: a partition of one",
+    "Several Couriers: a partition of one",
     Workload(5000, rate=200.0),
     (
         Fault("partition", "sqs", at=1.0, lasts=6.0),
@@ -38,7 +38,7 @@ _PARTITION: Final = Row(
 )
 _ROLLING: Final = Row(
     "instances-rolling",
-    "several Couriers: a rolling restart",
+    "Several Couriers: a rolling restart",
     Workload(4000, rate=200.0),
     (Fault("rolling-restart", every=1.0),),
     options=_SMALL,
@@ -47,7 +47,7 @@ _ROLLING: Final = Row(
 )
 _DIFFERENT: Final = Row(
     "instances-different",
-    "several Couriers: different options side by side, and kills",
+    "Several Couriers: different options side by side, and kills",
     Workload(4000, rate=200.0, groups=40),
     (
         Fault("kill", "any", times=6, every=2.0),

@@ -9,7 +9,7 @@ from scripts.faults.fault import HANG_TIMEOUT_SECONDS, STOP_STALL_SECONDS, Fault
 from scripts.faults.workload import Workload
 
 _BRIEF: Final = 6.0
-"""Seconds of a stop that the program sits out: a silent worker's word doesn't count, but the watchdog waits."""
+"""Seconds of a stop that is too short for the watchdog: the other processes go on without the stopped one."""
 
 _LONG: Final = HANG_TIMEOUT_SECONDS + 4.0
 """Seconds of a stop in which the watchdog replaces the process."""

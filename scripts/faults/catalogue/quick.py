@@ -29,7 +29,7 @@ QUICK: Final = (
     ),
     Row(
         "quick-disk",
-        "EIO from fsync, and ENOSPC",
+        "EIO from fsync, and a full disk (ENOSPC)",
         Workload(1600, rate=200.0),
         (
             Fault("fail-disk", "audit", lasts=1.5, detail={"how": "sync"}),
@@ -47,7 +47,7 @@ QUICK: Final = (
     ),
     Row(
         "quick-recipient",
-        "a hostile recipient, then one that is gone",
+        "Hostile recipient, then an outage",
         Workload(1000, rate=100.0),
         (
             Fault("misbehave", lasts=3.0, detail={"behaviours": _HOSTILE}),

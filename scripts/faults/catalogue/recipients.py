@@ -15,11 +15,11 @@ LONG_OUTAGE_STALL: Final = 10.0
 """After an outage of more than a minute: the time between two probes grows up to eight seconds."""
 
 HOSTILE_STALL: Final = 2.0 + 2.0
-"""Where faults in a row stop receiving, a probe comes each second, and one that hangs takes until ``--timeout``."""
+"""When several faults in a row stop receiving, a probe follows each second, and one that hangs takes ``--timeout``."""
 
 
 def evenly(share: float, *behaviours: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give each behaviour the same share of all requests, though each is asked only where none before it hit."""
+    """Give each behaviour the same share of all requests, although it has a turn only if none before it was chosen."""
     each = share / len(behaviours)
     return [{"share": each / (1 - each * before), **behaviour} for before, behaviour in enumerate(behaviours)]
 
@@ -47,7 +47,7 @@ _ONE_WAY: Final = ({"lose": "to-client"}, {"lose": "to-server"})
 
 _HOSTILE: Final = Row(
     "hostile-recipient",
-    "a hostile recipient",
+    "Hostile recipient",
     Workload(1500, rate=100.0, sizes=(1, 20_000)),
     (Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.5, *_SLOW, *_WRONG)}),),
     limits=Limits(stall=HOSTILE_STALL),
@@ -55,7 +55,7 @@ _HOSTILE: Final = Row(
 )
 _OUTAGE: Final = Row(
     "outage",
-    "an outage: the recipient is gone",
+    "Outage: the recipient is gone",
     Workload(600, rate=25.0),
     (Fault("outage", at=2.0, lasts=OUTAGE_SECONDS),),
     limits=Limits(receives=2),
@@ -87,7 +87,7 @@ ROWS: Final = (
     replace(
         _HOSTILE,
         name="hostile-recipient-tls",
-        title="a hostile recipient over TLS",
+        title="Hostile recipient over TLS",
         faults=(
             Fault(
                 "misbehave", lasts=14.0, detail={"behaviours": [*evenly(0.4, *_SLOW, *_WRONG), *evenly(0.4, *_DOORS)]}
@@ -98,27 +98,27 @@ ROWS: Final = (
     replace(
         _HOSTILE,
         name="surplus-answers",
-        title="a hostile recipient: late and surplus answers",
+        title="Hostile recipient: late and surplus answers",
         faults=(Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.4, *_SURPLUS)}),),
     ),
     replace(
         _HOSTILE,
         name="resets-each-byte",
-        title="a hostile recipient: a reset at each byte of the answer",
+        title="Hostile recipient: a reset at each byte of the answer",
         faults=(Fault("misbehave", lasts=14.0, detail={"behaviours": evenly(0.4, {"kind": "reset-at"})}),),
     ),
-    _outage("outage-gone", "an outage: the recipient is gone"),
-    _outage("outage-503", "an outage: the recipient answers 503", status=503),
+    _outage("outage-gone", "Outage: the recipient is gone"),
+    _outage("outage-503", "Outage: the recipient answers 503", status=503),
     replace(
         _OUTAGE,
         name="flapping",
-        title="a flapping recipient",
+        title="Flapping recipient",
         faults=(Fault("flap", at=1.0, lasts=20.0, detail={"away": 2.3, "back": 1.7}),),
         limits=Limits(receives=3),
         full=replace(
             _OUTAGE,
             name="flapping",
-            title="a flapping recipient",
+            title="Flapping recipient",
             workload=Workload(15_300, rate=25.0),
             faults=(Fault("flap", at=1.0, lasts=LONG_OUTAGE_SECONDS, detail={"away": 2.3, "back": 1.7}),),
             limits=Limits(receives=3),
@@ -127,24 +127,24 @@ ROWS: Final = (
     replace(
         _OUTAGE,
         name="half-dead",
-        title="a half dead recipient (50 % 503)",
+        title="Half-dead recipient (50 % 503)",
         workload=Workload(2000, rate=100.0),
         faults=(Fault("misbehave", at=2.0, lasts=16.0, detail={"behaviours": [_HALF_503]}),),
         limits=Limits(receives=3),
         full=replace(
             _OUTAGE,
             name="half-dead",
-            title="a half dead recipient (50 % 503)",
+            title="Half-dead recipient (50 % 503)",
             workload=Workload(66_500, rate=100.0),
             faults=(Fault("misbehave", at=62.0, lasts=LONG_OUTAGE_SECONDS, detail={"behaviours": [_HALF_503]}),),
             limits=Limits(receives=3),
         ),
     ),
-    _linked(_outage("outage-black-hole", "an outage: a black hole", links=[{"black_hole": True}])),
+    _linked(_outage("outage-black-hole", "Outage: a black hole", links=[{"black_hole": True}])),
     replace(
         _OUTAGE,
         name="link",
-        title="a link that delays, loses one direction, resets",
+        title="Network: latency, loss of one direction, resets",
         faults=(Fault("link", lasts=5.0, detail={"links": [{"latency_seconds": 0.3}, *_ONE_WAY, {"reset": True}]}),),
         options=TIMEOUT,
         link=True,
@@ -152,7 +152,7 @@ ROWS: Final = (
     replace(
         _HOSTILE,
         name="link-cuts",
-        title="a link that cuts connections after n bytes",
+        title="Network: connections cut after n bytes",
         workload=Workload(1500, rate=100.0),
         faults=(Fault("cut", times=28, every=0.5, detail={"to-client": 1500, "to-server": 30_000}),),
         link=True,

@@ -34,10 +34,10 @@ def _row(name: str, title: str, *faults: Fault, **more: Any) -> Row:
 
 
 _ONCE: Final = Limits(receives=1)
-"""The outage is short: no lease ends in it, so no message may come again."""
+"""The outage is so short that no lease ends in it, so no message may come again."""
 
 _HALF: Final = Limits(stall=2 * KILL_STALL_SECONDS, receives=1)
-"""Half of the calls fail for a while, also several in a row; after each failure comes a pause of up to 1.05 s."""
+"""Half of the calls fail for a while, sometimes several in a row, and a pause of up to 1.05 s follows each failure."""
 
 _ERRORS: Final = _row("sqs-5xx", "SQS: 5xx", _sqs("error", 1.0, 4.0), _sqs("error", 6.0, 6.0, share=0.5), limits=_HALF)
 
@@ -92,7 +92,7 @@ FAULTS: Final = (
 CREDENTIALS: Final = (
     Row(
         "expired-credentials",
-        "expired credentials, renewed 3 s later",
+        "Expired credentials, renewed 3 s later",
         _LOAD,
         (Fault("expire-credentials", at=2.0, lasts=3.0),),
         # Courier searches for other credentials at once, and then every 10 s.
@@ -100,12 +100,12 @@ CREDENTIALS: Final = (
         visibility=30,
         credentials=True,
     ),
-    _row("expired-receipts", "expired receipt handles", _sqs("invalid-receipt", 2.0, 3.0, _DELETE), visibility=5),
+    _row("expired-receipts", "Expired receipt handles", _sqs("invalid-receipt", 2.0, 3.0, _DELETE), visibility=5),
 )
 
 _LONG: Final = Row(
     "long-deliveries",
-    "deliveries of ten times the visibility timeout",
+    "Deliveries that take ten times the visibility timeout",
     Workload(60),
     (),
     limits=Limits(stall=None, receives=1),

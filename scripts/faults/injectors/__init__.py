@@ -1,4 +1,4 @@
-"""What applies faults: each function hurts a world as its fault says, and returns when the fault has ended.
+"""The injectors: each function applies its fault to a world, and returns when the fault has ended.
 
 It runs in a thread of its own, waits with ``world.wait``, and tells the world what it did: ``note`` for the timeline,
 ``hurt`` for what may be delivered twice, ``excuse`` for a span without deliveries.

@@ -17,7 +17,7 @@ from scripts.faults.world import World
 
 LOOK_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 40.0
-"""How long a process may take to come to a point, or files to a state. Then the trial says nothing, and fails."""
+"""How long a process may take to reach a point, or files a state. After that the trial shows nothing, and fails."""
 
 DISK_POINTS: Final = {
     "before append": Point.BEFORE_WRITE,
@@ -30,7 +30,7 @@ DELETE_POINTS: Final = ("before delete", "after delete")
 
 
 class Damaged(Exception):
-    """The audit log holds what isn't a record."""
+    """The audit log contains something that isn't a record."""
 
 
 def kill_at(world: World, fault: Fault) -> None:
@@ -200,7 +200,7 @@ def wait_until(
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > deadline or not world.wait(LOOK_SECONDS):
-            raise error(f"the trial waited in vain until {what}")
+            raise error(f"timed out waiting until {what}")
 
 
 INJECTORS: Final = {"kill-at": kill_at, "fail-disk": fail_disk, "power-cut": power_cut}

@@ -16,7 +16,7 @@ from scripts.faults.world import World
 
 END_SECONDS: Final = 60.0
 HOLDS_NOTHING: Final = frozenset({"consumer", "api"})
-"""Roles whose process has delivered nothing that isn't settled: after its death nothing may come twice."""
+"""Roles whose processes deliver nothing themselves: after the death of one, nothing may come twice."""
 
 SLACK_SECONDS: Final = 5.0
 CUT: Final = 4

@@ -1,4 +1,4 @@
-"""The processes that a fault is to hurt: chosen by what they are doing, and stopped at once so that it stays so."""
+"""The processes that a fault hurts: chosen by what they are doing, and stopped at once, so that it stays true."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ LOOK_SECONDS: Final = 0.001
 FREEZE_SECONDS: Final = 5.0
 
 PIDS_SECONDS: Final = 0.1
-"""The processes that a fault may hurt are listed anew so often: that takes long where many others run."""
+"""Seconds between two listings of the candidates, which take long on a machine with many processes."""
 
 IDLE_SECONDS: Final = 0.05
-"""A sender that delivered nothing for so long has passed on all its outcomes."""
+"""A sender that has delivered nothing for this long has passed on all its outcomes."""
 
 CHOOSE_SECONDS: Final = 10.0
-"""Seconds in which there must be a process as a fault wants it."""
+"""Seconds within which a process must be in the state that a fault needs."""
 
 
 def victims(world: World, fault: Fault) -> Iterator[tuple[Program, int]]:
     """Yield the process to hurt, as often as the fault is to happen; raise NothingHappened where there is none.
 
-    It is stopped, so that it does nothing more between the look at it and its end.
+    It is stopped, so that it does nothing more between the check and its end.
     """
     chance = random.Random(fault.seed)
     for turn in range(fault.times):

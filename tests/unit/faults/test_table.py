@@ -77,7 +77,7 @@ def test_a_stall_that_fails_nothing_is_still_called_slow() -> None:
     record = Record.of(Result(row(), "courier", verdict, [], 1, 1.0), audits=True)
     assert record.held
     assert record.slow
-    assert "stall 3.0 s, more than its limit" in record.line()
+    assert "stall 3.0 s, above its limit" in record.line()
 
 
 def test_the_table_has_a_line_for_each_trial_and_marks_what_failed() -> None:
@@ -107,11 +107,11 @@ def test_a_peer_counts_in_no_summary() -> None:
 
 def test_the_headline_sums_the_table_up() -> None:
     assert table.headline([HELD, PEER]) == (
-        "1 of 1 faults held, from kills of each process to power cuts: "
-        "of 1,000 messages none lost, none unrecorded, none out of order"
+        "the promise held in 1 of 1 trials, from killed processes to power cuts: "
+        "of 1,000 messages, none lost, none unrecorded, none out of order"
     )
-    assert "1 of 2 faults held" in table.headline([HELD, FAILED])
-    assert "of 2,000 messages 2 lost" in table.headline([HELD, FAILED])
+    assert "held in 1 of 2 trials" in table.headline([HELD, FAILED])
+    assert "of 2,000 messages, 2 lost" in table.headline([HELD, FAILED])
 
 
 def test_the_newest_results_take_the_place_of_those_on_the_pages(tmp_path: Path) -> None:
