@@ -15,11 +15,11 @@ HANG_TIMEOUT_SECONDS: Final = 10.0
 
 
 class NothingHappened(Exception):
-    """There was nothing for a fault to hit, so that it shows nothing."""
+    """A fault had nothing to hit, so the trial shows nothing about it."""
 
 
 class PromiseBroken(Exception):
-    """Something that a program must not do, which its deliveries alone don't show."""
+    """A program did something that it must not do, and that its deliveries alone don't show."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Fault:
     load, and, if it has an end, lasts ``lasts`` seconds. It happens ``times`` times, with pauses of ``every`` seconds.
     ``seed`` decides what is left to chance, and ``detail`` holds what only this injector knows; its values are JSON.
 
-    With ``disturbed``, other faults may strike meanwhile: a process may be replaced for another reason, and a program
-    that ends may have to cut deliveries.
+    With ``disturbed``, other faults may strike meanwhile: they may replace a process too, and a program that ends may
+    have to cut deliveries.
     """
 
     what: str

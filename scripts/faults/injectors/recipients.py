@@ -53,7 +53,7 @@ def is_in_part(part: float, seed: int, message_id: str) -> bool:
 def outage(world: World, fault: Fault) -> None:
     """Let the recipient be gone, or refuse all with ``detail["status"]``, for ``lasts`` seconds.
 
-    Raise NothingHappened if there was nothing that it could hold up, and PromiseBroken if nothing got through then.
+    Raise NothingHappened if no message waited for its end, and PromiseBroken if nothing got through then.
     """
     status = fault.detail.get("status")
     if status is None:
