@@ -107,7 +107,7 @@ class Consumer(Role):
         if now < starts_at:
             self._start_receives_in(starts_at - now)
             return
-        more = (1 if polls.overdue else self._pace.window) - polls.on_time
+        more = (1 if polls.is_silent else self._pace.window) - polls.on_time
         asks = self._intake.claim(now, more) if more > 0 else []
         if asks:
             self._pace.note_room()
@@ -118,15 +118,15 @@ class Consumer(Role):
             task.add_done_callback(self._ended)
         if len(asks) < more:
             self._start_receives_in(self._pace.next_look())
-        elif polls.overdue:
+        elif polls.is_silent:
             self._start_receives_in(max(0.0, polls.look(now)))
 
     def _wait_time(self) -> int:
         """Return the seconds of the next long poll."""
-        if self._pace.failures or self._polls.overdue:
+        if self._pace.failures or self._polls.is_silent:
             # A short poll shows at once whether SQS answers again; an empty queue answers a long one at its end.
             return 0
-        longest = SHORT_WAIT_SECONDS if self._polls.tasks else self._pace.longest_wait()
+        longest = SHORT_WAIT_SECONDS if self._polls.on_time else self._pace.longest_wait()
         return min(self._options.wait_time, longest)
 
     def _start_receives_in(self, seconds: float) -> None:

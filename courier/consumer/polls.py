@@ -31,11 +31,15 @@ class Poll:
 
 
 class Polls:
-    """The receives in progress by their task."""
+    """The receives in progress by their task.
+
+    ``is_silent``: one has become overdue, and none has been answered since.
+    """
 
     def __init__(self) -> None:
         self.tasks: Final[dict[asyncio.Task[None], Poll]] = {}
         self.overdue = 0
+        self.is_silent = False
         self._look_at = math.inf
         self._patience = Patience(OVERDUE_SECONDS, math.inf)
 
@@ -47,7 +51,7 @@ class Polls:
     def begin(self, asked: int, wait_time: int, now: float) -> Poll:
         """Return a receive that begins now."""
         poll = Poll(asked, wait_time, now, self._patience.seconds)
-        self._look_at = min(self._look_at, poll.due) if self.overdue else self._look_at
+        self._look_at = min(self._look_at, poll.due) if self.is_silent else self._look_at
         return poll
 
     def end(self, task: asyncio.Task[None]) -> None:
@@ -57,7 +61,8 @@ class Polls:
             self.overdue -= 1
 
     def answered(self, poll: Poll, now: float) -> None:
-        """Learn from the time of an answer how long the next may take."""
+        """Note that SQS answers, and learn from the time of the answer how long the next may take."""
+        self.is_silent = False
         self._patience.answered(now - poll.began - poll.wait_time)
 
     def look(self, now: float) -> float:
@@ -76,5 +81,6 @@ class Polls:
         for poll in new:
             poll.is_overdue = True
         self.overdue += len(new)
+        self.is_silent = self.is_silent or bool(new)
         self.look(now)
         return sum(poll.asked for poll in new)

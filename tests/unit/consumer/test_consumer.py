@@ -41,10 +41,14 @@ FULL = None
 
 
 class FakeSqs:
-    """Answers each receive as the test scripts it: a batch, an error, or never; keeps what was asked for."""
+    """Answers each receive as the test scripts it: a batch, an error, or never; keeps what was asked for.
+
+    The receives whose numbers are ``dead`` get no answer, whatever the script has.
+    """
 
     def __init__(self) -> None:
         self.script: list[list[Message] | SqsError | None] = []
+        self.dead: set[int] = set()
         self.hidden: list[tuple[Handle, float]] = []
         self.asked: list[int] = []
         self.waits: list[int] = []
@@ -55,12 +59,13 @@ class FakeSqs:
         self.closed = False
 
     async def receive(self, count: int, wait: int, visibility: int, *, attempt_id: str | None = None) -> Received:
+        number = len(self.asked)
         self.asked.append(count)
         self.waits.append(wait)
         self.attempts.append(attempt_id)
         self.at.append(time.monotonic())
         try:
-            while not self.script:
+            while not self.script or number in self.dead:
                 await asyncio.sleep(0.005)
         except asyncio.CancelledError:
             self.cancelled += 1
@@ -311,18 +316,28 @@ def test_never_are_more_receives_under_way_than_there_is_room_for_nor_than_the_m
     run(lambda: scenario(slots=100_000, most=MOST_RECEIVES))
 
 
+async def asks_beating(stage: Stage, count: int) -> None:
+    """Let the consumer beat until it has made so many receives."""
+    while len(stage.sqs.asked) < count:
+        assert time.monotonic() - stage.started < 30.0
+        stage.life.beat()
+        await asyncio.sleep(0.02)
+
+
+async def test_once_sqs_answers_again_receives_are_as_many_and_as_long_as_before_beside_one_without_an_answer() -> None:
+    stage = Stage(slots=64, wait_time=1)
+    stage.sqs.dead.add(0)
+    await asks_beating(stage, 2)
+    stage.sqs.script.append(FULL)
+    await stage.asks(4)
+    assert stage.sqs.waits == [1, 0, 1, 1]
+
+
 async def test_a_receive_on_a_dead_connection_holds_up_no_other() -> None:
     stage = Stage(slots=10, wait_time=0)
     await stage.asks(1)
-
-    async def overdue() -> bool:
-        stage.life.beat()
-        await asyncio.sleep(0.02)
-        return len(stage.sqs.asked) == 2
-
     # All the room was asked for by the one that gets no answer; it is there again for the next.
-    while not await overdue():
-        assert time.monotonic() - stage.started < 30.0
+    await asks_beating(stage, 2)
     assert stage.sqs.asked == [10, 10]
     assert stage.word(scoreboard.ASKED) == 10
     # A late answer still counts.
