@@ -63,7 +63,7 @@ class Polls:
     def answered(self, poll: Poll, now: float) -> None:
         """Note that SQS answers, and learn from the time of the answer how long the next may take."""
         self.is_silent = False
-        self._patience.answered(now - poll.began - poll.wait_time)
+        self._patience.answered(now - poll.began - poll.wait_time, now)
 
     def look(self, now: float) -> float:
         """Note when the next receive becomes overdue, for :meth:`become_overdue`; return the seconds until then.

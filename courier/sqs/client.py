@@ -188,7 +188,8 @@ class SqsClient:
             if error.cause in UNANSWERED:
                 patience.ended(began, time.monotonic())
             raise
-        patience.answered(time.monotonic() - began)
+        now = time.monotonic()
+        patience.answered(now - began, now)
         return results
 
     async def _batch(
