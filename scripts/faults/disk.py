@@ -134,6 +134,16 @@ class Disk:
         # Another program may have cut it since.
         return 0 if slot is None else min(self._words[slot + _DURABLE], status.st_size)
 
+    def surviving_length(self, path: Path) -> int:
+        """Return how many bytes of a file a power cut leaves for sure: none while its name isn't durable.
+
+        Raise JournalFull.
+        """
+        try:
+            return self.durable_length(path) if self.is_entry_durable(path) else 0
+        except FileNotFoundError:
+            return 0
+
     def is_entry_durable(self, path: Path) -> bool:
         """Return whether the file's name is durable: its directory was synced since, or it is older than this disk."""
         slot = self._find(path.stat())

@@ -161,7 +161,7 @@ class World:
         self.clock = Clock(self.directory / "clock") if row.clock else None
         self.credentials = Credentials(self.directory / "credentials") if row.credentials else None
         self._disks: dict[Path, Disk] = {}
-        self.watch = AuditWatch(self._directory_of(0) / "audit", self._durable_length)
+        self.watch = AuditWatch(self._directory_of(0) / "audit", self._surviving_length)
         self.programs: list[Program] = []
         for number in range(row.programs):
             self.add_program(stack, number)
@@ -207,8 +207,8 @@ class World:
     def _directory_of(self, number: int) -> Path:
         return self.directory / f"program-{number}"
 
-    def _durable_length(self, path: Path) -> int:
-        return self._disks[path.parent].durable_length(path)
+    def _surviving_length(self, path: Path) -> int:
+        return self._disks[path.parent].surviving_length(path)
 
     def _link(self, stack: ExitStack) -> TcpProxy:
         server = urlsplit(self.recipient.url)

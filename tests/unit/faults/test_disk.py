@@ -70,6 +70,17 @@ def test_what_is_synced_is_durable_and_nothing_else(disk: Disk, program: Child, 
     assert disk.durable_length(disk.directory / "courier-2") == 0
 
 
+def test_a_synced_file_survives_only_once_its_name_is_synced_too(disk: Disk, program: Child, file: Path) -> None:
+    program.ask("os.write(fd, b'x' * 100)")
+    program.ask("os.fdatasync(fd)")
+    assert (disk.durable_length(file), disk.surviving_length(file)) == (100, 0)
+    program.ask("sync_directory()")
+    assert disk.surviving_length(file) == 100
+    program.ask("os.write(fd, b'y' * 50)")
+    assert disk.surviving_length(file) == 100
+    assert disk.surviving_length(disk.directory / "courier-2") == 0
+
+
 def test_a_descriptor_used_again_is_another_file(disk: Disk, program: Child, file: Path) -> None:
     program.ask("os.write(fd, b'x' * 100)")
     program.ask("os.close(fd)")
