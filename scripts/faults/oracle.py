@@ -184,11 +184,11 @@ def longest_stall(
 ) -> tuple[float, float]:
     """Return the longest time without a delivery while each count of the queue found a visible message, and its start.
 
-    The windows, in which no delivery is to be expected, count as deliveries.
+    Only accepted deliveries count, from when they arrived. In the windows no delivery is to be expected: a stall begins
+    anew after them.
     """
-    busy = [delivery.arrived for delivery in deliveries]
+    marks = sorted(delivery.arrived for delivery in deliveries if _is_accepted(delivery))
     spans = _spans(samples)
-    marks = sorted(busy)
     longest, start = 0.0, 0.0
     for begin, end in spans:
         for a, b in _without(begin, end, windows):

@@ -231,6 +231,11 @@ def test_a_stall_is_the_longest_time_without_a_delivery_while_something_is_visib
     assert longest_stall(deliveries, samples(1, 1, 1, 1, 1, 1, 1), []) == (4.0, 1.0)
 
 
+def test_what_was_not_accepted_ends_no_stall() -> None:
+    deliveries = [accept("m0", 1.0), accept("m1", 2.0, status=503), unanswered("m1", 3.0), accept("m1", 5.0)]
+    assert longest_stall(deliveries, samples(1, 1, 1, 1, 1, 1, 1), []) == (4.0, 1.0)
+
+
 def test_an_empty_queue_ends_a_stall() -> None:
     assert longest_stall([accept("m0", 1.0)], samples(0, 1, 1, 0, 1, 1, 0), []) == (1.0, 1.0)
     assert longest_stall([], samples(0, 0, 0), [])[0] == 0.0
