@@ -48,11 +48,15 @@ class Deleted(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What a fault may deliver twice: the messages that the process held when it was hurt, or whose answer was lost."""
+    """What a fault may deliver twice: the messages that the process held when it was hurt, or whose answer was lost.
+
+    ``by_receive``: only if SQS hands them out again, since no process that goes on has a reason to try again.
+    """
 
     at: float
     why: str
     message_ids: frozenset[str]
+    by_receive: bool = False
 
 
 class Window(NamedTuple):

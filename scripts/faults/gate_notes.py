@@ -83,7 +83,7 @@ class Notes:
         """Note messages that may be delivered twice from now on."""
         ids = frozenset(message_ids) - {""}
         if ids:
-            self.held.append(Held(time.monotonic(), why, ids))
+            self.held.append(Held(time.monotonic(), why, ids, by_receive=True))
 
     def replay(self, call: Call, beside: Sequence[dict[str, Any]], chance: random.Random) -> dict[str, Any] | None:
         """Return a message that was received before from the same queue, and isn't in the same answer."""

@@ -96,4 +96,5 @@ class Injury(NamedTuple):
             and deleted.get(delivery.message_id, latest) >= self.begin
             and (received is None or delivery.message_id in received)
         )
-        return Held(self.begin, self.why, names)
+        # A process that is killed at once tries nothing again; one that was stopped or cut off may.
+        return Held(self.begin, self.why, names, by_receive=self.begin == self.end)

@@ -2,7 +2,8 @@
 
 Every message that was sent is delivered at least once and unaltered, is recorded before it is deleted, and is deleted
 or lies where it belongs. On a FIFO queue a message of a group is first delivered when the one before was accepted. A
-message may be accepted again only if a fault held it: each time that one did explains one duplicate.
+message may be accepted again only if a fault held it: each time that one did explains one duplicate. Where only SQS can
+bring it again, SQS must have done so.
 """
 
 from __future__ import annotations
@@ -103,14 +104,14 @@ def judge(seen: Seen) -> Verdict:
             altered.add(delivery.message_id)
         elif _is_accepted(delivery):
             accepted[delivery.message_id] += 1
-    reasons = _reasons(seen.held)
+    receives = Counter(received.message_id for received in seen.received)
+    reasons = _reasons(seen.held, receives)
     kept = seen.left.keys() | seen.dead.keys() | set(seen.rejected)
     lost = digests.keys() - kept - accepted.keys()
     repeated = {name: count - 1 for name, count in accepted.items() if count > 1}
     explained: Counter[str] = Counter()
     for name, count in repeated.items():
         explained.update(reasons.get(name, [])[:count])
-    receives = Counter(received.message_id for received in seen.received)
     stall, stall_at = longest_stall(seen.deliveries, seen.samples, seen.windows)
     return Verdict(
         sent=len(digests),
@@ -134,12 +135,20 @@ def _is_accepted(delivery: Delivery) -> bool:
     return delivery.answered is not None and 200 <= delivery.status < 300
 
 
-def _reasons(held: Iterable[Held]) -> dict[str, list[str]]:
-    """Return why each message may have been delivered again, once for each time."""
+def _reasons(held: Iterable[Held], receives: Mapping[str, int]) -> dict[str, list[str]]:
+    """Return why each message may have been delivered again, once for each time.
+
+    What needs a further receive explains no more than there were.
+    """
     reasons: dict[str, list[str]] = {}
+    further = {name: count - 1 for name, count in receives.items()}
     for each in sorted(held, key=lambda each: each.at):
         for name in each.message_ids:
-            reasons.setdefault(name, []).append(each.why)
+            whys = reasons.setdefault(name, [])
+            if each.by_receive:
+                further[name] = further.get(name, 0) - 1
+            if not each.by_receive or further[name] >= 0:
+                whys.append(each.why)
     return reasons
 
 

@@ -78,7 +78,8 @@ def _show(world: World, fault: Fault, shown: SqsFault) -> int:
 def _explain(world: World, program: Program, begin: float, end: float) -> None:
     notes = program.gate.notes
     deleted = [each.message_id for each in notes.deletes if each.done and each.at < begin]
-    notes.note_held(*unsettled(notes.received, deleted, world.row.visibility, begin, end)[1:])
+    held = unsettled(notes.received, deleted, world.row.visibility, begin, end)
+    notes.note_held(held.why, held.message_ids)
 
 
 def expire_credentials(world: World, fault: Fault) -> None:

@@ -150,6 +150,27 @@ def test_a_duplicate_is_attributed_to_the_fault_that_held_the_message() -> None:
     assert not verdict.failures(ANY)
 
 
+@pytest.mark.parametrize(
+    ("receives", "lost", "unexplained"), [(1, 0, {"m0"}), (2, 0, {"m0"}), (3, 0, set()), (2, 1, set())]
+)
+def test_where_only_sqs_can_bring_a_message_again_there_are_no_more_duplicates_than_receives(
+    receives: int, lost: int, unexplained: set[str]
+) -> None:
+    seen = right(1)
+    held = [Held(1.0 + at, "error of DeleteMessageBatch", frozenset({"m0"}), by_receive=True) for at in range(5)]
+    held += [Held(0.5, "answer lost", frozenset({"m0"}))] * lost
+    verdict = judge(
+        replace(
+            seen,
+            deliveries=[accept("m0", at) for at in (0.2, 5.0, 9.0)],
+            received=[Received(float(at), "m0", f"receipt {at}") for at in range(receives)],
+            held=held,
+        )
+    )
+    assert verdict.duplicates == 2
+    assert verdict.unexplained == unexplained
+
+
 @pytest.mark.parametrize("first", [unanswered("m0", 0.1), accept("m0", 0.1, status=503)], ids=["no answer", "503"])
 def test_a_retry_of_what_was_not_accepted_is_no_duplicate(first: Delivery) -> None:
     seen = right(1)
