@@ -156,8 +156,8 @@ OTHER_SERVERS: Final = (
     Row(
         "kill-busy-sender-fauxqs",
         "SIGKILL of a sender in mid-POST (fauxqs)",
-        Workload(3000, rate=200.0, beyond_bmp=False),
-        (Fault("kill", "sender", times=6, every=2.0, detail={"busy": True}),),
+        Workload(5000, rate=200.0, beyond_bmp=False),
+        (Fault("kill", "sender", times=5, every=2.0, detail={"busy": True}),),
         answer_seconds=0.05,
         server="fauxqs",
     ),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.injectors.recipients import last
+from scripts.faults.injury import LATE_SECONDS
 from scripts.faults.proxy import SOUND, Link, TcpProxy
 from scripts.faults.proxy_flow import TO_CLIENT, TO_SERVER
 from scripts.faults.world import World
@@ -43,8 +44,9 @@ def _outage(world: World, fault: Fault, state: Link) -> None:
     def end() -> None:
         proxy.heal()
         world.excuse(began, time.monotonic(), f"{state}")
-        # Nobody could connect: what was asked or answered on these connections since then may never have come through.
-        world.hurt("lost on the link", ports, begin=began)
+        # Nobody could connect: what was asked or answered on these connections since then may never have come through,
+        # nor what was on its way at that instant.
+        world.hurt("lost on the link", ports, begin=began - LATE_SECONDS)
 
     world.note(f"the link: {state}")
     last(world, fault, begin, end)
