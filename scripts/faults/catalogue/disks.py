@@ -15,7 +15,6 @@ _APPEND: Final = Row(
     Workload(2400, rate=200.0),
     (Fault("kill-at", "auditor", times=4, every=2.0, detail={"points": [*DISK_POINTS]}),),
 )
-"""More kills in so short a time would lengthen the back-off, because the auditor dies young each time."""
 
 _DELETE: Final = Row(
     "kill-auditor-delete",
