@@ -131,7 +131,7 @@ def test_calls_that_never_end_are_given_up_and_later_ones_get_through(server: Fi
         peer.trickle(http(b" " * 20_000))
 
     with MisbehavingServer(trickle) as slow:
-        log = open_log(f"http://127.0.0.1:{slow.port}", RetryBudget(0.1), Calling(0.1, 0.2, calls=2))
+        log = open_log(f"http://127.0.0.1:{slow.port}", RetryBudget(0.1), Calling(5.0, 1.0, calls=2))
         error = failure(log, lines(1500))
         assert trickling.is_set()
         assert error.failed == list(range(1500))
