@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from scripts.faults.fault import HANG_TIMEOUT_SECONDS, STOP_STALL_SECONDS, Fault, Limits, Row
+from scripts.faults.fault import HANG_TIMEOUT_SECONDS, KILL_STALL_SECONDS, STOP_STALL_SECONDS, Fault, Limits, Row
 from scripts.faults.workload import Workload
 
 _BRIEF: Final = 6.0
@@ -106,6 +106,8 @@ _ENDS: Final = (
             Fault("end", detail={"signal": "SIGINT", "code": 4}, times=2, every=3.0),
             Fault("end", at=11.0, detail={"signal": "SIGINT", "code": 4, "again": 0.2}, times=2, every=3.0),
         ),
+        # A new program sends one message first, and goes on at its answer.
+        limits=Limits(stall=KILL_STALL_SECONDS + 1.5),
         # No delivery that is under way at the signal can end in time.
         options=("--drain-timeout", "1"),
         answer_seconds=1.5,
