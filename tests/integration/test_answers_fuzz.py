@@ -174,6 +174,7 @@ def test_nothing_but_a_whole_answer_to_this_request_counts_as_success(data: st.D
 
 
 @pytest.mark.full
+@pytest.mark.timeout(400)
 @given(st.data())
 @settings(max_examples=8_000, deadline=None)
 def test_nothing_but_a_whole_answer_counts_in_many_more_cases(data: st.DataObject) -> None:
