@@ -36,17 +36,20 @@ def link(world: World, fault: Fault) -> None:
 
 def _outage(world: World, fault: Fault, state: Link) -> None:
     proxy, began = _proxy(world), time.monotonic()
-    ports = proxy.open_ports()
+    ports = set(proxy.open_ports())
 
     def begin() -> None:
         proxy.show(state)
+        ports.update(proxy.open_ports())
 
     def end() -> None:
+        # Some were still connecting when it began.
+        ports.update(proxy.open_ports())
         proxy.heal()
         world.excuse(began, time.monotonic(), f"{state}")
         # Nobody could connect: what was asked or answered on these connections since then may never have come through,
         # nor what was on its way at that instant.
-        world.hurt("lost on the link", ports, begin=began - LATE_SECONDS)
+        world.hurt("lost on the link", frozenset(ports), begin=began - LATE_SECONDS)
 
     world.note(f"the link: {state}")
     last(world, fault, begin, end)
