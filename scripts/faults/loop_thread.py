@@ -42,7 +42,12 @@ class LoopThread:
             return step()
         future: Future[Result] = Future()
         self.loop.call_soon_threadsafe(_settle, future, step)
-        return future.result(seconds)
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            # Who has given up wouldn't undo it, and a fault that is shown then would last for ever.
+            future.cancel()
+            raise
 
     def stop(self) -> None:
         """Cancel the tasks that are left, and end loop and thread; harmless where they have ended."""
@@ -63,6 +68,8 @@ class LoopThread:
 
 
 def _settle(future: Future[Result], step: Callable[[], Result]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
         future.set_result(step())
     except BaseException as error:  # it belongs to the thread that waits

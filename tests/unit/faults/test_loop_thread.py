@@ -61,3 +61,13 @@ def test_stopping_cancels_what_is_left_and_may_be_repeated() -> None:
     thread.stop()
     thread.stop()
     assert ended.is_set()
+
+
+def test_a_function_whose_caller_has_given_up_does_not_run_later(thread: LoopThread) -> None:
+    go_on, ran = threading.Event(), []
+    thread.loop.call_soon_threadsafe(go_on.wait)
+    with pytest.raises(TimeoutError):
+        thread.do(lambda: ran.append("late"), seconds=0.05)
+    go_on.set()
+    thread.do(lambda: ran.append("next"))
+    assert ran == ["next"]
