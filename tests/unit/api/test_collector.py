@@ -206,8 +206,8 @@ def test_a_pause_is_told_by_the_seconds_that_are_left_of_it(board: Scoreboard) -
 
 def test_instants_are_unix_time(board: Scoreboard) -> None:
     assert value(board, "courier_last_receive_timestamp_seconds") == 0
-    board.slots("consumer")[1].reals[scoreboard.LAST_RECEIVE] = time.monotonic() - 100
-    assert value(board, "courier_last_receive_timestamp_seconds") == pytest.approx(time.time() - 100, abs=5)
+    board.slots("consumer")[1].reals[scoreboard.LAST_RECEIVE] = time.monotonic() - 10
+    assert value(board, "courier_last_receive_timestamp_seconds") == pytest.approx(time.time() - 10, abs=5)
     assert value(board, "courier_start_time_seconds") == pytest.approx(time.time(), abs=5)
 
 
