@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, overload
 
 from scripts.faults.events import Delivery
@@ -14,9 +13,6 @@ from scripts.faults.events import Delivery
 _ID_BYTES: Final = 16
 _DIGEST_BYTES: Final = 16
 _UUID_CHARACTERS: Final = 36
-
-LONGEST_SECONDS: Final = 60.0
-"""How long a request is looked back for that may only now be answered: longer than a time-out is in any trial."""
 
 
 class Deliveries(Sequence[Delivery]):
@@ -64,20 +60,6 @@ class Deliveries(Sequence[Delivery]):
     def begin_answer(self, row: int, status: int) -> None:
         """Note the status of an answer that went out in part, or in a form that is no proper answer."""
         self._status[row] = status
-
-    def since(self, at: float, ports: Collection[int]) -> frozenset[str]:
-        """Return the messages whose requests came from these ports of clients and ended at ``at`` or later.
-
-        Those without an answer count if they arrived then.
-        """
-        rows = range(bisect_left(self._arrived, at - LONGEST_SECONDS, 0, self._length), self._length)
-        arrived, answered, port = self._arrived, self._answered, self._port
-        # A missing answer is NaN, later than nothing.
-        return frozenset(
-            self._row(row).message_id
-            for row in rows
-            if port[row] in ports and (answered[row] >= at or arrived[row] >= at)
-        )
 
     def __len__(self) -> int:
         return self._length

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from scripts.faults.process_tree import END_SECONDS, Connection, ProcessTree, connections, send, title
+from scripts.faults.process_tree import END_SECONDS, ProcessTree, kill, title
+from scripts.faults.sockets import Connection, connections
 
 ROLES: Final = ("supervisor", "consumer", "sender", "auditor", "api")
 """The roles of Courier's processes. ``worker`` means all of them but the supervisor, ``any`` all of them."""
@@ -114,7 +115,7 @@ class Instance:
     def signal_all(self, number: int) -> None:
         """Send a signal to all processes at once, as the terminal does at Ctrl-C."""
         for pid in [] if self._gone else self._tree().living():
-            send(pid, number)
+            kill(pid, number)
 
     def kill_all(self) -> None:
         """Kill all processes as a power cut does; harmless if they are gone."""
@@ -172,7 +173,7 @@ class Instance:
 
     def _send(self, pid: int, number: int) -> bool:
         # Its own processes only: a pid that was read a while ago may be a stranger's by now.
-        return self.has(pid) and send(pid, number)
+        return self.has(pid) and kill(pid, number)
 
     def _tail(self) -> str:
         return "\n".join(self.log().splitlines()[-_TAIL_LINES:])

@@ -7,7 +7,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from scripts.bench.tree import Tree
 
@@ -16,15 +16,6 @@ END_SECONDS: Final = 20.0
 
 _LOOK_SECONDS: Final = 0.002
 _SESSION: Final = 3
-_ESTABLISHED: Final = "01"
-"""The state of an open connection in /proc/net/tcp."""
-
-
-class Connection(NamedTuple):
-    """The ports of an open TCP connection: that of the process, and that of its peer."""
-
-    local: int
-    remote: int
 
 
 class ProcessTree(Tree):
@@ -32,7 +23,7 @@ class ProcessTree(Tree):
 
     def living(self) -> list[int]:
         """Return the pids of its processes, without those that only wait to be reaped."""
-        return [pid for pid in self.pids() if state(pid) not in ("", "Z", "X")]
+        return [pid for pid in self.pids() if alive(pid)]
 
     def has(self, pid: int) -> bool:
         """Return whether a process is a living one of it, which takes less time than a search for all of them."""
@@ -53,7 +44,7 @@ class ProcessTree(Tree):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"processes {moving} did not stop within {END_SECONDS} s")
             for pid in moving:
-                send(pid, signal.SIGSTOP)
+                kill(pid, signal.SIGSTOP)
             time.sleep(_LOOK_SECONDS)
 
     def end(self) -> None:
@@ -67,7 +58,7 @@ class ProcessTree(Tree):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"processes {living} did not end within {END_SECONDS} s")
             for pid in living:
-                send(pid, signal.SIGKILL)
+                kill(pid, signal.SIGKILL)
             time.sleep(_LOOK_SECONDS)
 
     def cpu(self) -> float:
@@ -76,13 +67,18 @@ class ProcessTree(Tree):
 
     def descriptors(self) -> int:
         """Count the open descriptors of all processes."""
-        return sum(len(_descriptors(pid)) for pid in self.living())
+        return sum(len(open_files(pid)) for pid in self.living())
 
 
 def state(pid: int) -> str:
     """Return the state of a process as ``ps`` shows it, such as ``T`` for a stopped one; "" if there is none."""
     fields = _fields(pid)
     return fields[0] if fields else ""
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process exists and doesn't only wait to be reaped."""
+    return state(pid) not in ("", "Z", "X")
 
 
 def title(pid: int) -> str:
@@ -93,7 +89,7 @@ def title(pid: int) -> str:
         return ""
 
 
-def send(pid: int, number: int) -> bool:
+def kill(pid: int, number: int) -> bool:
     """Send a signal; return whether there was such a process."""
     try:
         os.kill(pid, number)
@@ -102,16 +98,13 @@ def send(pid: int, number: int) -> bool:
     return True
 
 
-def connections(pid: int) -> list[Connection]:
-    """Return the open TCP connections of a process."""
-    inodes = {name[8:-1] for name in _descriptors(pid) if name.startswith("socket:[")}
-    found = []
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):  # gone meanwhile
-            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _ESTABLISHED and fields[9] in inodes:
-                    found.append(Connection(_port(fields[1]), _port(fields[2])))
+def open_files(pid: int) -> dict[int, str]:
+    """Return what each open descriptor of a process refers to, as /proc names it; nothing if it is gone."""
+    found = {}
+    with suppress(OSError):  # gone meanwhile
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # closed meanwhile
+                found[int(entry.name)] = os.readlink(entry.path)
     return found
 
 
@@ -121,17 +114,3 @@ def _fields(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)
-
-
-def _descriptors(pid: int) -> list[str]:
-    """Return what each open descriptor of a process refers to."""
-    names = []
-    with suppress(OSError):  # gone meanwhile
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with suppress(OSError):  # closed meanwhile
-                names.append(os.readlink(entry.path))
-    return names

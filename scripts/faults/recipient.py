@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -62,16 +62,6 @@ class Recipient:
     def held(self) -> list[Held]:
         """The messages whose answer is ambiguous, or may never have been read: each may come once more; a copy."""
         return list(self._records.held)
-
-    def held_by(self, ports: Collection[int], since: float) -> frozenset[str]:
-        """Return the messages that a process with these ports holds, or has held since then, as far as requests tell.
-
-        These are the open ones, and those answered or arrived since. Of a process that was killed a program may deliver
-        them twice: it may have died with an answer that it hadn't passed on yet, and what it had written before it died
-        still arrives. So ask a moment after the kill, with the ports from before it and a ``since`` shortly before it.
-        """
-        still_open = {message_id for message_id, port in self.open if port in ports}
-        return self.deliveries.since(since, ports) | still_open
 
     @property
     def away(self) -> list[Window]:

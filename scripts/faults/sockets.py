@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from typing import Final
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from scripts.faults.process_tree import open_files
 
 _ESTABLISHED: Final = b"01"
 _TABLES: Final = ("net/tcp", "net/tcp6")
+_SOCKET: Final = "socket:["
+
+
+class Connection(NamedTuple):
+    """The ports of an open TCP connection: that of the process, and that of its peer."""
+
+    local: int
+    remote: int
+
+
+def connections(pid: int) -> list[Connection]:
+    """Return the established TCP connections of a process; none if it is gone.
+
+    It takes a few milliseconds, and asks nothing of the process, so that a stopped one answers too. A descriptor that
+    two processes share counts for both.
+    """
+    names = open_files(pid).values()
+    inodes = {name.removeprefix(_SOCKET)[:-1].encode() for name in names if name.startswith(_SOCKET)}
+    return list(_established(pid, inodes)) if inodes else []
 
 
 def ports_of(pid: int) -> frozenset[int]:
-    """Return the local ports of the established TCP connections of a process; none if it is gone.
+    """Return the local ports of :func:`connections`. Take them before a kill: the descriptors go with the process."""
+    return frozenset(connection.local for connection in connections(pid))
 
-    It takes a few milliseconds, and asks nothing of the process, so that a stopped one answers too. Take it before a
-    kill: with the process, its descriptors are gone. A descriptor that two processes share counts for both.
-    """
-    inodes = _inodes_of(pid)
-    if not inodes:
-        return frozenset()
-    ports: set[int] = set()
+
+def _established(pid: int, inodes: set[bytes]) -> Iterator[Connection]:
+    """Yield the connections of the network of a process that belong to these inodes."""
     for table in _TABLES:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/{table}", "rb") as lines:
+        with suppress(OSError), open(f"/proc/{pid}/{table}", "rb") as lines:  # gone meanwhile
             next(lines)
             for line in lines:
                 fields = line.split(None, 10)
                 if fields[3] == _ESTABLISHED and fields[9] in inodes:
-                    ports.add(int(fields[1].rpartition(b":")[2], 16))
-    return frozenset(ports)
+                    yield Connection(_port(fields[1]), _port(fields[2]))
 
 
-def _inodes_of(pid: int) -> set[bytes]:
-    directory = f"/proc/{pid}/fd"
-    inodes: set[bytes] = set()
-    try:
-        descriptors = os.listdir(directory)
-    except OSError:
-        return inodes
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):  # closed meanwhile
-            target = os.readlink(f"{directory}/{descriptor}")
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1].encode())
-    return inodes
+def _port(address: bytes) -> int:
+    return int(address.rpartition(b":")[2], 16)

@@ -17,6 +17,9 @@ from typing import Any, Final, NamedTuple
 
 from courier.audit.reader import read_records
 from courier.local.exchange import Request, Response
+from scripts.faults.process_tree import alive as alive
+from scripts.faults.process_tree import kill as kill
+from scripts.faults.process_tree import title as title
 from tests.integration.sqs_endpoints import create_queue, redrive_policy, sqs_client
 from tests.threaded_server import ThreadedServer
 
@@ -245,29 +248,6 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return []
-
-
-def title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process exists and isn't just waiting to be reaped."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-def kill(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 def until(

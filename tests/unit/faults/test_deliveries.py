@@ -35,23 +35,3 @@ def test_whole_answers_of_2xx_are_accepted_and_no_others() -> None:
     deliveries.begin_answer(deliveries.arrive(0.0, "begun", digest(b""), 1), 200)
     assert deliveries.accepted == {"answered 200": 1, "answered 299": 1}
     assert deliveries[-1] == Delivery(0.0, None, "begun", 200, digest(b""), 1)
-
-
-def test_what_ended_since_then_is_found_by_port() -> None:
-    deliveries = Deliveries()
-    rows = [
-        deliveries.arrive(at, name, digest(b""), port)
-        for at, name, port in [
-            (1.0, "settled long ago", 1),
-            (2.0, "answered late", 1),
-            (3.0, "never answered", 1),
-            (12.0, "another's", 2),
-            (13.0, "answered", 1),
-            (14.0, "just arrived", 1),
-        ]
-    ]
-    for row, at in ((0, 1.5), (1, 11.0), (3, 12.5), (4, 13.5)):
-        deliveries.answer(rows[row], at, deliveries[row].message_id, 200)
-    assert deliveries.since(10.0, {1}) == {"answered late", "answered", "just arrived"}
-    assert deliveries.since(10.0, {1, 2}) == {"answered late", "answered", "just arrived", "another's"}
-    assert deliveries.since(10.0, ()) == frozenset()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.faults.events import digest
+from scripts.faults.injury import Injury
 from scripts.faults.recipient import Recipient
 from scripts.faults.recipient_behaviours import Behaviour
 from tests.process.world import until
@@ -64,19 +65,19 @@ def test_a_delayed_request_is_open_until_it_is_answered(recipient: Recipient) ->
     assert recipient.open == {}
 
 
-def test_a_process_holds_what_is_open_and_what_was_answered_of_late(recipient: Recipient) -> None:
-    settled, recent, pending, others = (new_id() for _ in range(4))
+def test_a_process_that_is_killed_held_what_came_from_its_ports_and_is_not_deleted(recipient: Recipient) -> None:
+    settled, answered, pending, others = (new_id() for _ in range(4))
     with connected(recipient) as mine, connected(recipient) as other:
         mine.ask(settled)
-        since = time.monotonic()
-        mine.ask(recent)
+        deleted = {settled: time.monotonic()}
+        mine.ask(answered)
         other.ask(others)
         recipient.behave = Behaviour("silent")
         mine.send(pending)
         until(lambda: recipient.open)
-        assert recipient.held_by({mine.port}, since) == {recent, pending}
-        assert recipient.held_by({mine.port}, time.monotonic()) == {pending}
-        assert recipient.held_by((), since) == frozenset()
+        now = time.monotonic()
+        held = Injury(now, now, "kill", frozenset({mine.port})).held(recipient.deliveries, deleted)
+        assert held.message_ids == {answered, pending}
 
 
 def test_a_client_that_is_gone_before_its_answer_got_none(recipient: Recipient) -> None:

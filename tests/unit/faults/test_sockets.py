@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
-from scripts.faults.sockets import ports_of
-from tests.process.world import kill, until
+from scripts.faults.process_tree import kill, state
+from scripts.faults.sockets import Connection, connections, ports_of
+from tests.process.world import until
 
 CONNECTED = """
 import socket, sys, time
@@ -16,10 +16,6 @@ streams = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in ra
 listener = socket.create_server(("127.0.0.1", 0))
 time.sleep(600)
 """
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_process_has_the_ports_of_its_connections_even_while_it_is_stopped() -> None:
@@ -32,6 +28,8 @@ def test_a_process_has_the_ports_of_its_connections_even_while_it_is_stopped() -
             until(lambda: ports_of(process.pid) == ports)
             os.kill(process.pid, signal.SIGSTOP)
             until(lambda: state(process.pid) == "T")
+            port = listener.getsockname()[1]
+            assert set(connections(process.pid)) == {Connection(each, port) for each in ports}
             assert ports_of(process.pid) == ports
             assert not ports & ports_of(os.getpid())
             for stream, _ in accepted:
