@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
+from scripts.faults import lifeline
 from scripts.faults.process_tree import END_SECONDS, ProcessTree, kill, title
 from scripts.faults.sockets import Connection, connections
 
@@ -124,6 +125,7 @@ class Instance:
             self._reap(END_SECONDS)
             # The kernel may give the pid to a stranger from now on.
             self._gone = True
+            lifeline.release(self.pid)
 
     def drain(self, seconds: float = 60.0) -> int:
         """Ask it to end as systemd does, and return its exit code; raise ProgramFailed if it takes longer."""
@@ -155,7 +157,7 @@ class Instance:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self._command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -163,6 +165,8 @@ class Instance:
                 stderr=log,
                 start_new_session=True,
             )
+        lifeline.hold(process.pid)
+        return process
 
     def _reap(self, seconds: float) -> int:
         """Wait for the end of the first process, and return its exit code; raise TimeoutExpired."""

@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from scripts.bench import programs
+from scripts.faults import lifeline
 from scripts.faults.instance import Instance
 from scripts.faults.program import Adapter, Setting, aws_environment
 
@@ -94,6 +95,7 @@ class PeerInstance(Instance):
             with self._lock:
                 self._cpu_of_ended += self._tree().cpu()
                 self._process.wait()
+                lifeline.release(self.pid)
             if self._stopping.wait(RESTART_SECONDS):
                 return
             with self._lock:

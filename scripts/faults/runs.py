@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from scripts.faults import lifeline
 from scripts.faults.fault import Row
 from scripts.faults.record import Record
 
@@ -116,7 +117,10 @@ class Runs:
         with log.open("wb") as output, self._lock:
             if self._stopped:
                 return "no start"
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+            lifeline.hold(process.pid)
             self._running.add(process)
         try:
             return process.wait(seconds)
@@ -130,3 +134,4 @@ class Runs:
         finally:
             with self._lock:
                 self._running.discard(process)
+            lifeline.release(process.pid)

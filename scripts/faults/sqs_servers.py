@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from scripts.bench.servers import end
+from scripts.faults import lifeline
 
 Kind = Literal["courier", "fauxqs", "moto"]
 
@@ -48,6 +49,7 @@ class SqsServer:
             self.process: Final = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
+        lifeline.hold(self.process.pid)
         self.url: Final = self._address()
 
     @property
@@ -58,6 +60,7 @@ class SqsServer:
     def stop(self) -> None:
         """Stop the process, by force if it doesn't end by itself."""
         end(self.process, signal.SIGTERM)
+        lifeline.release(self.process.pid)
 
     def _address(self) -> str:
         """Wait until it has printed its address, and return that. Raises SystemExit if it doesn't start."""
