@@ -9,8 +9,8 @@ from typing import Final
 from scripts.bench.programs import courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
-from scripts.bench.tree import spent
 from scripts.bench.trial import Running
+from scripts.bench.window import open_window
 
 HELP: Final = "8 + 16 processes on an empty queue"
 SETTLED_SECONDS: Final = 3.0
@@ -33,20 +33,17 @@ def run(given: argparse.Namespace) -> Outcome:
         with Running(program, queue, recipient.url, rig.directory("idle")) as running:
             running.wait_until_logged("event=ready")
             time.sleep(SETTLED_SECONDS)
-            calls, switches, before = queue.calls(), running.tree.switches(), running.tree.usage()
-            begun = time.monotonic()
+            opened = open_window(running, queue)
             time.sleep(given.seconds)
-            seconds = time.monotonic() - begun
-            cpu = spent(before, running.tree.usage())
-            woken = {role: count - switches.get(role, 0) for role, count in running.tree.switches().items()}
-            received = (queue.calls() - calls)["ReceiveMessage"]
+            window = opened.close()
         recipient.stop()
+    seconds, cpu, received = window.seconds, window.cpu, window.calls["ReceiveMessage"]
     rows = [
-        [role, str(used.processes), f"{used.cpu / seconds:.3%}", f"{woken[role] / seconds / used.processes:.1f}"]
+        [role, str(used.processes), f"{used.cpu / seconds:.3%}", f"{window.wakes[role] / seconds / used.processes:.1f}"]
         for role, used in sorted(cpu.roles.items())
     ]
     polls = received / given.consumers / seconds * 60
     found = f"{cpu.total / seconds:.2%} of a core, {polls:.1f} receives a minute for each consumer"
     shown = table(["role", "processes", "of a core, all of them", "wakes/s, each"], rows)
-    figures = {"seconds": seconds, "cpu": cpu, "switches": woken, "receives": received}
+    figures = {"seconds": seconds, "cpu": cpu, "switches": window.wakes, "receives": received}
     return Outcome(f"{shown}\n\nIn all {found}, over {seconds:.0f} s.", f"idle: {found}", figures)

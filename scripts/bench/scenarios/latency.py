@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import time
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import uvloop
 
-from courier.sqs.client import Outgoing, SqsClient
-from courier.sqs.credentials import CredentialSource
-from courier.sqs.queue import resolve_queue
+from scripts.bench.pace import Ages, client_of, send_steadily
 from scripts.bench.programs import courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
@@ -34,20 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the pace."""
     parser.add_argument("--rate", type=float, default=100.0, help="messages a second")
     parser.add_argument("--seconds", type=float, default=20.0)
-
-
-class Ages(NamedTuple):
-    """The ages of messages on arrival, in milliseconds."""
-
-    p50: float
-    p99: float
-    most: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Ages:
-        """Return the summary of ages in seconds."""
-        cuts = statistics.quantiles(seconds, n=100, method="inclusive")
-        return cls(cuts[49] * 1000, cuts[98] * 1000, max(seconds) * 1000)
 
 
 def run(given: argparse.Namespace) -> Outcome:
@@ -88,36 +70,16 @@ def _directly(queue: Queue, rate: float, count: int) -> list[float]:
 
 
 async def _send(queue: Queue, rate: float, count: int) -> None:
-    """Send messages at a steady pace, each with the time at which the call to send it began."""
-    async with _client(queue) as client:
-        begun = time.monotonic()
-        for number in range(count):
-            await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
-            body = b'{"at":%.6f,"number":%d,"pad":"%s"}' % (time.monotonic(), number, b"x" * 180)
-            if (await client.send([Outgoing(body)]))[0] is not None:
-                raise SystemExit("the queue refused a message")
+    async with client_of(queue) as client:
+        await send_steadily(client, rate, count)
 
 
 async def _receive(queue: Queue, count: int) -> list[float]:
     ages: list[float] = []
-    async with _client(queue) as client:
+    async with client_of(queue) as client:
         while len(ages) < count:
             received = await client.receive(10, 20, 30)
             now = time.monotonic()
             ages += [now - float(message.body[6 : message.body.index(b",")]) for message in received.messages]
             await client.delete([message.receipt for message in received.messages])
     return ages
-
-
-class _client:  # noqa: N801 (a context)
-    def __init__(self, queue: Queue) -> None:
-        self._info = resolve_queue(queue.url, None, queue.endpoint)
-        self._credentials = CredentialSource(self._info.region)
-
-    async def __aenter__(self) -> SqsClient:
-        self._client = SqsClient(asyncio.get_running_loop(), self._info, self._credentials)
-        return self._client
-
-    async def __aexit__(self, *_: object) -> None:
-        self._client.close()
-        self._credentials.close()
