@@ -78,9 +78,9 @@ bench: .venv/bench.stamp ## compare what a message costs with other programs, on
 bench-profile: .venv/bench.stamp ## tell where the CPU time of a message goes
 	$(BIN)/python -m scripts.bench profile $(BENCH)
 
-SCENARIOS = latency slots bodies growth processes tls distance idle
+SCENARIOS = latency slots bodies growth processes tls distance idle steady
 .PHONY: $(SCENARIOS:%=bench-%)
-bench-scenarios: $(SCENARIOS:%=bench-%) ## all of bench-latency, -slots, -bodies, -growth, -processes, -tls, -distance, -idle
+bench-scenarios: $(SCENARIOS:%=bench-%) ## all of bench-latency, -slots, -bodies, -growth, -processes, -tls, -distance, -idle, -steady
 
 $(SCENARIOS:%=bench-%): bench-%: .venv/bench.stamp
 	$(BIN)/python -m scripts.bench $* $(BENCH)

@@ -13,7 +13,7 @@ from scripts.bench import profile as profiling
 from scripts.bench.document import update, update_line
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Scenario
-from scripts.bench.scenarios import bodies, distance, growth, idle, latency, processes, slots, tls
+from scripts.bench.scenarios import bodies, distance, growth, idle, latency, processes, slots, steady, tls
 from scripts.bench.servers import set_aws_environment
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -25,6 +25,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "tls": tls,
     "distance": distance,
     "idle": idle,
+    "steady": steady,
 }
 PAGE: Final = Path("docs/performance.md")
 README: Final = Path("README.md")

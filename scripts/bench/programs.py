@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,9 @@ NODE: Final = "sqs-consumer"
 class Program:
     """A program that takes messages from QUEUE_URL at AWS_ENDPOINT_URL to SINK_URL until SIGTERM.
 
-    ``command`` runs with those variables, and with ``variables``. ``share`` is its part of the messages of a round: a
-    program that takes ten times as long would make the rounds ten times as long, and its cost a message is the same.
+    ``command`` runs with those variables and ``variables``, without those of the bench that ``without`` names, and in
+    ``directory``, or else in that of the bench. ``share`` is its part of the messages of a round: a program that takes
+    ten times as long would make the rounds ten times as long, and its cost a message is the same.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Program:
     share: float = 1.0
     audits: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    without: Collection[str] = ()
+    directory: Path | None = None
 
 
 def courier(*options: str) -> Program:
@@ -81,7 +84,8 @@ def given(text: str) -> Program:
 
 def environment(program: Program, queue_url: str, endpoint: str, sink_url: str, directory: Path) -> dict[str, str]:
     """Return the variables for running a program. Courier has its options in its own variables."""
-    names = {name: value for name, value in os.environ.items() if not name.startswith("COURIER_")}
+    left_out = {name for name in os.environ if name.startswith("COURIER_")}.union(program.without)
+    names = {name: value for name, value in os.environ.items() if name not in left_out}
     names |= {"QUEUE_URL": queue_url, "SINK_URL": sink_url, "AWS_ENDPOINT_URL": endpoint, **program.variables}
     if program.audits:
         names |= {

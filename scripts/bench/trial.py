@@ -32,7 +32,7 @@ class Trial:
     ``messages`` and ``seconds`` are those of the window, and ``cpu`` is what the program used in it. ``pss_kib`` is its
     memory by role at half-time, ``rss_kib`` that of each process at the end. ``calls`` counts SQS calls by action, and
     is empty if they are unknown. ``servers_cpu`` is the cost of queue server and recipient, in microseconds a message.
-    ``faults`` lists what is wrong.
+    ``faults`` lists what is wrong. ``wakes`` counts by role how often its threads woke in the window.
     """
 
     program: str
@@ -44,6 +44,7 @@ class Trial:
     calls: dict[str, int]
     servers_cpu: dict[str, float]
     faults: list[str] = field(default_factory=list)
+    wakes: dict[str, int] = field(default_factory=dict)
 
     @property
     def micros(self) -> float:
@@ -62,15 +63,24 @@ class Trial:
 
 
 class Running:
-    """A running program; leaving the context ends all its processes."""
+    """A running program; leaving the context ends all its processes.
 
-    def __init__(self, program: Program, queue: Queue, sink_url: str, directory: Path) -> None:
+    ``begun`` is the instant of its start, in seconds on CLOCK_MONOTONIC. After ``stop_seconds`` of its graceful stop it
+    is killed: 0 for a program that has nothing to finish.
+    """
+
+    def __init__(
+        self, program: Program, queue: Queue, sink_url: str, directory: Path, *, stop_seconds: float = _STOP_SECONDS
+    ) -> None:
         self.log = directory / f"{program.name}.log"
+        self._stop_seconds = stop_seconds
         variables = environment(program, queue.url, queue.endpoint, sink_url, directory)
         with self.log.open("wb") as log:
+            self.begun = time.monotonic()
             self.process = subprocess.Popen(
                 list(program.command),
                 env=variables,
+                cwd=program.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -82,7 +92,7 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        end(self.process, seconds=_STOP_SECONDS)
+        end(self.process, seconds=self._stop_seconds)
 
     def wait_until_logged(self, text: str) -> None:
         """Wait until its output contains a text."""
@@ -124,10 +134,10 @@ def measure(program: Program, queue: Queue, recipient: Recipient, messages: int,
     """
     calls_before = queue.calls()
     with Running(program, queue, recipient.url, directory) as running:
-        first = wait_for_start(running, queue, messages)
+        first, switches = wait_for_start(running, queue, messages), running.tree.switches()
         servers = _servers(queue, recipient)
         pss = _wait_for_half(running, queue, messages)
-        last = wait_for_end(running, queue, messages)
+        last, woken = wait_for_end(running, queue, messages), running.tree.switches()
         rss = running.tree.rss_kib()
         servers_after = _servers(queue, recipient)
     handled = first.state.left - last.state.left
@@ -144,6 +154,7 @@ def measure(program: Program, queue: Queue, recipient: Recipient, messages: int,
         dict(_sqs_calls(calls)),
         {name: (servers_after[name] - used) / handled * 1e6 for name, used in servers.items()},
         faults,
+        {role: count - switches.get(role, 0) for role, count in woken.items()},
     )
 
 
