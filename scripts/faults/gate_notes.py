@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -40,7 +40,8 @@ class Notes:
         self.deletes: list[Deleted] = []
         self.held: list[Held] = []
         self.sent_elsewhere: list[SentElsewhere] = []
-        self._ids: dict[str, str] = {}
+        # Ordered: the first key of a plain dict is found only behind all that were deleted from its front.
+        self._ids: OrderedDict[str, str] = OrderedDict()
         self._replays: dict[str, deque[dict[str, Any]]] = {}
 
     def id_of(self, receipt: object) -> str:
@@ -58,7 +59,7 @@ class Notes:
             if not lost and len(message.get("Body", "")) <= LARGEST_REPLAY:
                 self._replays.setdefault(call.queue_url, deque(maxlen=MOST_REPLAYS)).append(message)
         while len(self._ids) > MOST_RECEIPTS:
-            del self._ids[next(iter(self._ids))]
+            self._ids.popitem(last=False)
 
     def note_deletes(self, at: float, call: Call, recorded: frozenset[str], answer: Answer | None) -> None:
         """Note the entries of a delete that was passed on at ``at``, by the answer of SQS to it."""
