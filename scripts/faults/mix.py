@@ -7,14 +7,18 @@ import random
 import shutil
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from scripts.faults.fault import Limits, Row
 from scripts.faults.mix_faults import Circumstances, draw_faults
-from scripts.faults.mix_options import capacity, draw_options, flags
+from scripts.faults.mix_options import WIDE, capacity, draw_options, flags
 from scripts.faults.program import CourierAdapter, ProgramFailed
 from scripts.faults.schedule import read_schedule, write_schedule
+from scripts.faults.sqs_servers import Kind, node_missing
 from scripts.faults.trial import Result, run_trial
 from scripts.faults.workload import Workload
 
@@ -29,6 +33,17 @@ LEAST_CAPACITY: Final = 30.0
 LOAD: Final = 0.5
 """The share of a program's capacity without faults that the load of a round takes."""
 
+MOTO_RATE: Final = 4.0
+"""Messages a second on moto, which answers some ten calls a second."""
+
+
+class Outcome(Enum):
+    """What a round shows. One whose faults all had nothing to hit shows nothing."""
+
+    HELD = "held"
+    FAILED = "failed"
+    MET_NOTHING = "met nothing"
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands ``mix`` and ``again``."""
@@ -36,6 +51,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     mix.add_argument("--seconds", type=float, default=600.0, help="begin no new round after this many seconds (600)")
     mix.add_argument("--seed", type=int, default=None, help="seed of all rounds (a new one)")
     mix.add_argument("--round", type=int, default=None, help="run only this round of the seed")
+    mix.add_argument("--wide", action="store_true", help="give Courier 8 consumers and 16 senders in each round")
     mix.add_argument("--output", type=Path, default=OUTPUT, help="folder of the results (build/faults)")
     mix.set_defaults(function=run_mix)
     again = commands.add_parser("again", help="run a trial again from the schedule in its folder")
@@ -43,42 +59,51 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     again.set_defaults(function=run_again)
 
 
-def draw_row(seed: int, number: int) -> Row:
-    """Return the row of a round."""
+def draw_row(seed: int, number: int, *, wide: bool = False) -> Row:
+    """Return the row of a round; a ``wide`` one has as many consumers and senders as are ever drawn."""
     chance = random.Random(f"{seed} {number}")
-    given = Circumstances(
-        seconds=chance.uniform(12.0, 30.0),
-        visibility=chance.choice((3, 5, 8, 20)),
-        programs=chance.choice((1, 1, 1, 2)),
-        link=chance.random() < 0.4,
-        clock=chance.random() < 0.2,
-        files=chance.random() < 0.85,
-        tls=chance.random() < 0.2,
-    )
+    given = _circumstances(chance)
     options = draw_options(chance, given.visibility, firehose=not given.files)
-    groups = chance.choice((0, 0, 1, 5, 50))
+    options |= (WIDE if wide else {}) | ({"--consumers": 1} if given.server == "moto" else {})
+    groups = 0 if given.server == "moto" else chance.choice((0, 0, 1, 5, 50))
     answer_seconds = chance.choice((0.0, 0.0, 0.01, 0.1, 1.0))
     if capacity(options, groups, answer_seconds) < LEAST_CAPACITY:
         answer_seconds = 0.0
-    # Several programs share the groups, and the machine.
-    most = LOAD * capacity(options, groups, answer_seconds)
     return Row(
-        name=f"mix-{seed}-{number}",
-        title=f"mix of seed {seed}, round {number}",
-        workload=_workload(chance, given.seconds, groups, most),
+        name=f"mix-{seed}-{number}{'-wide' if wide else ''}",
+        title=f"mix of seed {seed}, round {number}{', wide' if wide else ''}",
+        workload=_workload(chance, given, groups, LOAD * capacity(options, groups, answer_seconds)),
         faults=draw_faults(chance, given, chance.randint(1, 4)),
         limits=LIMITS,
         options=flags(options),
         visibility=given.visibility,
         failure_queue=chance.random() < 0.2,
+        server=given.server,
         audit="files" if given.files else "firehose",
         tls=given.tls,
         link=given.link,
         clock=given.clock,
+        credentials=given.credentials,
         answer_seconds=answer_seconds,
         programs=given.programs,
         more_options=tuple(_other_options(chance, given) for _ in range(given.programs - 1)),
         settle_seconds=SETTLE_SECONDS,
+    )
+
+
+def _circumstances(chance: random.Random) -> Circumstances:
+    server: Kind = chance.choices(("courier", "fauxqs", "moto"), (88, 9, 3))[0]
+    return Circumstances(
+        seconds=chance.uniform(12.0, 30.0),
+        # The answers of moto take a good part of a short lease.
+        visibility=chance.choice((8, 20) if server == "moto" else (3, 5, 8, 20)),
+        programs=1 if server == "moto" else chance.choice((1, 1, 1, 2)),
+        link=chance.random() < 0.4,
+        clock=chance.random() < 0.2,
+        files=chance.random() < 0.85,
+        tls=chance.random() < 0.2,
+        credentials=chance.random() < 0.2,
+        server=server,
     )
 
 
@@ -91,16 +116,18 @@ def _other_options(chance: random.Random, given: Circumstances) -> tuple[str, ..
     return flags(others | {"--header": None})
 
 
-def _workload(chance: random.Random, seconds: float, groups: int, most: float) -> Workload:
-    """Draw a load of at most so many messages a second."""
+def _workload(chance: random.Random, given: Circumstances, groups: int, most: float) -> Workload:
+    """Draw a load of at most so many messages a second: programs share the groups, and the machine."""
     sizes = chance.choice(("small", "small", "mixed", (1, 2_000), (1, 65_536)))
     rate = min(most, chance.choice((60.0, 150.0) if sizes == "mixed" else (60.0, 150.0, 300.0, 600.0)))
+    rate = MOTO_RATE if given.server == "moto" else rate
     return Workload(
-        messages=max(10, round(rate * seconds)),
+        messages=max(10, round(rate * given.seconds)),
         rate=round(rate, 2),
         groups=groups,
         sizes=sizes,
         attributes=chance.random() < 0.5,
+        beyond_bmp=given.server == "courier",
         seed=chance.randrange(1 << 30),
     )
 
@@ -109,21 +136,23 @@ def run_mix(given: argparse.Namespace) -> int:
     """Run rounds until the time is over, or one; return 1 if one of them failed."""
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     end = time.monotonic() + given.seconds
-    number, held, run = given.round or 0, 0, 0
+    number = given.round or 0
+    outcomes: Counter[Outcome] = Counter()
     print(f"mix with seed {seed}", flush=True)
     while True:
-        row = draw_row(seed, number)
-        directory = (given.output / "mix" / f"seed-{seed}-round-{number}").absolute()
-        run += 1
-        if run_row(row, directory):
-            held += 1
-            if given.round is None:
-                shutil.rmtree(directory)
+        row = draw_row(seed, number, wide=given.wide)
+        if row.server == "fauxqs" and node_missing():
+            row = replace(row, server="courier")
+        directory = (given.output / "mix" / row.name.replace("mix-", "seed-")).absolute()
+        outcome = run_row(row, directory)
+        outcomes[outcome] += 1
+        if outcome is not Outcome.FAILED and given.round is None:
+            shutil.rmtree(directory)
         number += 1
         if given.round is not None or time.monotonic() >= end:
             break
-    print(f"{held} of {run} rounds of seed {seed} held", flush=True)
-    return 0 if held == run else 1
+    print(f"seed {seed}: {', '.join(f'{outcomes[each]} {each.value}' for each in Outcome)}", flush=True)
+    return 1 if outcomes[Outcome.FAILED] else 0
 
 
 def run_again(given: argparse.Namespace) -> int:
@@ -137,12 +166,12 @@ def run_again(given: argparse.Namespace) -> int:
     directory = next(
         path for n in range(1, sys.maxsize) if not (path := folder.with_name(f"{folder.name}-again-{n}")).exists()
     )
-    held = run_row(row, directory.absolute())
-    print(f"{'it held' if held else 'it did not hold'}; its files are in {directory}")
-    return 0 if held else 1
+    outcome = run_row(row, directory.absolute())
+    print(f"{outcome.value}; its files are in {directory}")
+    return 1 if outcome is Outcome.FAILED else 0
 
 
-def run_row(row: Row, directory: Path) -> bool:
+def run_row(row: Row, directory: Path) -> Outcome:
     """Run a row and print its result, and after a failure the command that runs it again from its folder."""
     shutil.rmtree(directory, ignore_errors=True)
     write_schedule(row, directory)
@@ -151,28 +180,38 @@ def run_row(row: Row, directory: Path) -> bool:
         # Several faults at a time may leave one of them nothing to hit.
         result = run_trial(row, CourierAdapter(), directory, judge_stall=False, excuse_missed=True)
     except (ProgramFailed, TimeoutError) as error:
-        failures = [str(error)]
+        outcome, failures = Outcome.FAILED, [str(error)]
     else:
-        failures = result.failures
+        outcome, failures = outcome_of(result), result.failures
         print("\n".join(f"    {line}" for line in (summary(result), *result.missed)), flush=True)
-    if not failures:
-        return True
+    if outcome is not Outcome.FAILED:
+        print(f"    {outcome.value}", flush=True)
+        return outcome
     (directory / "failures.txt").write_text("\n".join(failures) + "\n")
     for failure in failures:
         print(f"    FAILED: {failure}")
     print(f"    files in {directory}\n    again: python -m scripts.faults again {directory}", flush=True)
-    return False
+    return outcome
+
+
+def outcome_of(result: Result) -> Outcome:
+    """Return the outcome of a trial that excuses faults with nothing to hit."""
+    if result.failures:
+        return Outcome.FAILED
+    return Outcome.MET_NOTHING if len(result.missed) == len(result.row.faults) else Outcome.HELD
 
 
 def describe(row: Row) -> str:
     """Return the load and the faults of a row in a line."""
     load = row.workload
     kind = f"{load.groups} groups" if load.groups else "standard"
+    server = "" if row.server == "courier" else f" on {row.server}"
     faults = ", ".join(
         " ".join(filter(None, (each.what, each.whom, str(each.detail.get("kind", "")), f"x{each.times}")))
         for each in row.faults
     )
-    return f"{load.messages} messages at {load.rate:.0f}/s, {kind}, {row.programs} program(s), {row.audit}; {faults}"
+    world = f"{kind}{server}, {row.programs} program(s), {row.audit}"
+    return f"{load.messages} messages at {load.rate:.0f}/s, {world}; {faults}"
 
 
 def summary(result: Result) -> str:

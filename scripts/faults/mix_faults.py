@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from scripts.faults.fault import Fault
 from scripts.faults.injectors import INJECTORS
+from scripts.faults.sqs_servers import Kind
 
 
 class Circumstances(NamedTuple):
@@ -21,6 +22,8 @@ class Circumstances(NamedTuple):
     clock: bool
     files: bool
     tls: bool
+    credentials: bool
+    server: Kind
 
 
 class Drawn(NamedTuple):
@@ -184,6 +187,17 @@ def _power_cut(chance: random.Random, given: Circumstances) -> Fault | None:
     return Fault("power-cut", times=chance.randint(1, 2), every=2.0, detail={"seconds": 0.05})
 
 
+def _tear(chance: random.Random, given: Circumstances) -> Fault | None:
+    if not given.files or given.programs > 1:
+        return None
+    return Fault("tear", times=chance.randint(1, 3), every=_seconds(chance, 0.5, 2.0), detail={"stride": 7})
+
+
+def _expire_credentials(chance: random.Random, given: Circumstances) -> Fault | None:
+    lasts = _seconds(chance, 0.5, 8.0)
+    return Fault("expire-credentials", lasts=lasts) if given.credentials else None
+
+
 def _firehose(chance: random.Random, given: Circumstances) -> Fault | None:
     kind = chance.choice(("partial", "throttled", "error", "reset-after", "slow"))
     detail = {"kind": kind, "share": chance.choice((1.0, 0.5, 0.1))}
@@ -207,6 +221,7 @@ DRAWS: Final[dict[str, Drawn]] = {
     "end": _of("program", _end),
     "partition": _of("sqs link", _partition),
     "sqs": _of("sqs", _sqs),
+    "expire-credentials": _of("sqs", _expire_credentials),
     "misbehave": _of("recipient", _misbehave),
     "outage": _of("recipient", _outage),
     "flap": _of("recipient", _flap),
@@ -218,6 +233,7 @@ DRAWS: Final[dict[str, Drawn]] = {
     "fail-disk": _of("disk", _fail_disk),
     "kill-at": _of("disk", _kill_at),
     "power-cut": _of("disk program", _power_cut),
+    "tear": _of("disk program", _tear),
     "firehose": _of("disk", _firehose),
 }
 """The kinds by name, which begins with that of the injector."""

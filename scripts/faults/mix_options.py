@@ -44,6 +44,10 @@ DRAWN: Final[Mapping[str, Draw]] = {
 }
 """How each option is drawn; None leaves it out. The others would need other servers or files, or another oracle."""
 
+WIDE: Final[dict[str, Any]] = {"--consumers": 8, "--senders": 16}
+"""Process counts that people choose. Most of these processes have nothing to do, and sleep."""
+
+WIDE_SHARE: Final = 0.2
 
 STEP_SECONDS: Final = 0.04
 """Seconds for a call to SQS, or for a message of a group besides its answer: generous, for a busy machine."""
@@ -52,6 +56,8 @@ STEP_SECONDS: Final = 0.04
 def draw_options(chance: random.Random, visibility: int, *, firehose: bool) -> dict[str, Any]:
     """Draw the options, None for those that are left out."""
     options: dict[str, Any] = {flag: draw(chance) for flag, draw in DRAWN.items()}
+    if chance.random() < WIDE_SHARE:
+        options |= WIDE
     if firehose:
         for flag in ("--audit-format", "--audit-body", "--audit-max-bytes", "--audit-max-age"):
             options[flag] = None

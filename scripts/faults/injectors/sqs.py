@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from courier.sqs.credentials import RENEW_EVERY_SECONDS
 from scripts.faults.events import Held, Received
 from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.gate_calls import DELETES, RECEIVE
@@ -14,6 +15,11 @@ from scripts.faults.world import Program, World
 
 SILENT: Final = frozenset(KINDS) - {"slow", "partial", "invalid-receipt", "duplicate-receive"}
 """Kinds after which a call has brought the program nothing."""
+
+LOOK_SECONDS: Final = 0.05
+SLACK_SECONDS: Final = 5.0
+MOST_LATEST: Final = 100
+"""Deletes that are looked at: one call has up to ten."""
 
 DETAILS: Final = frozenset({"share", "seconds", "amount", "token"})
 
@@ -95,11 +101,22 @@ def expire_credentials(world: World, fault: Fault) -> None:
     world.note(f"{credentials.token} has expired")
     world.wait(fault.lasts)
     credentials.renew()
-    end = time.monotonic()
+    renewed = time.monotonic()
     world.note(f"{credentials.token} is there")
-    world.excuse(begin, end, "expired credentials")
+    world.excuse(begin, renewed, "expired credentials")
+    for program in world.programs:
+        _wait_for_delete(world, program, renewed)
+        _explain(world, program, begin, time.monotonic())
     if not all(each.hits for each in shown):
         raise NothingHappened("no call had the expired token")
+
+
+def _wait_for_delete(world: World, program: Program, since: float) -> None:
+    """Wait until a program deletes again, as long as it may take to find its new credentials."""
+    deadline = since + RENEW_EVERY_SECONDS + SLACK_SECONDS
+    while time.monotonic() < deadline and world.wait(LOOK_SECONDS):
+        if any(each.done and each.at > since for each in program.gate.deletes[-MOST_LATEST:]):
+            return
 
 
 INJECTORS: Final = {"sqs": break_sqs, "expire-credentials": expire_credentials}

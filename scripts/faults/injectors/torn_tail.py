@@ -23,7 +23,9 @@ from scripts.faults.world import World
 HANG_SECONDS: Final = 600.0
 """How long a sync takes whose program is killed meanwhile."""
 
-OLD_NAME: Final = "courier-20000101T000000.000Z-{:06d}.jsonl"
+OLD_NAME: Final = "courier-20000101T000000.000Z-{:06d}{}"
+MOST_OLDER: Final = 250
+"""Torn files beside the newest one: a long record isn't cut at as many of its bytes."""
 
 
 class Tail(NamedTuple):
@@ -38,8 +40,8 @@ def tear(world: World, fault: Fault) -> None:
     """Kill all of the first program while a sync hangs, cut the last record in two, and start again; ``times`` times.
 
     Beside the file of which that is true lie older ones with other cuts: those at each ``detail["stride"]``-th byte, a
-    different set each time, so that after as many times each byte had its turn. Recovery must leave of all of them
-    exactly the whole records, and new records must not be harmed by what is torn.
+    different set each time, so that after as many times each byte had its turn; of a long record there are fewer.
+    Recovery must leave of all of them exactly the whole records, and new records must not be harmed by what is torn.
     """
     chance = random.Random(fault.seed)
     try:
@@ -62,7 +64,8 @@ def _tear_once(world: World, turn: int, stride: int, chance: random.Random) -> N
         raise NothingHappened("the last write was a short one")
     cut = (1, len(tail.record) - 1, chance.randrange(1, len(tail.record)))[min(turn, 2)]
     tail.path.write_bytes(tail.before + tail.record[:cut])
-    older = dict(write_older(tail, range(1 + turn % stride, len(tail.record), stride), turn // stride))
+    step = max(stride, len(tail.record) // MOST_OLDER)
+    older = dict(write_older(tail, range(1 + turn % step, len(tail.record), step), turn // step))
     world.note(f"cut the last record of {tail.path.name} at {cut} of {len(tail.record)}, and {len(older)} copies")
     start_again(world, began)
     mended = {**older, tail.path: tail.before}
@@ -92,7 +95,7 @@ def write_older(tail: Tail, cuts: range, round_number: int) -> Iterator[tuple[Pa
     """
     before = tail.before[tail.before.rfind(b"\n", 0, -1) + 1 :]
     for cut in cuts:
-        path = tail.path.with_name(OLD_NAME.format(cut))
+        path = tail.path.with_name(OLD_NAME.format(cut, tail.path.suffix))
         whole = before if (cut + round_number) % 2 else b""
         path.write_bytes(whole + tail.record[:cut])
         yield path, whole

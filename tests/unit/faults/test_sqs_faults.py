@@ -12,9 +12,12 @@ from botocore.exceptions import ClientError
 from scripts.faults.catalogue.sqs import ROWS
 from scripts.faults.credentials import Credentials
 from scripts.faults.events import Received
-from scripts.faults.fault import Fault
+from scripts.faults.fault import Fault, Row
 from scripts.faults.gate_faults import SqsFault
 from scripts.faults.injectors.sqs import brings_nothing, sqs_fault, unsettled
+from scripts.faults.program import CourierAdapter
+from scripts.faults.trial import run_trial
+from scripts.faults.workload import Workload
 from tests.integration.sqs_endpoints import refusal
 from tests.unit.faults.gated_queue import GatedQueue, queue, virtual_endpoint
 
@@ -63,6 +66,15 @@ def test_the_token_that_has_expired_is_refused_and_the_next_one_is_not(queue: Ga
         _list_queues(queue, credentials)
     credentials.renew()
     _list_queues(queue, credentials)
+
+
+@pytest.mark.full
+def test_messages_whose_leases_end_while_credentials_are_expired_may_come_twice(tmp_path: Path) -> None:
+    expire = Fault("expire-credentials", at=1.0, lasts=1.0)
+    row = Row("trial", "a trial", Workload(200, rate=40.0), (expire,), visibility=3, credentials=True)
+    result = run_trial(row, CourierAdapter(), tmp_path, judge_stall=False)
+    assert result.failures == []
+    assert result.verdict.duplicates > 0
 
 
 def test_each_row_has_a_name_of_its_own() -> None:
