@@ -238,13 +238,16 @@ def pack_outcomes(outcomes: list[PackedOutcome]) -> tuple[bytes, bytes]:
 
 def unpack_settlements(head: bytes, bulk: bytes | None) -> list[PackedOutcome]:
     """Return the outcomes of a packet; records and letters are ``None`` if they were in a lost bulk (``None``)."""
-    outcomes: list[PackedOutcome] = marshal.loads(head)
+    packed = marshal.loads(head)
     if bulk == b"":
-        return outcomes
+        whole: list[PackedOutcome] = packed
+        return whole
+    # The rest of an outcome that isn't whole is in the bulk: its record and letter, or all of it.
+    parts: list[tuple[Any, ...]] = packed
     if bulk is None:
-        return [outcome if len(outcome) == 9 else _without_bulk(outcome) for outcome in outcomes]
+        return [part if len(part) == 9 else _without_bulk(part) for part in parts]
     payloads = iter(marshal.loads(bulk))
-    return [outcome if len(outcome) == 9 else outcome + next(payloads) for outcome in outcomes]
+    return [part if len(part) == 9 else part + next(payloads) for part in parts]
 
 
 def _without_bulk(outcome: tuple[Any, ...]) -> PackedOutcome:

@@ -18,7 +18,8 @@ def write_bulk(data: bytes) -> int:
     try:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(descriptor, rest) :]
+            written = os.write(descriptor, rest)
+            rest = rest[written:]
     except BaseException:
         os.close(descriptor)
         raise
