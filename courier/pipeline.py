@@ -21,9 +21,11 @@ from courier.board.tally import totals
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
+from courier.config.processes import SPARE_SENDERS
 from courier.errors import EXIT_DRAINED
 from courier.local.embedded import queue_role
 from courier.preflight import Queues, find_queues, warn_of_risks
+from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.notify import Manager
 from courier.process.scoreboard import Scoreboard
@@ -33,7 +35,6 @@ from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
 from courier.wiring import api_role, auditor_role, consumer_role, sender_role
 
-SPARE_SENDERS: Final = 16
 SENDER_RESERVE_SECONDS: Final = 1.0
 """Seconds of the drain timeout that consumers and senders leave to the auditor, for the last records and deletes."""
 
@@ -78,6 +79,7 @@ def build_stages(config: Config, queues: Queues, work: Channel, acks: Channel) -
         writes=(work, acks),
         watches=(work, acks),
         drain_reserve=SENDER_RESERVE_SECONDS,
+        bells=Bells.create(config.consumers),
     )
     sending = Stage(
         "sender",
@@ -87,6 +89,7 @@ def build_stages(config: Config, queues: Queues, work: Channel, acks: Channel) -
         reads=(work,),
         writes=(acks,),
         drain_reserve=SENDER_RESERVE_SECONDS,
+        bells=Bells.create(config.senders + SPARE_SENDERS),
     )
     auditing = Stage(
         "auditor",

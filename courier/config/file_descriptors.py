@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from courier.config.config import Config
+from courier.config.processes import SPARE_SENDERS
 from courier.errors import ConfigError
 
 OWN: Final = 20
-"""Descriptors of a worker besides connections: standard streams, channels, lifelines, event loop, stacks."""
+"""Descriptors of a worker besides connections and bells: standard streams, channels, lifelines, event loop, stacks."""
 
 SPARE: Final = 12
 """Short-lived descriptors of a worker: large bodies, the resolver, files of secrets, closing connections."""
@@ -20,7 +21,7 @@ PER_DELIVERY: Final = {"native": 1, "requests": 2}
 """Descriptors of a delivery by transport. With requests, the loop needs a second one to end the connection."""
 
 SUPERVISOR: Final = 14
-"""Descriptors of the supervisor besides those for its workers."""
+"""Descriptors of the supervisor besides those for its workers and bells."""
 
 OTHERS: Final = 2
 """Workers that are neither consumers nor senders: the auditor and the API."""
@@ -51,12 +52,17 @@ def raise_limit() -> int:
     return _UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
+def bells(config: Config) -> int:
+    """Return the number of bells, by which senders wake each other: each sender has all of them."""
+    return config.senders + SPARE_SENDERS
+
+
 def descriptor_budget(config: Config, limit: int) -> DescriptorBudget:
     """Compare the descriptors that a sender needs with ``limit``."""
-    each = PER_DELIVERY[config.transport]
+    each, besides = PER_DELIVERY[config.transport], OWN + SPARE + bells(config)
     wanted = min(config.concurrency, config.max_in_flight or config.concurrency)
-    deliveries = max(0, (limit - OWN - SPARE) // each)
-    return DescriptorBudget(limit, OWN + SPARE + each * wanted, min(wanted, deliveries))
+    deliveries = max(0, (limit - besides) // each)
+    return DescriptorBudget(limit, besides + each * wanted, min(wanted, deliveries))
 
 
 def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
@@ -67,12 +73,13 @@ def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
     """
     found = descriptor_budget(config, limit)
     if not found.deliveries:
-        least = OWN + SPARE + PER_DELIVERY[config.transport]
+        least = OWN + SPARE + bells(config) + PER_DELIVERY[config.transport]
         raise ConfigError(
             f"--concurrency, --senders: a sender needs {least} open files for its first delivery, and the limit is "
             f"{limit}; {_REMEDY}"
         )
-    supervisor = SUPERVISOR + PER_WORKER * (config.consumers + config.senders + OTHERS)
+    workers = config.consumers + config.senders + OTHERS
+    supervisor = SUPERVISOR + PER_WORKER * workers + bells(config) + config.consumers
     if supervisor > limit:
         raise ConfigError(
             f"--senders {config.senders} and --consumers {config.consumers} need {supervisor} open files in the "

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from courier.config.option import DAY, option
 from courier.config.units import number, seconds
+
+SPARE_SENDERS: Final = 16
+"""Senders that SIGTTIN can add to those of the start."""
 
 _option = partial(option, "Processes")
 

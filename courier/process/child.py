@@ -130,7 +130,7 @@ def _run(stage: Stage, slot: Slot, board: Scoreboard, options: SupervisorOptions
     gc.set_threshold(*GC_THRESHOLDS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    life = Life(slot, board, loop, options.drain_timeout, stage.drain_reserve)
+    life = Life(slot, board, loop, options.drain_timeout, stage.drain_reserve, stage.bells)
     if stage.takes_rotate:
         loop.add_signal_handler(signal.SIGUSR1, life.rotate)
     # The kernel ends an orphan by SIGALRM; from other senders it has no effect. A thread waits for SIGNAL.

@@ -1,4 +1,4 @@
-"""A role and its life: what a worker does, and the slot, board, loop and order to drain that it gets."""
+"""A role and its life: what a worker does, and the slot, board, bells, loop and order to drain that it gets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from courier.process import scoreboard
+from courier.process.bells import NO_BELLS, Bells
 from courier.process.scoreboard import Scoreboard, Slot
 
 ORPHAN_DEADLINE: Final = 1.5
@@ -16,7 +17,7 @@ ORPHAN_DEADLINE: Final = 1.5
 
 
 class Life:
-    """The environment of a role: its slot, the board, the loop, and the order to drain.
+    """The environment of a role: its slot, the board, the bells of its workers, the loop, and the order to drain.
 
     ``draining`` is set when the supervisor orders a drain or is dead; in the second case ``orphaned`` is true. The loop
     calls ``on_rotate`` after SIGUSR1, in stages that take it, and ``on_beat`` about once a second.
@@ -29,10 +30,12 @@ class Life:
         loop: asyncio.AbstractEventLoop,
         drain_timeout: float = 30.0,
         drain_reserve: float = 0.0,
+        bells: Bells = NO_BELLS,
     ) -> None:
         self.slot = slot
         self.board = board
         self.loop = loop
+        self.bells = bells
         self.draining = asyncio.Event()
         self.orphaned = False
         self.on_rotate: Callable[[], None] | None = None

@@ -141,6 +141,9 @@ class WorkerPool:
         if pid == 0:
             foreign = [writer, self._life_writer, *(w.lifeline for w in self.workers)]
             foreign += (w.stacks for w in self.workers if w is not worker)
+            for stage in self.stages:
+                if stage is not worker.stage:
+                    foreign += stage.bells.filenos()
             # The file of the supervisor's stacks; 0 if it has none.
             foreign.append(self._board.supervisor.words[scoreboard.STACKS] or -1)
             foreign = [f for f in foreign if f != -1]
@@ -172,7 +175,10 @@ class WorkerPool:
             code = os.waitstatus_to_exitcode(status)
             stacks = take(worker.stacks) if worker.stacks != -1 else ""
             was_ready = worker.slot.words[scoreboard.STATE] >= scoreboard.READY
-            yield EndedWorker(worker, pid, code, _clear(worker.slot), was_ready, stacks if code < 0 else "")
+            held = _clear(worker.slot)
+            # It may have been the one on duty, or have been rung for; its successor may come late.
+            worker.stage.bells.ring_all()
+            yield EndedWorker(worker, pid, code, held, was_ready, stacks if code < 0 else "")
 
     def running(self) -> bool:
         """Return whether a worker's process is still running."""

@@ -79,6 +79,9 @@ AUDIT_DAMAGED: Final = _auditor(
 DROPPED_HEADERS: Final = _sender(COUNTER | METRIC, "Headers left out: an invalid value, or no room.")
 INTERNAL_ERRORS: Final = _worker(COUNTER | METRIC, "Exceptions in Courier that affected a single message.")
 
+# Who works and who sleeps; see courier.process.standby.
+DUTY: Final = _worker(GAUGE, "OFF, FULL or HAS_ROOM.")
+
 # Current work. During an outage IN_FLIGHT includes the kept messages.
 LIMIT: Final = _sender(GAUGE | METRIC, "Deliveries that the senders may have in flight now.")
 IN_FLIGHT: Final = _sender(GAUGE | METRIC, "Messages (on a FIFO queue: runs) that senders hold.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from courier.process.bells import NO_BELLS, Bells
 from courier.process.channel import Channel
 from courier.process.notify import NO_MANAGER, Manager
 
@@ -20,7 +21,8 @@ class Stage:
     only asks for ``unread_bytes()``. SIGTTIN and SIGTTOU scale the stage with a ``spare`` above 0. With
     ``takes_rotate`` it gets SIGUSR1. With ``restart_in_drain`` a worker that dies while draining is replaced, because
     its work must be finished. The workers must be gone ``drain_reserve`` seconds before the deadline of the whole
-    drain, to leave time for later stages; at most half of the drain timeout counts.
+    drain, to leave time for later stages; at most half of the drain timeout counts. ``bells`` has one for each worker,
+    spare ones included, if some of them sleep until others call them in.
     """
 
     role: str
@@ -33,6 +35,7 @@ class Stage:
     takes_rotate: bool = False
     restart_in_drain: bool = False
     drain_reserve: float = 0.0
+    bells: Bells = NO_BELLS
 
     @property
     def channels(self) -> tuple[Channel, ...]:

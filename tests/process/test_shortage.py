@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from courier.config.file_descriptors import OWN, PER_DELIVERY, SPARE
+from courier.config.processes import SPARE_SENDERS
 from tests.process.conftest import Start
 from tests.process.world import Courier, Queue, Recipient, after, bodies, missing, until
 
@@ -120,7 +121,7 @@ def test_at_start_the_slots_are_capped_to_what_the_limit_is_enough_for(
     queue: Queue, recipient: Recipient, tmp_path: Path
 ) -> None:
     recipient.behave = after(0.05)
-    limit = OWN + SPARE + 8
+    limit = OWN + SPARE + 2 + SPARE_SENDERS + 8
     options = ("--concurrency", "64", "--senders", "2")
     courier = Courier(queue.name, recipient.url, tmp_path, *options, endpoint=queue.endpoint, prefix=low(limit))
     try:

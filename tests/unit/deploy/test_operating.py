@@ -10,7 +10,7 @@ from courier import cli, errors
 from courier.audit.reader import DAMAGED
 from courier.cli.options import CONFIG_VARIABLE
 from courier.config.config import OPTIONS
-from courier.pipeline import SPARE_SENDERS
+from courier.config.processes import SPARE_SENDERS
 from courier.process.signals import TAKEN
 from tests.unit.deploy.documents import blocks
 from tests.unit.deploy.files import ROOT

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from courier.process import scoreboard
 from tests.unit.process.waiting import DEADLINE, eventually
 
 TOY = Path(__file__).with_name("toy.py")
@@ -45,6 +46,10 @@ def pipes_of(pid: int, writing: bool = False) -> set[str]:
         if int(entry.name) > 2 and (not writing or flags & os.O_ACCMODE != os.O_RDONLY):
             pipes.add(os.readlink(entry))
     return {target for target in pipes if target.startswith("pipe:")}
+
+
+def bells_of(pid: int) -> int:
+    return sum("eventfd" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
 class Toy:
@@ -197,6 +202,23 @@ def test_a_worker_that_exits_untold_is_a_death(start: Start) -> None:
     toy = start("exits")
     toy.wait_for_log("ready")
     toy.wait_for_log("worker died", role="sender", code=0)
+    assert toy.stop() == 0
+
+
+def test_the_death_of_a_worker_is_rung_to_the_others_of_its_role_once_it_is_off_the_board(start: Start) -> None:
+    toy = start("hears")
+    toy.wait_for_log("ready")
+    os.kill(toy.worker("sender"), signal.SIGKILL)
+    [heard, *_] = toy.wait_for_event(f"heard-{scoreboard.EMPTY}")
+    assert (heard.role, heard.slot) == ("sender", 1)
+    assert toy.stop() == 0
+
+
+def test_only_the_workers_of_a_role_keep_its_bells(start: Start) -> None:
+    toy = start("hears")
+    toy.wait_for_log("ready")
+    held = {event.role: bells_of(event.pid) for event in toy.events("ready")}
+    assert held["sender"] - 4 == held["consumer"] == held["auditor"]
     assert toy.stop() == 0
 
 

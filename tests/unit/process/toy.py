@@ -19,6 +19,7 @@ import structlog
 
 from courier.errors import CannotStart
 from courier.process import scoreboard
+from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.life import Life, Role, RoleFactory
 from courier.process.scoreboard import Scoreboard
@@ -45,6 +46,22 @@ class Idle(Role):
 
     async def drain(self) -> None:
         say(self.life, "orphaned" if self.life.orphaned else "drained")
+
+
+class Hears(Idle):
+    """Says when its bell was rung."""
+
+    def start(self) -> None:
+        self.life.loop.add_reader(self.life.bells.fileno(self.life.slot.index), self.heard)
+        super().start()
+
+    def heard(self) -> None:
+        self.life.bells.hush(self.life.slot.index)
+        say(self.life, f"heard-{self.life.board.slots('sender')[0].words[scoreboard.STATE]}")
+
+
+async def hears(life: Life) -> Role:
+    return Hears(life)
 
 
 async def idle(life: Life) -> Role:
@@ -223,6 +240,7 @@ SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "outlasts-replaced": lambda: [replace(stage, restart_in_drain=True) for stage in of_one(outlasts)],
     "leaves-unread": leaves_unread,
     "adopts": lambda: [Stage(role, 1, adopts if role == "sender" else idle) for role in ORDER],
+    "hears": lambda: [replace(stage, bells=Bells.create(4)) if stage.spare else stage for stage in of_one(hears)],
     "cuts": lambda: [replace(stage, drain_reserve=0.5) for stage in of_one(cuts)],
 }
 
