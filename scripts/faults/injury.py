@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
@@ -25,7 +26,8 @@ LATE_SECONDS: Final = 0.5
 class Program:
     """One of the programs of a trial: its setting, its disk, its gate to SQS, and its runs one after the other.
 
-    ``link`` is the TCP proxy in front of the recipient, if the row has one: each program has its own.
+    ``link`` is the TCP proxy in front of the recipient, if the row has one: each program has its own. A fault that
+    ends the program and starts it again holds ``turn``: of two, each would kill what the other has started.
     """
 
     def __init__(self, adapter: Adapter, setting: Setting, gate: Gate, disk: Disk, link: TcpProxy | None) -> None:
@@ -33,6 +35,7 @@ class Program:
         self.gate: Final = gate
         self.disk: Final = disk
         self.link: Final = link
+        self.turn: Final = threading.RLock()
         self._adapter = adapter
         self.instance: Instance = adapter.start(setting)
         self.unread: Final = UnreadPackets(lambda: self.instance.pids("sender"))
@@ -53,16 +56,17 @@ class Program:
         One that ends at its start, as it must while the disk or SQS fails, is started again, as systemd does. Raise
         ProgramFailed if none is ready in time.
         """
-        deadline = time.monotonic() + COME_BACK_SECONDS
-        while True:
-            try:
-                self.start_again().wait_ready()
-            except ProgramFailed:
-                if self.instance.alive or time.monotonic() > deadline:
-                    raise
-                time.sleep(RESTART_SECONDS)
-            else:
-                return
+        with self.turn:
+            deadline = time.monotonic() + COME_BACK_SECONDS
+            while True:
+                try:
+                    self.start_again().wait_ready()
+                except ProgramFailed:
+                    if self.instance.alive or time.monotonic() > deadline:
+                        raise
+                    time.sleep(RESTART_SECONDS)
+                else:
+                    return
 
 
 class Receiver(Protocol):

@@ -19,6 +19,9 @@ HOLDS_NOTHING: Final = frozenset({"consumer", "api"})
 """Roles whose processes deliver nothing themselves: after the death of one, nothing may come twice."""
 
 SLACK_SECONDS: Final = 5.0
+BUSY_SECONDS: Final = 5.0
+"""How long a program that is told to end is waited for to deliver something: the load may be over."""
+
 CUT: Final = 4
 """The exit code of a program that had to cut deliveries."""
 
@@ -85,27 +88,42 @@ def end(world: World, fault: Fault) -> None:
     nothing may be hidden in the queue. With 4 deliveries are cut, so that these may come twice; a fault that is
     disturbed may have that, too, and leave messages hidden. Raise PromiseBroken for anything else.
     """
-    number = signal.Signals[fault.detail["signal"]]
-    expected = fault.detail.get("code", 0)
     for turn in range(fault.times):
         if turn and not world.wait(fault.every):
             return
         program = world.programs[turn % len(world.programs)]
-        began = time.monotonic()
-        world.note(f"{number.name} to the program")
-        send = program.instance.signal_all if number == signal.SIGINT else program.instance.signal
+        with program.turn:
+            _wait_until_busy(world)
+            _end_once(world, fault, program)
+
+
+def _end_once(world: World, fault: Fault, program: Program) -> None:
+    number = signal.Signals[fault.detail["signal"]]
+    expected = fault.detail.get("code", 0)
+    began = time.monotonic()
+    world.note(f"{number.name} to the program")
+    send = program.instance.signal_all if number == signal.SIGINT else program.instance.signal
+    send(number)
+    if "again" in fault.detail and world.wait(fault.detail["again"]):
         send(number)
-        if "again" in fault.detail and world.wait(fault.detail["again"]):
-            send(number)
-        code = program.instance.wait(END_SECONDS)
-        hidden = world.queue.state().in_flight
-        world.note(f"ended with {code} after {time.monotonic() - began:.1f} s, {hidden} hidden in the queue")
-        if code:
-            world.hurt(f"cut by {number.name}", None, program=program)
-        _start_again(world, program, began)
-        in_order = code == expected and (not hidden or len(world.programs) > 1)
-        if not in_order and not (fault.disturbed and code in (expected, CUT)):
-            raise PromiseBroken(f"{number.name}: exit code {code} instead of {expected}, {hidden} hidden")
+    code = program.instance.wait(END_SECONDS)
+    hidden = world.queue.state().in_flight
+    world.note(f"ended with {code} after {time.monotonic() - began:.1f} s, {hidden} hidden in the queue")
+    if code:
+        world.hurt(f"cut by {number.name}", None, program=program)
+    _start_again(world, program, began)
+    in_order = code == expected and (not hidden or len(world.programs) > 1)
+    if not in_order and not (fault.disturbed and code in (expected, CUT)):
+        raise PromiseBroken(f"{number.name}: exit code {code} instead of {expected}, {hidden} hidden")
+
+
+def _wait_until_busy(world: World) -> None:
+    """Wait for a delivery, as long as there may be one: a program that has just started has none to cut."""
+    before = len(world.recipient.deliveries)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while len(world.recipient.deliveries) == before and time.monotonic() < deadline:
+        if not world.wait(BUSY_SECONDS / 100):
+            return
 
 
 def _start_again(world: World, program: Program, began: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,3 +65,15 @@ def test_it_is_not_started_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(injury, "COME_BACK_SECONDS", 0.5)
     with running(Adapter(range(2, 10_000)), tmp_path) as program, pytest.raises(ProgramFailed):
         program.come_back()
+
+
+def test_of_two_that_start_it_again_at_once_each_gets_a_program_that_runs(tmp_path: Path) -> None:
+    adapter = Adapter(range(0))
+    with running(adapter, tmp_path) as program:
+        threads = [threading.Thread(target=program.come_back) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert adapter.starts == 3, "each started it once, and had no start ended by the other"
+        assert program.instance.is_ready()
