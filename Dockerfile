@@ -13,8 +13,14 @@ COPY . .
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 RUN python -m venv --without-pip /opt/courier
 RUN pip --python /opt/courier/bin/python install --no-index --find-links /wheels courier
+# Compiled for good, whatever the times of the files: the container's user can't write here, so that Python would compile
+# all modules at each start.
+RUN /opt/courier/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/courier/lib
 
 FROM ${PYTHON}
+# The image of Python comes without the compiled files of the standard library.
+RUN python -m compileall -q --invalidation-mode unchecked-hash \
+    -x '/(ensurepip|idlelib|lib2to3|site-packages|test|tests|tkinter|turtledemo)/' /usr/local/lib/python3.*
 RUN groupadd --gid 10001 courier \
     && useradd --uid 10001 --gid courier --home-dir /var/lib/courier --no-create-home --shell /usr/sbin/nologin courier \
     && install --directory --owner 10001 --group 10001 --mode 0750 /var/lib/courier /var/lib/courier/audit

@@ -103,6 +103,8 @@ clean: ## remove what was made here, .venv too
 	    "$$python" -m venv --clear .venv; \
 	fi
 	@$(PIP) --editable .
+	@# A program whose environment forbids compiled files, or whose user can't write here, would compile all at each start.
+	@$(BIN)/python -m compileall -q courier
 	@touch $@
 
 .venv/dev.stamp: .venv/courier.stamp

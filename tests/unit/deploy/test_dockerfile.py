@@ -62,7 +62,8 @@ def test_its_build_commands_make_an_image_that_runs(tmp_path: Path) -> None:
     builds = [each for each in instructions("RUN") if "useradd" not in each.text]
     locked = [each for each in builds if "-r" in each.words()]
     builds = [each for each in builds if each not in locked]
-    assert [each.words()[0] for each in builds] == ["pip", "python", "pip"]
+    builds = [each for each in builds if "/usr/local/lib/python3.*" not in each.words()]
+    assert [each.words()[0] for each in builds] == ["pip", "python", "pip", "/opt/courier/bin/python"]
     for build in builds:
         words = [word.replace("/wheels", f"{tmp_path}/wheels") for word in build.words()]
         words = [word.replace("/opt/courier", str(target)) for word in words]
@@ -76,11 +77,39 @@ def test_its_build_commands_make_an_image_that_runs(tmp_path: Path) -> None:
     environment["PYTHONPATH"] = sysconfig.get_path("purelib")
     shown = subprocess.run([program, "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert shown.stdout == f"courier {courier.__version__}\n"
+    assert compiled_at_start(target / "bin" / "python", environment) == []
     # All that stands beside the modules came along: a page, a stylesheet.
     (installed,) = target.glob("lib/python3*/site-packages/courier")
     package = ROOT / "courier"
     expected = {str(p.relative_to(package)) for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc"}
     assert {str(p.relative_to(installed)) for p in installed.rglob("*") if p.suffix != ".pyc"} >= expected
+
+
+def compiled_at_start(python: Path, environment: dict[str, str]) -> list[str]:
+    """Return the files of Courier and of the libraries beside it that Python compiles when the program starts."""
+    command = [str(python), "-v", "-c", "import courier.cli, courier.pipeline, courier.api.server"]
+    environment = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    shown = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=True)
+    root = str(python.parents[1])
+    compiled = re.findall(r"^# code object from '(.*\.py)'$", shown.stderr, re.MULTILINE)
+    return [path for path in compiled if path.startswith(root)]
+
+
+def test_the_standard_library_is_compiled_though_its_files_change_their_times(tmp_path: Path) -> None:
+    (compile_library,) = [each.words() for each in instructions("RUN") if "/usr/local/lib/python3.*" in each.words()]
+    library = tmp_path / "lib" / "python3.13"
+    for name in ("json", "test"):
+        (library / name).mkdir(parents=True)
+    for name in ("json/__init__.py", "json/decoder.py", "test/__init__.py"):
+        (library / name).write_text(f"name = {name!r}\n")
+    words = [str(library) if word.startswith("/usr") else word for word in compile_library]
+    subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, timeout=60)
+    assert sorted(path.parent.parent.name for path in library.rglob("*.pyc")) == ["json", "json"]
+    for path in library.rglob("*.py"):
+        path.write_text("raise SystemExit(1)\n")
+    imported = f"import sys; sys.path.insert(0, {str(library)!r}); import json, json.decoder; print(json.name)"
+    shown = subprocess.run([sys.executable, "-I", "-S", "-c", imported], capture_output=True, text=True, timeout=60)
+    assert shown.stdout == "json/__init__.py\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="adding users takes root")
