@@ -23,17 +23,17 @@ from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
 from courier.config.processes import SPARE_SENDERS
 from courier.errors import EXIT_DRAINED
-from courier.local.embedded import queue_role
 from courier.preflight import Queues, find_queues, warn_of_risks
 from courier.process.bells import Bells
 from courier.process.channel import Channel
+from courier.process.collection import no_collection
 from courier.process.notify import Manager
 from courier.process.scoreboard import Scoreboard
 from courier.process.short_lived_child import Interrupted
 from courier.process.signals import block_signals
 from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
-from courier.wiring import api_role, auditor_role, consumer_role, sender_role
+from courier.wiring import api_role, auditor_role, configured_aws, consumer_role, import_roles, queue_role, sender_role
 
 SENDER_RESERVE_SECONDS: Final = 1.0
 """Seconds of the drain timeout that consumers and senders leave to the auditor, for the last records and deletes."""
@@ -52,7 +52,11 @@ def run(config: Config) -> int:
     log.info("starting", version=__version__, **config.summary())
     warn_of_risks(config, too_few)
     try:
-        queues = find_queues(config)
+        with no_collection():
+            if config.queue_type == "remote":
+                # Before the first fork, so that the preflight and the workers share what it imports.
+                configured_aws()
+            queues = find_queues(config, meanwhile=lambda: import_roles(config))
     except Interrupted:
         log.info("stopped before it started")
         return EXIT_DRAINED

@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from courier.api.listener import listen
 from courier.audit.directory import AuditDirectory
-from courier.audit.firehose_stream import Stream, check_stream_active
 from courier.audit.lock import DirectoryLock
+from courier.audit.stream import Stream
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.recipient import origin_of
@@ -29,9 +30,9 @@ from courier.http.tls import client_context
 from courier.http.url import Url
 from courier.local.embedded import local_queue
 from courier.process.short_lived_child import run_in_child
-from courier.sqs.credentials import read_keys, search_chain
-from courier.sqs.queue import QueueInfo, resolve_queue
-from courier.wiring import audit_stream, authentication, check_header_room, delivery_head, recipient_tls
+from courier.sqs.lookup import resolve_queue
+from courier.sqs.queue import QueueInfo
+from courier.wiring import audit_stream, authentication, check_header_room, configured_aws, delivery_head, recipient_tls
 
 log = structlog.get_logger("courier")
 
@@ -137,17 +138,17 @@ def check_descriptors(config: Config) -> Check:
 def check_credentials(region: str | None) -> Check:
     """Check that boto3's chain finds credentials, and renew them if they have expired."""
     try:
-        credentials = search_chain(region)
-        read_keys(credentials)
+        found = configured_aws().find_keys(region)
+        found.read()
     except CourierError as error:
         return _failed("credentials", str(error))
-    return Check("credentials", True, f"found by boto3 ({credentials.method or 'unknown'})")
+    return Check("credentials", True, f"found by boto3 ({found.method})")
 
 
 def check_queue(config: Config, name: str, option: str = "--queue") -> tuple[QueueInfo | None, Check]:
     """Look up a queue and its attributes in SQS, by the name or URL from ``option``."""
     try:
-        queue = resolve_queue(name, config.region, config.endpoint_url, option)
+        queue = resolve_queue(configured_aws(), name, config.region, config.endpoint_url, option)
     except CourierError as error:
         return None, _failed("queue", str(error))
     return queue, Check("queue", True, describe(queue))
@@ -186,6 +187,9 @@ def check_audit(config: Config, lock_timeout: float) -> Check:
 
 def check_stream(stream: Stream) -> Check:
     """Check that the Firehose stream is active and takes records directly, as far as the permissions allow."""
+    # Imported here, in the process of the preflight, because boto3 is large and few programs write to Firehose.
+    from courier.audit.firehose_stream import check_stream_active
+
     try:
         return Check("audit", True, check_stream_active(stream))
     except CourierError as error:
@@ -320,10 +324,10 @@ class Queues(NamedTuple):
     failure_queue: QueueInfo | None
 
 
-def find_queues(config: Config) -> Queues:
+def find_queues(config: Config, meanwhile: Callable[[], None] = lambda: None) -> Queues:
     """Make all checks in a child process that leaves nothing behind; return the queues.
 
-    Raise CannotStart with the first failed check.
+    The caller runs ``meanwhile`` before it waits for them. Raise CannotStart with the first failed check.
     """
 
     def check() -> bytes:
@@ -334,13 +338,12 @@ def find_queues(config: Config) -> Queues:
             for warning in result.warnings:
                 log_exposure(warning)
         if config.api_address is not None:
-            from courier.api.server import listen
-
             # If the port turned out to be in use later, the messages received until then would lose a receive each.
             listen(config.api_address).close()
-        found_queues = [found.queue or local_queue(config), found.failure_queue]
-        return b"\n".join(queue.to_json() for queue in found_queues if queue is not None)
+        both = found.queue or local_queue(config), found.failure_queue
+        return b"\n".join(queue.to_json() for queue in both if queue is not None)
 
     timeout = PREFLIGHT_SECONDS + config.drain_timeout_seconds
-    queues = [QueueInfo.from_json(line) for line in run_in_child(check, timeout, "the preflight").split(b"\n")]
+    found_queues = run_in_child(check, timeout, "the preflight", meanwhile).split(b"\n")
+    queues = [QueueInfo.from_json(line) for line in found_queues]
     return Queues(queues[0], queues[1] if len(queues) > 1 else None)

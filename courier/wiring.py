@@ -6,23 +6,23 @@ It reads secrets in the process that uses them. Secrets never come from the comm
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 from courier.audit.files import AuditFiles
-from courier.audit.firehose import BRIEF, PATIENCE, FirehoseLog
 from courier.audit.firehose_batch import firehose_recorder
-from courier.audit.firehose_stream import Stream
 from courier.audit.lock import DirectoryLock
 from courier.audit.reader import TEXT
 from courier.audit.record import Recorder, recorder
+from courier.audit.stream import Stream
 from courier.auditor.auditor import Auditor, AuditorOptions
 from courier.auditor.log_thread import AuditLog
 from courier.board.tally import FAILURE_QUEUE, call_counter, call_watcher
 from courier.config.config import Config
-from courier.config.loading import WEBHOOK_SECRET_VARIABLE, webhook_secrets
+from courier.config.loading import WEBHOOK_SECRET_VARIABLE, environment, webhook_secrets
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.errors import CannotStart
 from courier.http.certificates import TlsFiles, watch_certificate_files
@@ -45,8 +45,13 @@ from courier.sender.options import SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
 from courier.sqs.client import SqsClient
-from courier.sqs.credentials import CredentialSource, local_keys, search_chain
+from courier.sqs.configuration import AwsConfiguration
+from courier.sqs.credentials import CredentialSource, FoundKeys, local_keys
+from courier.sqs.discovery import aws_configuration
 from courier.sqs.queue import QueueInfo
+
+FindKeys = Callable[[str | None], FoundKeys]
+"""A search for keys, see :meth:`courier.sqs.configuration.AwsConfiguration.find_keys`."""
 
 
 def delivery_head(config: Config, queue_name: str, tls: ssl.SSLContext | None = None) -> DeliveryHead:
@@ -148,11 +153,12 @@ def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel
         fifo=queue.fifo,
         rate_limit=config.rate_limit,
     )
+    find_keys = key_search(queue)
 
     async def make(life: Life) -> Role:
         if config.queue_type == "nop":
             return Role()
-        client = sqs_client(life, queue, call_counter(life.slot), receives=True)
+        client = sqs_client(life, queue, find_keys, call_counter(life.slot), receives=True)
         return Consumer(life, work, acks, client, options)
 
     return make
@@ -219,10 +225,11 @@ def transport_factory(config: Config) -> Callable[[asyncio.AbstractEventLoop, ss
 
 def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, acks: Channel) -> RoleFactory:
     """Return the factory of the auditor."""
+    find_keys = key_search(queue)
 
     async def make(life: Life) -> Role:
         audit_log = await life.loop.run_in_executor(None, open_audit_log, config, queue, life.slot)
-        client = sqs_client(life, queue, call_watcher(life.slot))
+        client = sqs_client(life, queue, find_keys, call_watcher(life.slot))
         options = AuditorOptions(
             visibility=config.visibility_timeout_seconds,
             fifo=queue.fifo,
@@ -231,7 +238,7 @@ def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | No
             backoff=backoff(config),
         )
         watch = call_watcher(life.slot, FAILURE_QUEUE)
-        failure_client = sqs_client(life, failure_queue, watch) if failure_queue else None
+        failure_client = sqs_client(life, failure_queue, find_keys, watch) if failure_queue else None
         return Auditor(life, acks, audit_log, (client, failure_client), options)
 
     return make
@@ -251,6 +258,9 @@ def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | N
     Damaged lines are counted in the slot. Raise CannotStart if the log can't be opened.
     """
     if config.audit == "firehose":
+        # Imported here, in the auditor's process, because boto3 is large and no other process needs its clients.
+        from courier.audit.firehose import BRIEF, PATIENCE, FirehoseLog
+
         patience = PATIENCE if config.audit_policy == "required" else BRIEF
         stream = audit_stream(config, queue if config.queue_type == "remote" else None)
         firehose = FirehoseLog(stream, patience=patience)
@@ -273,9 +283,20 @@ def count_damage(slot: Slot) -> None:
     slot.words[scoreboard.AUDIT_DAMAGED] += 1
 
 
+def import_roles(config: Config) -> None:
+    """Import what the roles will import, while the program has to wait anyway.
+
+    An import in a process that was forked copies most of the pages that it shared, which is 5 MB.
+    """
+    # Python imports it to resolve the first name.
+    importlib.import_module("encodings.idna")
+    if config.api_address is not None:
+        importlib.import_module("courier.api.server")
+
+
 def api_role(config: Config, address: tuple[str, int], work: Channel, acks: Channel) -> RoleFactory:
     """Return the factory of the API."""
-    # Imported here, before the fork: it adds a third to the time of all other imports, and --api none doesn't need it.
+    # Imported here, before the fork: --api none needs none of it.
     from courier.api.observed import Observed
     from courier.api.server import Where, open_api
 
@@ -287,9 +308,35 @@ def api_role(config: Config, address: tuple[str, int], work: Channel, acks: Chan
     return make
 
 
+def queue_role(config: Config, queue: QueueInfo) -> RoleFactory:
+    """Return the factory of the queue's own role for ``--queue-type virtual``."""
+
+    async def make(_: Life) -> Role:
+        # Imported here, in the queue's process, because no other process needs a queue in memory, or its web server.
+        from courier.local.queue_role import open_queue
+
+        return await open_queue(config, queue)
+
+    return make
+
+
+def key_search(queue: QueueInfo) -> FindKeys:
+    """Return the search for the keys that sign the calls for a queue."""
+    return local_keys if queue.region == LOCAL_REGION else configured_aws().find_keys
+
+
+def configured_aws() -> AwsConfiguration:
+    """Return the configuration of AWS. Call it before the fork if the program uses AWS."""
+    return aws_configuration(environment())
+
+
 def sqs_client(
-    life: Life, queue: QueueInfo, on_call: Callable[[str, str | None], None], *, receives: bool = False
+    life: Life,
+    queue: QueueInfo,
+    find_keys: FindKeys,
+    on_call: Callable[[str, str | None], None],
+    *,
+    receives: bool = False,
 ) -> SqsClient:
     """Return a client of the queue for this process, with separate credentials."""
-    find = local_keys if queue.region == LOCAL_REGION else search_chain
-    return SqsClient(life.loop, queue, CredentialSource(queue.region, find=find), receives=receives, on_call=on_call)
+    return SqsClient(life.loop, queue, CredentialSource(find_keys, queue.region), receives=receives, on_call=on_call)

@@ -15,15 +15,14 @@ import uvicorn
 from courier.api.allowed_hosts import Hosts
 from courier.api.app import build_app
 from courier.api.door import Door
+from courier.api.listener import listen
 from courier.api.observed import Observed
 from courier.api.status import Status
-from courier.errors import CannotStart
 from courier.process.dump import dumps
 from courier.process.life import Life, Role
 from courier.server.connections import uvicorn_config
 from courier.server.loopback import is_loopback
 
-BACKLOG: Final = 128
 TICK_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 1
 """Seconds that a running request may take during the stop; uvicorn wants a whole number."""
@@ -40,6 +39,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._listener = listener
         self._on_started = on_started
+        self._ending = asyncio.Event()
         self.door = Door(config, self.server_state, hosts)
 
     @contextlib.contextmanager
@@ -52,6 +52,21 @@ class _Server(uvicorn.Server):
         await super().startup([])
         self.door.open(self._listener)
         self._on_started()
+
+    async def main_loop(self) -> None:
+        """Wait for the end. uvicorn's own loop looks for it ten times a second, even in a program that does nothing."""
+        await self.renew_date()
+        await self._ending.wait()
+
+    async def renew_date(self) -> None:
+        """Renew the Date header of answers; call it about once a second."""
+        # uvicorn does that in each tenth turn of its loop.
+        await self.on_tick(0)
+
+    def end(self) -> None:
+        """Answer the running requests, and stop."""
+        self.should_exit = True
+        self._ending.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting connections, and close the open ones after their answers."""
@@ -76,7 +91,7 @@ class ApiRole(Role):
 
     async def drain(self) -> None:
         """Answer the running requests, and stop."""
-        self._server.should_exit = True
+        self._server.end()
         await self._serving
 
 
@@ -101,33 +116,9 @@ async def open_api(life: Life, observed: Observed, settings: Mapping[str, object
     return ApiRole(server, serving)
 
 
-def listen(address: tuple[str, int]) -> socket.socket:
-    """Return a socket that listens on host and port (0 for any free port); raise CannotStart, naming ``--api``."""
-    host, port = address
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, socket.gaierror) else "not a valid host name"
-        raise CannotStart(f"--api: cannot resolve {host}: {reason}; give an address of this machine") from None
-    family, kind, protocol, _, resolved = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        # The port must be usable while connections of a replaced worker are still timing out.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(resolved)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise CannotStart(
-            f"--api: cannot listen on {where}: {error.strerror}; give another host:port, or --api none"
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
 async def _tick_forever(status: Status, server: _Server) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
         status.sample()
+        await server.renew_date()
         server.door.sweep(time.monotonic())

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from courier.audit.firehose_batch import batches, refusals
 from courier.audit.firehose_errors import CALL_ERRORS, KEYS, PASSING, FirehoseFailure, explain_failure, partly_refused
-from courier.audit.firehose_stream import Calling, Stream, connect, describe_call
+from courier.audit.firehose_stream import Calling, connect, describe_call
+from courier.audit.stream import Stream
 from courier.errors import AuditError, CannotStart
 from courier.recipient.policy import Backoff
 

@@ -10,26 +10,16 @@ from botocore.exceptions import BotoCoreError
 
 import courier
 from courier.audit.firehose_errors import CALL_ERRORS, FORBIDDEN, FirehoseCall, explain_failure
+from courier.audit.stream import Stream
 from courier.errors import CannotStart
-from courier.sqs.credentials import NoKeys, open_session
+from courier.sqs.chain import open_session
+from courier.sqs.credentials import NoKeys
 from courier.sqs.errors import as_detail
 
 NO_REGION: Final = "no AWS region for Firehose; give --region, AWS_DEFAULT_REGION or a region in the AWS profile"
 
 DIRECT_PUT: Final = "DirectPut"
 ACTIVE: Final = "ACTIVE"
-
-
-class Stream(NamedTuple):
-    """A stream and its address.
-
-    If ``region`` or ``endpoint_url`` is ``None``, boto3's chain decides; if that knows no region, ``fallback_region``.
-    """
-
-    name: str
-    region: str | None = None
-    endpoint_url: str | None = None
-    fallback_region: str | None = None
 
 
 class Calling(NamedTuple):
@@ -105,9 +95,9 @@ def check_stream_active(stream: Stream) -> str:
 
 
 def _open(stream: Stream) -> boto3.Session:
-    session = open_session(stream.region)
+    session = boto3.Session(botocore_session=open_session(stream.region))
     if session.region_name is None and stream.fallback_region is not None:
-        session = open_session(stream.fallback_region)
+        session = boto3.Session(botocore_session=open_session(stream.fallback_region))
     if session.region_name is None:
         raise CannotStart(NO_REGION)
     return session

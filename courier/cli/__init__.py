@@ -17,6 +17,7 @@ from courier import __version__
 from courier.errors import EXIT_USAGE, CourierError
 from courier.log.printable import one_line
 from courier.log.stderr import open_standard_streams, write_last_line
+from courier.process.collection import no_collection
 from courier.process.cores import forbid_cores
 
 PROGRAM: Final = "courier"
@@ -59,9 +60,10 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         # Imported before all that logs, because it leaves out the parts of structlog that Courier does not need.
-        importlib.import_module("courier.log.setup")
-        _, module, name = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        with no_collection():
+            importlib.import_module("courier.log.setup")
+            _, module, name = COMMANDS[cmd_name]
+            command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

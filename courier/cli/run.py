@@ -12,6 +12,7 @@ from courier.cli.options import config_parameters, valid_config
 from courier.config.config import Config
 from courier.config.consequences import OptionNote
 from courier.log import setup as logging
+from courier.process.collection import no_collection
 
 log = structlog.get_logger("courier")
 
@@ -30,6 +31,7 @@ def command(config: Config, notes: Sequence[OptionNote]) -> int:
         reason, _, advice = note.reason.partition("; ")
         log.warning("this setting has no effect", name=note.name, reason=reason, advice=advice or "remove it")
     # Imported here, because it imports everything that a worker needs.
-    from courier.pipeline import run
+    with no_collection():
+        from courier.pipeline import run
 
     return run(config)

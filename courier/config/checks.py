@@ -6,7 +6,7 @@ import re
 from typing import Final, NoReturn
 
 from courier.errors import ConfigError
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 
 SQS_EXAMPLE: Final = "http://127.0.0.1:9324"
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
-from urllib.request import getproxies_environment, proxy_bypass
 
 from courier.config.config import OPTIONS, Config
 from courier.config.loading import WEBHOOK_SECRET_VARIABLE
 from courier.config.option import VARIABLE_PREFIX
+from courier.http.url import Url
 from courier.recipient.policy import parse_statuses
 from courier.request.head import OFF
 
@@ -87,16 +87,25 @@ def unknown_variables(environment: Iterable[str]) -> list[OptionNote]:
 def _unread_variables(config: Config, environment: Mapping[str, str]) -> Iterator[OptionNote]:
     if config.transport != "native":
         return
-    scheme, host = config.recipient.scheme, config.recipient.host
-    proxies = getproxies_environment()
-    if (scheme in proxies or "all" in proxies) and not proxy_bypass(host):
-        name = f"{scheme}_proxy" if scheme in proxies else "all_proxy"
+    scheme = config.recipient.scheme
+    if any(name.lower().endswith("_proxy") for name in environment) and (name := _proxy_variable(config.recipient)):
         shown = next((each for each in (name.upper(), name) if environment.get(each)), name)
         reason = "the native transport connects directly; use --transport requests, or add the recipient to NO_PROXY"
         yield OptionNote(shown, reason)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if environment.get(name) and scheme == "https" and config.ca_file is None:
             yield OptionNote(name, "only --transport requests reads it; name the file in --ca-file")
+
+
+def _proxy_variable(recipient: Url) -> str:
+    """Return the variable, in lower case, whose proxy is meant for the recipient; empty if there is none."""
+    # Imported here: urllib.request takes as long to import as all options together, and few machines have a proxy.
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    scheme, proxies = recipient.scheme, getproxies_environment()
+    if not (scheme in proxies or "all" in proxies) or proxy_bypass(recipient.host):
+        return ""
+    return f"{scheme}_proxy" if scheme in proxies else "all_proxy"
 
 
 def _receives_nothing(config: Config) -> bool:

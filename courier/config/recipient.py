@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from courier.config.checks import refuse
 from courier.config.option import LONGEST_VISIBILITY, option
 from courier.config.presets import NO_PRESET, PRESETS
 from courier.config.units import ALLOWED_NAME, HEADER, TEXT, one_of, seconds, size
 from courier.http.head import header_name
-from courier.http.url import Url, read_url
+from courier.http.url import Url
+from courier.http.url_parsing import read_url
 from courier.request.head import BARE, DEFAULT_TYPE, OFF, PREFIXED, media_type
 from courier.request.head_budget import DEFAULT_HEAD_BYTES, LEAST_HEAD_BYTES, MOST_HEAD_BYTES
 from courier.request.header_rules import refusal
@@ -137,7 +138,8 @@ class RecipientConfig:
                 f"it must be at most --timeout ({self.timeout_seconds:g} s)",
             )
 
-    @property
+    # Cached, so that workers don't parse it again.
+    @cached_property
     def recipient(self) -> Url:
         """The URL that messages are delivered to."""
         return read_url(self.recipient_url)

@@ -14,6 +14,8 @@ MASK: Final = b"***"
 LEAST_CHARACTERS: Final = 6
 """The length of the shortest value that is masked: shorter ones occur everywhere, and aren't secrets."""
 
+_SEPARATOR: Final = re.compile(r"[&;=]")
+
 
 class Mask:
     """Replaces secrets by ``***``, also in base64 and in the escaped forms of JSON, HTML and URLs.
@@ -75,7 +77,7 @@ def secrets_in_url(path: str) -> Iterable[str]:
     yield path
     before, _, query = path.partition("?")
     yield query
-    for part in re.split(r"[&;=]", query):
+    for part in _SEPARATOR.split(query):
         yield part
     for part in before.split("/"):
         # Shorter ones are words, such as "webhooks", and useful to see.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from courier.config.loading import environment
 from courier.errors import CannotStart, SqsError
 from courier.local.exchange import Request, Response, ServerLimits
 from courier.local.records import outgoing, random_record
@@ -90,15 +91,17 @@ class Harness:
         return Response(200)
 
     async def _send_until_stopped(self) -> None:
-        # Imported here, because a harness that only receives needs no boto3.
+        # Imported here, because a harness that only receives needs none of it.
         from courier.sqs.client import SqsClient
         from courier.sqs.credentials import CredentialSource
-        from courier.sqs.queue import resolve_queue
+        from courier.sqs.discovery import aws_configuration
+        from courier.sqs.lookup import resolve_queue
 
         options = self._options
+        aws = aws_configuration(environment())
+        queue = await asyncio.to_thread(resolve_queue, aws, options.queue, options.region, options.endpoint_url)
         loop = asyncio.get_running_loop()
-        queue = await loop.run_in_executor(None, resolve_queue, options.queue, options.region, options.endpoint_url)
-        credentials = CredentialSource(queue.region)
+        credentials = CredentialSource(aws.find_keys, queue.region)
         client = SqsClient(loop, queue, credentials)
         log.info("sending", queue=queue.url, rate=options.rate)
         try:

@@ -24,8 +24,10 @@ class Interrupted(Exception):
     """A signal to stop arrived while the child was working."""
 
 
-def run_in_child(work: Callable[[], bytes], timeout: float, name: str) -> bytes:
-    """Run ``work`` in a forked child and return its result.
+def run_in_child(
+    work: Callable[[], bytes], timeout: float, name: str, meanwhile: Callable[[], None] = lambda: None
+) -> bytes:
+    """Run ``work`` in a forked child and return its result. The caller runs ``meanwhile`` before it waits.
 
     The caller must have blocked the signals in ``STOPPING``; this function handles them. ``timeout`` is in seconds.
     Raise ConfigError or CannotStart with the child's line, CannotStart if the child died or took too long, and
@@ -38,6 +40,7 @@ def run_in_child(work: Callable[[], bytes], timeout: float, name: str) -> bytes:
         _work_and_exit(work, writer)
     os.close(writer)
     try:
+        meanwhile()
         return _result(_read_all(reader, time.monotonic() + timeout, name), name)
     finally:
         os.close(reader)

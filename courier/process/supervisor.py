@@ -97,7 +97,7 @@ class Supervisor:
         start. From this call on, the signals that the supervisor takes are blocked.
         """
         block_signals()
-        gc.collect()
+        # Without a collection before, which would take time and leave holes that each worker fills by itself.
         gc.freeze()
         try:
             self._start_all()

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from courier.errors import CannotStart
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 
 AWS_DOMAINS: Final = (
     ".amazonaws.com",

@@ -1,6 +1,6 @@
-"""The keys that sign. boto3's chain finds and renews them in a thread, since both may wait for the network.
+"""The keys that sign. They are found and renewed in a thread, since both may wait for the network.
 
-A chain belongs to the process that made it. So make a :class:`CredentialSource` in the child, after the fork.
+What finds them belongs to the process that made it. So make a :class:`CredentialSource` in the child, after the fork.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, Protocol
 
-import boto3
 import structlog
-from botocore.credentials import Credentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError
 
 from courier.errors import CourierError
 from courier.log.outage import Outage
-from courier.sqs.errors import as_detail
 from courier.sqs.signer import Keys
 
 LOOK_EVERY_SECONDS: Final = 10.0
@@ -33,11 +29,6 @@ NO_CREDENTIALS: Final = (
     "or give the machine, task or service account a role"
 )
 
-_ADVICE: Final = (
-    "repair where they come from: the credential process, the instance metadata (IMDS) or container endpoint, STS and "
-    "the role's trust policy, or the SSO login"
-)
-
 log = structlog.get_logger("courier.sqs")
 
 
@@ -45,48 +36,43 @@ class NoKeys(CourierError):
     """boto3's chain has no usable credentials; the line says why, and how to fix it."""
 
 
-def open_session(region: str | None) -> boto3.Session:
-    """Open a session of boto3, which reads its files and variables again. Raises NoKeys, say for an unknown profile."""
-    try:
-        return boto3.Session(region_name=region)
-    except _CHAIN_ERRORS as error:
-        raise NoKeys(
-            f"no AWS credentials: {as_detail(str(error))}; "
-            "correct AWS_PROFILE, AWS_CONFIG_FILE or the file that they name"
-        ) from error
+class FoundKeys(Protocol):
+    """Keys where they were found; ``method`` is boto3's word for that."""
+
+    @property
+    def method(self) -> str:
+        """The name of the place, ``env`` for variables of the environment."""
+
+    def read(self) -> Keys:
+        """Return the current keys, renewed first if they are near their end. It may block. Raises NoKeys."""
+
+    def are_old(self) -> bool:
+        """Return whether the keys are near their end: 15 minutes before it, boto3's advisory period."""
 
 
-def find_credentials(session: boto3.Session) -> Credentials:
-    """Return the credentials of a session; the first search may block for seconds. Raises NoKeys."""
-    try:
-        credentials = session.get_credentials()
-    except _CHAIN_ERRORS as error:
-        raise NoKeys(f"no AWS credentials: {as_detail(str(error))}; {_ADVICE}") from error
-    if credentials is None:
-        raise NoKeys(NO_CREDENTIALS)
-    return credentials
+class StaticKeys:
+    """Keys without an end."""
+
+    def __init__(self, keys: Keys, method: str) -> None:
+        self.method = method
+        self._keys = keys
+
+    def read(self) -> Keys:
+        """Return the keys. Raises NoKeys if they can't be the keys of AWS."""
+        return checked(self._keys)
+
+    def are_old(self) -> bool:
+        """Return ``False``."""
+        return False
 
 
-def search_chain(region: str | None) -> Credentials:
-    """Search boto3's chain anew, with nothing cached. It may block for seconds. Raises NoKeys.
-
-    ``region`` is for the calls that some members of the chain make, such as those to STS.
-    """
-    return find_credentials(open_session(region))
-
-
-def local_keys(_: str | None) -> Credentials:
+def local_keys(_: str | None) -> FoundKeys:
     """Return keys for a queue that accepts any: the embedded one needs no AWS account."""
-    return Credentials("courier", "courier")
+    return StaticKeys(Keys("courier", "courier"), "local")
 
 
-def read_keys(credentials: Credentials) -> Keys:
-    """Return the current keys, renewed first if they are near their end. It may block. Raises NoKeys."""
-    try:
-        frozen = credentials.get_frozen_credentials()
-    except _CHAIN_ERRORS as error:
-        raise NoKeys(f"the AWS credentials can't be renewed: {as_detail(str(error))}; {_ADVICE}") from error
-    keys = Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
+def checked(keys: Keys) -> Keys:
+    """Return the keys if they can sign; raise NoKeys if one is missing, or has a character that no key has."""
     if not keys.access_key or not keys.secret_key:
         raise NoKeys(NO_CREDENTIALS)
     for name, value in zip(("access key id", "secret access key", "session token"), keys, strict=True):
@@ -103,20 +89,20 @@ class CredentialSource:
     """The current keys of a process. Only the first call waits for them.
 
     A thread renews them near their end while calls go on with the current ones. SQS decides what has expired: after a
-    refusal :meth:`renew` searches the whole chain again.
+    refusal :meth:`renew` searches for keys again.
     """
 
     def __init__(
         self,
+        find: Callable[[str | None], FoundKeys],
         region: str | None,
         clock: Callable[[], float] = time.monotonic,
-        find: Callable[[str | None], Credentials] = search_chain,
     ) -> None:
-        """``find`` gets the ``region`` and is like :func:`search_chain`; ``clock`` returns monotonic seconds."""
+        """``find`` searches anew, for a ``region``, and may raise NoKeys; ``clock`` returns monotonic seconds."""
         self._region = region
         self._find = find
         self._clock = clock
-        self._found: Credentials | None = None
+        self._found: FoundKeys | None = None
         self._keys: Keys | None = None
         self._look_at = 0.0
         self._renewed_at = -math.inf
@@ -159,11 +145,11 @@ class CredentialSource:
             self._thread = None
 
     def _renew_if_old(self) -> None:
-        """Start a renewal if the keys are near their end: 15 minutes before it, boto3's advisory period."""
+        """Start a renewal if the keys are near their end."""
         self._look_at = self._clock() + LOOK_EVERY_SECONDS
         found = self._found
-        if self._under_way is None and isinstance(found, RefreshableCredentials) and found.refresh_needed():
-            self._start(lambda: read_keys(found))
+        if self._under_way is None and found is not None and found.are_old():
+            self._start(found.read)
 
     async def _wait_for(self, read: Callable[[], Keys]) -> Keys:
         under_way = self._under_way or self._start(read)
@@ -205,7 +191,7 @@ class CredentialSource:
 
     def _find_and_freeze(self) -> Keys:
         found = self._find(self._region)
-        keys = read_keys(found)
+        keys = found.read()
         self._found = found
         return keys
 
@@ -215,8 +201,3 @@ def _outcome(read: Callable[[], Keys]) -> Keys | NoKeys:
         return read()
     except NoKeys as error:
         return error
-
-
-_CHAIN_ERRORS: Final = (BotoCoreError, ClientError, OSError, KeyError, RuntimeError, ValueError)
-"""What the chain raises. OSError and ValueError come from a credential process that is missing or doesn't answer in
-JSON, RuntimeError from a renewal that brought expired keys."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    NoRegionError,
-    SSLError,
-)
-
 from courier.errors import CannotStart
+from courier.http.answer import TLS, Answer
 from courier.sqs.advice import BY_CAUSE, advice_on
-from courier.sqs.cause import find_cause
-from courier.sqs.errors import DENIED, LATER, MISSING_QUEUE, SKEWED, STALE_KEYS, UNKNOWN_KEYS, as_detail, iam_action
+from courier.sqs.errors import (
+    DENIED,
+    LATER,
+    MISSING_QUEUE,
+    SKEWED,
+    STALE_KEYS,
+    UNKNOWN_KEYS,
+    UNREADABLE,
+    Refusal,
+    as_detail,
+    iam_action,
+    read_refusal,
+    unreadable,
+)
+from courier.sqs.reply import ErrorReply
 
 NO_REGION: Final = (
     "no AWS region; give --region, AWS_DEFAULT_REGION, a region in the AWS profile, or the whole URL of the queue"
@@ -41,35 +46,33 @@ class SqsCall(NamedTuple):
         return f"{self.action} for queue {self.queue!r} in {self.region}"
 
 
-def diagnose(error: Exception, call: SqsCall) -> CannotStart:
-    """Return the line that the user gets for what boto3 raised."""
-    if isinstance(error, ClientError):
-        return CannotStart(_refused(error, call))
-    if isinstance(error, SSLError):
-        return CannotStart(
-            f"{call} failed: no trusted connection to {call.endpoint}: {as_detail(str(error))}; "
-            "check --endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
-        )
-    if isinstance(error, ConnectionError | HTTPClientError):
-        met = find_cause(error)
-        said = met.text if met else as_detail(str(error))
-        remedy = BY_CAUSE.get(met.reason, UNREACHABLE) if met else UNREACHABLE
-        return CannotStart(f"{call} failed: SQS can't be reached at {call.endpoint}: {said}; {remedy}")
-    if isinstance(error, NoRegionError):
-        return CannotStart(NO_REGION)
-    if isinstance(error, BotoCoreError):
-        return CannotStart(f"{call} failed: {as_detail(str(error))}; check the AWS configuration and credentials")
-    return CannotStart(
-        f"{call} failed: what answers at {call.endpoint} isn't SQS "
-        f"({type(error).__name__}: {as_detail(str(error))}); check --endpoint-url"
-    )
+def diagnose(reply: ErrorReply, call: SqsCall) -> CannotStart:
+    """Return the line that the user gets for the error of a call."""
+    error = reply.error
+    if reply.answer is None:
+        if error.cause == TLS:
+            return CannotStart(
+                f"{call} failed: no trusted connection to {call.endpoint}: {error.detail}; "
+                "check --endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
+            )
+        remedy = BY_CAUSE.get(error.cause, UNREACHABLE)
+        return CannotStart(f"{call} failed: SQS can't be reached at {call.endpoint}: {error.detail}; {remedy}")
+    if error.code == UNREADABLE:
+        return not_sqs(reply.answer, call)
+    return CannotStart(_refused(read_refusal(reply.answer), call))
 
 
-def _refused(error: ClientError, call: SqsCall) -> str:
-    fields = error.response.get("Error", {})
-    words = as_detail(fields.get("Message", ""))
-    code = fields.get("Code", "")
-    codes = {code, fields.get("QueryErrorCode", "")}
+def not_sqs(answer: Answer, call: SqsCall) -> CannotStart:
+    """Return the line for an answer that isn't one of SQS."""
+    shown = unreadable(call.action, answer).detail
+    return CannotStart(f"{call} failed: what answers at {call.endpoint} isn't SQS ({shown}); check --endpoint-url")
+
+
+def _refused(refusal: Refusal, call: SqsCall) -> str:
+    words = as_detail(refusal.words)
+    # The older code is the one in SQS's documents.
+    code = refusal.query_code or refusal.code
+    codes = {refusal.code, refusal.query_code}
     if codes & MISSING_QUEUE:
         reason = (
             "the queue does not exist, or isn't one of this account; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -164,14 +164,30 @@ def unreadable(action: str, answer: Answer) -> SqsError:
     return SqsError(action, UNREADABLE, detail, retriable=True, status=answer.status)
 
 
+class Refusal(NamedTuple):
+    """What SQS says in an answer with another status than 200; each is empty if it isn't there.
+
+    ``code`` is the name of the error's shape, ``query_code`` that of the older query protocol, ``words`` its text.
+    """
+
+    code: str
+    query_code: str
+    words: str
+
+
+def read_refusal(answer: Answer) -> Refusal:
+    """Return what SQS says in an answer with another status than 200."""
+    code, words = _shape_and_message(answer.body)
+    return Refusal(code, _query_code(answer), words)
+
+
 def refused(action: str, where: str, answer: Answer) -> SqsError:
     """Return the error in an answer with another status than 200; ``where`` names the queue and the region.
 
     Its code is the name of the shape in ``__type``, as in ``com.amazonaws.sqs#QueueDoesNotExist``. A body without one
     leaves the code of the older query protocol, which SQS repeats in the header ``x-amzn-query-error``.
     """
-    query_code = _query_code(answer)
-    code, words = _shape_and_message(answer.body)
+    code, query_code, words = read_refusal(answer)
     if not code and not query_code:
         return unreadable(action, answer)
     codes = {code, query_code}

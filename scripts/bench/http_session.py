@@ -27,7 +27,7 @@ from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Session
 from courier.http.tls import client_context
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 
 IN_FLIGHT: Final = 16
 WARM_UP: Final = 1000

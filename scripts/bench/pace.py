@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +12,8 @@ from typing import Final, NamedTuple
 
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
-from courier.sqs.queue import resolve_queue
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.lookup import resolve_queue
 from scripts.bench.servers import Queue
 
 _PAD: Final = b"x" * 180
@@ -34,8 +36,9 @@ class Ages(NamedTuple):
 @asynccontextmanager
 async def client_of(queue: Queue) -> AsyncIterator[SqsClient]:
     """Yield a client of a queue; it is closed at the end."""
-    info = resolve_queue(queue.url, None, queue.endpoint)
-    credentials = CredentialSource(info.region)
+    aws = aws_configuration(os.environ)
+    info = await asyncio.to_thread(resolve_queue, aws, queue.url, None, queue.endpoint)
+    credentials = CredentialSource(aws.find_keys, info.region)
     client = SqsClient(asyncio.get_running_loop(), info, credentials)
     try:
         yield client

@@ -23,10 +23,12 @@ import boto3
 import orjson
 import uvloop
 
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
-from courier.sqs.queue import QueueInfo, resolve_queue
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.lookup import resolve_queue
+from courier.sqs.queue import QueueInfo
 from scripts.bench.tree import Tree, process_cpu
 
 REGION: Final = "us-east-1"
@@ -173,14 +175,14 @@ def body(number: int, size: int) -> bytes:
 
 def fill(queue: Queue, messages: int, size: int) -> None:
     """Send messages of a size to a queue, as many in a call as fit."""
-    info = resolve_queue(queue.url, None, queue.endpoint)
+    info = resolve_queue(aws_configuration(os.environ), queue.url, None, queue.endpoint)
     per_call = max(1, min(10, 1_000_000 // size))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_fill(info, messages, size, per_call))
 
 
 async def _fill(info: QueueInfo, messages: int, size: int, per_call: int) -> None:
-    credentials = CredentialSource(info.region)
+    credentials = CredentialSource(aws_configuration(os.environ).find_keys, info.region)
     client = SqsClient(asyncio.get_running_loop(), info, credentials)
     starts = iter(range(0, messages, per_call))
 

@@ -17,7 +17,9 @@ import uvloop
 
 from courier.sqs.client import Outgoing, Received, SqsClient
 from courier.sqs.credentials import CredentialSource
-from courier.sqs.queue import QueueInfo, resolve_queue
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.lookup import resolve_queue
+from courier.sqs.queue import QueueInfo
 from courier.sqs.signer import Keys, SigV4Signer
 from tests.integration.sqs_endpoints import REGION, create_queue, running_virtual_queue, sqs_client
 
@@ -52,7 +54,7 @@ async def measured(name: str, calls: int, call: Callable[[], Awaitable[Value]], 
 
 async def ours(queue: QueueInfo, calls: int) -> None:
     """Measure Courier's client: an empty receive, a receive of ten, a delete of ten."""
-    source = CredentialSource(queue.region)
+    source = CredentialSource(aws_configuration(os.environ).find_keys, queue.region)
     client = SqsClient(asyncio.get_running_loop(), queue, source)
     receipts: deque[list[str]] = deque()
 
@@ -116,7 +118,7 @@ def main() -> None:
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
     with running_virtual_queue() as endpoint:
-        queue = resolve_queue(create_queue(endpoint), REGION, endpoint)
+        queue = resolve_queue(aws_configuration(os.environ), create_queue(endpoint), REGION, endpoint)
         signed_head(queue, calls * 10)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(ours(queue, calls))

@@ -10,7 +10,8 @@ import boto3
 import pytest
 
 from courier.audit.firehose import CALLING, FirehoseLog, RetryBudget
-from courier.audit.firehose_stream import Calling, Stream
+from courier.audit.firehose_stream import Calling
+from courier.audit.stream import Stream
 from courier.errors import AuditError
 from courier.recipient.policy import Backoff
 from scripts.faults.firehose_server import Firehose

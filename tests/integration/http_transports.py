@@ -22,7 +22,7 @@ from courier.http.requests.attempt import resolve_host
 from courier.http.requests.transport import RequestsTransport
 from courier.http.session import Session, SessionLimits
 from courier.http.tls import client_context
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from tests.integration.misbehaving_server import MisbehavingServer, Script
 
 PATIENCE: Final = 30.0

@@ -10,7 +10,7 @@ import time
 
 from courier.http.answer import Answer
 from courier.http.session import Session, SessionLimits
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.lease import boottime
 from courier.sqs.client import SqsClient
 from courier.sqs.credentials import CredentialSource, local_keys
@@ -83,7 +83,7 @@ async def test_the_lease_of_a_message_is_over_before_sqs_shows_it_again_however_
 
     async with MisbehavingServer(script) as server:
         queue = QueueInfo(f"{server.url}/0/q", "q", LOCAL, read_url(server.url), fifo=False, visibility_timeout=30)
-        source = CredentialSource(LOCAL, find=local_keys)
+        source = CredentialSource(local_keys, LOCAL)
         client = SqsClient(asyncio.get_running_loop(), queue, source, receives=True)
         receiving = asyncio.ensure_future(client.receive(1, 20, 30))
         await blocked.block()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from courier.audit.firehose_stream import Stream, check_stream_active
+from courier.audit.firehose_stream import check_stream_active
+from courier.audit.stream import Stream
 from courier.config.config import Config
 from courier.errors import CannotStart
 from courier.preflight import check_stream, preflight
-from courier.sqs.queue import resolve_queue
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.lookup import resolve_queue
 from courier.wiring import audit_stream
 from scripts.faults.firehose_server import Firehose
 from tests.integration.firehose_places import moto_stream, server
@@ -153,7 +156,7 @@ def test_without_credentials_firehose_is_not_asked(server: Firehose, monkeypatch
 
 def test_the_region_of_the_queue_is_the_last_resort(virtual_queue: str, server: Firehose) -> None:
     url = create_queue(virtual_queue)
-    queue = resolve_queue(url, REGION, virtual_queue)
+    queue = resolve_queue(aws_configuration(os.environ), url, REGION, virtual_queue)
     assert audit_stream(config(server, region=None), queue).fallback_region == REGION
     assert audit_stream(config(server, region="eu-west-1"), queue).region == "eu-west-1"
     assert audit_stream(config(server), None).fallback_region is None

@@ -12,7 +12,7 @@ from courier.http import answer as reasons
 from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Session
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from tests.integration.http_transports import (
     Client,
     OpenTransport,

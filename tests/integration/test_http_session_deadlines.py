@@ -16,7 +16,7 @@ from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Session, SessionLimits
 from courier.http.sweep_timer import SweepTimer
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from tests.integration.http_transports import Client
 from tests.integration.misbehaving_server import OK, PATIENCE, MisbehavingServer, Peer, answer, deaf_port, silent
 from tests.waiting import until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,7 +18,7 @@ from structlog.testing import capture_logs
 from courier.auditor import sqs_calls
 from courier.auditor.held_receipts import RECORD, HeldReceipt
 from courier.auditor.letters import Letters
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.local.exchange import Request, Response
 from courier.local.server import serve
 from courier.local.virtual.errors import ACCESS_DENIED, INVALID_PARAMETER_VALUE, ErrorKind, ServiceError
@@ -30,6 +31,7 @@ from courier.recipient.policy import Backoff
 from courier.sqs.batch import EntryFailure
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
+from courier.sqs.discovery import aws_configuration
 from courier.sqs.queue import QueueInfo
 from tests import waiting
 from tests.unit.auditor.settler_stage import Stage
@@ -104,7 +106,7 @@ def behind(
 
         server = await serve(handle)
         queue = QueueInfo(f"{server.url}{sqs.path_of(name)}", name, "us-east-1", read_url(server.url), fifo, 30)
-        source = CredentialSource(queue.region)
+        source = CredentialSource(aws_configuration(os.environ).find_keys, queue.region)
         client = SqsClient(asyncio.get_running_loop(), queue, source)
         stand = Stand(client, sqs, wall, fifo)
         try:

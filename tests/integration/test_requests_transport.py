@@ -21,7 +21,7 @@ from courier.http.head import HeadTemplate
 from courier.http.requests.attempt import resolve_host
 from courier.http.requests.transport import RequestsTransport
 from courier.http.session import SessionLimits
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from tests.integration.http_transports import (
     OpenTransport,
     open_requests,

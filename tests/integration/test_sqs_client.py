@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +11,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from courier.errors import CannotStart, SqsError
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.message import Attribute, Message
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
-from courier.sqs.queue import resolve_queue
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.lookup import resolve_queue
 from tests.integration.sqs_endpoints import REGION, create_queue, queue_arn, sqs_client, unique_name
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 
@@ -31,8 +33,9 @@ def endpoint(request: pytest.FixtureRequest, static_keys: None) -> str:
 @asynccontextmanager
 async def client_of(endpoint: str, queue_url: str = "") -> AsyncIterator[SqsClient]:
     """Make a client of a queue, of a new one where none is given."""
-    queue = resolve_queue(queue_url or create_queue(endpoint), REGION, endpoint)
-    source = CredentialSource(queue.region)
+    aws = aws_configuration(os.environ)
+    queue = await asyncio.to_thread(resolve_queue, aws, queue_url or create_queue(endpoint), REGION, endpoint)
+    source = CredentialSource(aws.find_keys, queue.region)
     client = SqsClient(asyncio.get_running_loop(), queue, source)
     try:
         async with asyncio.timeout(60):
@@ -184,12 +187,12 @@ def test_a_queue_is_resolved_by_name_and_by_url(endpoint: str) -> None:
     dead_arn = queue_arn(endpoint, dead)
     policy = f'{{"deadLetterTargetArn":"{dead_arn}","maxReceiveCount":"4"}}'
     url = create_queue(endpoint, {"VisibilityTimeout": "77", "RedrivePolicy": policy})
-    by_url = resolve_queue(url, REGION, endpoint)
-    assert by_url == resolve_queue(by_url.name, REGION, endpoint)
+    by_url = resolve_queue(aws_configuration(os.environ), url, REGION, endpoint)
+    assert by_url == resolve_queue(aws_configuration(os.environ), by_url.name, REGION, endpoint)
     assert (by_url.url, by_url.visibility_timeout, by_url.fifo) == (url, 77, False)
     assert (by_url.max_receive_count, by_url.dead_letter) == (4, dead_arn)
     assert by_url.endpoint == read_url(endpoint)
-    assert resolve_queue(create_queue(endpoint, fifo=True), REGION, endpoint).fifo
+    assert resolve_queue(aws_configuration(os.environ), create_queue(endpoint, fifo=True), REGION, endpoint).fifo
 
 
 @pytest.mark.parametrize("action", ["GetQueueUrl", "GetQueueAttributes"])
@@ -197,6 +200,6 @@ def test_a_queue_that_does_not_exist_is_said_in_one_line(endpoint: str, action: 
     name = unique_name()
     queue = name if action == "GetQueueUrl" else f"{endpoint}/000000000000/{name}"
     with pytest.raises(CannotStart) as caught:
-        resolve_queue(queue, REGION, endpoint)
+        resolve_queue(aws_configuration(os.environ), queue, REGION, endpoint)
     for part in [name, action, REGION, "the queue does not exist"]:
         assert part in str(caught.value)

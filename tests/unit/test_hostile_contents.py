@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.record import recorder
 from courier.http.answer import Answer, Failure
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.message import Message, pack_messages, unpack_letter, unpack_messages
 from courier.recipient.policy import DEFAULT_RULES, Backoff, Delivered, Rejected, judge
 from courier.request.head import DeliveryHead, HeadStyle

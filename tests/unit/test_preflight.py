@@ -10,7 +10,7 @@ import pytest
 from courier.audit.lock import DirectoryLock
 from courier.config.config import Config
 from courier.http.guard import AddressGuard, parse_network
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.preflight import check_recipient, describe, preflight
 from courier.sqs.queue import QueueInfo
 

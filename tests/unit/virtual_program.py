@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.http.answer import CANCELLED, CONNECT_REFUSED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Answer, Failure
 from courier.http.exchange import Done, Exchange
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.lease import hidden_seconds, lease_end
 from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Message, unpack_settlements
 from courier.process import child, scoreboard

@@ -11,7 +11,7 @@ import orjson
 from courier.http.answer import Failure
 from courier.http.head import HeadTemplate
 from courier.http.session import Session, SessionLimits
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.local.demo.programs import DemoFailed
 from courier.local.records import RandomRecord
 

@@ -6,11 +6,11 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any, Final
 
+from courier.local.virtual.account import ACCOUNT
 from courier.local.virtual.call import Call
 from courier.local.virtual.errors import invalid_parameter, missing_parameter, queue_does_not_exist, unknown_attribute
 from courier.local.virtual.parameters import Parameters, mapping, number, required_text, text, texts
 from courier.local.virtual.queue import VirtualQueue
-from courier.local.virtual.registry import ACCOUNT
 from courier.local.virtual.settings import CHOICES, DOCUMENTS, RANGES
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Mapping
 from typing import Any, Final
 
+from courier.local.virtual.account import ACCOUNT
 from courier.local.virtual.errors import (
     INVALID_ATTRIBUTE_NAME,
     INVALID_ATTRIBUTE_VALUE,
@@ -25,7 +26,6 @@ from courier.local.virtual.settings import (
     read_settings,
 )
 
-ACCOUNT: Final = "000000000000"
 EXCLUSIVE_ENCRYPTION: Final = (
     "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE."
 )

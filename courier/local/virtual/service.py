@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from courier.local.exchange import Request, Response, ServerLimits
+from courier.local.virtual.account import ACCOUNT
 from courier.local.virtual.actions import ACTIONS, UNSUPPORTED, ActionAnswer, Call
 from courier.local.virtual.errors import (
     ACCESS_DENIED,
@@ -22,7 +23,7 @@ from courier.local.virtual.errors import (
 from courier.local.virtual.faults import Faults
 from courier.local.virtual.polls import Polls
 from courier.local.virtual.queue import VirtualQueue
-from courier.local.virtual.registry import ACCOUNT, Registry
+from courier.local.virtual.registry import Registry
 from courier.local.virtual.settings import MAX_MESSAGE_BYTES
 
 TARGET_PREFIX: Final = "AmazonSQS."

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from courier.api.server import listen
+from courier.api.listener import listen
 from courier.errors import CannotStart
 
 

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from courier.api import door, server
 from courier.api.connection import Step
 from courier.api.head import MAX_HEAD
+from courier.api.listener import listen
 from courier.api.server import Where, open_api
 from courier.log.recurring import report_recurring
 from courier.process import scoreboard
@@ -45,7 +46,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, board: Scoreboard) -> Serving:
 
     @asynccontextmanager
     async def serve() -> AsyncIterator[Address]:
-        listener = server.listen(("127.0.0.1", 0))
+        listener = listen(("127.0.0.1", 0))
         monkeypatch.setattr(server, "listen", lambda _: listener)
         loop = asyncio.get_running_loop()
         # The loop only logs what a shortage and a lost client do to it.

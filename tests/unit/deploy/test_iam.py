@@ -49,7 +49,7 @@ def test_consuming_takes_the_actions_that_the_sqs_client_and_the_preflight_call(
 
 
 def test_the_failure_queue_is_looked_up_and_sent_to_and_nothing_else() -> None:
-    looked_up = called("sqs", [PACKAGE / "sqs" / "queue.py"])
+    looked_up = called("sqs", [PACKAGE / "sqs" / "lookup.py"])
     assert actions("courier-failure-queue.json") == looked_up | SENDING
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courier.http.head import HeadTemplate, header_name, header_value
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 
 TARGET = read_url("http://example.com:8080/hook?a=b")
 

@@ -22,7 +22,7 @@ WORKERS: Final = (
     "process/internal_errors.py",
     "pipeline.py",
     "preflight.py",
-    "local/embedded.py",
+    "local/queue_role.py",
     "sqs",
     "request",
     "audit",
@@ -61,7 +61,7 @@ LIMITED: Final = {
         ),
         ONCE,
     ),
-    "local/embedded.py": dict.fromkeys(
+    "local/queue_role.py": dict.fromkeys(
         (
             "the queue is held in memory and gone when it stops; not for production",
             "the queue is reachable from other machines",

@@ -12,7 +12,7 @@ from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 import courier
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.message import LONGEST_ID, Attribute, Message
 from courier.request.auth import Authentication
 from courier.request.head import DeliveryHead, HeadStyle

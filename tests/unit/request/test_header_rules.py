@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.message import Attribute, Message
 from courier.request.head import DeliveryHead, HeadStyle
 from courier.request.header_rules import FRAMING, allowance, is_denied_to_messages

@@ -8,7 +8,7 @@ from typing import Any
 
 from courier.audit.record import recorder
 from courier.http.answer import Answer
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.process import scoreboard
 from courier.recipient import breaker
 from courier.recipient.gate import GateOptions

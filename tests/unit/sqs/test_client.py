@@ -16,8 +16,9 @@ import pytest
 import uvloop
 
 from courier.errors import SqsError
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 from courier.sqs.batch import ALTERED, UNANSWERED
+from courier.sqs.chain import search_chain
 from courier.sqs.client import EntryFailure, Outgoing, Received, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.errors import NETWORK, NO_CREDENTIALS, UNREADABLE
@@ -43,7 +44,7 @@ def with_client(
 
     async def run() -> Value:
         queue = QueueInfo(QUEUE_URL, "orders", "eu-west-1", read_url(url), False, 30)
-        source = CredentialSource("eu-west-1")
+        source = CredentialSource(search_chain, "eu-west-1")
         loop = asyncio.get_running_loop()
         client = SqsClient(
             loop, queue, source, timeout=timeout, on_call=lambda action, code: calls.append((action, code))

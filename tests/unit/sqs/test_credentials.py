@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from courier.sqs.credentials import CredentialSource, NoKeys, read_keys, search_chain
+from courier.sqs.chain import search_chain
+from courier.sqs.credentials import CredentialSource, NoKeys
 from courier.sqs.signer import Keys
 from tests.unit.sqs.aws_environment import KEY, SECRET, no_aws, static_keys
 from tests.unit.sqs.canned import Canned, CannedServer, canned_json, canned_server
@@ -69,7 +70,7 @@ async def test_static_keys_are_found_once_and_never_asked_for_again(
     static_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    source = CredentialSource("eu-west-1", clock)
+    source = CredentialSource(search_chain, "eu-west-1", clock)
     first = await source.keys()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     clock.now = 1e6
@@ -81,7 +82,7 @@ async def test_static_keys_are_found_once_and_never_asked_for_again(
 async def test_many_first_calls_ask_the_chain_once(container: CannedServer) -> None:
     container.answer_in_order(issued("one", ONE_HOUR), issued("two", ONE_HOUR))
 
-    source = CredentialSource("eu-west-1")
+    source = CredentialSource(search_chain, "eu-west-1")
     assert await asyncio.gather(*(source.keys() for _ in range(5))) == [keys_of("one")] * 5
     source.close()
     assert len(container.requests) == 1
@@ -101,7 +102,7 @@ async def test_near_their_end_the_keys_are_renewed_while_calls_go_on_with_the_cu
 
     # The first two answers are those of the start: boto3 asks again at once for what is that near its end.
     container.answer_in_order(issued("old", NEAR_THE_END))
-    source = CredentialSource("eu-west-1", clock)
+    source = CredentialSource(search_chain, "eu-west-1", clock)
     assert await source.keys() == keys_of("old")
     container.answer = renewed
     clock.now += 11
@@ -119,7 +120,7 @@ async def test_a_renewal_that_fails_leaves_the_old_keys_in_use(container: Canned
     clock = Clock()
 
     container.answer_in_order(issued("old", NEAR_THE_END))
-    source = CredentialSource("eu-west-1", clock)
+    source = CredentialSource(search_chain, "eu-west-1", clock)
     await source.keys()
     seen = len(container.requests)
     container.answer_in_order(Canned(403, b"no"))
@@ -133,7 +134,7 @@ async def test_a_renewal_that_fails_leaves_the_old_keys_in_use(container: Canned
 async def test_keys_that_sqs_refused_are_replaced_once_for_all_calls_that_failed(container: CannedServer) -> None:
     container.answer_in_order(issued("one", ONE_HOUR), issued("two", ONE_HOUR), issued("three", ONE_HOUR))
 
-    source = CredentialSource("eu-west-1")
+    source = CredentialSource(search_chain, "eu-west-1")
     refused = await source.keys()
     renewed = await asyncio.gather(*(source.renew(refused) for _ in range(5)))
     assert renewed == [keys_of("two")] * 5
@@ -147,7 +148,7 @@ async def test_refusals_in_a_row_do_not_storm_the_chain(container: CannedServer)
     container.answer_in_order(issued("same", ONE_HOUR))
     clock = Clock()
 
-    source = CredentialSource("eu-west-1", clock)
+    source = CredentialSource(search_chain, "eu-west-1", clock)
     refused = await source.keys()
     for _ in range(3):
         assert await source.renew(refused) is refused
@@ -161,7 +162,7 @@ async def test_a_renewal_reads_the_files_anew(no_aws: Path) -> None:
     file = no_aws / "credentials"
     file.write_text("[default]\naws_access_key_id = old\naws_secret_access_key = s\n")
 
-    source = CredentialSource(None)
+    source = CredentialSource(search_chain, None)
     refused = await source.keys()
     file.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = s\n")
     assert await source.renew(refused) == Keys("new", "s", "")
@@ -170,7 +171,7 @@ async def test_a_renewal_reads_the_files_anew(no_aws: Path) -> None:
 
 async def test_the_cancellation_of_one_caller_leaves_the_others_their_keys(container: CannedServer) -> None:
     may_answer = answering_late(container)
-    source = CredentialSource("eu-west-1")
+    source = CredentialSource(search_chain, "eu-west-1")
     given_up, patient = asyncio.create_task(source.keys()), asyncio.create_task(source.keys())
     await until(lambda: len(container.requests) == 1)
     given_up.cancel()
@@ -182,7 +183,7 @@ async def test_the_cancellation_of_one_caller_leaves_the_others_their_keys(conta
 
 async def test_the_loop_turns_while_the_chain_waits_for_the_network(container: CannedServer) -> None:
     may_answer = answering_late(container)
-    source = CredentialSource("eu-west-1")
+    source = CredentialSource(search_chain, "eu-west-1")
     first = asyncio.create_task(source.keys())
     await until(lambda: len(container.requests) == 1)
     may_answer.set()  # only a loop that turns comes here
@@ -191,7 +192,7 @@ async def test_the_loop_turns_while_the_chain_waits_for_the_network(container: C
 
 
 async def test_a_failed_first_call_says_why_and_the_next_one_tries_again(no_aws: Path) -> None:
-    source = CredentialSource("eu-west-1")
+    source = CredentialSource(search_chain, "eu-west-1")
     with pytest.raises(NoKeys, match="no AWS credentials found"):
         await source.keys()
     (no_aws / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = s\n")
@@ -220,7 +221,7 @@ def test_what_stands_in_the_way_is_said_in_one_line(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(NoKeys, match=said) as caught:
-        read_keys(search_chain("eu-west-1"))
+        search_chain("eu-west-1").read()
     assert "\n" not in str(caught.value)
 
 
@@ -228,7 +229,7 @@ def test_what_stands_in_the_way_is_said_in_one_line(
 def test_a_credential_process_that_does_not_work_is_said_in_one_line(no_aws: Path, command: str) -> None:
     (no_aws / "config").write_text(f"[default]\ncredential_process = {command}\n")
     with pytest.raises(NoKeys) as caught:
-        read_keys(search_chain("eu-west-1"))
+        search_chain("eu-west-1").read()
     assert "\n" not in str(caught.value)
 
 
@@ -237,7 +238,7 @@ def test_a_renewal_that_fails_is_logged_without_the_secret(container: CannedServ
 
     async def scenario() -> None:
         container.answer_in_order(issued("old", NEAR_THE_END))
-        source = CredentialSource("eu-west-1", clock)
+        source = CredentialSource(search_chain, "eu-west-1", clock)
         refused = await source.keys()
         container.answer_in_order(Canned(500, b"down"))
         with pytest.raises(NoKeys):

@@ -10,7 +10,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.http.url import Url, read_url
+from courier.http.url import Url
+from courier.http.url_parsing import read_url
 from courier.sqs.signer import Keys, SigV4Signer
 
 MIDNIGHT = 1_767_225_600  # 2026-01-01T00:00:00Z

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ import uvloop
 from courier.errors import CannotStart, SqsError
 from courier.sqs.client import SqsClient
 from courier.sqs.credentials import CredentialSource
+from courier.sqs.discovery import aws_configuration
 from courier.sqs.errors import NETWORK
-from courier.sqs.queue import QueueInfo, resolve_queue
+from courier.sqs.lookup import resolve_queue
+from courier.sqs.queue import QueueInfo
 from courier.sqs.received import Received
 from courier.sqs.trusted_certificates import trusted_context
 from tests.unit.sqs.aws_environment import no_aws, static_keys
@@ -46,7 +49,7 @@ def sqs(static_keys: None, authority: trustme.CA) -> Iterator[CannedServer]:
 
 def receive(queue: QueueInfo) -> Received:
     async def scenario() -> Received:
-        source = CredentialSource(queue.region)
+        source = CredentialSource(aws_configuration(os.environ).find_keys, queue.region)
         client = SqsClient(asyncio.get_running_loop(), queue, source)
         try:
             return await asyncio.wait_for(client.receive(10, 0, 30), 20)
@@ -64,14 +67,14 @@ def test_a_bundle_that_boto3_is_told_to_trust_serves_the_preflight_and_the_hot_c
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
-    queue = resolve_queue("orders", "eu-west-1", sqs.url)
+    queue = resolve_queue(aws_configuration(os.environ), "orders", "eu-west-1", sqs.url)
     assert queue.ca_bundle == str(bundle)
     assert receive(queue) == ([], 0, [])
 
 
 def test_a_server_of_another_authority_gets_no_call(sqs: CannedServer) -> None:
     with pytest.raises(CannotStart, match="no trusted connection"):
-        resolve_queue("orders", "eu-west-1", sqs.url)
+        resolve_queue(aws_configuration(os.environ), "orders", "eu-west-1", sqs.url)
     assert sqs.requests == []
 
 
@@ -81,7 +84,7 @@ def test_a_hot_call_to_a_server_that_is_not_trusted_fails_without_being_sent(
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
-    queue = resolve_queue("orders", "eu-west-1", sqs.url)
+    queue = resolve_queue(aws_configuration(os.environ), "orders", "eu-west-1", sqs.url)
     trustme.CA().cert_pem.write_to_path(str(bundle))
     with pytest.raises(SqsError) as caught:
         receive(queue)

@@ -16,7 +16,7 @@ from courier.http.answer import Answer, Failure
 from courier.http.head import HeadTemplate
 from courier.http.requests.transport import RequestsTransport
 from courier.http.session import SessionLimits
-from courier.http.url import read_url
+from courier.http.url_parsing import read_url
 
 URL = "http://recipient.example/hook?key=hunter2"
 

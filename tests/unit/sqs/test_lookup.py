@@ -1,7 +1,8 @@
-"""Resolving a queue with boto3 over the wire; a canned server says what SQS says when it refuses."""
+"""Looking a queue up over the wire; a canned server says what SQS says when it refuses."""
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from courier.errors import CannotStart
-from courier.http.url import read_url
-from courier.sqs.queue import QueueInfo, resolve_queue
+from courier.http.url_parsing import read_url
+from courier.sqs.chain import Chain
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.lookup import resolve_queue
+from courier.sqs.queue import QueueInfo
 from tests.unit.sqs.aws_environment import no_aws, static_keys
 from tests.unit.sqs.canned import Canned, CannedServer, Request, canned_error, canned_json, canned_server
 
@@ -26,8 +30,20 @@ def describe_queue(**attributes: str) -> Canned:
     return canned_json({"Attributes": {"VisibilityTimeout": "45", **attributes}})
 
 
+@pytest.fixture(params=["plain", "chain"])
+def keys(request: pytest.FixtureRequest, static_keys: None, no_aws: Path) -> None:
+    """Keys in the environment: alone, and beside a file of boto3, which its chain has to read."""
+    if request.param == "chain":
+        (no_aws / "config").write_text("[default]\noutput = json\n")
+    assert isinstance(aws_configuration(os.environ), Chain) == (request.param == "chain")
+
+
+def resolve(queue: str, region: str | None, endpoint_url: str | None) -> QueueInfo:
+    return resolve_queue(aws_configuration(os.environ), queue, region, endpoint_url)
+
+
 @pytest.fixture
-def sqs(static_keys: None) -> Iterator[CannedServer]:
+def sqs(keys: None) -> Iterator[CannedServer]:
     def answer(request: Request) -> Canned:
         if request.action == "GetQueueUrl":
             return canned_json({"QueueUrl": QUEUE_URL})
@@ -39,14 +55,14 @@ def sqs(static_keys: None) -> Iterator[CannedServer]:
 
 def failure_of(queue: str, region: str | None, endpoint_url: str | None) -> str:
     with pytest.raises(CannotStart) as caught:
-        resolve_queue(queue, region, endpoint_url)
+        resolve(queue, region, endpoint_url)
     line = str(caught.value)
     assert "\n" not in line
     return line
 
 
 def test_a_name_is_resolved_and_described(sqs: CannedServer) -> None:
-    info = resolve_queue("orders", "eu-west-1", sqs.url)
+    info = resolve("orders", "eu-west-1", sqs.url)
     assert info == QueueInfo(
         url=QUEUE_URL,
         name="orders",
@@ -62,7 +78,7 @@ def test_a_name_is_resolved_and_described(sqs: CannedServer) -> None:
 
 
 def test_a_url_is_used_as_it_is_and_its_region_signs(sqs: CannedServer) -> None:
-    info = resolve_queue(QUEUE_URL, None, sqs.url)
+    info = resolve(QUEUE_URL, None, sqs.url)
     assert (info.url, info.name, info.region) == (QUEUE_URL, "orders", "eu-west-1")
     (request,) = sqs.requests
     assert request.action == "GetQueueAttributes"
@@ -73,19 +89,19 @@ def test_a_url_is_used_as_it_is_and_its_region_signs(sqs: CannedServer) -> None:
 @pytest.mark.parametrize("name", ["orders", "orders.fifo"])
 def test_a_fifo_queue_is_known_as_one(sqs: CannedServer, name: str) -> None:
     sqs.answer_in_order(canned_json({"QueueUrl": QUEUE_URL}), describe_queue(FifoQueue="true"))
-    assert resolve_queue(name, "eu-west-1", sqs.url).fifo
+    assert resolve(name, "eu-west-1", sqs.url).fifo
 
 
 def test_a_queue_without_a_redrive_policy_has_none_and_one_that_tells_no_size_takes_what_sqs_does(
     sqs: CannedServer,
 ) -> None:
     sqs.answer_in_order(describe_queue())
-    info = resolve_queue(QUEUE_URL, None, sqs.url)
+    info = resolve(QUEUE_URL, None, sqs.url)
     assert (info.max_receive_count, info.dead_letter, info.maximum_message_size) == (None, None, 1_048_576)
 
 
 def test_what_was_found_survives_the_way_through_a_pipe(sqs: CannedServer) -> None:
-    info = resolve_queue("orders", "eu-west-1", sqs.url)
+    info = resolve("orders", "eu-west-1", sqs.url)
     assert QueueInfo.from_json(info.to_json()) == info
 
 
@@ -94,28 +110,28 @@ def test_without_an_endpoint_option_boto3_tells_where_the_calls_go(
     sqs: CannedServer, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, sqs.url)
-    assert resolve_queue(QUEUE_URL, None, None).endpoint == read_url(sqs.url)
+    assert resolve(QUEUE_URL, None, None).endpoint == read_url(sqs.url)
 
 
 def test_the_profile_may_tell_region_and_endpoint(sqs: CannedServer, no_aws: Path) -> None:
     (no_aws / "config").write_text(f"[default]\nregion = eu-central-1\nendpoint_url = {sqs.url}\nca_bundle = /ca.pem\n")
-    info = resolve_queue("orders", None, None)
+    info = resolve("orders", None, None)
     assert (info.region, info.endpoint, info.ca_bundle) == ("eu-central-1", read_url(sqs.url), "/ca.pem")
 
 
 def test_the_url_of_an_emulators_queue_tells_where_the_calls_go(sqs: CannedServer) -> None:
-    info = resolve_queue(f"{sqs.url}/000000000000/orders", "us-east-1", None)
+    info = resolve(f"{sqs.url}/000000000000/orders", "us-east-1", None)
     assert (info.name, info.endpoint) == ("orders", read_url(sqs.url))
 
 
 def test_the_endpoint_option_is_stronger_than_the_url_of_an_emulators_queue(sqs: CannedServer) -> None:
-    info = resolve_queue("http://queue.internal:9324/000000000000/orders", "us-east-1", sqs.url)
+    info = resolve("http://queue.internal:9324/000000000000/orders", "us-east-1", sqs.url)
     assert (info.url, info.endpoint) == ("http://queue.internal:9324/000000000000/orders", read_url(sqs.url))
 
 
 def test_no_proxy_is_used_since_the_hot_calls_use_none(sqs: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    assert resolve_queue("orders", "eu-west-1", sqs.url).name == "orders"
+    assert resolve("orders", "eu-west-1", sqs.url).name == "orders"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +207,7 @@ def test_attributes_that_cannot_be_read_are_no_traceback(sqs: CannedServer, attr
     assert "isn't SQS" in failure_of(QUEUE_URL, None, sqs.url)
 
 
-def test_an_endpoint_where_nobody_listens_is_said_within_seconds(static_keys: None) -> None:
+def test_an_endpoint_where_nobody_listens_is_said_within_seconds(keys: None) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: a connect is refused, and nobody else gets the port
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -202,19 +218,17 @@ def test_an_endpoint_where_nobody_listens_is_said_within_seconds(static_keys: No
         assert part in line
 
 
-def test_a_server_that_speaks_no_tls_is_said(static_keys: None, sqs: CannedServer) -> None:
+def test_a_server_that_speaks_no_tls_is_said(keys: None, sqs: CannedServer) -> None:
     line = failure_of("orders", "eu-west-1", sqs.url.replace("http:", "https:"))
     assert "AWS_CA_BUNDLE" in line
 
 
-def test_a_missing_file_of_certificates_is_said(
-    static_keys: None, sqs: CannedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_of_certificates_is_said(keys: None, sqs: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem")
     assert "/nowhere/ca.pem" in failure_of("orders", "eu-west-1", sqs.url.replace("http:", "https:"))
 
 
-def test_without_a_region_the_line_says_where_one_can_be_given(static_keys: None) -> None:
+def test_without_a_region_the_line_says_where_one_can_be_given(keys: None) -> None:
     assert failure_of("orders", None, None).startswith("no AWS region; give --region, AWS_DEFAULT_REGION")
 
 
@@ -232,11 +246,11 @@ def test_without_credentials_the_line_says_where_they_can_come_from(no_aws: Path
     ],
 )
 def test_options_that_do_not_fit_are_said(
-    static_keys: None, queue: str, region: str | None, endpoint_url: str | None, said: str
+    keys: None, queue: str, region: str | None, endpoint_url: str | None, said: str
 ) -> None:
     assert said in failure_of(queue, region, endpoint_url)
 
 
-def test_a_wrong_endpoint_in_the_environment_is_said(static_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_endpoint_in_the_environment_is_said(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:4566")
     assert "localhost:4566" in failure_of("orders", "eu-west-1", None)

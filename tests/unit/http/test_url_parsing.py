@@ -5,8 +5,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.util import parse_url
 
-from courier.http.url import Url, read_url
+from courier.http.url import Url
+from courier.http.url_parsing import read_url
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,21 @@ def test_whatever_the_url_nothing_but_visible_ascii_gets_into_a_head(text: str) 
             assert part.isascii()
             assert part.isprintable()
             assert " " not in part
+
+
+SEGMENTS = st.text("aZ09-._~!$&'()*+,;=:@%/?", max_size=12)
+HOSTS = st.text("aZ09_-.", min_size=1, max_size=12)
+
+
+@given(st.sampled_from(["http", "https"]), HOSTS, st.none() | st.integers(0, 70_000), SEGMENTS, st.none() | SEGMENTS)
+def test_a_url_is_read_as_urllib3_reads_it(
+    scheme: str, host: str, port: int | None, path: str, query: str | None
+) -> None:
+    text = f"{scheme}://{host}{'' if port is None else f':{port}'}/{path}{'' if query is None else f'?{query}'}"
+    try:
+        url = read_url(text)
+    except ValueError:
+        return
+    parts = parse_url(text)
+    assert (url.scheme, url.host, url.path) == (scheme, parts.host, parts.request_uri)
+    assert url.port == parts.port or (parts.port is None and url.port == {"http": 80, "https": 443}[scheme])

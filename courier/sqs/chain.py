@@ -1,0 +1,113 @@
+"""The configuration of AWS as boto3's chain finds it: variables, files, profiles, roles.
+
+This is boto3's own code, which is botocore's: boto3 only adds classes of services that nobody needs here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import validate_region_name
+
+from courier.errors import CannotStart
+from courier.http.url_parsing import read_url
+from courier.sqs.address import is_aws
+from courier.sqs.configuration import Place
+from courier.sqs.credentials import NO_CREDENTIALS, FoundKeys, NoKeys, checked
+from courier.sqs.diagnosis import NO_REGION
+from courier.sqs.errors import as_detail
+from courier.sqs.signer import Keys
+
+_ADVICE: Final = (
+    "repair where they come from: the credential process, the instance metadata (IMDS) or container endpoint, STS and "
+    "the role's trust policy, or the SSO login"
+)
+
+_CHAIN_ERRORS: Final = (BotoCoreError, ClientError, OSError, KeyError, RuntimeError, ValueError)
+"""What the chain raises. OSError and ValueError come from a credential process that is missing or doesn't answer in
+JSON, RuntimeError from a renewal that brought expired keys."""
+
+
+class Chain:
+    """boto3's chain. Each call opens a session of its own, which reads all files and variables again."""
+
+    def find_keys(self, region: str | None) -> FoundKeys:
+        """Search boto3's chain; see :class:`courier.sqs.configuration.AwsConfiguration`."""
+        return search_chain(region)
+
+    def find_place(self, region: str | None, endpoint_url: str | None, origin: str | None) -> Place:
+        """Return where the calls to SQS go; see :class:`courier.sqs.configuration.AwsConfiguration`."""
+        session = open_session(region)
+        name = session.get_config_variable("region")
+        if name is None:
+            raise CannotStart(NO_REGION)
+        try:
+            validate_region_name(name)
+            url = endpoint_url or _configured_url(session, name, origin)
+        except (BotoCoreError, ValueError) as error:
+            raise CannotStart(
+                f"no client for SQS in {name}: {as_detail(str(error))}; check the AWS configuration"
+            ) from error
+        return Place(name, url, session.get_config_variable("ca_bundle"))
+
+
+class ChainKeys:
+    """Keys that boto3's chain found, and renews if they have an end."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.method: str = credentials.method or "unknown"
+        self._credentials = credentials
+
+    def read(self) -> Keys:
+        """Return the current keys, renewed first if they are near their end. It may block. Raises NoKeys."""
+        try:
+            frozen = self._credentials.get_frozen_credentials()
+        except _CHAIN_ERRORS as error:
+            raise NoKeys(f"the AWS credentials can't be renewed: {as_detail(str(error))}; {_ADVICE}") from error
+        return checked(Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token or ""))
+
+    def are_old(self) -> bool:
+        """Return whether the keys are near their end: 15 minutes before it, boto3's advisory period."""
+        return isinstance(self._credentials, RefreshableCredentials) and self._credentials.refresh_needed()
+
+
+def search_chain(region: str | None) -> FoundKeys:
+    """Search boto3's chain anew, with nothing cached. It may block for seconds. Raises NoKeys.
+
+    ``region`` is for the calls that some members of the chain make, such as those to STS.
+    """
+    session = open_session(region)
+    try:
+        credentials = session.get_credentials()
+    except _CHAIN_ERRORS as error:
+        raise NoKeys(f"no AWS credentials: {as_detail(str(error))}; {_ADVICE}") from error
+    if credentials is None:
+        raise NoKeys(NO_CREDENTIALS)
+    return ChainKeys(credentials)
+
+
+def open_session(region: str | None) -> botocore.session.Session:
+    """Open a session, which reads files and variables again. Raises NoKeys, say for an unknown profile."""
+    session = botocore.session.get_session()
+    try:
+        if region is not None:
+            session.set_config_variable("region", region)
+        # Reads the files, so that an unknown profile is said here.
+        session.get_scoped_config()
+    except _CHAIN_ERRORS as error:
+        raise NoKeys(
+            f"no AWS credentials: {as_detail(str(error))}; "
+            "correct AWS_PROFILE, AWS_CONFIG_FILE or the file that they name"
+        ) from error
+    return session
+
+
+def _configured_url(session: botocore.session.Session, region: str, origin: str | None) -> str:
+    """Return the endpoint that boto3 is configured for, or ``origin`` if that is AWS's."""
+    client = session.create_client("sqs", region_name=region, config=Config(proxies={}))
+    url: str = client.meta.endpoint_url
+    return origin if origin is not None and is_aws(read_url(url).host) else url
