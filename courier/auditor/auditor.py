@@ -31,7 +31,7 @@ from courier.process.life import Life, Role
 from courier.recipient.policy import Backoff
 from courier.sqs.advice import advice_on
 from courier.sqs.batch import EntryFailure
-from courier.sqs.client import SqsClient
+from courier.sqs.calls import Closable, SendClient, SettleClient
 
 PACKETS_PER_TURN: Final = 256
 """Maximum packets read in one turn of the loop, so that calls and the beat get their turns."""
@@ -63,7 +63,7 @@ class Auditor(Role):
         life: Life,
         acks: Channel,
         audit_log: AuditLog | None,
-        clients: tuple[SqsClient, SqsClient | None],
+        clients: tuple[SettleClient, SendClient | None],
         options: AuditorOptions,
     ) -> None:
         """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue."""
@@ -72,7 +72,7 @@ class Auditor(Role):
         self._words = life.slot.words
         self._internal_errors = InternalErrors(life.slot)
         self._acks = acks
-        self._clients = clients
+        self._clients: Sequence[Closable | None] = clients
         self._options = options
         self._lost_line = RecurringLine(
             log,

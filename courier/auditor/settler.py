@@ -17,10 +17,11 @@ from typing import Final
 
 from courier.auditor.delete_order import DeleteOrder
 from courier.auditor.held_receipts import CHANGE, DELETE, GONE, NOTHING, RECORD, HeldReceipt, HeldReceipts
-from courier.auditor.sqs_calls import BATCH, CallGate, Calls, CallSchedule, retry_seconds
+from courier.auditor.sqs_calls import BATCH, CallGate, CallSchedule, retry_seconds
 from courier.lease import MAX_HIDDEN_SECONDS, boottime, hidden_seconds, lease_end
 from courier.process import scoreboard
 from courier.sqs.batch import EntryFailure
+from courier.sqs.calls import SettleCalls
 
 UNANSWERED_CALL: Final = EntryFailure("network", "the call failed as a whole", sender_fault=False)
 
@@ -33,7 +34,7 @@ class Settler:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: SettleCalls,
         held: HeldReceipts,
         visibility_timeout: float,
         *,

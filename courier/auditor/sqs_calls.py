@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -35,16 +35,6 @@ log = structlog.get_logger("courier.settler")
 def retry_seconds(failures: int, least: float) -> float:
     """Return the pause after ``failures`` failures in a row, at least ``least``; both in seconds."""
     return least + BACKOFF.delay(failures, random.random())
-
-
-class Calls(Protocol):
-    """The two calls that settle, as the SQS client provides them."""
-
-    async def delete(self, receipts: list[str], /) -> list[EntryFailure | None]:
-        """Delete messages by receipt handle; return the results in the order of the receipts."""
-
-    async def change_visibility(self, entries: list[tuple[str, int]], /) -> list[EntryFailure | None]:
-        """Change visibility timeouts (seconds from now); return the results in the order of the entries."""
 
 
 class CallSchedule:

@@ -24,7 +24,7 @@ from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.life import Life, Role
 from courier.sqs.advice import advice
-from courier.sqs.client import SqsClient
+from courier.sqs.calls import ReceiveClient
 from courier.sqs.received import Received
 
 SHORT_WAIT_SECONDS: Final = 1
@@ -50,7 +50,9 @@ class ConsumerOptions(NamedTuple):
 class Consumer(Role):
     """One consumer: checks for room whenever a receive has ended, or a moment later if there was none."""
 
-    def __init__(self, life: Life, work: Channel, acks: Channel, client: SqsClient, options: ConsumerOptions) -> None:
+    def __init__(
+        self, life: Life, work: Channel, acks: Channel, client: ReceiveClient, options: ConsumerOptions
+    ) -> None:
         """Write to ``work`` and ``acks``. The client is this process's own."""
         self._life = life
         self._words = life.slot.words

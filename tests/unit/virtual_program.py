@@ -13,7 +13,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from structlog.testing import capture_logs
 
@@ -34,7 +34,6 @@ from courier.request.head import DeliveryHead
 from courier.sender.options import SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
-from courier.sqs.client import SqsClient
 from courier.sqs.received import Received
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -144,7 +143,7 @@ class QueueClient:
     def __init__(self, queue: VirtualQueue) -> None:
         self._queue = queue
 
-    async def receive(self, most: int, wait_time: float, visibility: int, *, attempt_id: str | None) -> Received:
+    async def receive(self, most: int, wait_time: float, visibility: int, *, attempt_id: str | None = None) -> Received:
         return Received(await self._queue.receive(most, wait_time, visibility), 0, [])
 
     def close(self) -> None:
@@ -273,7 +272,7 @@ class Program:
             life = self._live("sender", index)
             self._start(child.run_role(Sender(life, channels, transport, head, delivery), life))
         for index in range(options.consumers):
-            client = cast("SqsClient", QueueClient(queue))
+            client = QueueClient(queue)
             life = self._live("consumer", index)
             self._start(child.run_role(Consumer(life, work, self._acks, client, intake), life))
 

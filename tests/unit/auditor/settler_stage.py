@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from courier.auditor.held_receipts import HeldReceipt, HeldReceipts
 from courier.auditor.settler import Settler
-from courier.auditor.sqs_calls import Calls
 from courier.errors import SqsError
 from courier.lease import boottime
 from courier.message import Handle
 from courier.process.scoreboard import Scoreboard
 from courier.sqs.batch import EntryFailure
+from courier.sqs.calls import SettleCalls
 
 THROTTLED = EntryFailure("InternalError", "try later", sender_fault=False)
 INVALID = EntryFailure("ReceiptHandleIsInvalid", "expired", sender_fault=True)
@@ -31,13 +32,13 @@ class ScriptedSqs:
         self.open: dict[str, int] = {}
         self.most_open = 0
 
-    async def delete(self, receipts: list[str], /) -> list[EntryFailure | None]:
+    async def delete(self, receipts: Sequence[str], /) -> list[EntryFailure | None]:
         self.deletes.append(list(receipts))
         if self.refuse_deletes:
             return [THROTTLED] * len(receipts)
         return await self._answer("DeleteMessageBatch", list(receipts))
 
-    async def change_visibility(self, entries: list[tuple[str, int]], /) -> list[EntryFailure | None]:
+    async def change_visibility(self, entries: Sequence[tuple[str, int]], /) -> list[EntryFailure | None]:
         self.changes.append(list(entries))
         return await self._answer("ChangeMessageVisibilityBatch", [receipt for receipt, _ in entries])
 
@@ -61,7 +62,7 @@ class ScriptedSqs:
 class Stage:
     """A settler and what it settles; all that it counts stays in ``words``. Make it within the loop."""
 
-    def __init__(self, visibility: float = 30, *, fifo: bool = False, calls: Calls | None = None) -> None:
+    def __init__(self, visibility: float = 30, *, fifo: bool = False, calls: SettleCalls | None = None) -> None:
         """``calls`` stands in for the scripted SQS."""
         self.sqs = ScriptedSqs()
         self.words = Scoreboard.create({"auditor": 1}).slots("auditor")[0].words

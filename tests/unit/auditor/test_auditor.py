@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -33,9 +33,6 @@ from courier.recipient.policy import Backoff
 from courier.sqs.batch import EntryFailure, Outgoing
 from tests.unit.stage import Surroundings, boottime, ended, no_descriptor_left
 from tests.waiting import stays, until
-
-if TYPE_CHECKING:
-    from courier.sqs.client import SqsClient
 
 TOO_LONG = EntryFailure("InvalidMessageContents", "too long", sender_fault=True)
 BUSY = EntryFailure("InternalFailure", "later", sender_fault=False)
@@ -129,7 +126,7 @@ class Stage(Surroundings):
             self.life,
             self.acks,
             self.log if audited else None,
-            cast("tuple[SqsClient, SqsClient | None]", clients),
+            clients,
             auditing,
         )
         self.role = self.run(self.auditor)

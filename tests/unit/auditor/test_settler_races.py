@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hypothesis import given, settings
@@ -126,7 +127,7 @@ class RacingSqs:
         self._chance = random.Random(faults.seed)
         self._well_again = clock.now + WELL_AGAIN
 
-    async def delete(self, names: list[str], /) -> list[EntryFailure | None]:
+    async def delete(self, names: Sequence[str], /) -> list[EntryFailure | None]:
         receipts = [self.receipts[name] for name in names]
         for receipt in receipts:
             assert receipt.deletable_since, "deleted without a durable record"
@@ -136,7 +137,7 @@ class RacingSqs:
                 self._check_order(receipt, receipts)
         return await self._call("DeleteMessageBatch", [(receipt, None) for receipt in receipts])
 
-    async def change_visibility(self, entries: list[tuple[str, int]], /) -> list[EntryFailure | None]:
+    async def change_visibility(self, entries: Sequence[tuple[str, int]], /) -> list[EntryFailure | None]:
         now = self._clock.now
         for name, seconds in entries:
             receipt = self.receipts[name]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,9 +20,6 @@ from courier.process import scoreboard
 from courier.sqs.received import Received
 from tests.unit.stage import Outcome, Surroundings, boottime, empty, ended, fill, message, of_kind, run
 from tests.waiting import stays, until
-
-if TYPE_CHECKING:
-    from courier.sqs.client import SqsClient
 
 
 def test_a_standard_queue_gives_packets_of_so_many_messages_whatever_their_groups() -> None:
@@ -101,7 +98,7 @@ class Stage(Surroundings):
         settings = ConsumerOptions(**({**given, "fifo": False} | intake))
         self.sqs = FakeSqs()
         self.started = time.monotonic()
-        consumer = Consumer(self.life, self.work, self.acks, cast("SqsClient", self.sqs), settings)
+        consumer = Consumer(self.life, self.work, self.acks, self.sqs, settings)
         self.role = self.run(consumer)
 
     def beat(self, ago: float = 0.0) -> None:
