@@ -136,9 +136,11 @@ def _faults(observed: Observed, now: float) -> list[Unready]:
 def _failing_calls(board: Scoreboard, now: float) -> list[Unready]:
     """Return the failing calls.
 
-    Receives count as failing only if they fail for every consumer. The other calls are made by the auditor alone.
+    Receives count as failing only if they fail for every consumer on duty; the others make none. The other calls are
+    made by the auditor alone.
     """
-    consumers = [_failing(slot, now) for slot in board.beating("consumer", now)]
+    on_duty = [slot for slot in board.beating("consumer", now) if slot.words[scoreboard.DUTY]]
+    consumers = [_failing(slot, now) for slot in on_duty]
     auditors = [_failing(slot, now, of) for slot in board.beating("auditor", now) for of in (QUEUE, FAILURE_QUEUE)]
     failing = consumers[:1] if all(consumers) else []
     return list(dict.fromkeys(each for each in failing + auditors if each is not None))

@@ -48,10 +48,14 @@ class QueueConfig:
         "--wait-time",
         seconds(0, 20, whole=True),
         "Maximum wait of one receive (long polling).",
-        "With 0, each consumer slows down to one receive a second while the queue is empty.",
+        "With 0, Courier slows down to one receive a second while the queue is empty.",
     )
     poll_interval_seconds: float = _option(
-        0.0, "--poll-interval", seconds(0, 3600), "Minimum time between two receives of a consumer."
+        0.0,
+        "--poll-interval",
+        seconds(0, 3600),
+        "Minimum time between two receives of a consumer.",
+        "With 0, further consumers receive only when one isn't enough.",
     )
     queue_type: str = _option(
         "remote",

@@ -1,7 +1,8 @@
 """A consumer: receives from SQS when there is room, and hands each message, or each run of a group, to the senders.
 
 While messages come, several receives are in progress at once. SQS is 10 to 20 ms away, so one call after another would
-bring only a few hundred messages a second. On an idle queue there is one long poll.
+bring only a few hundred messages a second. On an idle queue there is one long poll, of the first consumer: the others
+sleep until they are called in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from courier.board import tally
+from courier.consumer.duty import Duty
 from courier.consumer.handover import Handover, packets, poll_grace, settlement
 from courier.consumer.intake import Intake
 from courier.consumer.pace import ReceivePace
@@ -70,22 +72,28 @@ class Consumer(Role):
         self._pace = ReceivePace(options.poll_interval, self._intake.distance)
         self._handover = Handover(life, work, acks, options.fifo)
         self._polls = Polls()
+        self._duty = Duty(life, self._called_in, options.batch_size, always=options.poll_interval > 0)
         self._handing_over: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._lost_attempts: list[str] = []
 
     def start(self) -> None:
-        """Start to receive."""
+        """Start to receive, unless other consumers are enough."""
+        self._duty.start()
         self._start_receives()
 
     def beat(self) -> None:
-        """Set a timer for the next receive that becomes overdue, if that is soon."""
+        """Look whether this consumer is needed. Set a timer for a receive that becomes overdue soon."""
+        self._duty.beat()
+        # Its open polls may end on standby as well as on duty, and a long one would keep others from resting.
+        self._duty.rests(self._has_trouble())
         seconds = self._polls.look(time.monotonic())
         if seconds < LOOK_AHEAD_SECONDS and self._timer is None:
             self._start_receives_in(max(0.0, seconds))
 
     async def drain(self) -> None:
         """Give open polls their grace, then hand over or release what they bring."""
+        self._duty.stop()
         if self._timer is not None:
             self._timer.cancel()
         await self._end_receives()
@@ -94,6 +102,12 @@ class Consumer(Role):
         """Withdraw the claims on the board, and close the client."""
         self._words[scoreboard.ASKED] = 0
         self._client.close()
+
+    def _called_in(self) -> None:
+        # During a drain of the whole program, the first consumers that stop ring for the others. A receive that starts
+        # now would bring messages that nobody may deliver.
+        if self._life.board.supervisor.words[scoreboard.STATE] != scoreboard.DRAINING:
+            self._start_receives()
 
     def _start_receives(self) -> None:
         """Start as many receives as there is room for. If there is none, check again soon."""
@@ -105,12 +119,16 @@ class Consumer(Role):
         now, polls = time.monotonic(), self._polls
         # What they asked for is room for others now.
         self._words[scoreboard.ASKED] -= polls.become_overdue(now)
+        if self._duty.rests(has_trouble := self._has_trouble()):
+            return
         starts_at = self._pace.starts_at()
         if now < starts_at:
+            self._duty.look(0, 0, has_trouble)
             self._start_receives_in(starts_at - now)
             return
         more = (1 if polls.is_silent else self._pace.window) - polls.on_time
         asks = self._intake.claim(now, more) if more > 0 else []
+        self._duty.look(self._pace.crowded, self._intake.left, has_trouble)
         if asks:
             self._pace.note_room()
         for asked in asks:
@@ -119,9 +137,14 @@ class Consumer(Role):
             polls.tasks[task] = poll
             task.add_done_callback(self._ended)
         if len(asks) < more:
+            self._duty.is_needed = False
             self._start_receives_in(self._pace.next_look())
         elif polls.is_silent:
             self._start_receives_in(max(0.0, polls.look(now)))
+
+    def _has_trouble(self) -> bool:
+        """Return whether receives of this consumer fail, get no answer, or may have lost the messages of a group."""
+        return bool(self._pace.failures or self._polls.is_silent or self._lost_attempts)
 
     def _wait_time(self) -> int:
         """Return the seconds of the next long poll."""
@@ -159,7 +182,7 @@ class Consumer(Role):
         self._received(received, poll)
         left = asked
         if received.messages:
-            task = asyncio.current_task(self._life.loop)
+            task = asyncio.current_task()
             assert task is not None
             self._polls.end(task)
             self._handing_over.add(task)
@@ -173,6 +196,8 @@ class Consumer(Role):
         self._polls.answered(poll, now)
         if failures := self._pace.answered(len(received.messages) + received.corrupt, poll.asked, poll.began, now):
             log.info("receiving again", failures=failures)
+        if not self._pace.brought_much:
+            self._duty.is_needed = False
         tally.note_success(slot, tally.RECEIVE)
         slot.reals[scoreboard.LAST_RECEIVE] = now
         self._words[scoreboard.RECEIVED] += len(received.messages)
@@ -187,6 +212,9 @@ class Consumer(Role):
             # The lost answer may hold messages, whose groups stay locked. The same id brings them again.
             self._lost_attempts.append(attempt_id)
         due = self._pace.failed(error.code, began, now)
+        if self._lost_attempts:
+            # It may have failed while this consumer was on standby already.
+            self._duty.come()
         # The failure affects all consumers alike, so only one of them repeats the line.
         if due is not None and (self._pace.failures == 1 or self._is_first(now)):
             log.warning(

@@ -33,7 +33,8 @@ TURN_SECONDS: Final = 0.03
 class Intake:
     """One consumer's view of the room. Silent workers don't count.
 
-    ``bundle`` is how many messages a packet may hold, as of the last :meth:`claim`.
+    As of the last :meth:`claim`, ``bundle`` is how many messages a packet may hold, and ``left`` for how many messages
+    there was room beyond what was claimed; it may be negative.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Intake:
     ) -> None:
         """``channels`` are (work, acks), whose load matters; ``visibility`` is in seconds; ``now`` is monotonic."""
         self.bundle = 1
+        self.left = 0
         self.distance = ReceiveLatency()
         self._slot = slot
         self._board = board
@@ -75,6 +77,7 @@ class Intake:
         asked = sum(self._asked(now))
         space, senders = self._available_room(now, asked)
         free = space - asked
+        self.left = free - receives * self._batch_size
         if free <= 0:
             self._room_since = math.inf
             return []

@@ -31,12 +31,17 @@ WAIT_FACTOR: Final = 4
 class ReceivePace:
     """The pace that the answers to receives set. Instants are monotonic.
 
-    ``window`` is how many receives may be in progress: more while they come back full, one when messages are few.
+    - ``window``: how many receives may be in progress: more while they come back full, one when messages are few.
+    - ``brought_much``: the last answer had at least half of what it was asked for.
+    - ``crowded``: how many answers did so, in a row, and didn't enlarge the window. SQS may have many messages and yet
+      bring fewer than asked for, so that the window stays small.
     """
 
     def __init__(self, poll_interval: float, distance: ReceiveLatency) -> None:
         """``poll_interval`` is seconds; ``distance`` observes receives that didn't wait for messages."""
         self.window = 1
+        self.brought_much = False
+        self.crowded = 0
         self._poll_interval = poll_interval
         self._distance = distance
         self._looks = 0
@@ -94,11 +99,17 @@ class ReceivePace:
             self._empty += 1
             self._waits = min(LONGEST_WAIT_SECONDS, 2 * self._waits)
             self._empty_at, self._empty_until = now, began + pause
+        before = self.window
         if count >= asked and not self._poll_interval:
             self._distance.observe(now - began)
             self.window = min(MOST_RECEIVES, self.window + 1)
         else:
             self.window = max(1, self.window - 1) if count else 1
+        self.brought_much = 2 * count >= asked
+        if not self.brought_much:
+            self.crowded = 0
+        elif self.window <= before:
+            self.crowded += 1
         return failures
 
     def failed(self, code: str, began: float, now: float) -> dict[str, Any] | None:
@@ -107,6 +118,7 @@ class ReceivePace:
             # It was in progress when another receive failed, or a younger one was answered, and says nothing new.
             return None
         self.window = 1
+        self.crowded = 0
         self._failed_at = now
         due = self._outage.failed(code, now, time.time())
         if self._outage.failures == 1:

@@ -42,8 +42,8 @@ def run(given: argparse.Namespace) -> Outcome:
         [role, str(used.processes), f"{used.cpu / seconds:.3%}", f"{window.wakes[role] / seconds / used.processes:.1f}"]
         for role, used in sorted(cpu.roles.items())
     ]
-    polls = received / given.consumers / seconds * 60
-    found = f"{cpu.total / seconds:.2%} of a core, {polls:.1f} receives a minute for each consumer"
+    polls = received / seconds * 60
+    found = f"{cpu.total / seconds:.2%} of a core, {polls:.1f} receives a minute"
     shown = table(["role", "processes", "of a core, all of them", "wakes/s, each"], rows)
     figures = {"seconds": seconds, "cpu": cpu, "switches": window.wakes, "receives": received}
     return Outcome(f"{shown}\n\nIn all {found}, over {seconds:.0f} s.", f"idle: {found}", figures)

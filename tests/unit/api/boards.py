@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from courier.api.observed import Observed
 from courier.process import scoreboard
 from courier.process.scoreboard import READY, Scoreboard
+from courier.process.standby import HAS_ROOM
 
 COUNTS: Mapping[str, int] = {"api": 1, "auditor": 1, "sender": 3, "consumer": 2}
 RUNNING: Mapping[str, int] = {"api": 1, "auditor": 1, "sender": 2, "consumer": 2}
@@ -34,6 +35,7 @@ def running_board(now: float | None = None) -> Scoreboard:
             slot.reals[scoreboard.STARTED] = now
             if role != "supervisor":
                 slot.reals[scoreboard.BEAT] = now
+                slot.words[scoreboard.DUTY] = HAS_ROOM
             if role == "sender":
                 slot.reals[scoreboard.CLOSED_AT] = now - 100.0
     return board

@@ -15,6 +15,7 @@ from courier.process import scoreboard
 from courier.process.internal_errors import DONE, FEWEST, InternalErrors
 from courier.process.internal_errors import FRESH_SECONDS as FRESH_BUG_SECONDS
 from courier.process.scoreboard import DRAINING, EMPTY, READY, SILENT_SECONDS, STARTING, Scoreboard, Slot
+from courier.process.standby import HAS_ROOM, OFF
 from courier.recipient.breaker import View
 from courier.recipient.views import write_view
 from tests.unit.api.boards import observed, running_board
@@ -120,6 +121,18 @@ def test_a_recipient_that_refuses_everything_is_a_reason_until_it_takes_a_messag
     assert reasons(board, NOW + 2) == []
     write_view(second, View(opened_at=NOW + 2.1, open_until=NOW + 60, since=NOW + 2.1, trips=1))
     assert reasons(board, NOW + 2.2) == [], "one that is down is no reason to take Courier out of anything"
+
+
+def test_a_consumer_on_standby_has_no_say_in_whether_receives_fail(board: Scoreboard) -> None:
+    first, second = board.slots("consumer")
+    second.words[scoreboard.DUTY] = OFF
+    note_failure(first, RECEIVE, "network", NOW)
+    assert reasons(board, SOON) == ["queue unreachable: ReceiveMessage: network"]
+    # Called in, it is another chance, until it has failed too.
+    second.words[scoreboard.DUTY] = HAS_ROOM
+    assert reasons(board, SOON) == []
+    first.words[scoreboard.DUTY] = OFF
+    assert reasons(board, SOON) == []
 
 
 def test_receives_that_fail_for_seconds_in_every_consumer_are_a_reason(board: Scoreboard) -> None:

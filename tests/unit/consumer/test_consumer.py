@@ -337,7 +337,8 @@ async def test_a_receive_on_a_dead_connection_holds_up_no_other() -> None:
     await asks_beating(stage, 2)
     assert stage.sqs.asked == [10, 10]
     assert stage.word(scoreboard.ASKED) == 10
-    # A late answer still counts.
+    # A late answer still counts. The receives that follow get none.
+    stage.sqs.dead = {2, 3}
     stage.sqs.script += [[message("a")], [message("b")]]
     await until(lambda: stage.word(scoreboard.PUT) == 2)
     await until(lambda: stage.word(scoreboard.ASKED) == sum(stage.sqs.asked[2:]))

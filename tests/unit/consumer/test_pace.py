@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.consumer.pace import ReceivePace
+from courier.consumer.pace import MOST_RECEIVES, ReceivePace
 from courier.consumer.room import ReceiveLatency
 
 
@@ -54,3 +54,34 @@ def test_empty_answers_double_the_long_poll() -> None:
         receives.answered(0, 10, 1001.0 + turn, 1001.5 + turn)
         waits.append(receives.longest_wait())
     assert waits == [1, 2, 4, 8, 16, 20, 20]
+
+
+def test_answers_that_bring_much_and_enlarge_no_window_show_a_crowd() -> None:
+    receives = pace()
+    for turn in range(MOST_RECEIVES - 1):
+        receives.answered(10, 10, 1000.0 + turn, 1000.1 + turn)
+        assert receives.crowded == 0, "more receives of its own bring more"
+    assert receives.window == MOST_RECEIVES
+    receives.answered(10, 10, 1100.0, 1100.1)
+    receives.answered(5, 10, 1101.0, 1101.1)
+    assert receives.crowded == 2
+    receives.answered(10, 10, 1102.0, 1102.1)
+    assert receives.crowded == 2, "the window was smaller before"
+    receives.answered(4, 10, 1103.0, 1103.1)
+    assert receives.crowded == 0
+    receives.answered(7, 10, 1104.0, 1104.1)
+    receives.failed("network", 1105.0, 1105.1)
+    assert receives.crowded == 0
+
+
+@given(answers=st.lists(st.tuples(st.integers(0, 10), st.integers(1, 10)), max_size=100))
+def test_only_answers_with_at_least_half_of_what_was_asked_for_make_a_crowd(answers: list[tuple[int, int]]) -> None:
+    receives = pace()
+    for turn, (count, asked) in enumerate(answers):
+        before, window = receives.crowded, receives.window
+        receives.answered(min(count, asked), asked, 1000.0 + turn, 1000.1 + turn)
+        assert receives.brought_much == (2 * min(count, asked) >= asked)
+        if not receives.brought_much:
+            assert receives.crowded == 0
+        else:
+            assert receives.crowded == before + (receives.window <= window)
