@@ -171,21 +171,23 @@ class Consumer(Role):
         attempt_id = None
         if options.fifo:
             attempt_id = self._lost_attempts.pop() if self._lost_attempts else uuid.uuid4().hex
+        task = asyncio.current_task()
+        assert task is not None
         try:
             received = await self._client.receive(asked, poll.wait_time, options.visibility, attempt_id=attempt_id)
         except SqsError as error:
+            # In between the end of the receive and of the task, it could become overdue and give its claim back twice.
+            self._polls.end(task)
             self._words[scoreboard.ASKED] -= 0 if poll.is_overdue else asked
             self._receive_failed(error, poll.began, attempt_id)
             return
+        self._polls.end(task)
+        self._handing_over.add(task)
         if poll.is_overdue:
             self._words[scoreboard.ASKED] += asked
         self._received(received, poll)
         left = asked
         if received.messages:
-            task = asyncio.current_task()
-            assert task is not None
-            self._polls.end(task)
-            self._handing_over.add(task)
             left = await self._handover.hand_over(packets(received.messages, options.fifo, self._intake.bundle), asked)
         self._words[scoreboard.ASKED] -= left
         if received.hidden:

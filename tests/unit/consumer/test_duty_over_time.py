@@ -7,7 +7,7 @@ import random
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from courier.process import scoreboard
@@ -223,6 +223,8 @@ def test_without_room_the_others_rest_and_the_first_one_looks_for_it() -> None:
     play(scenario, 8)
 
 
+# A consumer is stopped between the end of a receive and that of its task.
+@example(seed=1323, count=2)
 @given(seed=st.integers(0, 1 << 32), count=st.integers(2, 5))
 @settings(max_examples=15, deadline=None)
 def test_whatever_is_killed_stopped_and_cut_off_a_consumer_that_works_receives(seed: int, count: int) -> None:
