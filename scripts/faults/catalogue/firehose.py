@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from scripts.faults.fault import Fault, Limits, Row
+from scripts.faults.fault import KILL_STALL_SECONDS, Fault, Limits, Row
 from scripts.faults.workload import Workload
 
 _PARTIAL: Final = Row(
@@ -38,12 +38,21 @@ _SILENT: Final = replace(
 )
 
 
-def _longer(row: Row, times: float) -> Row:
-    """Return a row whose faults last longer."""
+_SILENCE_STALL_SECONDS: Final = 12.0
+"""A call without an answer is given up after 10 s. Two in a row outlast what may be delivered without a record."""
+
+
+def _longer(row: Row, times: float, stall: float = KILL_STALL_SECONDS) -> Row:
+    """Return a row whose faults last longer, and which may then stall for so many seconds."""
     workload = replace(row.workload, messages=round(row.workload.messages * times))
     faults = tuple(replace(fault, at=fault.at * times, lasts=fault.lasts * times) for fault in row.faults)
-    return replace(row, full=replace(row, workload=workload, faults=faults))
+    limits = replace(row.limits, stall=stall)
+    return replace(row, full=replace(row, workload=workload, faults=faults, limits=limits))
 
 
-ROWS: Final = tuple(_longer(row, 6.0) for row in (_PARTIAL, _THROTTLED, _SILENT))
+ROWS: Final = (
+    _longer(_PARTIAL, 6.0),
+    _longer(_THROTTLED, 6.0),
+    _longer(_SILENT, 6.0, stall=_SILENCE_STALL_SECONDS),
+)
 """The rows."""
