@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Protocol
 
 from courier.errors import AuditError
@@ -31,7 +33,7 @@ class LogThread:
     """An audit log with awaitable calls, which block in one thread. They raise AuditError as the log does.
 
     ``on_sync`` is called in the thread, with the seconds of each append that made all its lines durable. ``on_failure``
-    is called for each append and each probe that failed.
+    is called for each append and each probe that failed. Calls are made one at a time, in their order.
     """
 
     def __init__(
@@ -44,17 +46,19 @@ class LogThread:
         self._log = log
         self._on_sync = on_sync
         self._on_failure = on_failure
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
-        self._is_busy = False
+        self._calls: SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None] = SimpleQueue()
+        self._pending = 0
         self._used_at = time.monotonic()
+        # Not an executor: its futures and locks cost twice as much as the switch to the thread and back.
+        threading.Thread(target=self._make_calls, name="audit", daemon=True).start()
 
     async def append(self, lines: Sequence[bytes]) -> None:
         """Make the lines durable."""
-        await self._run(lambda: self._append(lines))
+        await self._call(lambda: self._append(lines))
 
     async def probe(self) -> None:
         """Check whether a record can be made durable now."""
-        await self._run(self._log.probe)
+        await self._call(self._log.probe)
 
     def idle_seconds(self) -> float:
         """Return the seconds since the last call ended."""
@@ -62,22 +66,55 @@ class LogThread:
 
     def close(self) -> None:
         """Close the log, unless a write hangs in it; then the end of the process closes it."""
-        if not self._is_busy:
+        if not self._pending:
             self._log.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._calls.put(None)
 
     def _append(self, lines: Sequence[bytes]) -> None:
         began = time.monotonic()
         self._log.append(lines)
         self._on_sync(time.monotonic() - began)
 
-    async def _run(self, work: Callable[[], None]) -> None:
-        self._is_busy = True
+    async def _call(self, call: Callable[[], None]) -> None:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending += 1
+        self._calls.put((call, ended))
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            await ended
         except AuditError:
             self._on_failure()
             raise
-        finally:
-            self._is_busy = False
-            self._used_at = time.monotonic()
+
+    def _make_calls(self) -> None:
+        while self._make_call():
+            pass
+
+    def _make_call(self) -> bool:
+        """Wait for a call and make it, in the thread. Return ``False`` at the end of the calls."""
+        work = self._calls.get()
+        if work is None:
+            return False
+        call, ended = work
+        try:
+            call()
+        except Exception as error:
+            self._pass_on(ended, error)
+        else:
+            self._pass_on(ended, None)
+        return True
+
+    def _pass_on(self, ended: asyncio.Future[None], error: Exception | None) -> None:
+        # The loop is closed if its worker ended while the call hung.
+        with contextlib.suppress(RuntimeError):
+            ended.get_loop().call_soon_threadsafe(self._end, ended, error)
+
+    def _end(self, ended: asyncio.Future[None], error: Exception | None) -> None:
+        """Tell the caller, in the loop, how its call ended."""
+        self._pending -= 1
+        self._used_at = time.monotonic()
+        if ended.cancelled():
+            return
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
