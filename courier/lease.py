@@ -50,3 +50,12 @@ def lease_end(start: float, visibility_timeout: float, received_at: float) -> fl
     """
     lease = start + visibility_timeout - min(1.0, visibility_timeout / 10)
     return min(lease, received_at + MAX_HIDDEN_SECONDS)
+
+
+FRESH_SHARE: Final = 0.8
+"""The share of a lease that must be left for its message to wait for others, so that one call serves several."""
+
+
+def fresh_seconds(visibility_timeout: float) -> float:
+    """Return how many seconds of a lease must be left for its message to wait for others."""
+    return FRESH_SHARE * lease_end(0.0, visibility_timeout, 0.0)

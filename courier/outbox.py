@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
-from courier.message import RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, pack_outcomes
+from courier.lease import boottime, fresh_seconds
+from courier.message import DELIVERED, RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, pack_outcomes
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Slot
@@ -18,8 +20,11 @@ BYTES_PER_PACKET: Final = WHOLE_BYTES
 HEAD_BYTES: Final = 250
 """Bytes of an outcome in its packet, without its receipt, record and letter."""
 
-GATHER_SECONDS: Final = 0.004
-"""Seconds that an outcome may wait for others."""
+GATHER_SECONDS: Final = 0.020
+"""Seconds that a delivered message may wait for other outcomes while its lease is fresh: its delete can wait."""
+
+SOON_SECONDS: Final = 0.004
+"""Seconds that any other outcome may wait."""
 
 FULL_SECONDS: Final = 0.005
 """Seconds until the next try after the channel was full."""
@@ -35,9 +40,16 @@ class Outbox:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, acks: Channel, slot: Slot, on_sent: Callable[[], None], *, fifo: bool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        acks: Channel,
+        slot: Slot,
+        on_sent: Callable[[], None],
+        *,
+        fifo: bool,
+        visibility: float,
     ) -> None:
-        """``acks`` is the channel to the auditor."""
+        """``acks`` is the channel to the auditor; ``visibility`` is the visibility timeout in seconds."""
         self.is_full = False
         self._loop = loop
         self._acks = acks
@@ -45,9 +57,16 @@ class Outbox:
         self._on_sent = on_sent
         # A group stays locked until its message is deleted, so a FIFO queue doesn't wait for other outcomes.
         self._gather = 0.0 if fifo else GATHER_SECONDS
+        self._soon = 0.0 if fifo else SOON_SECONDS
+        self._fresh_seconds = fresh_seconds(visibility) + GATHER_SECONDS
         self._waiting: list[PackedOutcome] = []
         self._size = 0
-        self._timer: asyncio.Handle | None = None
+        # A lease that ends earlier is no longer fresh when the packet is sent.
+        self._fresh_lease = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush_at = math.inf
+        # The seconds that the least patient of the waiting outcomes may wait.
+        self._patience = math.inf
 
     def __len__(self) -> int:
         """Return the number of unsent outcomes."""
@@ -64,36 +83,59 @@ class Outbox:
     ) -> None:
         """Report an outcome; the fields are those of :class:`courier.message.Settlement`."""
         waiting = self._waiting
+        if not waiting:
+            self._fresh_lease = boottime() + self._fresh_seconds
         receipt = message.receipt
         waiting.append(
             (kind, message.message_id, receipt, lease, message.received_at, message.group, delay, record, letter)
         )
         self._size += len(receipt) + len(record) + len(letter) + HEAD_BYTES
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._gather, self.flush)
-        elif (count := len(waiting)) >= OUTCOMES_PER_PACKET:
+        if (count := len(waiting)) >= OUTCOMES_PER_PACKET or self._size >= BYTES_PER_PACKET:
             self.is_full = count >= CAPACITY
-            if count == OUTCOMES_PER_PACKET:
-                self._timer.cancel()
-                self._timer = self._loop.call_soon(self.flush)
+            seconds = 0.0
+        elif kind == DELIVERED and lease > self._fresh_lease:
+            seconds = self._gather
+        else:
+            seconds = self._soon
+        if seconds < self._patience:
+            self._flush_in(seconds)
         if kind == RELEASE:
             self._words[scoreboard.RELEASED] += 1
+
+    def stop_gathering(self) -> None:
+        """Send all outcomes, and later ones with the next turn of the loop, because the worker is stopping."""
+        self._gather = self._soon = 0.0
+        self.flush()
 
     def flush(self) -> None:
         """Send all outcomes; if the channel is full, try the rest again soon."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._flush_at = self._patience = math.inf
         while self._waiting:
             outcomes, size = self._next()
             if not self._acks.send(*pack_outcomes(outcomes)):
-                self._timer = self._loop.call_later(FULL_SECONDS, self.flush)
+                self._flush_in(FULL_SECONDS)
+                # However urgent the next outcome is, the channel is full.
+                self._patience = 0.0
                 return
             self._words[scoreboard.SETTLE_PUT] += len(outcomes)
             del self._waiting[: len(outcomes)]
             self.is_full = len(self._waiting) >= CAPACITY
             self._size -= size
         self._on_sent()
+
+    def _flush_in(self, seconds: float) -> None:
+        """Send all outcomes after so many seconds, or earlier if that is planned already."""
+        self._patience = seconds
+        at = self._loop.time() + seconds
+        if at >= self._flush_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self.flush)
+        self._flush_at = at
 
     def _next(self) -> tuple[list[PackedOutcome], int]:
         """Return the outcomes of the next packet, and their size."""

@@ -22,6 +22,7 @@ from courier.auditor.log_thread import AuditLog, LogThread
 from courier.auditor.settler import Settler
 from courier.http.advice import BY_SHORTAGE
 from courier.http.answer import NO_DESCRIPTORS
+from courier.lease import fresh_seconds
 from courier.log.recurring import RecurringLine
 from courier.message import DELIVERED, EXTEND, LOST, REJECTED, Handle, PackedOutcome, unpack_settlements
 from courier.process import scoreboard
@@ -96,6 +97,7 @@ class Auditor(Role):
                 fifo=fifo,
                 on_bug=self._internal_errors.note,
             )
+        self._fresh_seconds = fresh_seconds(options.visibility)
         self._committer: Committer[HeldReceipt] | None = None
         if audit_log is not None:
             # On a FIFO queue, deleting a message before an earlier one of its group would break their order.
@@ -203,7 +205,14 @@ class Auditor(Role):
         if self._committer is None:
             self._settle(recorded)
         else:
-            self._committer.extend(recorded, records)
+            self._committer.extend(recorded, records, self._patient_until(recorded))
+
+    def _patient_until(self, recorded: Sequence[HeldReceipt]) -> float:
+        """Return the time on CLOCK_BOOTTIME from which the records of these messages are urgent."""
+        # A FIFO group is locked until its delete, and somebody may wait for a letter in the failure queue.
+        if self._options.fifo or self._letter_bytes:
+            return 0.0
+        return min([held.lease for held in recorded]) - self._fresh_seconds
 
     def _log_lost_bulk(self, message_id: str, delay: float) -> float:
         """Log that a message's record or letter was lost on the way; return the seconds until the message comes again.

@@ -6,6 +6,7 @@ Each record belongs to an *item*. The caller gets the item back once its record 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Final, Generic, TypeVar
@@ -15,10 +16,21 @@ import structlog
 from courier.auditor.log_thread import LogThread
 from courier.board.audit_states import FAILING, LOSING, WELL
 from courier.errors import AuditError
+from courier.lease import boottime
 from courier.log.outage import Outage
 
 GATHER_SECONDS: Final = 0.010
-"""Seconds that a record may wait for others, so that one fdatasync covers many."""
+"""Seconds that records may wait for more, so that one fdatasync covers many. A single urgent one doesn't wait."""
+
+IDLE_GATHER_SECONDS: Final = 0.050
+"""The same while few wait and none is urgent: a sync costs as much for one record as for many."""
+
+MANY_RECORDS: Final = 64
+MANY_BYTES: Final = 1 << 20
+"""Waiting records, and bytes of them, that are many: a longer wait would gain little."""
+
+SHORTEST_WAIT_SECONDS: Final = 0.001
+"""The shortest wait: uvloop counts in milliseconds, and a wait rounded to zero would spin."""
 
 MOST_RECORDS: Final = 4096
 """Maximum records of one fdatasync."""
@@ -108,24 +120,35 @@ class Committer(Generic[Item]):
         self._items: list[Item] = []
         self._lines: list[bytes] = []
         self._most = MOST_RECORDS
-        self._wake = asyncio.Event()
+        # The time from which one of the waiting items is urgent, and the time until which the committer gathers.
+        self._patient_until = math.inf
+        self._due_at = 0.0
+        self._pausing: asyncio.Future[None] | None = None
         self._hurry = False
 
     def add(self, item: Item, line: bytes) -> None:
         """Add a record; ``on_durable`` gets its item back."""
         self.extend((item,), (line,))
 
-    def extend(self, items: Iterable[Item], lines: Sequence[bytes]) -> None:
-        """Add the records of several items, in their order."""
+    def extend(self, items: Iterable[Item], lines: Sequence[bytes], patient_until: float = math.inf) -> None:
+        """Add the records of several items, in their order.
+
+        From ``patient_until`` (seconds on CLOCK_BOOTTIME) on they are urgent, as are all others that wait.
+        """
+        is_first, were_few = not self._items, self._are_few()
         self._items += items
         self._lines += lines
         self.pending_bytes += sum(map(len, lines))
-        self._wake.set()
+        hastens = patient_until < self._patient_until
+        if hastens:
+            self._patient_until = patient_until
+        if is_first or (hastens and patient_until < self._due_at) or (were_few and not self._are_few()):
+            self._wake()
 
     def stop_gathering(self) -> None:
         """Stop waiting for larger groups, because the program is stopping."""
         self._hurry = True
-        self._wake.set()
+        self._wake()
 
     def rotate(self) -> None:
         """Start a new file, if the log has files."""
@@ -140,8 +163,7 @@ class Committer(Generic[Item]):
         failures = 0
         while True:
             await self._work_or_probe()
-            if len(self._items) > 1 and not self._hurry:
-                await asyncio.sleep(GATHER_SECONDS)
+            await self._gather()
             if not self._items or await self._commit():
                 failures = 0
                 continue
@@ -151,13 +173,45 @@ class Committer(Generic[Item]):
     async def _work_or_probe(self) -> None:
         """Return when there are records to commit; until then, probe the log once in a while."""
         while not self._items:
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                if self._thread.idle_seconds() >= PROBE_SECONDS and not self._hurry:
-                    await self._probe()
+            await self._pause(PROBE_SECONDS)
+            if not self._items and self._thread.idle_seconds() >= PROBE_SECONDS and not self._hurry:
+                await self._probe()
+
+    async def _gather(self) -> None:
+        """Wait for more records as long as that is worth it."""
+        began = time.monotonic()
+        while (left := self._seconds_to_gather(time.monotonic() - began)) >= SHORTEST_WAIT_SECONDS:
+            self._due_at = boottime() + left
+            await self._pause(left)
+        self._due_at = 0.0
+
+    def _seconds_to_gather(self, waited: float) -> float:
+        """Return for how long to wait for more records after ``waited`` seconds."""
+        if self._hurry:
+            return 0.0
+        left = GATHER_SECONDS - waited if len(self._items) > 1 else 0.0
+        if self._are_few():
+            left = max(left, min(IDLE_GATHER_SECONDS - waited, self._patient_until - boottime()))
+        return left
+
+    def _are_few(self) -> bool:
+        """Return whether so few records wait that more are worth a longer wait."""
+        return len(self._items) < MANY_RECORDS and self.pending_bytes < MANY_BYTES
+
+    async def _pause(self, seconds: float) -> None:
+        """Return when something calls for another look, after so many seconds at the latest."""
+        # Cheaper than an event with a timeout, which get the running loop several times: a system call on Python 3.11.
+        loop = asyncio.get_running_loop()
+        self._pausing = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._pausing
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._pausing is not None and not self._pausing.done():
+            self._pausing.set_result(None)
 
     async def _probe(self) -> None:
         try:
@@ -171,6 +225,8 @@ class Committer(Generic[Item]):
         """Make a group durable and give its items back. Return ``False`` if some records still wait."""
         items, self._items = self._items[: self._most], self._items[self._most :]
         lines, self._lines = self._lines[: self._most], self._lines[self._most :]
+        if not self._items:
+            self._patient_until = math.inf
         wanting = lines if all(lines) else [line for line in lines if line]
         failed = await self._append(wanting)
         self.pending_bytes -= sum(map(len, wanting))
@@ -226,5 +282,6 @@ class Committer(Generic[Item]):
                 durable.append(item)
         self._items[:0] = kept
         self._lines[:0] = kept_lines
+        self._patient_until = 0.0
         self.pending_bytes += sum(map(len, kept_lines))
         return durable

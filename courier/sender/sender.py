@@ -56,7 +56,7 @@ class Sender(Role):
         self._session = session
         self._head = head
         self._gate = Gate(life.slot, life.board, options.limits, time.monotonic())
-        self._slots = slots = Slots(life, self._gate, *channels, fifo=options.fifo)
+        self._slots = slots = Slots(life, self._gate, *channels, fifo=options.fifo, visibility=options.visibility)
         self._reporting = reporting = Reporting(life, head, fifo=options.fifo)
         self._keepalive = keepalive = KeepAlive(slots, options.visibility, self._refresh)
         errors = InternalErrors(life.slot)
@@ -90,6 +90,7 @@ class Sender(Role):
         """Release queued messages, let deliveries end until the deadline, then cut and report the rest."""
         slots = self._slots
         slots.stop_listening()
+        slots.outbox.stop_gathering()
         slots.all_free = asyncio.Event()
         self._gate.stop_sending()
         self._release_queued()

@@ -88,8 +88,8 @@ class Slots:
 
     take: Callable[[], None]
 
-    def __init__(self, life: Life, gate: Gate, work: Channel, acks: Channel, *, fifo: bool) -> None:
-        """Read from ``work``, and write to ``acks``."""
+    def __init__(self, life: Life, gate: Gate, work: Channel, acks: Channel, *, fifo: bool, visibility: float) -> None:
+        """Read from ``work``, and write to ``acks``. ``visibility`` is the visibility timeout in seconds."""
         self.life = life
         self.gate = gate
         self.work = work
@@ -98,7 +98,7 @@ class Slots:
         self.kept: list[HeldPacket] = []
         self.is_listening = False
         self.all_free: asyncio.Event | None = None
-        self.outbox = Outbox(life.loop, acks, life.slot, self.resume_taking, fifo=fifo)
+        self.outbox = Outbox(life.loop, acks, life.slot, self.resume_taking, fifo=fifo, visibility=visibility)
         self._words = life.slot.words
 
     def all(self) -> tuple[HeldPacket, ...]:

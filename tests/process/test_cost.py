@@ -7,9 +7,11 @@ and say there what it buys. One that is far below has become cheaper: lower the 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,10 @@ from typing import Final
 
 import pytest
 
+from courier import outbox
+from courier.auditor import committer
 from scripts.bench.counted import Counts, read_counts
+from scripts.bench.pace import client_of, send_steadily
 from scripts.bench.programs import Program
 from scripts.bench.rig import Rig
 from scripts.bench.servers import LocalQueue, fill, set_aws_environment
@@ -28,6 +33,10 @@ from tests.process.world import until
 pytestmark = pytest.mark.alone
 
 MESSAGES: Final = 4000
+TRICKLE: Final = 400
+TRICKLE_RATE: Final = 100.0
+"""Messages a second where most of the time nothing happens."""
+
 ROLES: Final = ("consumer", "sender", "auditor")
 
 FUNCTION_CALLS: Final = {"consumer": (30.0, 22.0), "sender": (61.0, 15.0), "auditor": (27.0, 15.0)}
@@ -80,7 +89,7 @@ SYSTEM_CALLS: Final[Mapping[str, Mapping[str, Mapping[str, float]]]] = {
         "recvmsg": {ACK: 1.05, TURN: 2.0},
         "fdatasync": {MESSAGE: 0.05},
         "fstat": {COMMIT: 1.1},
-        "futex": {COMMIT: 15.0, TURN: 1.0},
+        "futex": {COMMIT: 10.0, TURN: 0.5},
         "epoll_pwait": {MESSAGE: 2.0},
         **REGISTERING,
         OTHERS: {CONNECTION: 10.0, COMMIT: 5.0},
@@ -134,6 +143,18 @@ class Flow:
         for pid, usage in self._running.tree.usage().items():
             pids.get(usage.role, []).append(pid)
         return pids
+
+    def trickle(self, messages: int) -> float:
+        """Let so many messages through at a low rate, and give the seconds that it took."""
+        began = time.monotonic()
+
+        async def send() -> None:
+            async with client_of(self._queue) as client:
+                await send_steadily(client, TRICKLE_RATE, messages)
+
+        asyncio.run(send())
+        until(lambda: self._queue.state().left == 0, 60.0, self._queue.state)
+        return time.monotonic() - began
 
     def deliver(self) -> Counter[str]:
         """Let the messages through, and give the calls to SQS that they took."""
@@ -199,6 +220,23 @@ def test_a_message_takes_no_more_system_calls_than_recorded(rig: Rig) -> None:
         for name, shares in limits.items():
             limit = BY_THE_CLOCK + sum(share * occasions[occasion] for occasion, share in shares.items())
             assert counts[role][name] <= limit, f"{name} of a {role}, for {occasions} in {counts[role]}"
+
+
+def test_on_a_quiet_queue_messages_share_their_packets_of_outcomes_and_their_commits(rig: Rig) -> None:
+    """Each packet and each commit is sent when it is full or when its time is over, of which there is only so much."""
+    directory = rig.directory("quiet")
+    with Flow(rig, (sys.executable, "-m", "courier", "--senders", "1", "--visibility-timeout", "600")) as flow:
+        flow.trickle(20)
+        try:
+            tracers = {role: Tracer(pids, directory / role) for role, pids in flow.pids().items()}
+        except NotTraceable as error:
+            pytest.skip(str(error))
+        seconds = flow.trickle(TRICKLE)
+        counts = {role: tracer.stop() for role, tracer in tracers.items()}
+    packets, commits = counts["sender"]["sendto"], counts["auditor"]["fdatasync"]
+    print(f"{TRICKLE} messages in {seconds:.1f} s: {packets} packets of outcomes, {commits} commits")
+    assert packets <= seconds / outbox.GATHER_SECONDS + TRICKLE / outbox.OUTCOMES_PER_PACKET + 1
+    assert commits <= seconds / committer.IDLE_GATHER_SECONDS + TRICKLE / committer.MANY_RECORDS + 1
 
 
 def _counts(flow: Flow, directory: Path) -> dict[str, Counts]:

@@ -20,7 +20,7 @@ class Stage(Surroundings):
     def __init__(self, *, fifo: bool = False) -> None:
         super().__init__("sender")
         self.sent = 0
-        self.outbox = Outbox(asyncio.get_running_loop(), self.acks, self.slot, self._on_sent, fifo=fifo)
+        self.outbox = Outbox(asyncio.get_running_loop(), self.acks, self.slot, self._on_sent, fifo=fifo, visibility=30)
 
     def _on_sent(self) -> None:
         self.sent += 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from courier.auditor import committer
 from courier.auditor.auditor import Auditor, AuditorOptions
 from courier.auditor.held_receipts import HeldReceipt
 from courier.consumer.backlog import HELD_CAP
@@ -194,6 +195,35 @@ async def test_outcomes_are_read_while_the_disk_is_slow_and_nothing_is_deleted_b
     stage.log.gate.set()
     await stage.comes("delete", "a", "b")
     assert stage.events.seconds["c"] == 7
+
+
+async def test_what_is_fresh_waits_for_others_and_what_is_urgent_takes_them_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committer, "IDLE_GATHER_SECONDS", 3600.0)
+    stage = Stage(failure_queue=True, visibility=43_200)
+    stage.report(DELIVERED, "fresh", lease=43_000.0)
+    await stays(lambda: not stage.events.of("record"))
+    stage.report(DELIVERED, "old", lease=30_000.0)
+    await stage.comes("delete", "fresh", "old")
+    stage.report(DELIVERED, "again fresh", lease=43_000.0)
+    await stays(lambda: len(stage.events.of("record")) == 2)
+    stage.report(REJECTED, "bad", lease=43_000.0, letter=letter("bad letter"))
+    await stage.comes("delete", "again fresh", "bad")
+    large = "x" * committer.MANY_BYTES
+    stage.report(DELIVERED, "large", lease=43_000.0, record=large.encode())
+    await stage.comes("delete", "large")
+    stage.report(DELIVERED, "last", lease=43_000.0)
+    await stays(lambda: len(stage.events.of("record")) == 5)
+    stage.drain_all()
+    await stage.comes("delete", "last")
+
+
+async def test_on_a_fifo_queue_no_record_waits_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "IDLE_GATHER_SECONDS", 3600.0)
+    stage = Stage(fifo=True, visibility=43_200)
+    stage.report(DELIVERED, "a", group="g", lease=43_000.0)
+    await stage.comes("delete", "a")
 
 
 async def test_a_failing_log_deletes_nothing_says_so_on_the_board_and_goes_on_by_itself() -> None:

@@ -20,6 +20,9 @@ from courier.board.audit_states import FAILING, LOSING, WELL
 from courier.errors import AuditError
 from tests.waiting import until
 
+URGENT = 0.0
+"""A time on CLOCK_BOOTTIME that has passed."""
+
 
 class ScriptedLog:
     """A log that fails as told; ``fits`` is the most lines that it takes at once."""
@@ -82,7 +85,7 @@ async def test_what_comes_in_during_a_write_is_the_next_group() -> None:
     log = ScriptedLog()
     async with Commits(log) as commits:
         log.gate.clear()
-        commits.committer.add("first", b"0\n")
+        commits.committer.extend(["first"], [b"0\n"], URGENT)
         await asyncio.sleep(0.03)
         for n in range(100):
             commits.committer.add(str(n), b"%d\n" % n)
@@ -188,6 +191,7 @@ async def test_however_a_log_fails_each_record_is_written_once_and_each_series_c
 ) -> None:
     monkeypatch.setattr(committer, "RETRY_SECONDS", (0.0,))
     monkeypatch.setattr(committer, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(committer, "IDLE_GATHER_SECONDS", 0.0)
 
     log = PartialLog(seed)
     back: list[str] = []

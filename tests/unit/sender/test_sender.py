@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from courier import outbox
 from courier.http.answer import CONNECT_REFUSED
 from courier.message import DELIVERED, RELEASE, RETRY
 from courier.process import scoreboard
@@ -77,6 +80,26 @@ async def test_a_drain_of_all_releases_what_is_queued_and_finishes_what_is_under
     await stage.reports(*of_kind(RELEASE, ["c", "d", "e"]), Outcome(DELIVERED, "a"), Outcome(RETRY, "b"))
     assert stage.word(scoreboard.UNSETTLED) == stage.word(scoreboard.CUT) == 0
     assert stage.word(scoreboard.LIMIT) == 0
+
+
+async def test_what_gathers_when_a_drain_begins_is_reported_at_once_and_so_is_what_ends_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(outbox, "SOON_SECONDS", 3600.0)
+    stage = Stage()
+    for name in ("a", "b", "c"):
+        stage.put(*named(name))
+    await stage.sends(3)
+    stage.transport.posts[0].answer()
+    await stays(lambda: not stage.outcomes(), 0.1)
+    stage.life.drain()
+    await stage.reports(Outcome(DELIVERED, "a"))
+    stage.transport.posts[1].answer()
+    await stage.reports(*of_kind(DELIVERED, ["a", "b"]))
+    stage.transport.posts[2].answer()
+    await ended(stage.role)
+    await stage.reports(*of_kind(DELIVERED, ["a", "b", "c"]))
 
 
 async def test_a_run_that_waits_for_its_next_attempt_is_given_back_at_a_drain() -> None:
