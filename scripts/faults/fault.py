@@ -92,6 +92,8 @@ class Row:
     programs: int = 1
     more_options: tuple[tuple[str, ...], ...] = ()
     settle_seconds: float = 60.0
+    unread: bool = False
+    """Whether a packet that nobody in the program takes counts for a stall, as a visible message does."""
     full: Row | None = None
 
     def seeded(self, seed: int) -> Row:

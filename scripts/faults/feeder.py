@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import random
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from scripts.faults.events import Sent
@@ -15,6 +18,13 @@ TURN_SECONDS: Final = 0.01
 """The shortest time between two looks at what is due: at high rates what came due meanwhile shares a call."""
 
 STOP_SECONDS: Final = 60.0
+PAUSES: Final = (0.05, 1.0)
+"""The shortest and the longest pause before a message that is sent alone: 20 messages a second and one."""
+
+ALONE_SECONDS: Final = 10.0
+"""A message is sent though the one before is still there, once that has had so much time."""
+
+LOOK_SECONDS: Final = 0.01
 
 
 class BackgroundThread(ABC):
@@ -58,8 +68,9 @@ class BackgroundThread(ABC):
 class Feeder(BackgroundThread):
     """Sends the messages of a workload at its rate, from now on; with no rate as fast as the server takes them.
 
-    ``sent`` only grows. Of each group it has the order in which the server accepted the messages. After a pause of the
-    server or of this process the feeder catches up.
+    With ``alone`` each is sent once the queue is empty, after a pause by chance. ``sent`` only grows. Of each group it
+    has the order in which the server accepted the messages. After a pause of the server or of this process the feeder
+    catches up.
     """
 
     def __init__(self, queue: FaultQueue, workload: Workload) -> None:
@@ -70,6 +81,22 @@ class Feeder(BackgroundThread):
 
     def work(self) -> None:
         """Send what is due, and wait for the next to be due."""
+        if self._workload.alone:
+            self._send_each_alone()
+        else:
+            self._send_at_rate()
+
+    def _send_each_alone(self) -> None:
+        chance = random.Random(self._workload.seed)
+        for message in messages(self._workload):
+            if self.stopping.wait(math.exp(chance.uniform(*map(math.log, PAUSES)))):
+                return
+            self.sent += self._queue.send([message])
+            deadline = time.monotonic() + ALONE_SECONDS
+            while self._queue.state().total and time.monotonic() < deadline and not self.stopping.is_set():
+                time.sleep(LOOK_SECONDS)
+
+    def _send_at_rate(self) -> None:
         coming = messages(self._workload)
         rate = self._workload.rate
         start = time.monotonic()
@@ -88,18 +115,31 @@ class Feeder(BackgroundThread):
 
 
 class Sample(NamedTuple):
-    """The counts of a queue at a time of ``time.monotonic()``; ``visible`` includes what waits behind locked groups."""
+    """The counts of a queue at a time of ``time.monotonic()``; ``visible`` includes what waits behind locked groups.
+
+    ``unread`` are the bytes of packets that wait in the program.
+    """
 
     at: float
     visible: int
     in_flight: int
+    unread: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether a message waits for somebody to take it."""
+        return self.visible > 0 or self.unread > 0
 
 
 class Sampler(BackgroundThread):
-    """Counts a queue every so many seconds, from now on until it is stopped; ``samples`` only grows."""
+    """Counts a queue every so many seconds, from now on until it is stopped; ``samples`` only grows.
 
-    def __init__(self, queue: FaultQueue, every: float = 0.1) -> None:
+    ``unread`` counts the bytes of packets that wait in the program.
+    """
+
+    def __init__(self, queue: FaultQueue, every: float = 0.1, unread: Callable[[], int] = lambda: 0) -> None:
         self.samples: list[Sample] = []
+        self._unread = unread
         self._queue = queue
         self._every = every
         super().__init__("sampler")
@@ -109,5 +149,5 @@ class Sampler(BackgroundThread):
         while not self.stopping.is_set():
             at = time.monotonic()
             state = self._queue.state()
-            self.samples.append(Sample(at, state.visible, state.in_flight))
+            self.samples.append(Sample(at, state.visible, state.in_flight, self._unread()))
             self.stopping.wait(max(0.0, at + self._every - time.monotonic()))

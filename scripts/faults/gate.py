@@ -69,6 +69,11 @@ class Gate:
         """The messages that the program sent to a queue."""
         return self.notes.sent_elsewhere
 
+    @property
+    def receiving(self) -> frozenset[int]:
+        """The ports of the clients that wait for the answer to a receive. Any thread may ask."""
+        return frozenset(client.port for client in tuple(self.clients) if client.receives)
+
     def show(self, *faults: SqsFault) -> tuple[ShownFault, ...]:
         """Show faults from now on, beside those that are shown. Any thread may call this."""
         new = tuple(map(ShownFault, faults))

@@ -23,6 +23,7 @@ class GateConnection(asyncio.Protocol):
 
     def __init__(self, gate: Gate) -> None:
         self.gone = False
+        self.port = 0
         self.upstream: Final = gate.new_upstream()
         self._gate = gate
         self._parser = httptools.HttpRequestParser(self)
@@ -34,6 +35,12 @@ class GateConnection(asyncio.Protocol):
     def busy(self) -> bool:
         """Whether a call has no answer yet."""
         return self._exchange is not None
+
+    @property
+    def receives(self) -> bool:
+        """Whether it waits for the answer to a receive."""
+        exchange = self._exchange
+        return exchange is not None and exchange.call.action == RECEIVE
 
     def answer(self, answer: Answer) -> None:
         """Answer the present call, and go on with the next."""
@@ -75,6 +82,7 @@ class GateConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = transport
+        self.port = transport.get_extra_info("peername")[1]
         self._gate.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -11,6 +11,7 @@ from scripts.faults.disk import Disk
 from scripts.faults.events import Delivery, Held
 from scripts.faults.gate import Gate
 from scripts.faults.instance import Instance, ProgramFailed
+from scripts.faults.packets import UnreadPackets
 from scripts.faults.program import Adapter, Setting
 from scripts.faults.proxy import TcpProxy
 
@@ -37,6 +38,7 @@ class Program:
         self.turn: Final = threading.RLock()
         self._adapter = adapter
         self.instance: Instance = adapter.start(setting)
+        self.unread: Final = UnreadPackets(lambda: self.instance.pids("sender"))
 
     def received(self) -> set[str]:
         """Return the messages that SQS handed to the program so far."""

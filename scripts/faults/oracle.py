@@ -213,9 +213,9 @@ def _spans(samples: Sequence[Sample]) -> Iterator[tuple[float, float]]:
     """Yield the spans in which each count found a visible message."""
     begin = None
     for before, sample in zip((None, *samples), samples, strict=False):
-        if sample.visible and begin is None:
+        if sample.waits and begin is None:
             begin = sample.at
-        if not sample.visible and begin is not None and before is not None:
+        if not sample.waits and begin is not None and before is not None:
             yield begin, before.at
             begin = None
     if begin is not None:

@@ -26,9 +26,8 @@ def connections(pid: int) -> list[Connection]:
     It takes a few milliseconds, and asks nothing of the process, so that a stopped one answers too. A descriptor that
     two processes share counts for both.
     """
-    names = open_files(pid).values()
-    inodes = {name.removeprefix(_SOCKET)[:-1].encode() for name in names if name.startswith(_SOCKET)}
-    return list(_established(pid, inodes)) if inodes else []
+    open_sockets = inodes(pid)
+    return list(_established(pid, open_sockets)) if open_sockets else []
 
 
 def ports_of(pid: int) -> frozenset[int]:
@@ -36,14 +35,20 @@ def ports_of(pid: int) -> frozenset[int]:
     return frozenset(connection.local for connection in connections(pid))
 
 
-def _established(pid: int, inodes: set[bytes]) -> Iterator[Connection]:
+def inodes(pid: int) -> frozenset[int]:
+    """Return the inodes of all sockets that a process has open; none if it is gone."""
+    names = open_files(pid).values()
+    return frozenset(int(name.removeprefix(_SOCKET)[:-1]) for name in names if name.startswith(_SOCKET))
+
+
+def _established(pid: int, chosen: frozenset[int]) -> Iterator[Connection]:
     """Yield the connections of the network of a process that belong to these inodes."""
     for table in _TABLES:
         with suppress(OSError), open(f"/proc/{pid}/{table}", "rb") as lines:  # gone meanwhile
             next(lines)
             for line in lines:
                 fields = line.split(None, 10)
-                if fields[3] == _ESTABLISHED and fields[9] in inodes:
+                if fields[3] == _ESTABLISHED and int(fields[9]) in chosen:
                     yield Connection(_port(fields[1]), _port(fields[2]))
 
 

@@ -21,6 +21,8 @@ from scripts.faults.world import World
 READY_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.05
+OFTEN_SECONDS: Final = 0.02
+"""Seconds between two counts where a stall of half a second matters."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _run(world: World) -> tuple[Seen, list[str], list[str]]:
         program.instance.wait_ready(READY_SECONDS)
     # A load that has begun before would be over too early for the faults, where a busy machine starts programs slowly.
     feeder = feeder or Feeder(world.queue, row.workload)
-    sampler = Sampler(world.queue)
+    sampler = Sampler(world.queue, OFTEN_SECONDS, world.unread) if row.unread else Sampler(world.queue)
     world.began = time.monotonic()
     world.note("the load begins")
     failures, missed = apply_faults(world)

@@ -55,8 +55,9 @@ class Workload:
     ``rate`` is in messages a second, and None means all at once before the start. ``groups`` is the number of message
     groups, and 0 is for a standard queue. ``sizes`` is a name of :data:`SIZES`, or the least and the most bytes of a
     message, between which sizes are drawn evenly on a logarithmic scale. With ``attributes`` a third of the messages
-    has one to ten of them. Without ``beyond_bmp`` no character is beyond the basic multilingual plane. Raises
-    ValueError for sizes that SQS refuses.
+    has one to ten of them. Without ``beyond_bmp`` no character is beyond the basic multilingual plane.
+    With ``alone`` each message is sent once the queue is empty, after a pause of 50 ms to 1 s; ``rate`` is only what
+    that comes to. Raises ValueError for sizes that SQS refuses.
     """
 
     messages: int
@@ -65,6 +66,7 @@ class Workload:
     sizes: str | tuple[int, int] = "small"
     attributes: bool = False
     beyond_bmp: bool = True
+    alone: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -121,6 +121,10 @@ class World:
         """Return the ports of a process from which deliveries may come."""
         return ports_of(pid)
 
+    def unread(self) -> int:
+        """Return the bytes of the packets that wait for the senders of the programs."""
+        return sum(program.unread.count() for program in self.programs)
+
     def excuse(self, begin: float, end: float, why: str) -> None:
         """Note a span in which no delivery is to be expected."""
         self.windows.append(Window(begin, end, why))

@@ -30,7 +30,9 @@ def kill(world: World, fault: Fault) -> None:
     """Kill a process of the role ``whom`` again and again; ``any`` is one of all roles by chance.
 
     With ``detail["idle"]`` it waits for a sender that has delivered nothing lately, with ``detail["busy"]`` for one
-    with an open request, and with ``detail["running"]`` for a process that uses the CPU.
+    with an open request, and with ``detail["running"]`` for a process that uses the CPU. ``whom`` may name a duty of
+    :mod:`~scripts.faults.injectors.duties` before the role. With ``detail["instant"]`` it strikes by chance within so
+    many seconds after SQS handed out a message.
     """
     for program, pid in victims(world, fault):
         if pid == program.instance.pid and not program.instance.restarts_itself:

@@ -73,6 +73,18 @@ def test_a_message_that_the_program_sends_is_noted_once_sqs_has_it(queue: GatedQ
     )
 
 
+def test_a_client_receives_from_its_call_to_its_answer(queue: GatedQueue) -> None:
+    client, idle = connect(queue), connect(queue)
+    until(lambda: len(queue.gate.clients) == 2)
+    assert queue.gate.receiving == frozenset()
+    send_call(client, queue, "ReceiveMessage", WaitTimeSeconds=20)
+    until(lambda: queue.gate.receiving == {client.getsockname()[1]})
+    queue.send("a")
+    until(lambda: not queue.gate.receiving)
+    client.close()
+    idle.close()
+
+
 def test_a_poll_of_a_client_that_hangs_up_leaves_the_message_to_the_next(queue: GatedQueue) -> None:
     client = connect(queue)
     send_call(client, queue, "ReceiveMessage", WaitTimeSeconds=20)

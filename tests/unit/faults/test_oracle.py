@@ -263,6 +263,12 @@ def test_an_empty_queue_ends_a_stall() -> None:
     assert longest_stall([], [], [])[0] == 0.0
 
 
+def test_a_packet_that_nobody_reads_is_a_stall_as_a_visible_message_is() -> None:
+    counts = [Sample(0.0, 1, 0), Sample(1.0, 0, 1, 300), Sample(2.0, 0, 1, 300), Sample(3.0, 0, 1), Sample(4.0, 0, 0)]
+    assert longest_stall([], counts, []) == (2.0, 0.0)
+    assert longest_stall([accept("m0", 0.5)], counts, []) == (1.5, 0.5)
+
+
 def test_one_count_is_no_span() -> None:
     assert longest_stall([], samples(0, 1, 0), [])[0] == 0.0
 

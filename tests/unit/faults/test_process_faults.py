@@ -38,6 +38,23 @@ def test_kills_and_stops_hit_processes_of_their_role(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+def test_processes_are_hit_by_what_they_do_for_the_others(tmp_path: Path) -> None:
+    instant = {"instant": 0.01}
+    result, timeline = run(
+        tmp_path,
+        Fault("kill", "listening sender", at=0.5, detail=instant),
+        Fault("kill", "polling consumer", at=1.0, detail=instant),
+        Fault("stop", "called-in sender", at=1.5, lasts=0.3, detail=instant),
+        options=("--senders", "3", "--concurrency", "1"),
+        answer_seconds=0.02,
+        unread=True,
+    )
+    assert result.failures == []
+    for what in ("killed sender", "killed consumer", "stopped sender", "continued sender"):
+        assert timeline.count(what) == 1, timeline
+
+
+@pytest.mark.full
 def test_an_end_under_load_is_orderly_and_hides_nothing(tmp_path: Path) -> None:
     fault = Fault("end", at=0.5, times=2, every=0.5, detail={"signal": "SIGTERM"})
     result, timeline = run(tmp_path, fault, answer_seconds=0.05)

@@ -111,6 +111,16 @@ def test_a_feeder_sends_its_whole_workload_and_a_sampler_sees_it_come(server: Sq
     assert len(feeder.sent) == 40
 
 
+def test_a_message_that_is_sent_alone_waits_until_the_one_before_it_is_gone(server: SqsServer) -> None:
+    queue = FaultQueue(server.url)
+    feeder = Feeder(queue, Workload(3, rate=2.0, alone=True, beyond_bmp=server.beyond_bmp))
+    for number in range(3):
+        until(lambda: len(feeder.sent) > number)  # noqa: B023 - it's called in this turn
+        assert queue.left().keys() == {feeder.sent[number].message_id}
+    feeder.wait(30)
+    assert len(feeder.sent) == 3
+
+
 def test_a_stopped_feeder_knows_what_it_has_sent(server: SqsServer) -> None:
     queue = FaultQueue(server.url)
     feeder = Feeder(queue, Workload(100_000, rate=100.0, beyond_bmp=server.beyond_bmp))
