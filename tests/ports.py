@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-def held_port() -> socket.socket:
-    """Return a socket that holds a free loopback port until it is closed.
-
-    A server may listen there meanwhile, since servers set SO_REUSEADDR; nobody is given that port by chance, neither
-    a server that asks for any nor a client, and who connects before a server listens is refused.
-    """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    return holder
+from scripts.faults.ports import held_port
 
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Hold a free loopback port, as :func:`held_port` does, for the length of a ``with`` block."""
+    """Hold a free loopback port for the length of a ``with`` block."""
     with held_port() as holder:
         yield int(holder.getsockname()[1])

@@ -11,7 +11,7 @@ import uvloop
 
 from courier.local.exchange import Handler
 from courier.local.server import Server, serve
-from tests.ports import held_port
+from scripts.faults.ports import held_port
 
 PATIENCE: Final = 30.0
 

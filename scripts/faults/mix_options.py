@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.process.combinations import Draw, one_of, seldom
+from scripts.faults.draw import Draw, one_of, seldom
 
 DRAWN: Final[Mapping[str, Draw]] = {
     # Each is a process, and the machine may have only two cores.

@@ -12,11 +12,11 @@ from typing import Final, Self
 from scripts.faults.deliveries import Deliveries
 from scripts.faults.events import Held, Window
 from scripts.faults.loop_thread import LoopThread
+from scripts.faults.ports import held_port
 from scripts.faults.recipient_behaviours import OK, Behaviour, Plan
 from scripts.faults.recipient_connection import REDIRECTED, RecipientConnection
 from scripts.faults.recipient_door import HOST, Certificates, Door
 from scripts.faults.recipient_records import Records
-from tests.ports import held_port
 
 
 class Recipient:

@@ -7,25 +7,14 @@ so that a run ends within seconds by its own meaning.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+
+from scripts.faults.draw import Draw, one_of, seldom
 
 MESSAGES: Final = 40
 LARGE_BYTES: Final = 150_000
 """A body that travels in a descriptor of its own."""
-
-Draw = Callable[[random.Random], Any]
-
-
-def one_of(*choices: Any) -> Draw:
-    """Draw one of some values; ``None`` leaves the option out."""
-    return lambda chance: chance.choice(choices)
-
-
-def seldom(*choices: Any) -> Draw:
-    """As :func:`one_of`, but leave the option out in two of three cases."""
-    return one_of(*choices, *([None] * 2 * len(choices)))
-
 
 DRAWN: Final[Mapping[str, Draw]] = {
     # Each of them is a process on a machine of two cores.

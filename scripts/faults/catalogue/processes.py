@@ -142,7 +142,7 @@ ROWS: Final = (
         _FIFO,
         full=replace(
             _FIFO,
-            workload=replace(_FIFO.workload, messages=22_500),
+            workload=replace(_FIFO.workload, messages=30_000),
             faults=(replace(_FIFO.faults[0], times=60),),
         ),
     ),

@@ -20,7 +20,7 @@ from courier.cli.harness import command as harness
 from courier.cli.virtual import virtual
 from courier.config.config import DEFAULTS
 from courier.errors import EXIT_USAGE
-from tests.ports import held_port
+from scripts.faults.ports import held_port
 from tests.process.world import until
 from tests.unit.deploy.files import (
     ROOT,

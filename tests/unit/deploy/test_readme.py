@@ -18,7 +18,7 @@ import pytest
 import courier
 from courier import cli, errors
 from courier.config.config import OPTIONS, Config
-from tests.ports import held_port
+from scripts.faults.ports import held_port
 from tests.unit.deploy.documents import blocks
 
 ROOT = Path(__file__).parents[3]
