@@ -31,6 +31,7 @@ from courier.process.notify import Manager
 from courier.process.scoreboard import Scoreboard
 from courier.process.short_lived_child import Interrupted
 from courier.process.signals import block_signals
+from courier.process.spread import workers_for_cores
 from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
 from courier.wiring import api_role, auditor_role, configured_aws, consumer_role, import_roles, queue_role, sender_role
@@ -60,6 +61,8 @@ def run(config: Config) -> int:
     except Interrupted:
         log.info("stopped before it started")
         return EXIT_DRAINED
+    # Before the fork, so that no worker reads the same files.
+    workers_for_cores()
     work, acks = Channel.create("work"), Channel.create("acks")
     flow = build_stages(config, queues, work, acks)
     stages = flow[::-1]

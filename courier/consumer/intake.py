@@ -10,6 +10,7 @@ from typing import Final
 
 from courier.consumer.backlog import Backlog
 from courier.consumer.room import (
+    SLOW_SECONDS,
     ReceiveLatency,
     available_room,
     clip_asks,
@@ -162,7 +163,9 @@ class Intake:
             prefetched = 0
         else:
             # Under a rate limit a free slot has no token of its own: a large packet would leave other senders idle.
-            self.bundle = messages_per_packet(latest, senders.number, senders.idle if self._rate_limit is None else 0)
+            least_idle = senders.least_idle if self._rate_limit is None else 0
+            is_slow = senders.asleep > 0 and senders.seconds >= SLOW_SECONDS
+            self.bundle = 1 if is_slow else messages_per_packet(latest, least_idle)
             ahead = int(latest * (self.distance.seconds + TURN_SECONDS))
             prefetched = prefetch_target(senders.slots, rate, self._visibility, senders.seconds, ahead)
         return available_room(senders.idle, prefetched, queued, self._usable), senders

@@ -17,6 +17,11 @@ BUNDLE_SECONDS: Final = 0.001
 """The work that one packet may hold, in seconds of the whole program's rate; a packet costs two system calls."""
 
 
+SLOW_SECONDS: Final = 0.015
+"""The time of a delivery from which on a packet holds one message while senders sleep. Meanwhile other packets may have
+filled the slots that its messages were for, and the next slot of the sender that took it comes late."""
+
+
 class RateMeter:
     """The rate at which a counter grew over the last seconds. The clock is passed in."""
 
@@ -77,13 +82,14 @@ def available_room(idle: int, prefetched: int, queued: int, usable: float = math
     return int(min(max(prefetched, idle), usable)) - queued
 
 
-def messages_per_packet(rate: float, senders: int, idle: int) -> int:
+def messages_per_packet(rate: float, least_idle: int) -> int:
     """Return how many messages one packet may hold.
 
     Messages that a sender can't start immediately wait in its packet while others may have a free slot. So a packet
-    holds no more than all senders together complete within a millisecond, or half the free slots of an average sender.
+    holds no more than all senders together complete within a millisecond at their ``rate``, or half the free slots of
+    the listening sender that has the fewest, ``least_idle``.
     """
-    return max(1, int(rate * BUNDLE_SECONDS), idle // (2 * max(1, senders)))
+    return max(1, int(rate * BUNDLE_SECONDS), least_idle // 2)
 
 
 def granted_room(own_index: int, asks: Sequence[int], space: int) -> int:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from courier.consumer.room import LATEST_WINDOW_SECONDS, RateMeter
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
+from courier.process.standby import HAS_ROOM, OFF
 from courier.recipient import token_bucket
 
 HEARD_SECONDS: Final = 0.05
@@ -17,13 +18,16 @@ HEARD_SECONDS: Final = 0.05
 class SenderCapacity(NamedTuple):
     """The capacity of the senders that are ready and beat: their number, their slots, and how many slots stand idle.
 
-    ``seconds`` is how long a delivery occupies a slot, 0 if no sender knows it.
+    ``seconds`` is how long a delivery occupies a slot, 0 if no sender knows it. ``asleep`` is how many of the senders
+    are on standby. ``least_idle`` is the fewest idle slots of a sender that listens for a packet, 0 if none does.
     """
 
     number: int
     slots: int
     idle: int
     seconds: float
+    asleep: int = 0
+    least_idle: int = 0
 
 
 NOBODY: Final = SenderCapacity(0, 0, 0, 0.0)
@@ -50,15 +54,20 @@ class SenderView:
             heard = self._board.beating("sender", now)
             self._heard = [sender for sender in heard if sender.words[scoreboard.STATE] == scoreboard.READY]
             self._heard_until = now + HEARD_SECONDS
-        slots = idle = busy = 0
+        slots = idle = busy = asleep = least_idle = 0
         longest = 0.0
         for sender in self._heard:
             words = sender.words
             limit, in_flight = words[scoreboard.LIMIT], words[scoreboard.IN_FLIGHT]
             slots += limit
             busy += in_flight
+            duty = words[scoreboard.DUTY]
+            if duty == OFF:
+                asleep += 1
             if limit > in_flight:
                 idle += limit - in_flight
+                if duty == HAS_ROOM:
+                    least_idle = min(least_idle or limit, limit - in_flight)
             seconds = sender.reals[scoreboard.SLOT_SECONDS]
             if seconds > longest:
                 longest = seconds
@@ -70,7 +79,7 @@ class SenderView:
                 # One delivery at a time, whatever the senders show: while they start, several count themselves as the
                 # first. One message more would wait until the start is over, and might outlast a short lease.
                 slots, idle = 1, max(0, min(idle, 1 - busy))
-        return SenderCapacity(len(self._heard), slots, idle, longest)
+        return SenderCapacity(len(self._heard), slots, idle, longest, asleep, least_idle)
 
     def rates(self, now: float) -> tuple[float, float]:
         """Return what the senders complete a second, over several seconds and over half a second."""

@@ -6,6 +6,7 @@ The rule is pure. What it needs of the machine is below it: the usable cores, an
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -76,6 +77,13 @@ class SleepMeter:
             self._schedstat = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         running, waiting = os.pread(self._schedstat, 100, 0).split()[:2]
         return (int(running) + int(waiting)) / 1e9
+
+
+@functools.cache
+def workers_for_cores() -> int:
+    """Return how many workers of a role the usable cores are enough for. It is found out once for all processes forked
+    later."""
+    return WORKERS_PER_CORE * usable_cores()
 
 
 def usable_cores(proc: Path = Path("/proc/self/cgroup"), cgroups: Path = _CGROUPS) -> int:

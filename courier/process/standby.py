@@ -11,7 +11,6 @@ the supervisor rings for all when a worker has died. A ring too many costs a tur
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -21,11 +20,10 @@ from courier.process.life import Life
 from courier.process.scoreboard import SILENT_SECONDS, Slot
 from courier.process.spread import (
     LOOK_SECONDS,
-    WORKERS_PER_CORE,
     SleepMeter,
     is_surplus,
     may_spread,
-    usable_cores,
+    workers_for_cores,
 )
 
 OFF: Final = 0
@@ -231,9 +229,4 @@ class Standby:
                 yield slot
 
     def _most_freely(self) -> int:
-        return _workers_per_program() if self._freely is None else self._freely
-
-
-@functools.cache
-def _workers_per_program() -> int:
-    return WORKERS_PER_CORE * usable_cores()
+        return workers_for_cores() if self._freely is None else self._freely

@@ -70,11 +70,13 @@ class Sender(Role):
     def start(self) -> None:
         """Start to take work."""
         self._slots.listen()
+        self._taking.duty.start()
 
     def beat(self) -> None:
         """Extend leases if no sweep is due soon, and log what all senders know."""
         if self._keepalive.sweep_at is None:
             self._keepalive.sweep()
+        self._taking.duty.beat()
         self._reporting.log_failures()
         if not self._gate.phase.is_outage:
             # Otherwise nothing is delivered, and the circuit breaker logs why.
@@ -89,7 +91,7 @@ class Sender(Role):
     async def drain(self) -> None:
         """Release queued messages, let deliveries end until the deadline, then cut and report the rest."""
         slots = self._slots
-        slots.stop_listening()
+        self._taking.duty.stop()
         slots.outbox.stop_gathering()
         slots.all_free = asyncio.Event()
         self._gate.stop_sending()

@@ -1,4 +1,4 @@
-"""The taking of work: fills a sender's slots as far as its gate allows, and refreshes the gate."""
+"""The taking of work: fills a sender's slots as far as its gate and its duty allow, and refreshes the gate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from courier.message import bulk_size, unpack_messages
 from courier.process import scoreboard
 from courier.recipient.phase import Phase
 from courier.sender.deliveries import Deliveries
+from courier.sender.duty import Duty
 from courier.sender.keepalive import KeepAlive
 from courier.sender.kept import KeptMessages
 from courier.sender.outcomes import Outcomes
@@ -25,7 +26,10 @@ STUCK_SECONDS: Final = 1.0
 
 
 class Taking:
-    """One sender's taking of packets while it has a free slot."""
+    """One sender's taking of packets while it is on duty and has a free slot.
+
+    - ``duty``: whether it is on duty.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,8 @@ class Taking:
         self._kept = kept
         self._probing = probing
         self._fifo = fifo
+        self.duty = Duty(slots, self._called_in)
+        self._standby = self.duty.standby
         self._is_taking = False
         self._token_at: asyncio.TimerHandle | None = None
         # What all senders had taken from the channel, and since when that number is the same.
@@ -55,9 +61,15 @@ class Taking:
         slots.take = self.take
 
     def take(self) -> None:
-        """Take packets while more may be in flight, then listen for the next one only if another one still may be."""
+        """Take packets while more may be in flight, then listen for the next one only if another one still may be.
+
+        On standby the sender takes none, and only delivers those that wait for a slot.
+        """
         if self._is_taking:
             # A packet whose lease is over frees its slot within the loop below, which continues by itself.
+            return
+        if not (self._standby.on_duty or self._slots.waiting) and self.duty.may_sleep():
+            self._words[scoreboard.IN_FLIGHT] = len(self._slots.active)
             return
         self._is_taking = True
         if self._is_paced:
@@ -78,16 +90,18 @@ class Taking:
         gate = self._gate
         # The refresh may end that phase; a packet that comes now would otherwise wait for the next sweep.
         self._refresh_gate(time.monotonic())
+        if not self.duty.may_sleep():
+            self._standby.come()
         if not gate.phase.is_shut:
             self._take_work()
-        if gate.phase.is_shut:
+        if gate.phase.is_shut and self._standby.on_duty:
             self._take_to_keep_alive()
         if gate.phase.is_start and self._slots.active:
             gate.begin(time.monotonic())
             self._keepalive.sweep_soon()
 
     def _take_work(self) -> None:
-        slots, gate = self._slots, self._gate
+        slots, gate, duty, standby = self._slots, self._gate, self.duty, self._standby
         active, waiting, outbox = slots.active, slots.waiting, slots.outbox
         while len(active) < gate.limit and not outbox.is_full:
             if self._is_paced and not self._has_token():
@@ -98,11 +112,13 @@ class Taking:
                     return
             elif waiting and self._is_paced and waiting[0].failing is not None:
                 # A new message must not wait for its token behind those that failed.
-                if self.receive():
+                if standby.on_duty and self.receive():
                     waiting.rotate(1)
             elif not waiting:
+                if not standby.on_duty:
+                    return
                 if not self.receive():
-                    slots.listen()
+                    duty.await_work()
                     return
                 if self._keepalive.sweep_at is None:
                     # It was quiet: the gate may not have been refreshed for up to a second.
@@ -120,8 +136,18 @@ class Taking:
                 slots.listen()
                 return
             self._keepalive.sweep_soon()
-        if slots.is_listening:
-            slots.stop_listening()
+        if slots.is_listening or standby.has_room:
+            duty.become_full()
+
+    def _called_in(self) -> None:
+        """Take work, after this sender was called in."""
+        self.duty.check_soon()
+        if self._keepalive.sweep_at is None:
+            # It slept: the gate may not have been refreshed for up to a second.
+            self._keepalive.sweep_soon()
+            self.refresh()
+        else:
+            self.take()
 
     def _has_token(self) -> bool:
         """Return whether the rate limit allows a delivery, before its packet is taken. If not, wait for the token."""
@@ -196,7 +222,7 @@ class Taking:
         if gate.phase.is_shut:
             slots.keep_all_waiting()
         elif len(slots.active) >= gate.limit and gate.phase is not Phase.UNTRIED:
-            slots.stop_listening()
+            self.duty.become_full()
         else:
             slots.resume_taking()
         if slots.active or slots.kept:

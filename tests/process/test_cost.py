@@ -239,6 +239,30 @@ def test_on_a_quiet_queue_messages_share_their_packets_of_outcomes_and_their_com
     assert commits <= seconds / committer.IDLE_GATHER_SECONDS + TRICKLE / committer.MANY_RECORDS + 1
 
 
+def test_on_a_quiet_queue_a_message_wakes_one_sender_of_many(rig: Rig) -> None:
+    directory = rig.directory("looks")
+    command = (sys.executable, "-m", "scripts.bench.counted", str(directory), "--consumers", "2", "--senders", "16")
+    messages = 50
+    seen: list[list[int]] = []
+
+    def wakes_one() -> bool:
+        before = _looks(flow, directory)
+        flow.trickle(messages)
+        looks = [after - before[pid] for pid, after in _looks(flow, directory).items()]
+        seen.append(sorted(looks, reverse=True))
+        # One that brings a packet, and one that finds no second.
+        return sum(looks) <= 2.1 * messages and sum(count > 0 for count in looks) == 1
+
+    with Flow(rig, command) as flow:
+        # At the start all listen, and one after another goes to sleep; a message that comes late may call one in.
+        until(wakes_one, 60.0, lambda: seen)
+
+
+def _looks(flow: Flow, directory: Path) -> dict[int, int]:
+    """Return how often each sender has looked for a packet."""
+    return {pid: read_counts(directory, pid).receives for pid in flow.pids()["sender"]}
+
+
 def _counts(flow: Flow, directory: Path) -> dict[str, Counts]:
     every = {role: [read_counts(directory, pid) for pid in pids] for role, pids in flow.pids().items()}
     return {role: Counts(*map(sum, zip(*those, strict=True))) for role, those in every.items()}

@@ -42,6 +42,9 @@ class Interruptible:
         self._held.clear()
         self._readers.clear()
 
+    def time(self) -> float:
+        return self._loop.time()
+
     def call_soon(self, callback: Callable[..., object], *args: Any) -> asyncio.Handle:
         return self.call_later(0.0, callback, *args)
 

@@ -199,6 +199,8 @@ def test_a_recipient_that_is_back_takes_the_messages_that_are_at_their_last_rece
         nonlocal down
         world.queue.send("warm")
         await world.until(lambda: world.recipient.taken, 10.0)
+        # Until all but one sender sleep: messages of which several senders hold a few go back after a minute.
+        await asyncio.sleep(3.0)
         down = True
         for n in range(8):
             stores_at_receive(world, 3, f"m{n}")

@@ -24,6 +24,7 @@ from courier.http.url_parsing import read_url
 from courier.lease import hidden_seconds, lease_end
 from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Message, unpack_settlements
 from courier.process import child, scoreboard
+from courier.process.bells import NO_BELLS, Bells
 from courier.process.channel import Channel
 from courier.process.life import Life, raise_task_error
 from courier.process.scoreboard import Scoreboard
@@ -83,6 +84,7 @@ class VirtualQueue:
         self.dead: list[str] = []
         self.letters: list[str] = []
         self.receives: Counter[str] = Counter()
+        self.received_at: dict[str, float] = {}
         self._clock = clock
         self._max_receives = max_receives
         self._chance = random.Random(seed)
@@ -119,6 +121,7 @@ class VirtualQueue:
             receipt = f"{name}/{receives}"
             self.stored[name] = Stored(now + visibility, receives, receipt)
             self.receives[name] += 1
+            self.received_at[name] = now + LATENCY_SECONDS / 2
             lease = lease_end(now, visibility, now)
             taken.append(Message(name, receipt, lease, now, receives, 0, 0, "", "", "", (), name.encode()))
         return taken
@@ -238,6 +241,7 @@ class Program:
         self._acks = Channel.create("acks")
         work = Channel.create("work")
         self._channels = [self._acks, work]
+        self._bells = {"consumer": Bells.create(options.consumers), "sender": Bells.create(options.senders)}
         self._lives: list[Life] = []
         self.tasks: list[asyncio.Task[None]] = []
         self._live("auditor", 0).ready()
@@ -277,7 +281,8 @@ class Program:
             self._start(child.run_role(Consumer(life, work, self._acks, client, intake), life))
 
     def _live(self, role: str, index: int) -> Life:
-        life = Life(self.board.slots(role)[index], self.board, self._loop)
+        bells = self._bells.get(role, NO_BELLS)
+        life = Life(self.board.slots(role)[index], self.board, self._loop, bells=bells)
         self._lives.append(life)
         self._beat(life)
         return life
@@ -314,6 +319,10 @@ class Program:
             self._loop.remove_writer(each.writer_fileno())
         for each in self._channels:
             each.close()
+        for bells in self._bells.values():
+            for descriptor in bells.filenos():
+                self._loop.remove_reader(descriptor)
+            bells.close()
 
 
 class World:

@@ -10,6 +10,8 @@ from time import gmtime, strftime
 from typing import Any, Final
 from unittest.mock import patch
 
+from courier.process.spread import SleepMeter
+
 
 class Clock:
     """Stands where the module ``time`` would. All of its clocks are the same one, in seconds."""
@@ -84,14 +86,18 @@ def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None]) -> None:
             await failed
         await played
 
+    # On this clock whatever runs takes no time, so a process is asleep between its timers.
+    asleep = patch.object(SleepMeter, "_read_schedstat", lambda _: 0.0)
     clocks = {"time": clock, "boottime": clock.monotonic}
     looking = [module for name, module in sys.modules.items() if name.startswith(("courier.", "tests."))]
     patches = [patch.object(module, name, clocks[name]) for module in looking for name in clocks.keys() & vars(module)]
     for each in patches:
         each.start()
+    asleep.start()
     try:
         with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
             runner.run(watched())
     finally:
+        asleep.stop()
         for each in patches:
             each.stop()

@@ -17,6 +17,7 @@ from courier.consumer.pace import MOST_RECEIVES
 from courier.errors import SqsError
 from courier.message import RELEASE, RETRY, Handle, Message, pack_messages, unpack_messages
 from courier.process import scoreboard
+from courier.process.standby import HAS_ROOM
 from courier.sqs.received import Received
 from tests.unit.stage import Outcome, Surroundings, boottime, empty, ended, fill, message, of_kind, run
 from tests.waiting import stays, until
@@ -87,6 +88,7 @@ class Stage(Surroundings):
         for slot in (self.sender, self.auditor):
             slot.words[scoreboard.STATE] = scoreboard.READY
         self.sender.words[scoreboard.LIMIT] = slots
+        self.sender.words[scoreboard.DUTY] = HAS_ROOM
         self.sender.reals[scoreboard.CLOSED_AT] = 1.0
         self.sender.words[scoreboard.IN_FLIGHT] = busy
         self.sender.reals[scoreboard.SLOT_SECONDS] = 0.001

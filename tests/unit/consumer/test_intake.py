@@ -21,6 +21,7 @@ from courier.consumer.room import (
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Scoreboard
+from courier.process.standby import HAS_ROOM
 
 
 def test_an_idle_program_has_room_for_every_slot() -> None:
@@ -65,12 +66,12 @@ def test_what_is_prefetched_finds_a_slot_within_half_of_the_visibility_timeout_w
     assert math.ceil(waiting / slots) * seconds <= visibility / 2
 
 
-def test_a_packet_holds_what_is_started_within_a_millisecond_or_what_one_sender_surely_has_slots_for() -> None:
-    assert messages_per_packet(100.0, senders=4, idle=0) == 1
-    assert messages_per_packet(4_000.0, senders=4, idle=0) == 4
-    assert messages_per_packet(100.0, senders=4, idle=64) == 8
-    assert messages_per_packet(100.0, senders=4, idle=4) == 1
-    assert messages_per_packet(0.0, senders=0, idle=0) == 1
+def test_a_packet_holds_what_is_started_within_a_millisecond_or_what_the_sender_that_takes_it_has_slots_for() -> None:
+    assert messages_per_packet(100.0, 0) == 1
+    assert messages_per_packet(4_000.0, 0) == 4
+    assert messages_per_packet(100.0, 16) == 8
+    assert messages_per_packet(100.0, 1) == 1
+    assert messages_per_packet(0.0, 0) == 1
 
 
 @given(asks=st.lists(st.integers(0, 10), min_size=1, max_size=16), space=st.integers(0, 100))
@@ -122,6 +123,7 @@ class Program:
                 slot.words[scoreboard.STATE] = scoreboard.READY
                 slot.reals[scoreboard.BEAT] = 0.0
         self.board.slots("sender")[0].words[scoreboard.LIMIT] = slots
+        self.board.slots("sender")[0].words[scoreboard.DUTY] = HAS_ROOM
         # The start is over: somebody has delivered something.
         self.board.slots("sender")[0].reals[scoreboard.CLOSED_AT] = 1.0
         channels = Channel.create("work"), Channel.create("acks")
