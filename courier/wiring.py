@@ -46,12 +46,12 @@ from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
 from courier.sqs.client import SqsClient
 from courier.sqs.configuration import AwsConfiguration
-from courier.sqs.credentials import CredentialSource, FoundKeys, local_keys
+from courier.sqs.credentials import LOCAL_KEYS, CredentialSource, local_keys
 from courier.sqs.discovery import aws_configuration
 from courier.sqs.queue import QueueInfo
 
-FindKeys = Callable[[str | None], FoundKeys]
-"""A search for keys, see :meth:`courier.sqs.configuration.AwsConfiguration.find_keys`."""
+KeySource = Callable[[], CredentialSource]
+"""Makes the source of the keys of one process."""
 
 
 def delivery_head(config: Config, queue_name: str, tls: ssl.SSLContext | None = None) -> DeliveryHead:
@@ -153,12 +153,12 @@ def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel
         fifo=queue.fifo,
         rate_limit=config.rate_limit,
     )
-    find_keys = key_search(queue)
+    keys = key_source(queue)
 
     async def make(life: Life) -> Role:
         if config.queue_type == "nop":
             return Role()
-        client = sqs_client(life, queue, find_keys, call_counter(life.slot), receives=True)
+        client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True)
         return Consumer(life, work, acks, client, options)
 
     return make
@@ -225,11 +225,11 @@ def transport_factory(config: Config) -> Callable[[asyncio.AbstractEventLoop, ss
 
 def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, acks: Channel) -> RoleFactory:
     """Return the factory of the auditor."""
-    find_keys = key_search(queue)
+    keys = key_source(queue)
 
     async def make(life: Life) -> Role:
         audit_log = await life.loop.run_in_executor(None, open_audit_log, config, queue, life.slot)
-        client = sqs_client(life, queue, find_keys, call_watcher(life.slot))
+        client = sqs_client(life, queue, keys, call_watcher(life.slot))
         options = AuditorOptions(
             visibility=config.visibility_timeout_seconds,
             fifo=queue.fifo,
@@ -238,7 +238,7 @@ def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | No
             backoff=backoff(config),
         )
         watch = call_watcher(life.slot, FAILURE_QUEUE)
-        failure_client = sqs_client(life, failure_queue, find_keys, watch) if failure_queue else None
+        failure_client = sqs_client(life, failure_queue, keys, watch) if failure_queue else None
         return Auditor(life, acks, audit_log, (client, failure_client), options)
 
     return make
@@ -300,10 +300,10 @@ def api_role(config: Config, address: tuple[str, int], work: Channel, acks: Chan
     from courier.api.observed import Observed
     from courier.api.server import Where, open_api
 
-    where = Where(*address, config.api_host)
+    where, settings = Where(*address, config.api_host), config.summary()
 
     async def make(life: Life) -> Role:
-        return await open_api(life, Observed(life.board, work, acks), config.summary(), where)
+        return await open_api(life, Observed(life.board, work, acks), settings, where)
 
     return make
 
@@ -320,9 +320,12 @@ def queue_role(config: Config, queue: QueueInfo) -> RoleFactory:
     return make
 
 
-def key_search(queue: QueueInfo) -> FindKeys:
-    """Return the search for the keys that sign the calls for a queue."""
-    return local_keys if queue.region == LOCAL_REGION else configured_aws().find_keys
+def key_source(queue: QueueInfo) -> KeySource:
+    """Return what makes the source of the keys that sign the calls for a queue."""
+    if queue.region == LOCAL_REGION:
+        return lambda: CredentialSource(local_keys, queue.region, at_hand=LOCAL_KEYS)
+    aws = configured_aws()
+    return lambda: CredentialSource(aws.find_keys, queue.region, at_hand=aws.keys_at_hand)
 
 
 def configured_aws() -> AwsConfiguration:
@@ -333,10 +336,10 @@ def configured_aws() -> AwsConfiguration:
 def sqs_client(
     life: Life,
     queue: QueueInfo,
-    find_keys: FindKeys,
+    keys: KeySource,
     on_call: Callable[[str, str | None], None],
     *,
     receives: bool = False,
 ) -> SqsClient:
     """Return a client of the queue for this process, with separate credentials."""
-    return SqsClient(life.loop, queue, CredentialSource(find_keys, queue.region), receives=receives, on_call=on_call)
+    return SqsClient(life.loop, queue, keys(), receives=receives, on_call=on_call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Final
 
@@ -33,3 +34,12 @@ def listen(address: tuple[str, int]) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def is_numeric(host: str) -> bool:
+    """Return whether a host is an IP address, which needs no name server."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False

@@ -15,7 +15,7 @@ import uvicorn
 from courier.api.allowed_hosts import Hosts
 from courier.api.app import build_app
 from courier.api.door import Door
-from courier.api.listener import listen
+from courier.api.listener import is_numeric, listen
 from courier.api.observed import Observed
 from courier.api.status import Status
 from courier.process.dump import dumps
@@ -101,8 +101,12 @@ async def open_api(life: Life, observed: Observed, settings: Mapping[str, object
     Raise CannotStart if the address can't be used.
     """
     status = Status(observed, settings)
-    # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
-    listener = await life.loop.run_in_executor(None, listen, (where.host, where.port))
+    address = where.host, where.port
+    if is_numeric(where.host):
+        listener = listen(address)
+    else:
+        # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
+        listener = await life.loop.run_in_executor(None, listen, address)
     host, port = listener.getsockname()[:2]
     config = uvicorn_config(build_app(observed, status, dumps), timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import faulthandler
@@ -9,7 +10,6 @@ import gc
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -136,7 +136,8 @@ def _run(stage: Stage, slot: Slot, board: Scoreboard, options: SupervisorOptions
     # The kernel ends an orphan by SIGALRM; from other senders it has no effect. A thread waits for SIGNAL.
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGALRM, SIGNAL})
     # A thread instead of a reader on the loop, because a worker with a blocked loop must end in time too.
-    threading.Thread(target=_watch_supervisor, args=(inherited.life, life), name="life", daemon=True).start()
+    # One without an object: threading.Thread copies 0.3 MB of the pages that the processes share.
+    _thread.start_new_thread(_watch_supervisor, (inherited.life, life))
     loop.add_reader(inherited.lifeline, _lifeline_spoke, inherited.lifeline, life)
     _beat(life, min(1.0, options.hang_timeout / 4))
     loop.run_until_complete(_serve(stage.make, life))

@@ -9,13 +9,13 @@ and sends the signal.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import faulthandler
 import fcntl
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -57,7 +57,8 @@ def print_stacks(file: int) -> None:
 def print_stacks_on_signal(file: int) -> None:
     """Start a thread that prints the stacks to ``file`` on each SIGRTMIN. The caller has blocked the signal."""
     if file != -1:
-        threading.Thread(target=_answer, args=(file,), name="stacks", daemon=True).start()
+        # Without an object of threading.Thread, see courier.process.child.
+        _thread.start_new_thread(_answer, (file,))
 
 
 def _answer(file: int) -> None:

@@ -35,6 +35,10 @@ JSON, RuntimeError from a renewal that brought expired keys."""
 class Chain:
     """boto3's chain. Each call opens a session of its own, which reads all files and variables again."""
 
+    @property
+    def keys_at_hand(self) -> None:
+        """Return ``None``: the chain has to be searched."""
+
     def find_keys(self, region: str | None) -> FoundKeys:
         """Search boto3's chain; see :class:`courier.sqs.configuration.AwsConfiguration`."""
         return search_chain(region)

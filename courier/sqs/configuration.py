@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from courier.sqs.credentials import FoundKeys
+from courier.sqs.signer import Keys
 
 
 class Place(NamedTuple):
@@ -24,6 +25,10 @@ class Place(NamedTuple):
 
 class AwsConfiguration(Protocol):
     """What boto3 would find. It may be used in any process, and reads anew what may have changed."""
+
+    @property
+    def keys_at_hand(self) -> Keys | None:
+        """Keys that are known without a search and have no end; ``None`` if there are none."""
 
     def find_keys(self, region: str | None) -> FoundKeys:
         """Search boto3's chain anew, with nothing cached. It may block for seconds. Raises NoKeys.

@@ -66,9 +66,12 @@ class StaticKeys:
         return False
 
 
+LOCAL_KEYS: Final = Keys("courier", "courier")
+
+
 def local_keys(_: str | None) -> FoundKeys:
     """Return keys for a queue that accepts any: the embedded one needs no AWS account."""
-    return StaticKeys(Keys("courier", "courier"), "local")
+    return StaticKeys(LOCAL_KEYS, "local")
 
 
 def checked(keys: Keys) -> Keys:
@@ -97,13 +100,18 @@ class CredentialSource:
         find: Callable[[str | None], FoundKeys],
         region: str | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        at_hand: Keys | None = None,
     ) -> None:
-        """``find`` searches anew, for a ``region``, and may raise NoKeys; ``clock`` returns monotonic seconds."""
+        """``find`` searches anew, for a ``region``, and may raise NoKeys; ``clock`` returns monotonic seconds.
+
+        Keys ``at_hand`` have no end. They need no search, and no thread for it, until SQS refuses them.
+        """
         self._region = region
         self._find = find
         self._clock = clock
         self._found: FoundKeys | None = None
-        self._keys: Keys | None = None
+        self._keys = at_hand
         self._look_at = 0.0
         self._renewed_at = -math.inf
         self._under_way: asyncio.Future[Keys | NoKeys] | None = None

@@ -57,8 +57,13 @@ class PlainEnvironment:
     endpoint_url: str | None
     ca_bundle: str | None
 
+    @property
+    def keys_at_hand(self) -> Keys:
+        """The keys, which stay the same as long as the program runs."""
+        return self.keys
+
     def find_keys(self, region: str | None) -> FoundKeys:
-        """Return the keys, which stay the same as long as the program runs."""
+        """Return the keys; see :class:`courier.sqs.configuration.AwsConfiguration`."""
         return StaticKeys(self.keys, "env")
 
     def find_place(self, region: str | None, endpoint_url: str | None, origin: str | None) -> Place:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from courier.api.listener import listen
+from courier.api.listener import is_numeric, listen
 from courier.errors import CannotStart
 
 
@@ -46,3 +46,13 @@ def test_a_host_that_is_not_ours_or_none_names_the_option_too(host: str) -> None
 def test_ipv6_is_written_in_brackets() -> None:
     with pytest.raises(CannotStart, match=r"\[2001:db8::1\]:1"):
         listen(("2001:db8::1", 1))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", "2001:db8::1"])
+def test_an_address_needs_no_name_server(host: str) -> None:
+    assert is_numeric(host)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1", "1.2.3.4.example", "fe80::1%lo", "", "2130706433"])
+def test_all_else_may_need_one(host: str) -> None:
+    assert not is_numeric(host)

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from courier.sqs.chain import search_chain
-from courier.sqs.credentials import CredentialSource, NoKeys
+from courier.sqs.credentials import CredentialSource, FoundKeys, NoKeys, StaticKeys
 from courier.sqs.signer import Keys
 from tests.unit.sqs.aws_environment import KEY, SECRET, no_aws, static_keys
 from tests.unit.sqs.canned import Canned, CannedServer, canned_json, canned_server
@@ -76,6 +76,23 @@ async def test_static_keys_are_found_once_and_never_asked_for_again(
     clock.now = 1e6
     assert await source.keys() is first
     assert first == Keys(KEY, SECRET, "")
+    source.close()
+
+
+async def test_keys_at_hand_are_used_without_a_search_until_sqs_refuses_them() -> None:
+    searches: list[str | None] = []
+
+    def find(region: str | None) -> FoundKeys:
+        searches.append(region)
+        return StaticKeys(Keys("new", "s"), "env")
+
+    given = Keys(KEY, SECRET)
+    source = CredentialSource(find, "eu-west-1", at_hand=given)
+    assert source.known() is given
+    assert await source.keys() is given
+    assert searches == []
+    assert await source.renew(given) == Keys("new", "s")
+    assert searches == ["eu-west-1"]
     source.close()
 
 
