@@ -105,6 +105,12 @@ def authentication(config: Config, tls: ssl.SSLContext | None = None) -> Authent
     return Authentication(header, files, keys, certificate) if header or files or keys or certificate else None
 
 
+def has_secrets(config: Config) -> bool:
+    """Return whether requests prove who sends, by secrets or by a certificate that belongs to a TLS context."""
+    named = (config.bearer_token_file, config.basic_auth_file, config.webhook_secret_file, webhook_secrets())
+    return config.recipient.scheme == "https" or any(named)
+
+
 def recipient_tls(config: Config) -> ssl.SSLContext | None:
     """Return the TLS context for the recipient, ``None`` without https; raise CannotStart if a file can't be used."""
     if config.recipient.scheme != "https":
@@ -179,10 +185,12 @@ def sender_role(
         max_receives=config.max_receives,
     )
     connect = transport_factory(config)
+    # Without secrets it is made before the fork: all senders share it.
+    common_head = None if has_secrets(config) else delivery_head(config, queue.name)
 
     async def make(life: Life) -> Role:
         tls = recipient_tls(config)
-        head = delivery_head(config, queue.name, tls)
+        head = common_head or delivery_head(config, queue.name, tls)
         session = connect(life.loop, tls)
         return Sender(life, (work, acks), session, head, options)
 
@@ -334,12 +342,7 @@ def configured_aws() -> AwsConfiguration:
 
 
 def sqs_client(
-    life: Life,
-    queue: QueueInfo,
-    keys: KeySource,
-    on_call: Callable[[str, str | None], None],
-    *,
-    receives: bool = False,
+    life: Life, queue: QueueInfo, keys: KeySource, on_call: Callable[[str, str | None], None], *, receives: bool = False
 ) -> SqsClient:
     """Return a client of the queue for this process, with separate credentials."""
     return SqsClient(life.loop, queue, keys(), receives=receives, on_call=on_call)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,6 +30,9 @@ def read_file(path: Path) -> dict[str, Any]:
     The values are TOML's, to be converted like those of the command line. Raise ConfigError, which names the file and,
     for an unknown key, the closest option.
     """
+    # Imported here, because most programs have no such file.
+    import tomllib
+
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)

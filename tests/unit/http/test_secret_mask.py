@@ -45,3 +45,10 @@ def test_of_a_url_the_path_with_its_query_and_what_may_be_a_key_in_it_is_hidden(
     mask = Mask(secrets_in_url("/hooks/T0123456789abcdef/in?key=s3cr3t-key&v=1"))
     assert mask(b"Cannot POST /hooks/T0123456789abcdef/in?key=s3cr3t-key&v=1") == b"Cannot POST ***"
     assert mask(b"no hook T0123456789abcdef, no key s3cr3t-key in hooks") == b"no hook ***, no key *** in hooks"
+
+
+@given(st.text("ab&<>\"'", min_size=6, max_size=12))
+def test_a_secret_is_hidden_in_both_forms_of_html(secret: str) -> None:
+    for quotes in (True, False):
+        page = f"<p>{html.escape(secret, quote=quotes)}</p>".encode()
+        assert Mask((secret,))(page) == b"<p>***</p>"
