@@ -144,7 +144,7 @@ class Consumer(Role):
 
     def _has_trouble(self) -> bool:
         """Return whether receives of this consumer fail, get no answer, or may have lost the messages of a group."""
-        return bool(self._pace.failures or self._polls.is_silent or self._lost_attempts)
+        return self._polls.is_silent or self._lost_attempts != [] or self._pace.failures > 0
 
     def _wait_time(self) -> int:
         """Return the seconds of the next long poll."""

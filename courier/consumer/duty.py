@@ -56,9 +56,12 @@ class Duty:
         receive at once. ``left`` is for how many messages there is room beyond its receives.
         """
         is_full = has_trouble or (crowded >= ANSWERS_IN_ROW and left >= self._batch_size)
-        self._standby.show_room(not is_full)
+        standby = self._standby
         if is_full:
-            self._standby.call_in()
+            standby.show_room(False)
+            standby.call_in()
+        elif not standby.has_room:
+            standby.show_room(True)
 
     def _come(self) -> None:
         self.is_needed = True

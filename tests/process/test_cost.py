@@ -39,7 +39,7 @@ TRICKLE_RATE: Final = 100.0
 
 ROLES: Final = ("consumer", "sender", "auditor")
 
-FUNCTION_CALLS: Final = {"consumer": (30.0, 22.0), "sender": (61.0, 15.0), "auditor": (27.0, 15.0)}
+FUNCTION_CALLS: Final = {"consumer": (31.0, 22.0), "sender": (61.0, 15.0), "auditor": (27.0, 15.0)}
 """Calls of functions, in Python and in C, that the main threads of a role make for a message, and for each time that it
 puts a packet into a channel, looks for one, or looks for room. How often it does so is the scheduler's doing."""
 
