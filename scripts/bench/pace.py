@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+import uvloop
+
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.discovery import aws_configuration
@@ -54,6 +56,18 @@ async def send_steadily(client: SqsClient, rate: float, count: int) -> None:
         await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
         if (await client.send([Outgoing(dated(time.monotonic(), number))]))[0] is not None:
             raise SystemExit("the queue refused a message")
+
+
+def send_one(queue: Queue, at: float) -> None:
+    """Send one message that carries an instant; see :func:`dated`. Raise SystemExit if it is refused."""
+
+    async def send() -> None:
+        async with client_of(queue) as client:
+            if (await client.send([Outgoing(dated(at))]))[0] is not None:
+                raise SystemExit("the queue refused a message")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(send())
 
 
 def dated(at: float, number: int = 0) -> bytes:

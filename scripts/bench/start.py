@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import uvloop
-
-from courier.sqs.client import Outgoing
-from scripts.bench.pace import client_of, dated
+from scripts.bench.pace import send_one
 from scripts.bench.programs import Program
 from scripts.bench.rig import Rig
-from scripts.bench.servers import OwnRecipient, Queue
+from scripts.bench.servers import OwnRecipient
 from scripts.bench.trial import Running
 
 _KEYS: Final = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
@@ -40,14 +36,7 @@ STARTS: Final[Mapping[str, Callable[[Program, Path], Program]]] = {"static": wit
 def first_post(rig: Rig, recipient: OwnRecipient, program: Program) -> float:
     """Start a program on a queue with one message, and kill it. Return the seconds from its exec to its first POST."""
     queue = rig.queue()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_send_one(queue))
+    send_one(queue, 0.0)  # so that its age on arrival is the instant of the arrival
     earlier = int(recipient.tally(ids=False)["requests"])
     with Running(program, queue, recipient.url, rig.directory("start"), stop_seconds=0.0) as running:
         return recipient.wait_for(earlier + 1)[earlier] - running.begun
-
-
-async def _send_one(queue: Queue) -> None:
-    async with client_of(queue) as client:
-        # Its age on arrival is the instant of the arrival.
-        await client.send([Outgoing(dated(0.0))])

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
+from scripts.bench.pace import send_one
 from scripts.bench.servers import Queue
 from scripts.bench.tree import Cpu, Usage, spent
-from scripts.bench.trial import Running
+from scripts.bench.trial import Running, wait_for_end
+
+POLLED_SECONDS: Final = 6.0
+"""Seconds of a long poll until its message comes. After a quarter of 20 s, the next one is as long as ever."""
+
+SETTLED_SECONDS: Final = 3.0
+"""Seconds after that message, so that its work isn't in the figures."""
+
+
+def come_to_rest(started: Sequence[tuple[Running, Queue]]) -> None:
+    """Wait until programs that were just started on empty queues are at rest, after one message for each.
+
+    A program that hasn't delivered anything yet waits in another way: it holds back all receives but one.
+    """
+    for running, _ in started:
+        running.wait_until_logged("event=ready")
+    time.sleep(POLLED_SECONDS)
+    for running, queue in started:
+        send_one(queue, time.monotonic())
+        wait_for_end(running, queue, 1)
+    time.sleep(SETTLED_SECONDS)
 
 
 class Window(NamedTuple):

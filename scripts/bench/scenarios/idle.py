@@ -10,11 +10,9 @@ from scripts.bench.programs import courier
 from scripts.bench.rig import Rig
 from scripts.bench.scenario import Outcome, table
 from scripts.bench.trial import Running
-from scripts.bench.window import open_window
+from scripts.bench.window import come_to_rest, open_window
 
 HELP: Final = "8 + 16 processes on an empty queue"
-SETTLED_SECONDS: Final = 3.0
-"""Seconds for the start, so that its work isn't in the figures."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +29,7 @@ def run(given: argparse.Namespace) -> Outcome:
         queue = rig.queue()
         recipient = rig.recipient()
         with Running(program, queue, recipient.url, rig.directory("idle")) as running:
-            running.wait_until_logged("event=ready")
-            time.sleep(SETTLED_SECONDS)
+            come_to_rest([(running, queue)])
             opened = open_window(running, queue)
             time.sleep(given.seconds)
             window = opened.close()

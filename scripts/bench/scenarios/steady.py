@@ -27,15 +27,12 @@ from scripts.bench.start import STARTS, first_post
 from scripts.bench.tree import Cpu
 from scripts.bench.trial import Running, wait_for_end
 from scripts.bench.versions import NOW, versions, with_options
-from scripts.bench.window import Window, open_window
+from scripts.bench.window import Window, come_to_rest, open_window
 
 HELP: Final = "CPU, wake-ups, memory and start at every rate and size, beside an earlier commit"
 FULL: Final = "full"
 IDLE: Final = "0"
 ROLES: Final = ("consumer", "sender", "auditor")
-SETTLED_SECONDS: Final = 3.0
-"""Seconds after the start until an idle program is watched."""
-
 WARM_UP_SECONDS: Final = 1.0
 """Seconds at a rate that don't count, because the first messages open connections and call workers in."""
 
@@ -94,9 +91,7 @@ def _measure_idle(rig: Rig, given: argparse.Namespace, programs: Mapping[str, Pr
             queue = own.queue()
             running = Running(program, queue, recipient.url, own.directory("idle"), stop_seconds=0.0)
             started.append((size, name, stack.enter_context(running), queue))
-        for _, _, running, _ in started:
-            running.wait_until_logged("event=ready")
-        time.sleep(SETTLED_SECONDS)
+        come_to_rest([(running, queue) for _, _, running, queue in started])
         opened = [open_window(running, queue) for _, _, running, queue in started]
         time.sleep(given.idle_seconds)
         for (size, name, _, _), begin in zip(started, opened, strict=True):

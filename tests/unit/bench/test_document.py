@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+from courier.config.processes import ProcessesConfig
 from scripts.bench.__main__ import PAGE, README, SCENARIOS
 from scripts.bench.document import cost, update, update_line
 
@@ -53,6 +55,21 @@ def test_the_line_of_the_readme_is_that_of_the_newest_comparison(tmp_path: Path)
     )
     assert cost(RUN) == line
     assert readme.read_text() == f"- Cheap.\n  <!-- cost -->\n  {line}\n  <!-- end -->\nafter\n"
+
+
+def test_the_numbers_of_processes_that_the_page_recommends_have_the_slots_that_they_need() -> None:
+    text = (Path(__file__).parents[3] / PAGE).read_text().partition("## How many processes?")[2]
+    header, _, *rows = (line for line in text.splitlines() if line.startswith("| "))
+    seconds = [float(n) / (1 if unit == "s" else 1000) for n, unit in re.findall(r"([\d]+) (ms|s) ", header)]
+    table = [row for row in rows if re.match(r"\| [\d,]+ \| 2 \+", row)]
+    assert len(seconds) == 5
+    assert len(table) == 4
+    for row in table:
+        rate, *cells = row.strip("| ").split(" | ")
+        for takes, cell in zip(seconds, cells, strict=True):
+            for senders, concurrency in re.findall(r"2 \+ (\d+)(?: of ([\d,]+))?", cell):
+                slots = int(senders) * int((concurrency or str(ProcessesConfig.concurrency)).replace(",", ""))
+                assert slots >= 1.25 * takes * int(rate.replace(",", "")), (rate, takes, cell)
 
 
 def test_the_readme_has_a_place_for_the_line_and_shows_the_plot() -> None:
