@@ -127,10 +127,11 @@ class Standby:
             self._is_denied = True
         return True
 
-    def may_rest(self) -> bool:
+    def may_rest(self, *, is_idle: bool = False) -> bool:
         """Return whether this worker isn't needed: nobody behind it is on duty, and somebody before it has room.
 
-        It isn't needed either if it mostly runs and so many before it are on duty that all share the cores already.
+        If it is idle, it isn't needed either while others behind it are on duty. Nor is it if it mostly runs and so
+        many before it are on duty that all share the cores already.
         """
         own, on_duty, has_room, now = self._slot.index, 0, False, time.monotonic()
         for slot in self._colleagues(now):
@@ -138,22 +139,22 @@ class Standby:
             if duty == OFF:
                 continue
             if slot.index > own:
-                # One after another, so that those that are needed again are few.
-                return False
+                # Those that work rest one after another, so that those that are needed again are few.
+                return is_idle and has_room
             on_duty += 1
             has_room = has_room or duty == HAS_ROOM
         if has_room or on_duty < self._most_freely():
             return has_room
         return is_surplus(on_duty, self._most_freely(), sleeps=self._meter.mostly_sleeps(now))
 
-    def rest(self) -> bool:
-        """Go on standby if this worker isn't needed. Return whether it did. The caller then takes no new work."""
+    def rest(self, *, is_idle: bool = False) -> bool:
+        """Go on standby if :meth:`may_rest` allows it. Return whether it did. The caller then takes no new work."""
         if not self.on_duty or self._bells.fileno(self._slot.index) == -1:
             return False
         # It steps back before it looks: of two that count on each other's room, one sees that the other has gone.
         had_room = self.has_room
         self._show(OFF)
-        if self.may_rest():
+        if self.may_rest(is_idle=is_idle):
             return True
         self._show(HAS_ROOM if had_room else FULL)
         return False

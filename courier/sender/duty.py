@@ -12,7 +12,8 @@ from courier.process.standby import Standby
 from courier.sender.slots import Slots
 
 REST_SECONDS: Final = 0.1
-"""Seconds between two checks whether a sender is still needed. It rests if it isn't at two of them in a row."""
+"""Seconds between two checks whether a sender is still needed. It rests if it took nothing meanwhile and another one
+has room, or if it isn't needed at two checks in a row."""
 
 UNTAKEN_SECONDS: Final = 0.05
 """Seconds after which a packet counts as left behind if no sender has taken any meanwhile."""
@@ -33,7 +34,7 @@ class Duty:
         self.standby = Standby(slots.life, called_in, can_help=has_free_slot)
         self._slots = slots
         self._check: asyncio.TimerHandle | None = None
-        self._unneeded = 0
+        self._unneeded = self._taken_before = 0
 
     def start(self) -> None:
         """Come on duty, as every sender does at first."""
@@ -96,8 +97,10 @@ class Duty:
         standby = self.standby
         if not (standby.on_duty and self._slots.gate.phase.delivers):
             return
-        self._unneeded = self._unneeded + 1 if standby.may_rest() else 0
-        if self._unneeded > 1 and standby.rest():
+        taken = self._slots.life.slot.words[scoreboard.TAKEN]
+        is_idle, self._taken_before = taken == self._taken_before, taken
+        self._unneeded = self._unneeded + 1 if standby.may_rest(is_idle=is_idle) else 0
+        if (is_idle or self._unneeded > 1) and standby.rest(is_idle=is_idle):
             self._unneeded = 0
             self._slots.stop_listening()
         else:

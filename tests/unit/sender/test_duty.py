@@ -197,6 +197,20 @@ def test_at_a_low_rate_one_sender_takes_all_and_no_other_one_wakes(fifo: bool) -
     play(scenario, 16, fifo=fifo)
 
 
+def test_after_the_start_all_but_the_first_rest_within_a_second_although_messages_come() -> None:
+    async def scenario(team: Team) -> None:
+        team.put(1)
+        await team.until(lambda: len(team.delivered) == 1, 1.0)
+        # Until the others have seen that the start is over.
+        await asyncio.sleep(BEAT)
+        for _ in range(100):
+            team.put(1)
+            await asyncio.sleep(0.01)
+        assert team.duties() == [HAS_ROOM] + [OFF] * 15
+
+    play(scenario, 16)
+
+
 @pytest.mark.parametrize("fifo", [False, True])
 def test_a_slow_recipient_gets_all_slots_of_all_senders_and_nothing_waits_while_one_is_free(fifo: bool) -> None:
     async def scenario(team: Team) -> None:
