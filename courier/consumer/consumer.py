@@ -85,8 +85,6 @@ class Consumer(Role):
     def beat(self) -> None:
         """Look whether this consumer is needed. Set a timer for a receive that becomes overdue soon."""
         self._duty.beat()
-        # Its open polls may end on standby as well as on duty, and a long one would keep others from resting.
-        self._duty.rests(self._has_trouble())
         seconds = self._polls.look(time.monotonic())
         if seconds < LOOK_AHEAD_SECONDS and self._timer is None:
             self._start_receives_in(max(0.0, seconds))

@@ -47,7 +47,7 @@ class Duty:
             return True
         if self._never_rests or self.is_needed or has_trouble:
             return False
-        return standby.rest()
+        return standby.rest(is_idle=True)
 
     def look(self, crowded: int, left: int, has_trouble: bool) -> None:
         """Call in another consumer if this one can't receive all that there is room for.
