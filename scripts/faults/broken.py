@@ -1,4 +1,4 @@
-"""Eight broken programs, which show that the suite catches what it is for.
+"""Nine broken programs, which show that the suite catches what it is for.
 
 ``python -m scripts.faults.broken NAME [OPTION]…`` runs the whole program as ``python -m courier [OPTION]…`` would, but
 with one step replaced. A step is replaced before the fork, so all processes have it, and nothing under ``courier/``
@@ -23,13 +23,14 @@ from scripts.faults.broken_steps import (
     reorder_groups,
     require,
     skip_extends,
+    sleep_on,
     stall_consumers,
 )
 
 EXIT_USAGE: Final = 2
 
 Shows = Literal["lost", "unrecorded", "out of order", "duplicates", "stall", "receives"]
-Needs = Literal["nothing", "disk", "late answers", "slow answers", "fifo", "firehose"]
+Needs = Literal["nothing", "disk", "late answers", "slow answers", "fifo", "firehose", "a stop"]
 
 
 class Broken(NamedTuple):
@@ -44,6 +45,7 @@ class Broken(NamedTuple):
       another share with 503
     - ``slow answers``: the recipient answers a share of the messages after three visibility timeouts
     - ``fifo``: a FIFO queue with fewer groups than messages, so that a receive brings several of a group
+    - ``a stop``: the only sender that listens is stopped for longer than the others may take to notice
     - ``firehose``: ``--audit firehose`` with a stream that refuses a share of the records of each call
     """
 
@@ -113,6 +115,7 @@ BROKEN: Final = {
             options=("--visibility-timeout", "3"),
         ),
         Broken("reorder-a-group", "courier.consumer.consumer:packets", reorder_groups, "out of order", "fifo"),
+        Broken("sleep-through-a-stop", "courier.sender.duty:Duty.beat", sleep_on, "stall", "a stop"),
         Broken(
             "stall-a-consumer",
             "courier.consumer.consumer:Consumer._start_receives",

@@ -127,6 +127,16 @@ def reorder_groups(packets: Any) -> Any:
     return reversed_packets
 
 
+def sleep_on(_: Any) -> Any:
+    """Check nothing on standby: a sender that sleeps relies on being called in."""
+
+    def beat(duty: Any) -> None:
+        if duty.standby.on_duty:
+            duty.check_soon()
+
+    return beat
+
+
 def stall_consumers(start_receives: Any) -> Any:
     """Ask SQS for nothing for a while. The consumer still beats, so no watchdog replaces it."""
     began: list[float] = []

@@ -1,4 +1,4 @@
-"""The suite of the faults catches each of the eight broken programs, and finds nothing wrong with the whole one."""
+"""The suite of the faults catches each of the nine broken programs, and finds nothing wrong with the whole one."""
 
 from __future__ import annotations
 
@@ -62,6 +62,16 @@ FIREHOSE: Final = Row(
     PATIENT,
     audit="firehose",
 )
+STOP: Final = Row(
+    "a stop",
+    "the sender that listens is stopped",
+    Workload(15, rate=2.0, alone=True),
+    (Fault("stop", "listening sender", at=2.0, lasts=9.0),),
+    PATIENT,
+    ("--senders", "4"),
+    visibility=5,
+    unread=True,
+)
 ROWS: Final = {
     "nothing": PLAIN,
     "disk": PLAIN,
@@ -69,6 +79,7 @@ ROWS: Final = {
     "slow answers": SLOW,
     "fifo": FIFO,
     "firehose": FIREHOSE,
+    "a stop": STOP,
 }
 """The row that has what a broken program needs."""
 
@@ -99,7 +110,7 @@ def test_a_broken_program_fails_in_the_column_of_what_it_breaks(name: str, tmp_p
 
 
 @needs_compiler
-@pytest.mark.parametrize("row", [PLAIN, LATE, SLOW, FIFO, FIREHOSE], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [PLAIN, LATE, SLOW, FIFO, FIREHOSE, STOP], ids=lambda row: row.name)
 def test_the_whole_program_holds_in_the_same_rows(row: Row, tmp_path: Path) -> None:
     options = [broken.options for broken in BROKEN.values() if ROWS[broken.needs] is row]
     row = replace(row, options=(*row.options, *(word for each in options for word in each), *visibility(row)))

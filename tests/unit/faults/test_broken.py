@@ -56,7 +56,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Break:
     return apply
 
 
-def test_there_are_eight() -> None:
+def test_there_are_nine() -> None:
     assert list(BROKEN) == [
         "delete-before-record",
         "record-without-sync",
@@ -65,6 +65,7 @@ def test_there_are_eight() -> None:
         "ignore-a-partial-failure",
         "lose-a-packet",
         "reorder-a-group",
+        "sleep-through-a-stop",
         "stall-a-consumer",
     ]
 
