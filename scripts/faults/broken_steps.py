@@ -34,9 +34,9 @@ def delete_before_recording(init: Any) -> Any:
     """Take each record as durable at once, so that its message is deleted, and write it afterwards."""
 
     def start(committer: Any, thread: Any, on_durable: Any, on_state: Any, **options: Any) -> None:
-        def extend(items: Sequence[Any], lines: Sequence[bytes]) -> None:
+        def extend(items: Sequence[Any], lines: Sequence[bytes], *patience: float) -> None:
             on_durable(tuple(items))
-            asyncio.get_running_loop().call_later(RECORD_LATE_SECONDS, record, items, lines)
+            asyncio.get_running_loop().call_later(RECORD_LATE_SECONDS, record, items, lines, *patience)
 
         require(type(committer), "extend")
         record = committer.extend
