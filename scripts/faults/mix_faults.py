@@ -184,7 +184,7 @@ def _kill_at(chance: random.Random, given: Circumstances) -> Fault | None:
 def _power_cut(chance: random.Random, given: Circumstances) -> Fault | None:
     if not given.files or given.programs > 1:
         return None
-    return Fault("power-cut", times=chance.randint(1, 2), every=2.0, detail={"seconds": 0.05})
+    return Fault("power-cut", times=chance.randint(1, 2), every=2.0, detail={"seconds": 0.05, "records": True})
 
 
 def _tear(chance: random.Random, given: Circumstances) -> Fault | None:

@@ -119,7 +119,8 @@ def _fail(disk: Disk, fault: Fault, chance: random.Random) -> None:
 def power_cut(world: World, fault: Fault) -> None:
     """Cut the power of the first program ``times`` times, and start it again with what a file system may leave.
 
-    In turn it happens while the name of a new audit file isn't durable and while records aren't. The disk is slow, by
+    In turn it happens while the name of a new audit file isn't durable and while records aren't; with
+    ``detail["records"]`` only the latter, where files may be too large to begin a new one. The disk is slow, by
     ``detail["seconds"]`` for each sync, so that there is something to lose.
     """
     chance = random.Random(fault.seed)
@@ -135,7 +136,7 @@ def _cut_power_once(world: World, fault: Fault, turn: int, chance: random.Random
     """Return how many audit files lost something."""
     disk = world.program.disk
     disk.slow_sync(fault.detail["seconds"])
-    if turn % 2 == 0:
+    if turn % 2 == 0 and not fault.detail.get("records"):
         wait_until(world, lambda: has_new_name(disk), "an audit file is begun")
     else:
         wait_until(world, lambda: has_new_data(disk), "a record is written")
