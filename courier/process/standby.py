@@ -130,8 +130,8 @@ class Standby:
     def may_rest(self, *, is_idle: bool = False) -> bool:
         """Return whether this worker isn't needed: nobody behind it is on duty, and somebody before it has room.
 
-        If it is idle, it isn't needed either while others behind it are on duty. Nor is it if it mostly runs and so
-        many before it are on duty that all share the cores already.
+        If it is idle, it isn't needed either while others behind it are on duty. One that mostly runs is needed, or the
+        machine would give this program less of its cores, until so many before it are on duty that all share them.
         """
         own, on_duty, has_room, now = self._slot.index, 0, False, time.monotonic()
         for slot in self._colleagues(now):
@@ -143,9 +143,10 @@ class Standby:
                 return is_idle and has_room
             on_duty += 1
             has_room = has_room or duty == HAS_ROOM
-        if has_room or on_duty < self._most_freely():
+        if is_idle:
             return has_room
-        return is_surplus(on_duty, self._most_freely(), sleeps=self._meter.mostly_sleeps(now))
+        sleeps = self._meter.mostly_sleeps(now)
+        return (has_room and sleeps) or is_surplus(on_duty, self._most_freely(), sleeps=sleeps)
 
     def rest(self, *, is_idle: bool = False) -> bool:
         """Go on standby if :meth:`may_rest` allows it. Return whether it did. The caller then takes no new work."""

@@ -63,7 +63,7 @@ class Worker:
         self.loop.call_later(BEAT, self.beat)
 
     def check(self) -> None:
-        self.standby.rest()
+        self.standby.rest(is_idle=not self.active)
         self.loop.call_later(CHECK, self.check)
 
     def called_in(self) -> None:
@@ -213,6 +213,25 @@ def test_busy_workers_call_in_no_more_than_share_the_cores() -> None:
         raise AssertionError(team.duties())
 
     play(scenario, 9, sleeps=False, seconds=0.05)
+
+
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_a_worker_with_work_rests_only_if_it_mostly_sleeps(sleeps: bool) -> None:
+    async def scenario(team: Team) -> None:
+        await all_but_the_first_rest(team)
+        for worker in team.workers:
+            # The first look has nothing to compare with.
+            worker.standby.may_rest()
+        await asyncio.sleep(1.0)
+        team.put(3)
+        await until(lambda: team.duties() == [FULL, HAS_ROOM, OFF], team, 0.01)
+        first = team.workers[0]
+        first.active -= 1
+        first.take()
+        await asyncio.sleep(2.0)
+        assert team.duties() == [HAS_ROOM, OFF if sleeps else HAS_ROOM, OFF]
+
+    play(scenario, 3, sleeps=sleeps, seconds=30.0)
 
 
 def test_what_a_full_worker_may_not_call_in_for_it_asks_again() -> None:
