@@ -131,7 +131,8 @@ class Consumer(Role):
             self._pace.note_room()
         for asked in asks:
             poll = polls.begin(asked, self._wait_time(), now)
-            task = self._life.loop.create_task(self._receive(poll))
+            # Kept in the poll: on Python 3.11, to ask for the current task is a system call.
+            poll.task = task = self._life.loop.create_task(self._receive(poll))
             polls.tasks[task] = poll
             task.add_done_callback(self._ended)
         if len(asks) < more:
@@ -169,18 +170,16 @@ class Consumer(Role):
         attempt_id = None
         if options.fifo:
             attempt_id = self._lost_attempts.pop() if self._lost_attempts else uuid.uuid4().hex
-        task = asyncio.current_task()
-        assert task is not None
         try:
             received = await self._client.receive(asked, poll.wait_time, options.visibility, attempt_id=attempt_id)
         except SqsError as error:
             # In between the end of the receive and of the task, it could become overdue and give its claim back twice.
-            self._polls.end(task)
+            self._polls.end(poll.task)
             self._words[scoreboard.ASKED] -= 0 if poll.is_overdue else asked
             self._receive_failed(error, poll.began, attempt_id)
             return
-        self._polls.end(task)
-        self._handing_over.add(task)
+        self._polls.end(poll.task)
+        self._handing_over.add(poll.task)
         if poll.is_overdue:
             self._words[scoreboard.ASKED] += asked
         self._received(received, poll)

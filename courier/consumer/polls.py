@@ -17,9 +17,11 @@ OVERDUE_SECONDS: Final = 1.0
 
 
 class Poll:
-    """One receive: for how many messages, when it began, how long SQS may wait, and whether it is overdue."""
+    """One receive: for how many messages, when it began, how long SQS may wait, whether it is overdue, and its task."""
 
-    __slots__ = ("asked", "began", "due", "is_overdue", "wait_time")
+    __slots__ = ("asked", "began", "due", "is_overdue", "task", "wait_time")
+
+    task: asyncio.Task[None]
 
     def __init__(self, asked: int, wait_time: int, began: float, patience: float) -> None:
         """``began`` is monotonic; ``wait_time`` and ``patience``, the time for the answer itself, are seconds."""
