@@ -89,7 +89,7 @@ SYSTEM_CALLS: Final[Mapping[str, Mapping[str, Mapping[str, float]]]] = {
         "recvmsg": {ACK: 1.05, TURN: 2.0},
         "fdatasync": {MESSAGE: 0.05},
         "fstat": {COMMIT: 1.1},
-        "futex": {COMMIT: 10.0, TURN: 0.5},
+        "futex": {COMMIT: 15.0, TURN: 1.0},
         "epoll_pwait": {MESSAGE: 2.0},
         **REGISTERING,
         OTHERS: {CONNECTION: 10.0, COMMIT: 5.0},
