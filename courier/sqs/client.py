@@ -15,8 +15,7 @@ import orjson
 import structlog
 
 from courier.errors import SqsError
-from courier.http.answer import CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT, Answer
-from courier.http.secret_mask import Mask
+from courier.http.answer import CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT
 from courier.http.session import Session, SessionLimits
 from courier.lease import earliest_arrival, suspended_seconds
 from courier.log.recurring import RecurringLine
@@ -31,7 +30,7 @@ from courier.sqs.batch import (
     visibility_entries,
 )
 from courier.sqs.credentials import CredentialSource, NoKeys
-from courier.sqs.errors import NO_CREDENTIALS, SKEWED, STALE_KEYS, UNKNOWN_KEYS, UNSENDABLE, unreadable
+from courier.sqs.errors import NO_CREDENTIALS, SKEWED, STALE_KEYS, UNKNOWN_KEYS, UNSENDABLE
 from courier.sqs.patience import Patience
 from courier.sqs.queue import QueueInfo
 from courier.sqs.received import Received, read_received
@@ -127,7 +126,7 @@ class SqsClient:
         try:
             return read_received(reply.fields, arrived_at, visibility_timeout, self._corrupt_line)
         except TypeError:
-            raise unreadable("ReceiveMessage", reply.answer) from None
+            raise reply.unreadable("ReceiveMessage") from None
 
     def _receive_request(
         self, count: int, wait_time_seconds: int, visibility_timeout: int, attempt_id: str | None
@@ -205,7 +204,7 @@ class SqsClient:
             if sent:
                 fail_altered(sent, reply.fields, outcome)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise unreadable(action, reply.answer) from None
+            raise reply.unreadable(action) from None
         return outcome
 
     async def _call(self, action: str, body: bytes, timeout: float) -> SuccessReply:
@@ -221,12 +220,7 @@ class SqsClient:
     async def _exchange(self, action: str, body: bytes, keys: Keys, timeout: float) -> SuccessReply | ErrorReply:
         head = self._signer.head(keys, action, body, time.time() + self._clock_offset)
         answer = await self._session.request(head, body, timeout)
-        reply = read_reply(action, self._where, answer)
-        if isinstance(reply, ErrorReply) and isinstance(answer, Answer):
-            # SQS repeats the session token if the signature is wrong, and other servers may repeat anything.
-            hidden = Mask((keys.secret_key, keys.token))(answer.body)
-            if hidden != answer.body:
-                reply = read_reply(action, self._where, answer._replace(body=hidden))
+        reply = read_reply(action, self._where, answer, keys)
         if self._on_call is not None:
             self._on_call(action, None if isinstance(reply, SuccessReply) else reply.error.code)
         return reply

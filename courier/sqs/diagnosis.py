@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from courier.errors import CannotStart
-from courier.http.answer import TLS, Answer
+from courier.errors import CannotStart, SqsError
+from courier.http.answer import TLS
 from courier.sqs.advice import BY_CAUSE, advice_on
 from courier.sqs.errors import (
     DENIED,
@@ -19,7 +19,6 @@ from courier.sqs.errors import (
     as_detail,
     iam_action,
     read_refusal,
-    unreadable,
 )
 from courier.sqs.reply import ErrorReply
 
@@ -58,14 +57,15 @@ def diagnose(reply: ErrorReply, call: SqsCall) -> CannotStart:
         remedy = BY_CAUSE.get(error.cause, UNREACHABLE)
         return CannotStart(f"{call} failed: SQS can't be reached at {call.endpoint}: {error.detail}; {remedy}")
     if error.code == UNREADABLE:
-        return not_sqs(reply.answer, call)
+        return not_sqs(error, call)
     return CannotStart(_refused(read_refusal(reply.answer), call))
 
 
-def not_sqs(answer: Answer, call: SqsCall) -> CannotStart:
+def not_sqs(error: SqsError, call: SqsCall) -> CannotStart:
     """Return the line for an answer that isn't one of SQS."""
-    shown = unreadable(call.action, answer).detail
-    return CannotStart(f"{call} failed: what answers at {call.endpoint} isn't SQS ({shown}); check --endpoint-url")
+    return CannotStart(
+        f"{call} failed: what answers at {call.endpoint} isn't SQS ({error.detail}); check --endpoint-url"
+    )
 
 
 def _refused(refusal: Refusal, call: SqsCall) -> str:

@@ -107,7 +107,7 @@ async def _call(session: Session, target: _Target, call: SqsCall, fields: Mappin
     attempt = 1
     while True:
         answer = await session.request(signer.head(target.keys, call.action, body, time.time()), body)
-        reply = read_reply(call.action, f"queue {call.queue!r} in {call.region}", answer)
+        reply = read_reply(call.action, f"queue {call.queue!r} in {call.region}", answer, target.keys)
         if isinstance(reply, SuccessReply):
             return reply
         if attempt == ATTEMPTS or not reply.error.retriable:
@@ -117,7 +117,7 @@ async def _call(session: Session, target: _Target, call: SqsCall, fields: Mappin
 
 
 def _refuse(reply: SuccessReply, call: SqsCall) -> NoReturn:
-    raise not_sqs(reply.answer, call) from None
+    raise not_sqs(reply.unreadable(call.action), call) from None
 
 
 def _describe(attributes: Mapping[str, str], url: str, name: str, target: _Target) -> QueueInfo:

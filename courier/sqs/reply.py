@@ -10,31 +10,50 @@ import orjson
 
 from courier.errors import SqsError
 from courier.http.answer import Answer, Failure
+from courier.http.secret_mask import Mask
 from courier.sqs.errors import no_answer, refused, unreadable
+from courier.sqs.signer import Keys
 
 
 class SuccessReply(NamedTuple):
-    """The fields of a reply, and the answer that they were read from."""
+    """The fields of a reply, the answer that they were read from, and the keys that the call was signed with."""
 
     fields: dict[str, Any]
     answer: Answer
+    keys: Keys
+
+    def unreadable(self, action: str) -> SqsError:
+        """Return the error for fields that aren't those of the action."""
+        return unreadable(action, masked(self.answer, self.keys))
 
 
 class ErrorReply(NamedTuple):
-    """The error of a call; ``answer`` is ``None`` if none came."""
+    """The error of a call; ``answer`` is ``None`` if none came, and without the secrets of the keys."""
 
     error: SqsError
     answer: Answer | None
 
 
-def read_reply(action: str, where: str, answer: Answer | Failure) -> SuccessReply | ErrorReply:
+def masked(answer: Answer, keys: Keys) -> Answer:
+    """Return an answer without the secrets of the keys that its call was signed with, for an error that shows it.
+
+    SQS repeats the session token if the signature is wrong, and other servers may repeat anything.
+    """
+    mask = Mask((keys.secret_key, keys.token))
+    headers = [(name, mask(value)) for name, value in answer.headers]
+    return answer._replace(headers=headers, body=mask(answer.body))
+
+
+def read_reply(action: str, where: str, answer: Answer | Failure, keys: Keys) -> SuccessReply | ErrorReply:
     """Return the reply in an answer; ``where`` names the queue and the region for the line of an error.
 
-    A success is status 200 and one whole JSON object. Everything else is an error.
+    A success is status 200 and one whole JSON object. Everything else is an error, which shows no secret of ``keys``,
+    those that the call was signed with.
     """
     if isinstance(answer, Failure):
         return ErrorReply(no_answer(action, answer), None)
     if answer.status != 200:
+        answer = masked(answer, keys)
         return ErrorReply(refused(action, where, answer), answer)
     if not answer.truncated:
         try:
@@ -42,7 +61,8 @@ def read_reply(action: str, where: str, answer: Answer | Failure) -> SuccessRepl
         except orjson.JSONDecodeError:
             fields = _salvaged(answer.body)
         if isinstance(fields, dict):
-            return SuccessReply(fields, answer)
+            return SuccessReply(fields, answer, keys)
+    answer = masked(answer, keys)
     return ErrorReply(unreadable(action, answer), answer)
 
 

@@ -195,8 +195,9 @@ def test_no_secret_gets_out_through_tls_that_fails_or_a_proxy_that_refuses(
     assert leaks(checked.stdout + checked.stderr) == []
 
 
-def test_no_aws_secret_gets_out_where_what_answers_for_sqs_repeats_it(tmp_path: Path, echo: Echo) -> None:
-    echo.status = 400
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_no_aws_secret_gets_out_where_what_answers_for_sqs_repeats_it(tmp_path: Path, echo: Echo, status: int) -> None:
+    echo.status = status
     courier = Courier("orders", "http://127.0.0.1:1/in", tmp_path, endpoint=echo.server.url, **AWS)
     assert courier.wait(60) == 3, courier.log()
     assert echo.answered

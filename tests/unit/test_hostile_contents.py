@@ -26,6 +26,7 @@ from courier.sender.rejection import FailureQueue
 from courier.sqs.batch import Outgoing, delete_entries, send_entries
 from courier.sqs.received import read_received
 from courier.sqs.reply import ErrorReply, SuccessReply, read_reply
+from courier.sqs.signer import Keys
 
 TARGET = read_url("http://recipient.test/in")
 
@@ -71,7 +72,7 @@ def entries(draw: st.DrawFn) -> dict[str, Any]:
 
 def answer_of(batch: list[Any]) -> SuccessReply:
     body = json.dumps({"Messages": batch}).encode()
-    reply = read_reply("ReceiveMessage", "here", Answer(200, [], body, False, True, 0.0, 0.0))
+    reply = read_reply("ReceiveMessage", "here", Answer(200, [], body, False, True, 0.0, 0.0), Keys("", ""))
     assert isinstance(reply, SuccessReply)
     return reply
 
@@ -149,7 +150,7 @@ def test_one_message_that_is_no_strict_json_leaves_the_others_readable(broken: b
     )
     poison = b'{"MessageId": "p", "ReceiptHandle": "r", "MD5OfBody": "x", "Body": %b}' % broken
     body = b'{"Messages": [%b, %b]}' % (poison, sound.encode())
-    reply = read_reply("ReceiveMessage", "here", Answer(200, [], body, False, True, 0.0, 0.0))
+    reply = read_reply("ReceiveMessage", "here", Answer(200, [], body, False, True, 0.0, 0.0), Keys("", ""))
     assert isinstance(reply, SuccessReply)
     received = read_received(reply.fields, 0.0, 30)
     assert ([message.message_id for message in received.messages], received.corrupt) == (["m"], 1)
@@ -157,5 +158,5 @@ def test_one_message_that_is_no_strict_json_leaves_the_others_readable(broken: b
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b"{" * 100_000, b'{"a"', b"\xff"])
 def test_what_is_no_object_at_all_stays_unreadable(body: bytes) -> None:
-    reply = read_reply("ReceiveMessage", "here", Answer(200, [], body, False, True, 0.0, 0.0))
+    reply = read_reply("ReceiveMessage", "here", Answer(200, [], body, False, True, 0.0, 0.0), Keys("", ""))
     assert isinstance(reply, ErrorReply)
