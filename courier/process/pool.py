@@ -175,7 +175,7 @@ class WorkerPool:
             code = os.waitstatus_to_exitcode(status)
             stacks = take(worker.stacks) if worker.stacks != -1 else ""
             was_ready = worker.slot.words[scoreboard.STATE] >= scoreboard.READY
-            held = _clear(worker.slot)
+            held = clear_slot(worker.slot)
             # It may have been the one on duty, or have been rung for; its successor may come late.
             worker.stage.bells.ring_all()
             yield EndedWorker(worker, pid, code, held, was_ready, stacks if code < 0 else "")
@@ -205,7 +205,7 @@ class WorkerPool:
         return any(channel.unread_bytes() for channel in self.channels)
 
 
-def _clear(slot: Slot) -> int:
+def clear_slot(slot: Slot) -> int:
     """Clear the words of the dead process; return the number of messages that it held."""
     words = slot.words
     held = words[scoreboard.IN_FLIGHT] + words[scoreboard.HELD]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import compileall
 import io
 import statistics
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,16 @@ from scripts.bench.programs import Program, courier
 ROOT: Final = Path(__file__).parents[2]
 NOW: Final = "now"
 BEFORE: Final = "before"
+
+
+def add_before(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the commit to measure too."""
+    parser.add_argument("--before", metavar="COMMIT", help="measure Courier at this commit too, in turns")
+
+
+def in_turns(programs: Mapping[str, Program], number: int) -> list[str]:
+    """Return the names of the versions for a round. Which one comes first changes from round to round."""
+    return list(programs)[:: 1 if number % 2 == 0 else -1]
 
 
 def versions(commit: str | None, directory: Path) -> dict[str, Program]:

@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from courier.process.bells import Bells
+from courier.process.pool import clear_slot
+from courier.process.scoreboard import Slot
+
 
 class Interruptible:
     """What a worker uses of its loop, for one of several workers on a real loop.
@@ -69,3 +73,9 @@ class Interruptible:
     def remove_reader(self, fd: int) -> bool:
         self._readers.pop(fd, None)
         return self._loop.remove_reader(fd)
+
+
+def reap(slot: Slot, bells: Bells) -> None:
+    """What the supervisor does when the worker of a slot has died."""
+    clear_slot(slot)
+    bells.ring_all()

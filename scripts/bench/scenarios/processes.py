@@ -10,7 +10,7 @@ from scripts.bench.rig import Rig
 from scripts.bench.samples import Samples, Where
 from scripts.bench.scenario import Outcome, numbers, table
 from scripts.bench.size import Size, sizes
-from scripts.bench.versions import NOW, versions, with_options
+from scripts.bench.versions import NOW, add_before, in_turns, versions, with_options
 
 HELP: Final = "1 + 1 to 8 + 16 processes, beside an earlier commit"
 SECONDS: Final = 4.0
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipient-ms", type=numbers, default=[0, 2, 10, 50], help="of each answer, with commas")
     parser.add_argument("--messages", type=int, default=40_000, help="at most")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--before", metavar="COMMIT", help="measure Courier at this commit too, in turns")
+    add_before(parser)
 
 
 def run(given: argparse.Namespace) -> Outcome:
@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> Outcome:
     with Rig(given.output) as rig:
         programs = versions(given.before, rig.directory("before"))
         for number in range(given.rounds):
-            names = list(programs)[:: 1 if number % 2 == 0 else -1]
+            names = in_turns(programs, number)
             for millis, size, name in itertools.product(given.recipient_ms, given.sizes, names):
                 program = with_options(programs[name], *size.options)
                 recipient = rig.own_recipient(delay_ms=millis) if millis else rig.recipient()

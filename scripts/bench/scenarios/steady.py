@@ -26,7 +26,7 @@ from scripts.bench.size import Size, sizes
 from scripts.bench.start import STARTS, first_post
 from scripts.bench.tree import Cpu
 from scripts.bench.trial import Running, wait_for_end
-from scripts.bench.versions import NOW, versions, with_options
+from scripts.bench.versions import NOW, add_before, in_turns, versions, with_options
 from scripts.bench.window import Window, come_to_rest, open_window
 
 HELP: Final = "CPU, wake-ups, memory and start at every rate and size, beside an earlier commit"
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--idle-seconds", type=float, default=40.0, help="at rate 0; a long poll takes 20")
     parser.add_argument("--messages", type=int, default=40_000, help="in the queue at full load")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--before", metavar="COMMIT", help="measure Courier at this commit too, in turns")
+    add_before(parser)
 
 
 def run(given: argparse.Namespace) -> Outcome:
@@ -75,9 +75,9 @@ def run(given: argparse.Namespace) -> Outcome:
 
 
 def _turns(programs: Mapping[str, Program], chosen: Sequence[Size], number: int) -> Iterator[Turn]:
-    """Yield each size of each version. Which version comes first changes from round to round."""
+    """Yield each size of each version in a round."""
     for size in chosen:
-        for name in list(programs)[:: 1 if number % 2 == 0 else -1]:
+        for name in in_turns(programs, number):
             yield size, name, with_options(programs[name], *size.options)
 
 

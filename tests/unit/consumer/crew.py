@@ -23,7 +23,7 @@ from courier.process.scoreboard import Scoreboard
 from courier.process.spread import SleepMeter
 from courier.process.standby import OFF
 from courier.sqs.received import Received
-from tests.unit.process_faults import Interruptible
+from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_program import BEAT_SECONDS, VirtualQueue
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -149,11 +149,7 @@ class Crew:
     def kill(self, index: int) -> None:
         """As SIGKILL and the supervisor's reaping do it."""
         self.loops[index].kill()
-        words = self.board.slots("consumer")[index].words
-        for gauge in scoreboard.GAUGES:
-            words[gauge] = 0
-        words[scoreboard.STATE] = scoreboard.EMPTY
-        self.bells.ring_all()
+        reap(self.board.slots("consumer")[index], self.bells)
 
     def lives(self, index: int) -> bool:
         """Return whether the consumer of a slot has not been killed."""

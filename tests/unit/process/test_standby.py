@@ -18,7 +18,7 @@ from courier.process.life import Life
 from courier.process.scoreboard import SILENT_SECONDS, Scoreboard
 from courier.process.spread import LOOK_SECONDS, SleepMeter
 from courier.process.standby import FULL, HAS_ROOM, OFF, Standby
-from tests.unit.process_faults import Interruptible
+from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_time import Clock, run_virtually
 
 BEAT: Final = 1.0
@@ -118,11 +118,7 @@ class Team:
     def kill(self, index: int) -> None:
         """As SIGKILL and the supervisor's reaping do it."""
         self.workers[index].loop.kill()
-        words = self.board.slots("sender")[index].words
-        for gauge in scoreboard.GAUGES:
-            words[gauge] = 0
-        words[scoreboard.STATE] = scoreboard.EMPTY
-        self.bells.ring_all()
+        reap(self.board.slots("sender")[index], self.bells)
 
     def revive(self, index: int) -> None:
         self.workers[index] = self.begin(index)

@@ -27,7 +27,7 @@ from courier.request.head import DeliveryHead
 from courier.sender.duty import UNTAKEN_SECONDS
 from courier.sender.options import SenderOptions
 from courier.sender.sender import Sender
-from tests.unit.process_faults import Interruptible
+from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_program import Recipient, RecipientTransport, of_another_process
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -125,11 +125,7 @@ class Team:
     def kill(self, index: int) -> None:
         """As SIGKILL, and the supervisor's reaping, do it."""
         self.workers[index].kill()
-        words = self.board.slots("sender")[index].words
-        for gauge in scoreboard.GAUGES:
-            words[gauge] = 0
-        words[scoreboard.STATE] = scoreboard.EMPTY
-        self.bells.ring_all()
+        reap(self.board.slots("sender")[index], self.bells)
 
     def begin(self, index: int) -> None:
         self.workers[index] = Worker(self, index)
