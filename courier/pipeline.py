@@ -23,7 +23,7 @@ from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
 from courier.config.processes import SPARE_SENDERS
 from courier.errors import EXIT_DRAINED
-from courier.preflight import Queues, find_queues, warn_of_risks
+from courier.preflight import Queues, find_queues
 from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.collection import no_collection
@@ -34,7 +34,9 @@ from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
 from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
-from courier.wiring import api_role, auditor_role, configured_aws, consumer_role, import_roles, queue_role, sender_role
+from courier.risks import warn_of_risks
+from courier.wiring.aws import configured_aws
+from courier.wiring.roles import api_role, auditor_role, consumer_role, import_roles, queue_role, sender_role
 
 SENDER_RESERVE_SECONDS: Final = 1.0
 """Seconds of the drain timeout that consumers and senders leave to the auditor, for the last records and deletes."""

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import structlog
-
 from courier.api.listener import listen
 from courier.audit.directory import AuditDirectory
 from courier.audit.lock import DirectoryLock
@@ -32,9 +30,9 @@ from courier.local.embedded import local_queue
 from courier.process.short_lived_child import run_in_child
 from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
-from courier.wiring import audit_stream, authentication, check_header_room, configured_aws, delivery_head, recipient_tls
-
-log = structlog.get_logger("courier")
+from courier.wiring.audit import audit_stream
+from courier.wiring.aws import configured_aws
+from courier.wiring.recipient import authentication, check_header_room, delivery_head, recipient_tls
 
 FEW_RECEIVES: Final = 3
 """Receives below which a redrive policy moves messages even after a restart or a short outage."""
@@ -283,38 +281,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def warn_of_risks(config: Config, too_few_files: str) -> None:
-    """Log the guarantees that the options turn off, and a limit of open files that is too low."""
-    if too_few_files:
-        reason, _, advice = too_few_files.partition("; ")
-        log.warning(
-            "too few open files for --concurrency, delivering fewer messages at a time", reason=reason, advice=advice
-        )
-    if config.audit == "none" or config.audit_policy == "best-effort":
-        log.warning(
-            "messages may be deleted without an audit record",
-            audit=config.audit,
-            policy=config.audit_policy,
-            reason="--audit none" if config.audit == "none" else "--audit-policy best-effort",
-            advice="nothing, if that is what you want; otherwise use --audit files or firehose with --audit-policy "
-            "required",
-        )
-    off = [flag for flag, value in _GUARDS if not value(config)]
-    if off:
-        log.warning(
-            "messages may drain into the dead-letter or failure queue while the recipient fails or refuses them",
-            reason=f"{' and '.join(off)} turned off",
-            advice="nothing, if that is what you want; otherwise leave the option out",
-        )
-
-
 PREFLIGHT_SECONDS: Final = 60.0
-
-_GUARDS: Final[tuple[tuple[str, Callable[[Config], float]], ...]] = (
-    ("--breaker-threshold", lambda config: config.breaker_threshold),
-    ("--reject-share", lambda config: config.reject_share),
-)
-"""The options that stop receiving before a queue drains."""
 
 
 class Queues(NamedTuple):

@@ -84,7 +84,7 @@ BROKEN: Final = {
         Broken("record-without-sync", "courier.audit.files:os", UnsyncedOs, "unrecorded", "disk"),
         Broken(
             "credit-a-late-200",
-            "courier.wiring:Session",
+            "courier.wiring.recipient:Session",
             credit_late_answers,
             "lost",
             "late answers",

@@ -16,7 +16,7 @@ from courier.errors import CannotStart
 from courier.preflight import check_stream, preflight
 from courier.sqs.discovery import aws_configuration
 from courier.sqs.lookup import resolve_queue
-from courier.wiring import audit_stream
+from courier.wiring.audit import audit_stream
 from scripts.faults.firehose_server import Firehose
 from tests.integration.firehose_places import moto_stream, server
 from tests.integration.misbehaving_server import MisbehavingServer, answer

@@ -16,7 +16,7 @@ from courier.errors import CannotStart
 from courier.message import Attribute, Message
 from courier.preflight import preflight
 from courier.request.header_templates import parse_header
-from courier.wiring import authentication, delivery_head, recipient_tls
+from courier.wiring.recipient import authentication, delivery_head, recipient_tls
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MESSAGE = Message("id-1", "receipt", 1.0, 0.0, 1, 0, 0, "", "g", "", (), b"{}")

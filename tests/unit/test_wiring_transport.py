@@ -15,7 +15,7 @@ from courier.http.exchange import Transport
 from courier.http.requests.transport import RequestsTransport
 from courier.http.session import Session
 from courier.preflight import preflight
-from courier.wiring import recipient_tls, transport_factory
+from courier.wiring.recipient import recipient_tls, transport_factory
 
 
 @pytest.fixture(autouse=True)

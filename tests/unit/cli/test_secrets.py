@@ -14,7 +14,7 @@ from courier.cli.options import config_parameters, valid_config
 from courier.config.config import OPTIONS, Config
 from courier.config.consequences import OptionNote
 from courier.errors import CannotStart
-from courier.wiring import authentication, recipient_tls
+from courier.wiring.recipient import authentication, recipient_tls
 from tests.canaries import EVERY_SECRET, MARK, MAY_HOLD_SECRET, SECRET, hidden, variables, wrong_values
 
 REQUIRED = {"--queue": "orders", "--recipient-url": "http://127.0.0.1:1/"}

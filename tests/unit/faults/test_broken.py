@@ -16,7 +16,7 @@ from courier.config.config import Config
 from courier.http.answer import TIMEOUT
 from courier.message import DELIVERED, EXTEND, RETRY, unpack_messages
 from courier.process import scoreboard
-from courier.wiring import transport_factory
+from courier.wiring.recipient import transport_factory
 from scripts.faults import broken_steps
 from scripts.faults.broken import BROKEN, EXIT_USAGE, Broken, main
 from scripts.faults.firehose_server import Fate, Firehose

@@ -1,0 +1,1 @@
+"""The wiring: from a Config to the objects that each role needs."""

@@ -1,0 +1,60 @@
+"""The audit log's side: from a Config to the recorder of the senders and the log of the auditor."""
+
+from __future__ import annotations
+
+from courier.audit.files import AuditFiles
+from courier.audit.firehose_batch import firehose_recorder
+from courier.audit.lock import DirectoryLock
+from courier.audit.reader import TEXT
+from courier.audit.record import Recorder, recorder
+from courier.audit.stream import Stream
+from courier.auditor.log_thread import AuditLog
+from courier.config.config import Config
+from courier.process import scoreboard
+from courier.process.scoreboard import Slot
+from courier.sqs.queue import QueueInfo
+
+
+def audit_stream(config: Config, queue: QueueInfo | None) -> Stream:
+    """Return the Firehose stream, by default in the region of the queue."""
+    region = None if queue is None else queue.region
+    return Stream(config.firehose_stream, config.region, config.firehose_endpoint_url, fallback_region=region)
+
+
+def audit_recorder(config: Config) -> Recorder | None:
+    """Return the senders' recorder of audit records; ``None`` with ``--audit none``."""
+    if config.audit == "none":
+        return None
+    make = firehose_recorder if config.audit == "firehose" else recorder
+    return make(config.audit_format, config.audit_body)
+
+
+def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | None:
+    """Open and return the audit log; ``None`` with ``--audit none``. It blocks.
+
+    Damaged lines are counted in the slot. Raise CannotStart if the log can't be opened.
+    """
+    if config.audit == "firehose":
+        # Imported here, in the auditor's process, because boto3 is large and no other process needs its clients.
+        from courier.audit.firehose import BRIEF, PATIENCE, FirehoseLog
+
+        patience = PATIENCE if config.audit_policy == "required" else BRIEF
+        stream = audit_stream(config, queue if config.queue_type == "remote" else None)
+        firehose = FirehoseLog(stream, patience=patience)
+        firehose.open()
+        return firehose
+    if config.audit == "files":
+        # Never released: the kernel does that at the end of the process.
+        lock = DirectoryLock(config.audit_path)
+        lock.acquire(config.drain_timeout_seconds)
+        suffix = TEXT if config.audit_format == "text" else ".jsonl"
+        limits = config.audit_max_bytes, config.audit_max_age_seconds
+        files = AuditFiles(config.audit_path, *limits, suffix=suffix, lock=lock)
+        files.open_at_once(lambda: count_damage(slot))
+        return files
+    return None
+
+
+def count_damage(slot: Slot) -> None:
+    """Count a damaged line of the audit log; only the recovery's thread writes this word."""
+    slot.words[scoreboard.AUDIT_DAMAGED] += 1

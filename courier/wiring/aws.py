@@ -1,0 +1,37 @@
+"""The side of AWS: the keys that sign calls, and the clients of queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from courier.config.loading import environment
+from courier.local.embedded import LOCAL_REGION
+from courier.process.life import Life
+from courier.sqs.client import SqsClient
+from courier.sqs.configuration import AwsConfiguration
+from courier.sqs.credentials import LOCAL_KEYS, CredentialSource, local_keys
+from courier.sqs.discovery import aws_configuration
+from courier.sqs.queue import QueueInfo
+
+KeySource = Callable[[], CredentialSource]
+"""Makes the source of the keys of one process."""
+
+
+def key_source(queue: QueueInfo) -> KeySource:
+    """Return what makes the source of the keys that sign the calls for a queue."""
+    if queue.region == LOCAL_REGION:
+        return lambda: CredentialSource(local_keys, queue.region, at_hand=LOCAL_KEYS)
+    aws = configured_aws()
+    return lambda: CredentialSource(aws.find_keys, queue.region, at_hand=aws.keys_at_hand)
+
+
+def configured_aws() -> AwsConfiguration:
+    """Return the configuration of AWS. Call it before the fork if the program uses AWS."""
+    return aws_configuration(environment())
+
+
+def sqs_client(
+    life: Life, queue: QueueInfo, keys: KeySource, on_call: Callable[[str, str | None], None], *, receives: bool = False
+) -> SqsClient:
+    """Return a client of the queue for this process, with separate credentials."""
+    return SqsClient(life.loop, queue, keys(), receives=receives, on_call=on_call)

@@ -1,0 +1,125 @@
+"""The roles: from a Config to the factory of each role, which the workers call after the fork."""
+
+from __future__ import annotations
+
+import importlib
+
+from courier.auditor.auditor import Auditor, AuditorOptions
+from courier.board.tally import FAILURE_QUEUE, call_counter, call_watcher
+from courier.config.config import Config
+from courier.consumer.consumer import Consumer, ConsumerOptions
+from courier.process.channel import Channel
+from courier.process.life import Life, Role, RoleFactory
+from courier.sender.options import SenderOptions
+from courier.sender.rejection import FailureQueue
+from courier.sender.sender import Sender
+from courier.sqs.queue import QueueInfo
+from courier.wiring.audit import audit_recorder, open_audit_log
+from courier.wiring.aws import key_source, sqs_client
+from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
+
+
+def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> RoleFactory:
+    """Return the factory of consumers."""
+    options = ConsumerOptions(
+        batch_size=config.batch_size,
+        wait_time=config.wait_time_seconds,
+        poll_interval=config.poll_interval_seconds,
+        visibility=config.visibility_timeout_seconds,
+        fifo=queue.fifo,
+        rate_limit=config.rate_limit,
+    )
+    keys = key_source(queue)
+
+    async def make(life: Life) -> Role:
+        if config.queue_type == "nop":
+            return Role()
+        client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True)
+        return Consumer(life, work, acks, client, options)
+
+    return make
+
+
+def sender_role(
+    config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, work: Channel, acks: Channel
+) -> RoleFactory:
+    """Return the factory of senders."""
+    options = SenderOptions(
+        limits=gate_options(config),
+        visibility=config.visibility_timeout_seconds,
+        fifo=queue.fifo,
+        rules=config.rules,
+        backoff=backoff(config),
+        recorder=audit_recorder(config),
+        failure_queue=FailureQueue(queue.name, failure_queue.maximum_message_size) if failure_queue else None,
+        max_receives=config.max_receives,
+    )
+    connect = transport_factory(config)
+    # Without secrets it is made before the fork: all senders share it.
+    common_head = None if has_secrets(config) else delivery_head(config, queue.name)
+
+    async def make(life: Life) -> Role:
+        tls = recipient_tls(config)
+        head = common_head or delivery_head(config, queue.name, tls)
+        session = connect(life.loop, tls)
+        return Sender(life, (work, acks), session, head, options)
+
+    return make
+
+
+def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, acks: Channel) -> RoleFactory:
+    """Return the factory of the auditor."""
+    keys = key_source(queue)
+
+    async def make(life: Life) -> Role:
+        audit_log = await life.loop.run_in_executor(None, open_audit_log, config, queue, life.slot)
+        client = sqs_client(life, queue, keys, call_watcher(life.slot))
+        options = AuditorOptions(
+            visibility=config.visibility_timeout_seconds,
+            fifo=queue.fifo,
+            required=config.audit_policy == "required",
+            failure_fifo=failure_queue is not None and failure_queue.fifo,
+            backoff=backoff(config),
+        )
+        watch = call_watcher(life.slot, FAILURE_QUEUE)
+        failure_client = sqs_client(life, failure_queue, keys, watch) if failure_queue else None
+        return Auditor(life, acks, audit_log, (client, failure_client), options)
+
+    return make
+
+
+def api_role(config: Config, address: tuple[str, int], work: Channel, acks: Channel) -> RoleFactory:
+    """Return the factory of the API."""
+    # Imported here, before the fork: --api none needs none of it.
+    from courier.api.observed import Observed
+    from courier.api.server import Where, open_api
+
+    where, settings = Where(*address, config.api_host), config.summary()
+
+    async def make(life: Life) -> Role:
+        return await open_api(life, Observed(life.board, work, acks), settings, where)
+
+    return make
+
+
+def queue_role(config: Config, queue: QueueInfo) -> RoleFactory:
+    """Return the factory of the queue's own role for ``--queue-type virtual``."""
+
+    async def make(_: Life) -> Role:
+        # Imported here, in the queue's process, because no other process needs a queue in memory, or its web server.
+        from courier.local.queue_role import open_queue
+
+        return await open_queue(config, queue)
+
+    return make
+
+
+def import_roles(config: Config) -> None:
+    """Import what the roles will import, while the program has to wait anyway.
+
+    An import in a process that was forked copies most of the pages that it shared, which is 5 MB.
+    """
+    # Python imports it to resolve the first name.
+    importlib.import_module("encodings.idna")
+    if config.api_address is not None:
+        importlib.import_module("courier.api.server")
