@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -17,7 +17,9 @@ from starlette.routing import Route
 
 from courier.api.allowed_hosts import host_of
 from courier.api.collector import BoardCollector
+from courier.api.events import Events, Render
 from courier.api.observed import Observed
+from courier.api.page.document import Document
 from courier.api.readiness import unready
 from courier.api.status import Status
 from courier.process.scoreboard import Slot
@@ -61,7 +63,7 @@ Dumps = Callable[[Sequence[Slot]], Awaitable[list[tuple[Slot, int, str]]]]
 class Handlers:
     """The handlers of the routes."""
 
-    def __init__(self, observed: Observed, status: Status, dumps: Dumps) -> None:
+    def __init__(self, observed: Observed, status: Render, dumps: Dumps) -> None:
         self._observed = observed
         self._status = status
         self._dumps = dumps
@@ -82,7 +84,7 @@ class Handlers:
 
     async def status(self, _: Request) -> Response:
         """Return the status of the whole program."""
-        return JSONResponse(self._status.answer())
+        return JSONResponse(self._status())
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus's text format, or in OpenMetrics if the client accepts it."""
@@ -107,15 +109,31 @@ class Handlers:
         )
 
 
-def build_app(observed: Observed, status: Status, dumps: Dumps) -> Starlette:
+class Live(NamedTuple):
+    """The live page and its events."""
+
+    document: Document
+    events: Events
+
+    async def page(self, _: Request) -> Response:
+        """Return the page."""
+        return Response(self.document.body, headers=self.document.headers)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the page and of what it reads besides the status."""
+        return [Route("/", self.page), Route("/events", self.events.answer)]
+
+
+def build_app(observed: Observed, status: Status, dumps: Dumps, live: Live | None = None) -> Starlette:
     """Return the application. ``dumps`` returns the stacks of the processes in the given slots."""
-    handlers = Handlers(observed, status, dumps)
+    handlers = Handlers(observed, live.events.status if live else status.answer, dumps)
     routes = [
         Route("/status/health", handlers.health),
         Route("/status/ready", handlers.ready),
         Route("/status", handlers.status),
         Route("/metrics", handlers.metrics),
         Route("/debug/stacks", handlers.stacks),
+        *(live.routes() if live else ()),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
     # A path with an extra slash is not found, instead of redirected.

@@ -8,6 +8,7 @@ before the answer, it stops reading and closes the connection after the answer.
 from __future__ import annotations
 
 import enum
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from courier.api.allowed_hosts import Hosts
 
 END_OF_HEAD: Final = b"\r\n\r\n"
+STREAM_BUFFER: Final = 64 * 1024
+"""Bytes that the kernel buffers of a stream."""
 
 
 class Step(enum.Enum):
@@ -32,6 +35,13 @@ class Step(enum.Enum):
 
     ANSWERING = 10.0
     """Preparing the answer, or waiting for the client to read it."""
+
+    STREAMING = 15.0
+    """Sending events. A stream has no end of its own, so this limits the time for which the client reads nothing."""
+
+
+_ORDER: Final = (Step.WAITING, Step.ANSWERING, Step.STREAMING)
+"""The order in which connections make way for new ones."""
 
 
 class ApiConnection(LimitedConnection):
@@ -45,15 +55,17 @@ class ApiConnection(LimitedConnection):
         on_refused: Callable[[RequestRefusal], None],
     ) -> None:
         super().__init__(config, crowd)
+        # Each request gets a copy as scope["state"].
+        self.app_state["stream"] = self._stream
         self.step = Step.WAITING
         self._head = bytearray()
         self._hosts = hosts
         self._on_refused = on_refused
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Connections that wait for a request make way first."""
-        return self.step is Step.ANSWERING, self.since
+    def rank(self) -> tuple[int, float]:
+        """Connections that wait for a request make way first, and streams last, because there are few of them."""
+        return _ORDER.index(self.step), self.since
 
     # The transport's callbacks.
 
@@ -61,7 +73,7 @@ class ApiConnection(LimitedConnection):
         """Collect a head, and pass it to uvicorn when it is complete."""
         if self.ending:
             return
-        if self.step is Step.ANSWERING:
+        if self.step is not Step.WAITING:
             self._close_after_answer()
             return
         self._head += data
@@ -94,6 +106,8 @@ class ApiConnection(LimitedConnection):
         if self.ending:
             super().expire(now)
             return
+        if self.step is Step.STREAMING and not self.transport.get_write_buffer_size():
+            self.since = now
         if now - self.since <= self.step.value:
             return
         waiting = self.step is Step.WAITING and not self.transport.is_closing()
@@ -125,6 +139,12 @@ class ApiConnection(LimitedConnection):
         if self.cycle is not None and not self.transport.is_closing():
             self.cycle.keep_alive = False
             self.flow.pause_reading()
+
+    def _stream(self) -> None:
+        """Note that the answer to the current request is a stream of events."""
+        self._begin(Step.STREAMING)
+        # The kernel would buffer megabytes for a client that doesn't read.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
 
     def _begin(self, step: Step) -> None:
         self.step = step

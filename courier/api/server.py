@@ -1,4 +1,4 @@
-"""The role ``api``: a server of status and metrics over HTTP, until the drain."""
+"""The role ``api``: a server of status, metrics and the live page over HTTP, until the drain."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import structlog
 import uvicorn
 
 from courier.api.allowed_hosts import Hosts
-from courier.api.app import build_app
+from courier.api.app import Live, build_app
 from courier.api.door import Door
+from courier.api.events import Events
 from courier.api.listener import is_numeric, listen
 from courier.api.observed import Observed
+from courier.api.page.document import Document
 from courier.api.status import Status
 from courier.process.dump import dumps
 from courier.process.life import Life, Role
@@ -83,20 +85,24 @@ class Where(NamedTuple):
 
 
 class ApiRole(Role):
-    """The server of status and metrics."""
+    """The server of status, metrics and the live page."""
 
-    def __init__(self, server: _Server, serving: asyncio.Task[None]) -> None:
+    def __init__(self, server: _Server, serving: asyncio.Task[None], events: Events) -> None:
         self._server = server
         self._serving = serving
+        self._events = events
 
     async def drain(self) -> None:
-        """Answer the running requests, and stop."""
+        """Answer the running requests, end the streams, and stop."""
+        self._events.end()
         self._server.end()
         await self._serving
 
 
-async def open_api(life: Life, observed: Observed, settings: Mapping[str, object], where: Where) -> Role:
-    """Start to serve, and return the role that stops it. Every client sees ``settings``.
+async def open_api(
+    life: Life, observed: Observed, settings: Mapping[str, object], where: Where, page: Document | None = None
+) -> Role:
+    """Start to serve, and return the role that stops it. Every client sees ``settings``; ``page`` is the live page.
 
     Raise CannotStart if the address can't be used.
     """
@@ -108,21 +114,24 @@ async def open_api(life: Life, observed: Observed, settings: Mapping[str, object
         # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
         listener = await life.loop.run_in_executor(None, listen, address)
     host, port = listener.getsockname()[:2]
-    config = uvicorn_config(build_app(observed, status, dumps), timeout_graceful_shutdown=STOP_SECONDS)
+    events = Events(status.answer)
+    app = build_app(observed, status, dumps, Live(page, events) if page else None)
+    config = uvicorn_config(app, timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
     server = _Server(config, listener, Hosts((where.host, *where.names)), started.set)
-    life.start(_tick_forever(status, server))
+    life.start(_tick_forever(status, events, server))
     serving = life.start(server.serve())
     readers = "this machine" if is_loopback(host) else "anyone who can connect; there is no password and no TLS"
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log.info("api listening", url=url, readers=readers)
     await started.wait()
-    return ApiRole(server, serving)
+    return ApiRole(server, serving, events)
 
 
-async def _tick_forever(status: Status, server: _Server) -> None:
+async def _tick_forever(status: Status, events: Events, server: _Server) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
         status.sample()
+        events.tick()
         await server.renew_date()
         server.door.sweep(time.monotonic())

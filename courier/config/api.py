@@ -19,7 +19,7 @@ class ApiConfig:
         "127.0.0.1:8080",
         "--api",
         HOST_PORT,
-        "Address of status and metrics.",
+        "Address of the live page, status and metrics.",
         "Everyone who can connect to the API can read them. none: no API.",
     )
     api_host: tuple[str, ...] = _option(
@@ -30,6 +30,13 @@ class ApiConfig:
         "For example courier.default.svc. IP addresses and localhost are always allowed.",
         repeated=True,
     )
+    page: str = _option(
+        "auto",
+        "--page",
+        one_of("auto", "none"),
+        "Live page of the API, at /.",
+        "none: the API has status and metrics only.",
+    )
     log_level: str = _option(
         "info", "--log-level", one_of("debug", "info", "warning", "error"), "Least severe level to log."
     )
@@ -39,5 +46,5 @@ class ApiConfig:
 
     @property
     def api_address(self) -> tuple[str, int] | None:
-        """Host and port of status and metrics; None if there is no API."""
+        """Host and port of the API; None if there is no API."""
         return parse_address(self.api)

@@ -63,7 +63,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._crowd = crowd
 
     @property
-    def rank(self) -> tuple[bool, float] | None:
+    def rank(self) -> tuple[int, float] | None:
         """The order in which connections make way for new ones, lowest first; None where this one must not."""
         raise NotImplementedError
 

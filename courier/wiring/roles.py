@@ -92,12 +92,14 @@ def api_role(config: Config, address: tuple[str, int], work: Channel, acks: Chan
     """Return the factory of the API."""
     # Imported here, before the fork: --api none needs none of it.
     from courier.api.observed import Observed
+    from courier.api.page.document import document
     from courier.api.server import Where, open_api
 
     where, settings = Where(*address, config.api_host), config.summary()
+    page = document() if config.page == "auto" else None
 
     async def make(life: Life) -> Role:
-        return await open_api(life, Observed(life.board, work, acks), settings, where)
+        return await open_api(life, Observed(life.board, work, acks), settings, where, page)
 
     return make
 

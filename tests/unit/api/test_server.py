@@ -18,6 +18,7 @@ from courier.api import door, server
 from courier.api.connection import Step
 from courier.api.head import MAX_HEAD
 from courier.api.listener import listen
+from courier.api.page.document import document
 from courier.api.server import Where, open_api
 from courier.log.recurring import report_recurring
 from courier.process import scoreboard
@@ -53,7 +54,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, board: Scoreboard) -> Serving:
         loop.set_exception_handler(None)
         life = Life(board.slots("api")[0], board, loop)
         life.slot.words[scoreboard.STATE] = scoreboard.STARTING
-        opened = await open_api(life, observed(board), {}, Where("127.0.0.1", 0, [NAME]))
+        opened = await open_api(life, observed(board), {}, Where("127.0.0.1", 0, [NAME]), document())
         role = asyncio.ensure_future(run_role(opened, life))
         try:
             async with asyncio.timeout(PATIENCE):
@@ -75,6 +76,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "TICK_SECONDS", 0.02)
     monkeypatch.setattr(Step.WAITING, "_value_", 0.3)
     monkeypatch.setattr(Step.ANSWERING, "_value_", 0.3)
+    monkeypatch.setattr(Step.STREAMING, "_value_", 0.3)
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.1)
 
 
