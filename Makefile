@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc
+.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc chromium browser
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -32,13 +32,14 @@ help: ## list the targets
 demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and count them
 	@$(BIN)/python -m courier demo
 
-test: .venv/dev.stamp promtool node cc ## run the tests, without those that take minutes
+test: .venv/dev.stamp promtool node cc browser ## run the tests, without those that take minutes
 	$(call run-tests,$(BIN)/python, and not full,$(RERUNS))
 
-test-full: .venv/dev.stamp promtool node cc ## run all the tests; takes most of an hour
+test-full: .venv/dev.stamp promtool node cc browser ## run all the tests; takes most of an hour
 	$(call run-tests,$(BIN)/python)
 
-floors: $(FLOORS)/floors.stamp promtool node cc ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
+floors: $(FLOORS)/floors.stamp promtool node cc chromium ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
+	@$(call install-browser,$(FLOORS))
 	$(call run-tests,$(FLOORS)/bin/python, and not full,$(RERUNS))
 
 lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
@@ -148,6 +149,26 @@ cc:
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends gcc libc6-dev && has_compiler; } \
 	    >/dev/null 2>&1 || echo "make: a C compiler is missing, the faults of disks and clocks can't be tested;" \
 	    "install it (Debian and Ubuntu: apt-get install gcc libc6-dev), or name it: make CC=/path/to/cc" >&2
+
+# The live page is tested in a browser. Without one its tests are skipped, but in CI they fail.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } \
+	    >/dev/null 2>&1 || echo "make: chromium is missing, the tests of the live page in a browser are skipped;" \
+	    "install it (Debian and Ubuntu: apt-get install chromium fonts-dejavu-core)" >&2
+
+# What steers the browser, and what judges the page. npm gets axe-core, so that node comes first.
+browser: .venv/dev.stamp node chromium
+	@$(call install-browser,.venv)
+
+define install-browser
+cmp -s tests/browser/package-lock.json $(1)/browser/package-lock.json && [ -e $(1)/browser/installed ] || { \
+    mkdir -p $(1)/browser && cp tests/browser/package.json tests/browser/package-lock.json $(1)/browser && \
+    $(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]' && \
+    npm ci --silent --no-audit --no-fund --prefix $(1)/browser && touch $(1)/browser/installed; } || \
+    echo "make: playwright or axe-core can't be installed, the tests of the live page in a browser are skipped;" \
+    "they come from the registries of pip and npm" >&2
+endef
 
 .venv/bench.stamp: .venv/courier.stamp
 	@$(PIP) --editable '.[bench]'

@@ -16,7 +16,7 @@ settings.register_profile("random", deadline=None, suppress_health_check=[Health
 # The same examples in every run: what random ones find is no fault of the change that is tested.
 settings.register_profile("seeded", settings.get_profile("random"), derandomize=True)
 
-WAITING: Final = "tests/process/"
+WAITING: Final = ("tests/process/", "tests/browser/")
 """Where the tests are that run the whole program: each of them waits for it most of the time."""
 
 

@@ -1,0 +1,89 @@
+"""A whole run to look at: a queue that is filled all the time, a recipient with its share of failures, and Courier."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from courier.local.exchange import Response
+from tests.integration.sqs_endpoints import running_virtual_queue, sqs_client
+from tests.process.test_api import ANY_PORT, Api
+from tests.process.world import Courier, Delivery, Recipient, until
+
+BUSY: Final = Response(503, body=b"the stock service is busy")
+UNKNOWN: Final = Response(422, body=b"no such customer")
+MAINTENANCE: Final = Response(503, body=b"down for maintenance")
+OPTIONS: Final = (
+    *("--api", ANY_PORT, "--consumers", "1", "--senders", "3", "--failure-queue", "orders-dead", "--wait-time", "1"),
+    # The tests stop the API for longer than the watchdog would wait for it.
+    *("--hang-timeout", "120", "--audit-path", "audit"),
+)
+
+
+class Shop:
+    """The run. ``courier`` is the process, ``url`` the address of its page."""
+
+    def __init__(self, courier: Courier, recipient: Recipient) -> None:
+        self.courier = courier
+        self.recipient = recipient
+        self.url = Api(courier).url + "/"
+        self.open()
+
+    @classmethod
+    @contextmanager
+    def run(cls, directory: Path, *options: str, rate: float = 40.0) -> Iterator[Shop]:
+        """Run it for the length of a ``with`` block, with so many messages a second."""
+        ended = threading.Event()
+        recipient = Recipient()
+        with running_virtual_queue() as endpoint, contextlib.ExitStack() as stack:
+            stack.callback(recipient.stop)
+            for name in ("orders", "orders-dead"):
+                sqs_client(endpoint).create_queue(QueueName=name)
+            feeder = threading.Thread(target=_feed, args=(endpoint, rate, ended), daemon=True)
+            feeder.start()
+            stack.callback(feeder.join, 10)
+            stack.callback(ended.set)
+            courier = Courier("orders", recipient.url, directory, *OPTIONS, *options, endpoint=endpoint)
+            stack.callback(courier.kill)
+            yield cls(courier.wait_ready(), recipient)
+            assert "Traceback" not in courier.log()
+
+    def open(self) -> None:
+        """Let the recipient succeed, but for a few messages."""
+        self.recipient.behave = _mostly
+
+    def fail(self) -> None:
+        """Let the recipient fail for every message, with a text."""
+        self.recipient.behave = lambda _: MAINTENANCE
+
+    def delivered(self) -> int:
+        """Return how many messages the recipient has accepted."""
+        return sum(self.recipient.accepted.values())
+
+    def wait_delivered(self, more: int = 10) -> None:
+        """Wait until so many more messages are delivered."""
+        goal = self.delivered() + more
+        until(lambda: self.delivered() >= goal, explain=self.courier.log)
+
+
+def _mostly(delivery: Delivery) -> Response:
+    """Fail for one message of a hundred at its first attempt, and reject one of three hundred."""
+    number = int(delivery.message_id.replace("-", ""), 16)
+    if number % 300 == 7:
+        return UNKNOWN
+    if number % 100 == 1 and delivery.number == 1:
+        return BUSY
+    return Response(200)
+
+
+def _feed(endpoint: str, rate: float, ended: threading.Event) -> None:
+    """Send ten messages at a time."""
+    sqs = sqs_client(endpoint)
+    url = sqs.get_queue_url(QueueName="orders")["QueueUrl"]
+    entries = [{"Id": str(n), "MessageBody": f'{{"order": {n}}}'} for n in range(10)]
+    while not ended.wait(10 / rate):
+        sqs.send_message_batch(QueueUrl=url, Entries=entries)

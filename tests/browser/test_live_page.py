@@ -1,0 +1,171 @@
+"""The live page in Chromium: it shows what happens to a Courier that runs, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from courier.api.events import MOST_STREAMS
+from tests.browser.conftest import OpenTab
+from tests.browser.shop import Shop
+from tests.process.test_api import Api
+from tests.process.world import until
+
+pytestmark = pytest.mark.together
+
+
+def tile(index: int, part: str = "") -> str:
+    """The selector of a sender's tile, or of a part of it."""
+    return f"#tiles > [data-key='sender {index}'] {part}".strip()
+
+
+def test_the_numbers_move_while_messages_are_delivered(shop: Shop, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.wait("() => parseFloat(document.querySelector('#rate').textContent) > 0")
+    total = "#flow > [data-key=delivered] small:last-child"
+    before = tab.number(total)
+    shop.wait_delivered()
+    tab.page.wait_for_function(
+        "([s, n]) => parseFloat(document.querySelector(s).textContent.replaceAll(',', '')) > n", arg=[total, before]
+    )
+    tab.wait("() => document.querySelector('[data-chart=rate] path:not(.f)').getAttribute('d').includes('L')")
+    assert tab.page.title() == "● orders · Courier"
+    assert tab.text("#state") == "ready"
+    assert tab.text("#heard") == "live"
+    assert tab.page.is_hidden("#say")
+
+
+def test_the_tile_of_a_killed_sender_turns_and_recovers(shop: Shop, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    assert tab.page.get_attribute(tile(1), "class") == "ok"
+    before = tab.text(tile(1))
+    os.kill(shop.courier.pid_of("sender", 1), signal.SIGKILL)
+    tab.wait(f"() => document.querySelector(\"{tile(1)}\").className !== 'ok'")
+    tab.wait_text(tile(1), "restart")
+    tab.wait(f"() => document.querySelector(\"{tile(1)}\").className === 'ok'")
+    assert f"pid {shop.courier.pid_of('sender', 1)}" in tab.text(tile(1))
+    assert tab.text(tile(1)) != before
+    tab.wait_text("#running", "1 restart")
+
+
+def test_an_outage_is_explained_and_clears(shop: Shop, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    shop.fail()
+    tab.wait_text("#say", "The recipient fails with 503: the circuit breaker is ")
+    tab.wait_text("#say", "“down for maintenance”")
+    tab.wait_text("#say", "Nothing else is received meanwhile.")
+    tab.wait_text("#breaker", "open")
+    assert tab.page.title().startswith("■ ")
+    assert tab.text("#state") == "waiting for the recipient"
+    assert "the circuit breaker" in tab.text("#news")
+    shop.open()
+    tab.wait("() => document.querySelector('#say').hidden")
+    assert tab.page.title().startswith("● ")
+    assert tab.text("#breaker") == "closed"
+
+
+def test_failures_are_filtered_by_reason_and_an_id_is_selected_by_a_click(shop: Shop, open_tab: OpenTab) -> None:
+    shop.fail()
+    tab = open_tab()
+    tab.wait_text("#failures", "503")
+    shop.open()
+    tab.wait("() => document.querySelectorAll('#chips label').length > 2")
+    chip = tab.page.locator("#chips label").last
+    reason = str(chip.get_attribute("data-key"))
+    chip.click()
+    tab.wait(
+        f"() => [...document.querySelectorAll('#failures tr')].every(row => row.children[3].textContent === {reason!r})"
+    )
+    assert tab.page.locator("#failures tr").count() >= 1
+    tab.page.click("#failures .id")
+    selected = tab.page.evaluate("() => String(getSelection())")
+    assert selected == tab.text("#failures .id")
+    # The page changes once a second, and mustn't take the selection away.
+    before = tab.text("#flow")
+    tab.page.wait_for_function("before => document.querySelector('#flow').textContent !== before", arg=before)
+    assert tab.page.evaluate("() => String(getSelection())") == selected
+
+
+def test_a_crosshair_shows_values_to_the_pointer_and_to_the_keyboard(open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.wait("() => document.querySelector('[data-chart=rate] path:not(.f)').getAttribute('d').length > 10")
+    chart, label = tab.page.locator("[data-chart=rate]"), "section:has([data-chart=rate]) .span"
+    assert tab.text(label) == "5 min"
+    chart.hover(position={"x": 10, "y": 10})
+    tab.wait_text(label, " ago: ")
+    tab.page.mouse.move(5, 5)
+    tab.wait_text(label, "5 min")
+    chart.focus()
+    tab.page.keyboard.press("ArrowLeft")
+    tab.wait_text(label, "1 s ago: ")
+    assert " /s" in str(chart.get_attribute("aria-valuetext"))
+    tab.page.keyboard.press("Escape")
+    tab.page.click(label)
+    tab.wait_text(label, "1 hour")
+
+
+def test_nothing_moves_by_itself_where_that_is_asked_for(open_tab: OpenTab) -> None:
+    animation = "() => getComputedStyle(document.querySelector('.pulse')).animationName"
+    assert open_tab().page.evaluate(animation) == "p"
+    assert open_tab(reduced_motion="reduce").page.evaluate(animation) == "none"
+
+
+def test_a_silent_courier_is_shown_as_such_until_it_speaks_again(shop: Shop, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    (pid,) = shop.courier.pids("api")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        tab.wait_text("#say", "No news for")
+        assert tab.page.evaluate("() => document.body.className") == "dim"
+        assert tab.page.title().startswith("? ")
+        assert tab.text("#state") == "unknown"
+        tab.wait_text("#heard", " s ago")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    tab.wait("() => document.querySelector('#say').hidden && document.body.className === ''")
+    assert tab.page.title().startswith("● ")
+
+
+def test_a_hidden_page_closes_its_stream_and_opens_one_when_it_is_seen(shop: Shop, open_tab: OpenTab) -> None:
+    tab = open_tab()
+
+    def streams() -> int:
+        code, body = Api(shop.courier).get("/status")
+        assert code == 200
+        return int(body.partition(b'"streams":')[2].partition(b",")[0].rstrip(b"}"))
+
+    def hide(hidden: bool) -> None:
+        tab.page.evaluate(
+            """hidden => {
+              Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    until(lambda: streams() == 1)
+    hide(True)
+    until(lambda: streams() == 0)
+    hide(False)
+    until(lambda: streams() == 1)
+    tab.wait_text("#heard", "live")
+
+
+def test_a_page_that_gets_no_stream_asks_for_the_status(shop: Shop, open_tab: OpenTab) -> None:
+    parts = urlsplit(shop.url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_STREAMS):
+            client = stack.enter_context(socket.create_connection((str(parts.hostname), int(parts.port or 0)), 10))
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+        tab = open_tab()
+        # The browser reports the refused stream.
+        tab.allowed.append("503")
+        tab.wait_text("#heard", "live, every 2 s")
+        before = tab.text("#flow")
+        tab.page.wait_for_function("before => document.querySelector('#flow').textContent !== before", arg=before)

@@ -1,0 +1,19 @@
+"""The live page when Courier ends, in Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.browser.chromium import LOOKS, Tab
+from tests.browser.shop import Shop
+
+
+def test_a_stop_is_told_from_a_crash(browser: Any, tmp_path: Path) -> None:
+    with Shop.run(tmp_path) as shop:
+        tab = Tab(browser.new_page(**LOOKS["light"]), shop.url).load()
+        # The browser reports each request that fails.
+        tab.allowed.append("ERR_CONNECTION_REFUSED")
+        assert shop.courier.drain() == 0
+        tab.wait_text("#say", "Courier has stopped")
+        tab.check()
