@@ -48,8 +48,9 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-docs: .venv/courier.stamp ## write docs/configuration.md anew from the options
+docs: .venv/courier.stamp ## write docs/configuration.md and the dashboard anew from the options and the metrics
 	$(BIN)/python scripts/write_configuration.py
+	$(BIN)/python scripts/write_dashboard.py
 
 faults: .venv/dev.stamp node cc ## test the delivery promise under faults of processes, disks, networks and clocks; takes up to 20 minutes
 	@$(BIN)/python -m scripts.faults run $(FAULTS)

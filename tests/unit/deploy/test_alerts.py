@@ -44,7 +44,7 @@ def samples() -> dict[str, set[str]]:
 
 @needs_promtool
 def test_promtool_takes_the_rules() -> None:
-    checked = promtool("check", "rules", "--lint-fatal", "courier.rules.yml")
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", "courier.rules.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(RULES)} rules found" in checked.stdout
 
