@@ -21,7 +21,7 @@ from courier.board.tally import totals
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
-from courier.config.processes import SPARE_SENDERS
+from courier.config.processes import SPARE_CONSUMERS, SPARE_SENDERS
 from courier.errors import EXIT_DRAINED
 from courier.preflight import Queues, find_queues
 from courier.process.bells import Bells
@@ -36,6 +36,7 @@ from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
 from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
+from courier.wiring.control import control_options
 from courier.wiring.roles import api_role, auditor_role, consumer_role, import_roles, queue_role, sender_role
 
 SENDER_RESERVE_SECONDS: Final = 1.0
@@ -74,6 +75,7 @@ def run(config: Config) -> int:
         hang_timeout=config.hang_timeout_seconds,
         drain_timeout=config.drain_timeout_seconds,
         manager=Manager(*service_manager()),
+        control=control_options(config, board, work, acks),
     )
     return Supervisor(stages, board, options, totals=lambda: totals(board)).run()
 
@@ -85,16 +87,18 @@ def build_stages(config: Config, queues: Queues, work: Channel, acks: Channel) -
         "consumer",
         config.consumers,
         consumer_role(config, queue, work, acks),
+        spare=SPARE_CONSUMERS,
         writes=(work, acks),
         watches=(work, acks),
         drain_reserve=SENDER_RESERVE_SECONDS,
-        bells=Bells.create(config.consumers),
+        bells=Bells.create(config.consumers + SPARE_CONSUMERS),
     )
     sending = Stage(
         "sender",
         config.senders,
         sender_role(config, queue, failure_queue, work, acks),
         spare=SPARE_SENDERS,
+        takes_scale_signals=True,
         reads=(work,),
         writes=(acks,),
         drain_reserve=SENDER_RESERVE_SECONDS,

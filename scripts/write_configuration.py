@@ -47,6 +47,12 @@ COMMAND: Final = """
 {help}
 """
 
+STEERING: Final = """
+## {title}
+
+{helps}
+"""
+
 OTHER: Final = """
 ## Other variables
 
@@ -57,7 +63,7 @@ CA bundle to verify the certificate of SQS. `COURIER_WEBHOOK_SECRET` holds the s
 `--webhook-secret-file`. With `--transport requests`, the variables `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
 `NO_PROXY` name the proxy for deliveries, and `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` the CA bundle to verify the
 recipient's certificate.
-`NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are systemd's.
+`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID` and `RUNTIME_DIRECTORY` are systemd's.
 """
 
 BAR: Final = r"\|"
@@ -75,14 +81,27 @@ def page() -> str:
     for group, parameters in grouped(config_parameters()).items():
         parts += [f"### {group}\n", HEAD, *map(row, parameters), ""]
     parts.pop()
+    steering = [name for name, command in cli.COMMANDS.items() if command.module == "control"]
+    helps = [f"- `courier {name}`: {cli.COMMANDS[name].help}" for name in steering]
     with click.Context(cli.courier) as context:
+        parts += [
+            STEERING.format(title=", ".join(f"courier {name}" for name in steering), helps="\n".join(helps)),
+            HEAD,
+            *dict.fromkeys(row(each) for name in steering for each in options(context, name)),
+        ]
         for name in cli.COMMANDS:
-            if name not in ("run", "check", "help"):
-                command = cli.courier.get_command(context, name)
-                assert command is not None
-                parts += [COMMAND.format(name=name, help=cli.COMMANDS[name].help), HEAD, *map(row, command.params)]
+            if name not in ("run", "check", "help", *steering):
+                parts += [COMMAND.format(name=name, help=cli.COMMANDS[name].help), HEAD]
+                parts += map(row, options(context, name))
     parts.append(OTHER)
     return "\n".join(parts)
+
+
+def options(context: click.Context, name: str) -> list[click.Option]:
+    """Return the options of a command."""
+    command = cli.courier.get_command(context, name)
+    assert command is not None
+    return [each for each in command.params if isinstance(each, click.Option)]
 
 
 def row(parameter: click.Parameter) -> str:

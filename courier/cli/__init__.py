@@ -36,6 +36,13 @@ class Command(NamedTuple):
 COMMANDS: Final = {
     "run": Command("Receive, deliver, record and delete messages. The default command.", "run"),
     "check": Command("Check whether run can start, and say how to fix what is wrong.", "check"),
+    "pause": Command("Receive nothing until resume.", "control", "pause"),
+    "resume": Command("Receive again after pause.", "control", "resume"),
+    "scale": Command("Run more or fewer senders and consumers.", "control", "scale"),
+    "probe": Command("Probe the recipient now instead of at the end of a cool-down.", "control", "probe"),
+    "rotate": Command("Begin a new audit file.", "control", "rotate"),
+    "drain": Command("Finish what is under way and end.", "control", "drain"),
+    "kill": Command("Kill one worker, which is replaced.", "control", "kill"),
     "demo": Command("Deliver a few thousand messages without AWS, and account for each.", "demo"),
     "harness": Command("Send random messages to a queue, and answer their deliveries with 200.", "harness"),
     "virtual": Command("Serve an SQS API from memory, for development and tests.", "virtual", "virtual"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from courier.config.option import option
-from courier.config.units import HOST_NAME, HOST_PORT, one_of, parse_address
+from courier.config.units import HOST_NAME, HOST_PORT, PATH_OR_NONE, one_of, parse_address
 
 _option = partial(option, "API and logs")
 
@@ -36,6 +37,14 @@ class ApiConfig:
         one_of("auto", "none"),
         "Live page of the API, at /.",
         "none: the API has status and metrics only.",
+    )
+    control: Path | str | None = _option(  # noqa: RUF009 (immutable)
+        None,
+        "--control",
+        PATH_OR_NONE,
+        "Unix socket for courier pause, scale and others.",
+        "By default it is control.sock in $RUNTIME_DIRECTORY, which systemd sets; without that variable there is no "
+        "socket. The user and the group that own the socket can steer Courier. none: no socket.",
     )
     log_level: str = _option(
         "info", "--log-level", one_of("debug", "info", "warning", "error"), "Least severe level to log."

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from courier.config.config import Config
-from courier.config.processes import SPARE_SENDERS
+from courier.config.processes import SPARE_CONSUMERS, SPARE_SENDERS
 from courier.errors import ConfigError
 
 OWN: Final = 20
@@ -20,8 +20,8 @@ SPARE: Final = 12
 PER_DELIVERY: Final = {"native": 1, "requests": 2}
 """Descriptors of a delivery by transport. With requests, the loop needs a second one to end the connection."""
 
-SUPERVISOR: Final = 14
-"""Descriptors of the supervisor besides those for its workers and bells."""
+SUPERVISOR: Final = 15
+"""Descriptors of the supervisor besides those for its workers and bells, and for the clients of its control socket."""
 
 OTHERS: Final = 2
 """Workers that are neither consumers nor senders: the auditor and the API."""
@@ -79,7 +79,7 @@ def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
             f"{limit}; {_REMEDY}"
         )
     workers = config.consumers + config.senders + OTHERS
-    supervisor = SUPERVISOR + PER_WORKER * workers + bells(config) + config.consumers
+    supervisor = SUPERVISOR + PER_WORKER * workers + bells(config) + config.consumers + SPARE_CONSUMERS
     if supervisor > limit:
         raise ConfigError(
             f"--senders {config.senders} and --consumers {config.consumers} need {supervisor} open files in the "

@@ -86,6 +86,12 @@ def service_manager() -> tuple[str, float]:
     return os.environ.get("NOTIFY_SOCKET", ""), seconds
 
 
+def runtime_directory() -> Path | None:
+    """Return the directory that systemd made for the service (RuntimeDirectory=), ``None`` without one."""
+    first = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(first) if first.startswith("/") else None
+
+
 def webhook_secrets() -> str:
     """Return the secrets given in a variable, for an environment without files for secrets."""
     return os.environ.get(WEBHOOK_SECRET_VARIABLE, "")

@@ -10,7 +10,10 @@ from courier.config.option import DAY, option
 from courier.config.units import number, seconds
 
 SPARE_SENDERS: Final = 16
-"""Senders that SIGTTIN can add to those of the start."""
+"""Senders that can be added to those of the start."""
+
+SPARE_CONSUMERS: Final = 8
+"""Consumers that can be added to those of the start."""
 
 _option = partial(option, "Processes")
 

@@ -258,6 +258,9 @@ HOST_NAME: Final = OptionType("NAME", _host_name)
 PATH: Final = OptionType("PATH", _path)
 """A path with ``~`` resolved; it needn't exist."""
 
+PATH_OR_NONE: Final = or_off(PATH, "none")
+"""A path, or the word ``none``."""
+
 SHARE: Final = OptionType("SHARE", _share)
 """A share from 0 to 1, or in percent."""
 

@@ -19,6 +19,7 @@ from courier.consumer.duty import Duty
 from courier.consumer.handover import Handover, packets, poll_grace, settlement
 from courier.consumer.intake import Intake
 from courier.consumer.pace import ReceivePace
+from courier.consumer.pause_watch import PauseWatch
 from courier.consumer.polls import Poll, Polls
 from courier.errors import SqsError
 from courier.message import RETRY
@@ -72,7 +73,14 @@ class Consumer(Role):
         self._pace = ReceivePace(options.poll_interval, self._intake.distance)
         self._handover = Handover(life, work, acks, options.fifo)
         self._polls = Polls()
-        self._duty = Duty(life, self._called_in, options.batch_size, always=options.poll_interval > 0)
+        self._pause = PauseWatch(life, self._paused, self._cut_polls, self._resumed)
+        self._duty = Duty(
+            life,
+            self._called_in,
+            options.batch_size,
+            always=options.poll_interval > 0,
+            on_ring=self._pause.follow,
+        )
         self._handing_over: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._lost_attempts: list[str] = []
@@ -84,6 +92,7 @@ class Consumer(Role):
 
     def beat(self) -> None:
         """Look whether this consumer is needed. Set a timer for a receive that becomes overdue soon."""
+        self._pause.follow()
         self._duty.beat()
         seconds = self._polls.look(time.monotonic())
         if seconds < LOOK_AHEAD_SECONDS and self._timer is None:
@@ -92,6 +101,7 @@ class Consumer(Role):
     async def drain(self) -> None:
         """Give open polls their grace, then hand over or release what they bring."""
         self._duty.stop()
+        self._pause.stop()
         if self._timer is not None:
             self._timer.cancel()
         await self._end_receives()
@@ -108,11 +118,12 @@ class Consumer(Role):
             self._start_receives()
 
     def _start_receives(self) -> None:
-        """Start as many receives as there is room for. If there is none, check again soon."""
+        """Start as many receives as there is room for. If there is none, check again soon; in a pause, at its end."""
+        is_paused = self._pause.follow()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._life.draining.is_set():
+        if self._life.draining.is_set() or is_paused:
             return
         now, polls = time.monotonic(), self._polls
         # What they asked for is room for others now.
@@ -140,6 +151,23 @@ class Consumer(Role):
             self._start_receives_in(self._pace.next_look())
         elif polls.is_silent:
             self._start_receives_in(max(0.0, polls.look(now)))
+
+    def _paused(self) -> None:
+        # It counts on nobody: a consumer that it called in couldn't receive either.
+        self._duty.look(0, 0, False)
+
+    def _cut_polls(self) -> None:
+        for task, poll in [*self._polls.tasks.items()]:
+            self._words[scoreboard.ASKED] -= 0 if poll.is_overdue else poll.asked
+            if poll.attempt_id is not None:
+                # Messages of a group may have been on their way. After the pause the same id brings them again.
+                self._lost_attempts.append(poll.attempt_id)
+            self._polls.end(task)
+            task.cancel()
+
+    def _resumed(self) -> None:
+        self._pace.note_room()
+        self._start_receives()
 
     def _has_trouble(self) -> bool:
         """Return whether receives of this consumer fail, get no answer, or may have lost the messages of a group."""
@@ -170,6 +198,7 @@ class Consumer(Role):
         attempt_id = None
         if options.fifo:
             attempt_id = self._lost_attempts.pop() if self._lost_attempts else uuid.uuid4().hex
+            poll.attempt_id = attempt_id
         try:
             received = await self._client.receive(asked, poll.wait_time, options.visibility, attempt_id=attempt_id)
         except SqsError as error:

@@ -24,13 +24,24 @@ ANSWERS_IN_ROW: Final = 2
 class Duty:
     """One consumer's duty. ``is_needed`` stays true until something shows that this consumer is one too many."""
 
-    def __init__(self, life: Life, called_in: Callable[[], None], batch_size: int, *, always: bool) -> None:
-        """``called_in`` is called when this consumer has come on duty; with ``always`` it never rests."""
+    def __init__(
+        self,
+        life: Life,
+        called_in: Callable[[], None],
+        batch_size: int,
+        *,
+        always: bool,
+        on_ring: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``called_in`` is called when this consumer has come on duty; with ``always`` it never rests.
+
+        ``on_ring`` is called when it is rung for on duty: something on the board has changed.
+        """
         self.is_needed = False
         self._never_rests = always or life.slot.index == 0
         self._batch_size = batch_size
         self._called_in = called_in
-        self._standby = Standby(life, self._come, freely=CONSUMERS_AT_LEAST)
+        self._standby = Standby(life, self._come, freely=CONSUMERS_AT_LEAST, on_ring=on_ring)
         self.start: Final = self._standby.start
         self.stop: Final = self._standby.stop
         self.beat: Final = self._standby.beat

@@ -54,15 +54,16 @@ class Handover:
         self._internal_errors = InternalErrors(life.slot)
 
     async def hand_over(self, cut: list[list[Message]], asked: int) -> int:
-        """Put each packet into the work channel. Release what can't be put before a drain.
+        """Put each packet into the work channel. Release what can't be put, and all of it once the program drains.
 
-        Return what is left of the claim on the board, which shrinks with each packet.
+        A consumer that leaves alone still puts what it received: the senders go on. Return what is left of the claim on
+        the board, which shrinks with each packet.
         """
         for done, messages in enumerate(cut):
-            if self._life.draining.is_set() or not await self._put(messages):
+            if self._life.drains_all() or not await self._put(messages):
                 self._words[scoreboard.ASKED] -= asked
                 asked = 0
-                if self._life.draining.is_set():
+                if self._life.drains_all():
                     await self._wait_for_polls()
                 await self.settle([settlement(RELEASE, m) for rest in cut[done:] for m in rest])
                 break

@@ -106,8 +106,13 @@ class Intake:
             return asked
         since = now - scoreboard.SILENT_SECONDS
         beats = self._board.real_column(scoreboard.BEAT, "consumer")
-        if min(beats) > since:
-            self._all_heard_until = min(beats) + scoreboard.SILENT_SECONDS
+        # An empty slot asks for nothing, and who comes into it beats first.
+        states = self._board.column(scoreboard.STATE, "consumer")
+        oldest = min(
+            (beat for beat, state in zip(beats, states, strict=True) if state != scoreboard.EMPTY), default=now
+        )
+        if oldest > since:
+            self._all_heard_until = oldest + scoreboard.SILENT_SECONDS
             return asked
         own = self._slot.index
         return [

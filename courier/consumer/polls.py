@@ -17,9 +17,12 @@ OVERDUE_SECONDS: Final = 1.0
 
 
 class Poll:
-    """One receive: for how many messages, when it began, how long SQS may wait, whether it is overdue, and its task."""
+    """One receive: for how many messages, when it began, how long SQS may wait, whether it is overdue, and its task.
 
-    __slots__ = ("asked", "began", "due", "is_overdue", "task", "wait_time")
+    ``attempt_id`` is the id by which a FIFO queue repeats a lost answer, ``None`` on other queues.
+    """
+
+    __slots__ = ("asked", "attempt_id", "began", "due", "is_overdue", "task", "wait_time")
 
     task: asyncio.Task[None]
 
@@ -30,6 +33,7 @@ class Poll:
         self.began = began
         self.due = began + wait_time + patience
         self.is_overdue = False
+        self.attempt_id: str | None = None
 
 
 class Polls:

@@ -50,6 +50,7 @@ _IGNORED: Final = (
     signal.SIGUSR2,
     signal.SIGTTIN,
     signal.SIGTTOU,
+    signal.SIGIO,
 )
 
 REPORT: Final = "please report it, with the traceback; Courier continues"

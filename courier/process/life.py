@@ -73,6 +73,10 @@ class Life:
             return min(self._own_deadline, whole - self._reserve)
         return self._own_deadline
 
+    def drains_all(self) -> bool:
+        """Return whether the whole program drains or its supervisor is dead, so that nobody takes over new work."""
+        return self.orphaned or self.board.supervisor.reals[scoreboard.DRAIN_DEADLINE] > 0.0
+
     def drain(self) -> None:
         """Order the role to drain, as the supervisor demands."""
         if not self.draining.is_set():

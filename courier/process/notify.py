@@ -51,6 +51,7 @@ class Notifier:
         self._last_totals: Mapping[str, object] = {}
         self._shown_at = 0.0
         self._stopping = False
+        self._pause = ""
 
     def starting(self) -> None:
         """Send that the workers are starting."""
@@ -68,6 +69,13 @@ class Notifier:
         self._stopping = True
         self._status_at = now + STATUS_SECONDS
         self._send(f"STOPPING=1\nSTATUS={self._status(now)}")
+
+    def show_pause(self, text: str) -> None:
+        """Show in the status that receiving is paused, from the next step on; ``text`` is by whom and why, or empty."""
+        self._pause = text
+        # Before all workers are ready, the status is that they start.
+        if self._status_at < math.inf:
+            self._status_at = 0.0
 
     def step(self, now: float) -> None:
         """Send the notifications that are due; call it in every turn."""
@@ -93,8 +101,10 @@ class Notifier:
                 grown = value - number if isinstance(number := before.get(name, 0), int) else 0
                 rate = f" ({_rate(grown / seconds)}/s)" if grown and seconds >= SHORTEST else ""
                 parts.append(f"{name} {value:,}{rate}")
-        what = "draining" if self._stopping else "running"
-        return f"{what}: {', '.join(parts) or 'no messages yet'}"
+        done = ", ".join(parts) or "no messages yet"
+        if self._pause and not self._stopping:
+            return f"paused by {self._pause}; {done}"
+        return f"{'draining' if self._stopping else 'running'}: {done}"
 
     def _send(self, state: str) -> None:
         if not self._address:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -103,6 +103,8 @@ class WorkerPool:
         self._options = options
         self._by_pid: dict[int, Worker] = {}
         self._life_reader, self._life_writer = os.pipe()
+        # What else the supervisor holds and a child must close.
+        self.foreign: Callable[[], Sequence[int]] = tuple
 
     def of(self, role: str) -> list[Worker]:
         """Return the workers of a role."""
@@ -139,7 +141,7 @@ class WorkerPool:
             os.close(writer)
             raise
         if pid == 0:
-            foreign = [writer, self._life_writer, *(w.lifeline for w in self.workers)]
+            foreign = [writer, self._life_writer, *(w.lifeline for w in self.workers), *self.foreign()]
             foreign += (w.stacks for w in self.workers if w is not worker)
             for stage in self.stages:
                 if stage is not worker.stage:

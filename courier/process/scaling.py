@@ -1,62 +1,105 @@
-"""The scaling of a running stage by one worker, up or down."""
+"""The scaling of running stages: how many workers each should have, and the steps towards that, one turn after another.
+
+The number is what counts, not the way to it: a slot that a leaving worker still holds is filled when it is free.
+"""
 
 from __future__ import annotations
 
 import math
 import signal
+from typing import Final
 
 import structlog
 
 from courier.process.pool import Worker, WorkerPool
+from courier.process.stage import Stage
 
 log = structlog.get_logger("courier.supervisor")
 
 
 class Scaling:
-    """Adds and removes workers of the stage with spare slots, while the others continue."""
+    """Adds and removes workers of the stages with spare slots, while the others continue."""
 
     def __init__(self, pool: WorkerPool, drain_timeout: float) -> None:
         self._pool = pool
         self._drain_timeout = drain_timeout
-        self._stage = next((stage for stage in pool.stages if stage.spare), None)
+        self.stages: Final = {stage.role: stage for stage in pool.stages if stage.spare}
+        self._signalled = next((stage for stage in self.stages.values() if stage.takes_scale_signals), None)
+        self._wanted = {role: stage.count for role, stage in self.stages.items()}
 
-    def more(self) -> Worker | None:
-        """Add a worker and return it, to be started; return ``None`` if every slot is taken."""
-        if self._stage is None:
+    def wanted(self, role: str) -> int:
+        """Return how many workers a role should have."""
+        return self._wanted[role]
+
+    def most(self, role: str) -> int:
+        """Return how many workers a role has slots for."""
+        return self.stages[role].count + self.stages[role].spare
+
+    def want(self, role: str, count: int) -> None:
+        """Change how many workers a role should have; :meth:`enforce` starts and drains them."""
+        assert 1 <= count <= self.most(role)
+        self._wanted[role] = count
+
+    def more(self) -> None:
+        """Want one worker more of the stage that signals scale."""
+        stage = self._signalled
+        if stage is None:
             log.warning("no stage can grow", reason="there are no senders", advice="nothing")
-            return None
-        worker = self._pool.add(self._stage)
-        if worker is None:
+        elif self._wanted[stage.role] >= self.most(stage.role):
             log.warning(
                 "no spare slot for another worker",
-                role=self._stage.role,
-                workers=len(self._staying()),
+                role=stage.role,
+                workers=self._wanted[stage.role],
                 reason="SIGTTIN can add only a few workers to those of the start",
                 advice="restart with more --senders",
             )
         else:
-            log.info("worker added", role=self._stage.role, index=worker.slot.index, workers=len(self._staying()))
-        return worker
+            self._wanted[stage.role] += 1
 
-    def fewer(self, now: float) -> None:
-        """Drain the worker with the highest index, unless it is the last one."""
-        staying = self._staying()
-        if self._stage is None or len(staying) <= 1:
+    def fewer(self) -> None:
+        """Want one worker fewer of the stage that signals scale, unless it is the last one."""
+        stage = self._signalled
+        if stage is None or self._wanted[stage.role] <= 1:
             log.warning(
                 "the last worker stays",
-                workers=len(staying),
+                workers=self._wanted[stage.role] if stage else 0,
                 reason="SIGTTOU would leave none",
                 advice="send SIGTERM to stop Courier",
             )
-            return
-        worker = max(staying, key=lambda w: w.slot.index)
-        log.info("worker leaves", role=worker.stage.role, index=worker.slot.index, workers=len(staying) - 1)
+        else:
+            self._wanted[stage.role] -= 1
+
+    def enforce(self, now: float) -> list[Worker]:
+        """Drain the workers that are too many; return those that are missing, to be started.
+
+        Call it in every turn of the running program. Among workers of a role, the one with the highest index leaves.
+        """
+        return [worker for stage in self.stages.values() for worker in self._enforce(stage, now)]
+
+    def _enforce(self, stage: Stage, now: float) -> list[Worker]:
+        staying = [worker for worker in self._pool.of(stage.role) if not worker.is_draining]
+        added: list[Worker] = []
+        while len(staying) > self._wanted[stage.role]:
+            worker = max(staying, key=lambda each: each.slot.index)
+            staying.remove(worker)
+            self._dismiss(worker, len(staying), now)
+        while len(staying) + len(added) < self._wanted[stage.role]:
+            new = self._pool.add(stage)
+            if new is None:
+                # Its slot is still held by a worker that leaves.
+                break
+            added.append(new)
+            log.info("worker added", role=stage.role, index=new.slot.index, workers=len(staying) + len(added))
+        return added
+
+    def _dismiss(self, worker: Worker, left: int, now: float) -> None:
+        log.info("worker leaves", role=worker.stage.role, index=worker.slot.index, workers=left)
         worker.drain()
         worker.leaving_by = now + self._drain_timeout
         if not worker.pid:
             self.forget(worker)
 
-    def enforce(self, now: float) -> None:
+    def kill_late(self, now: float) -> None:
         """Kill the leaving workers that have exceeded the drain timeout."""
         for worker in self._pool.workers:
             if worker.leaving_by <= now:
@@ -68,6 +111,3 @@ class Scaling:
         if leaving:
             self._pool.remove(worker)
         return leaving
-
-    def _staying(self) -> list[Worker]:
-        return [w for w in self._pool.workers if w.stage is self._stage and not w.is_draining]

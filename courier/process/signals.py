@@ -17,6 +17,8 @@ TAKEN: Final = frozenset(
         signal.SIGTTOU,
         signal.SIGCHLD,
         signal.SIGALRM,
+        # The kernel sends it when the control socket becomes readable.
+        signal.SIGIO,
         # It makes a process print its stacks.
         signal.SIGRTMIN,
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from courier.process.bells import NO_BELLS, Bells
 from courier.process.channel import Channel
+from courier.process.control import NO_CONTROL, ControlOptions
 from courier.process.notify import NO_MANAGER, Manager
 
 if TYPE_CHECKING:
@@ -18,17 +19,18 @@ class Stage:
     """All workers of one role: ``count`` of them, and slots for ``spare`` more. ``make`` makes the role of each.
 
     A worker keeps the read ends of ``reads``, the write ends of ``writes``, and the read ends of ``watches``, which it
-    only asks for ``unread_bytes()``. SIGTTIN and SIGTTOU scale the stage with a ``spare`` above 0. With
-    ``takes_rotate`` it gets SIGUSR1. With ``restart_in_drain`` a worker that dies while draining is replaced, because
-    its work must be finished. The workers must be gone ``drain_reserve`` seconds before the deadline of the whole
-    drain, to leave time for later stages; at most half of the drain timeout counts. ``bells`` has one for each worker,
-    spare ones included, if some of them sleep until others call them in.
+    only asks for ``unread_bytes()``. A stage with a ``spare`` above 0 can be scaled, with ``takes_scale_signals`` by
+    SIGTTIN and SIGTTOU too. With ``takes_rotate`` it gets SIGUSR1. With ``restart_in_drain`` a worker that dies while
+    draining is replaced, because its work must be finished. The workers must be gone ``drain_reserve`` seconds before
+    the deadline of the whole drain, to leave time for later stages; at most half of the drain timeout counts. ``bells``
+    has one for each worker, spare ones included, if some of them sleep until others call them in.
     """
 
     role: str
     count: int
     make: RoleFactory
     spare: int = 0
+    takes_scale_signals: bool = False
     reads: tuple[Channel, ...] = ()
     writes: tuple[Channel, ...] = ()
     watches: tuple[Channel, ...] = ()
@@ -48,10 +50,12 @@ class SupervisorOptions:
     """How the supervisor runs the stages; times are seconds.
 
     ``drain_order`` contains every role in the order of the drain. A worker without a beat for ``hang_timeout`` is
-    replaced. The whole drain takes at most ``drain_timeout``. ``manager`` gets notifications.
+    replaced. The whole drain takes at most ``drain_timeout``. ``manager`` gets notifications. ``control`` says
+    where the control socket is.
     """
 
     drain_order: tuple[str, ...]
     hang_timeout: float = 10.0
     drain_timeout: float = 30.0
     manager: Manager = NO_MANAGER
+    control: ControlOptions = NO_CONTROL

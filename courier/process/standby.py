@@ -50,8 +50,9 @@ class Standby:
         freely: int | None = None,
         can_help: Callable[[Slot], bool] = lambda _: True,
         meter: SleepMeter | None = None,
+        on_ring: Callable[[], object] = lambda: None,
     ) -> None:
-        """``called_in`` is called when the worker has come on duty.
+        """``called_in`` is called when the worker has come on duty, and ``on_ring`` when it is rung for on duty.
 
         ``freely`` is how many workers are called in whether or not they sleep, by default two for each usable core.
         ``can_help`` tells from its slot whether a worker on standby could take work if it were called in.
@@ -63,6 +64,7 @@ class Standby:
         self._bells = life.bells
         self._slots = life.board.slots(life.slot.role)
         self._called_in = called_in
+        self._on_ring = on_ring
         self._freely = freely
         self._can_help = can_help
         self._meter = SleepMeter() if meter is None else meter
@@ -192,7 +194,10 @@ class Standby:
 
     def _rang(self) -> None:
         self._bells.hush(self._slot.index)
-        self.come()
+        if self.on_duty:
+            self._on_ring()
+        else:
+            self.come()
 
     def _begin_duty(self) -> None:
         self._show(HAS_ROOM)

@@ -16,7 +16,9 @@ import structlog
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED
 from courier.log.stderr import output
 from courier.process import scoreboard
+from courier.process.acts import Acts
 from courier.process.advice import HUNG, explain_death
+from courier.process.control import Control
 from courier.process.drain import UNKILLABLE, Drain
 from courier.process.dump import SIGNAL
 from courier.process.notify import Notifier
@@ -80,6 +82,9 @@ class Supervisor:
         self._notifier = Notifier(options.manager, totals)
         self._pool = WorkerPool(stages, board, options)
         self._scaling = Scaling(self._pool, options.drain_timeout)
+        acts = Acts(self._pool, self._scaling, board, self._notifier, self._act_on, self._is_running)
+        self._control = Control(options.control.path, {**acts.table(), **options.control.acts})
+        self._pool.foreign = self._control.filenos
         self._watchdog = Watchdog(options.hang_timeout)
         self._stacks = Stacks()
         self._now = time.monotonic()
@@ -101,11 +106,13 @@ class Supervisor:
         gc.freeze()
         try:
             self._start_all()
+            self._control.open(self._now)
             while not self._turn():
                 pass
             return self._finish()
         finally:
             disarm_timer()
+            self._control.close()
             self._pool.close_as_if_dead()
 
     def _start_all(self) -> None:
@@ -142,6 +149,7 @@ class Supervisor:
             self._act_on(pending)
         for ended in self._pool.reap():
             self._ended(ended)
+        self._control.step(self._now)
         self._notifier.step(self._now)
         self._stacks.step(self._now)
         self._board.supervisor.words[scoreboard.LINES_DROPPED] += output().take_dropped()
@@ -152,7 +160,10 @@ class Supervisor:
                 self._start(worker)
         self._watch()
         self._notice_ready()
-        self._scaling.enforce(self._now)
+        self._scaling.kill_late(self._now)
+        if self._is_running():
+            for worker in self._scaling.enforce(self._now):
+                self._start(worker)
         return self._phase is ProgramPhase.DRAINING and self._drain.step(self._now)
 
     def _wait(self) -> float:
@@ -175,16 +186,13 @@ class Supervisor:
             self._stacks.print_own()
         elif number == signal.SIGHUP:
             log.info("configuration is read at start only; restart to change it", signal="SIGHUP")
-        elif number in (signal.SIGTTIN, signal.SIGTTOU) and self._phase is ProgramPhase.RUNNING:
-            self._scale(number)
+        elif number == signal.SIGTTIN and self._is_running():
+            self._scaling.more()
+        elif number == signal.SIGTTOU and self._is_running():
+            self._scaling.fewer()
 
-    def _scale(self, number: signal.Signals) -> None:
-        if number == signal.SIGTTOU:
-            self._scaling.fewer(self._now)
-            return
-        worker = self._scaling.more()
-        if worker is not None:
-            self._start(worker)
+    def _is_running(self) -> bool:
+        return self._phase is ProgramPhase.RUNNING
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if self._phase is ProgramPhase.STOPPING:

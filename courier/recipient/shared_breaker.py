@@ -87,6 +87,10 @@ class SharedBreaker:
             self.phase = Phase.STARTING if any(view.tried_at for view in views) else Phase.UNTRIED
         else:
             self.phase = PHASES[breaker.state([*views, known], now)]
+            if self.phase is Phase.STOPPED and known.opened_at < self._board.supervisor.reals[scoreboard.PROBE_ASKED]:
+                # A person asked for a probe since. Each opening is cut short once, whichever sender does it.
+                self.cut_short(now)
+                self.phase = Phase.PROBING
         self.since = 0.0 if self.phase.delivers else known.since
 
     def _forget_faults(self) -> None:
@@ -130,7 +134,7 @@ class SharedBreaker:
         return read_view(self._slot).refused > 0
 
     def cut_short(self, now: float) -> None:
-        """End the cool-down: the recipient accepts connections again."""
+        """End the cool-down: the recipient accepts connections again, or a person asked to try it."""
         write_view(self._slot, breaker.cut_short(read_view(self._slot), self._views(now), now))
 
     def close(self, now: float) -> None:

@@ -123,12 +123,8 @@ class Sender(Role):
         for packet in kept:
             assert packet.failing is not None
             self._outcomes.return_to_queue(packet, packet.failing.outcome)
-        while slots.waiting or (self._all_drain() and self._taking.receive()):
+        while slots.waiting or (self._life.drains_all() and self._taking.receive()):
             slots.release(slots.waiting.popleft())
-
-    def _all_drain(self) -> bool:
-        """Return whether the whole program stops, not only this sender."""
-        return self._life.orphaned or bool(self._life.board.supervisor.reals[scoreboard.DRAIN_DEADLINE])
 
     def _cut_deliveries(self) -> None:
         """Cut the deliveries in flight. The recipient may have taken them, or not: SQS shows them again immediately."""

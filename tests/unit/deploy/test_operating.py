@@ -70,6 +70,7 @@ def test_every_signal_that_is_taken_is_told() -> None:
     assert told == {number.name for number in TAKEN} - {
         "SIGCHLD",
         "SIGALRM",
+        "SIGIO",
         "SIGRTMIN",
     }  # sent by Courier and the kernel
     assert f"up to {SPARE_SENDERS} more" in PAGE

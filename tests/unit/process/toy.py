@@ -208,7 +208,7 @@ def pipeline(middle: RoleFactory = idle) -> list[Stage]:
     acks = Channel.create("acks")
     return [
         Stage("auditor", 1, reads_to_end(acks), reads=(acks,), takes_rotate=True, restart_in_drain=True),
-        Stage("sender", 2, middle, spare=2, writes=(acks,)),
+        Stage("sender", 2, middle, spare=2, takes_scale_signals=True, writes=(acks,)),
         Stage("consumer", 2, writes_when_drained(acks), writes=(acks,)),
     ]
 
@@ -223,7 +223,11 @@ def leaves_unread() -> list[Stage]:
 
 
 def of_one(make: RoleFactory) -> list[Stage]:
-    return [Stage("auditor", 1, idle, takes_rotate=True), Stage("sender", 2, make, spare=2), Stage("consumer", 1, idle)]
+    return [
+        Stage("auditor", 1, idle, takes_rotate=True),
+        Stage("sender", 2, make, spare=2, takes_scale_signals=True),
+        Stage("consumer", 1, idle),
+    ]
 
 
 SCENARIOS: dict[str, Callable[[], list[Stage]]] = {

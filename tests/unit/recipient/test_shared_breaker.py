@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from courier.process import scoreboard
 from courier.process.scoreboard import SILENT_SECONDS
 from courier.recipient.breaker import (
     CLOSED,
@@ -126,3 +127,30 @@ def test_so_do_as_many_faults_or_what_opens_it_at_any_time(threshold: int, fault
         senders.all[0].record_failure_to_deliver(FAULT, 0.0, 1, LATER + n / 100)
         states.append(senders.all[0].phase.is_outage)
     assert states == [False] * (faults - 1) + [True]
+
+
+def test_a_probe_that_a_person_asks_for_cuts_the_cool_down_short_once() -> None:
+    senders = Senders(3)
+    half_open = opened(senders)
+    before = half_open - 1.0
+    senders.refresh(before)
+    assert {gate.phase for gate in senders.all} == {Phase.STOPPED}
+    senders.board.supervisor.reals[scoreboard.PROBE_ASKED] = before
+    senders.refresh(before + 0.1)
+    assert {gate.phase for gate in senders.all} == {Phase.PROBING}
+    assert sum(gate.limit for gate in senders.all) == 1
+    # Its failure opens the breaker for a whole cool-down, whatever was asked before.
+    senders.all[0].record_failure_to_deliver(FAULT, 0.05, 1, before + 0.2)
+    for later in (0.3, 1.0, 4.0):
+        senders.refresh(before + later)
+        assert {gate.phase for gate in senders.all} == {Phase.STOPPED}
+
+
+def test_a_probe_asked_for_before_an_outage_or_without_one_changes_nothing() -> None:
+    senders = Senders(2)
+    senders.board.supervisor.reals[scoreboard.PROBE_ASKED] = LATER - 1.0
+    senders.refresh(LATER - 0.5)
+    assert {gate.phase for gate in senders.all} == {Phase.DELIVERING}
+    half_open = opened(senders)
+    senders.refresh(half_open - 1.0)
+    assert {gate.phase for gate in senders.all} == {Phase.STOPPED}

@@ -1,0 +1,135 @@
+"""The commands that steer a running Courier over its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from courier.cli.options import ClickType, option
+from courier.config.config import OPTIONS
+from courier.config.loading import runtime_directory
+from courier.config.units import PATH, TEXT, number, one_of
+from courier.log.stderr import write_last_line
+
+EXIT_DONE: Final = 0
+EXIT_REFUSED: Final = 1
+EXIT_UNREACHABLE: Final = 3
+"""The exit codes; 2 is wrong usage, as everywhere."""
+
+EPILOG: Final = "Exit codes: 0 done, 1 refused (one line says why), 2 wrong usage, 3 no Courier answers."
+
+JSON: Final = "json"
+
+
+def control_option() -> click.Option:
+    """Return the option that says where the socket of the running Courier is."""
+    variables = OPTIONS["control"].variables
+    text = "The control socket. By default control.sock in $RUNTIME_DIRECTORY, else /run/courier/control.sock."
+    return option("--control", "socket", PATH, None, text, variables)
+
+
+def output_option() -> click.Option:
+    """Return the option for the form of the answer."""
+    return click.Option(
+        ["--output", "-o", "output"],
+        type=ClickType(one_of("text", JSON)),
+        metavar="text|json",
+        default="text",
+        help="Form of the answer: a line of text, or the JSON object.  [default: text]",
+    )
+
+
+def act(name: str, *parameters: click.Parameter) -> Callable[[Callable[..., dict[str, Any]]], click.Command]:
+    """Make a command of an act. The decorated function gets its own options, and returns the fields of the request."""
+
+    def decorate(fields: Callable[..., dict[str, Any]]) -> click.Command:
+        @wraps(fields)
+        def run(socket: Path | None, output: str, **values: Any) -> int:
+            return send({"act": name, **fields(**values)}, socket, output)
+
+        params = [*parameters, control_option(), output_option()]
+        return click.Command(name, params=params, callback=run, help=fields.__doc__, epilog=EPILOG)
+
+    return decorate
+
+
+def send(request: dict[str, Any], socket: Path | None, output: str) -> int:
+    """Send a request to the running Courier, print its answer, and return the exit code."""
+    import orjson
+
+    from courier.control_client import Unreachable, ask, find_socket
+
+    try:
+        answer = ask(find_socket(socket, runtime_directory()), request)
+        code = EXIT_DONE if answer.get("ok") is True else EXIT_REFUSED
+    except Unreachable as error:
+        answer, code = {"ok": False, "error": str(error)}, EXIT_UNREACHABLE
+    if output == JSON:
+        click.echo(orjson.dumps(answer))
+    elif code == EXIT_DONE:
+        click.echo(answer.get("text", "done"))
+    else:
+        write_last_line(f"courier: error: {answer.get('error', 'refused')}")
+    return code
+
+
+def _count(flag: str, what: str) -> click.Option:
+    return option(flag, flag.removeprefix("--"), number(1, 512), None, f"How many processes {what} from now on.")
+
+
+@act("pause", option("--reason", "reason", TEXT, "", "Why, for the log and all who look."))
+def pause(reason: str) -> dict[str, Any]:
+    """Receive nothing until `courier resume`. What is under way is delivered, recorded and deleted.
+
+    The pause outlives every worker and a reload, but not a restart of Courier. A stop isn't hindered by it.
+    """
+    return {"reason": reason}
+
+
+@act("resume")
+def resume() -> dict[str, Any]:
+    """Receive again after `courier pause`."""
+    return {}
+
+
+@act("scale", _count("--senders", "deliver"), _count("--consumers", "receive"))
+def scale(senders: int | None, consumers: int | None) -> dict[str, Any]:
+    """Run more or fewer senders and consumers, until the next restart.
+
+    Those that are too many finish what they have under way. Up to 16 senders and 8 consumers can be added to those of
+    the start.
+    """
+    if senders is None and consumers is None:
+        raise click.UsageError("give --senders, --consumers or both")
+    return {"senders": senders, "consumers": consumers}
+
+
+@act("probe")
+def probe() -> dict[str, Any]:
+    """Probe the recipient now, instead of at the end of the circuit breaker's cool-down."""
+    return {}
+
+
+@act("rotate")
+def rotate() -> dict[str, Any]:
+    """Begin a new audit file with the next record, like SIGUSR1."""
+    return {}
+
+
+@act("drain")
+def drain() -> dict[str, Any]:
+    """Finish what is under way and end, like SIGTERM. The command doesn't wait for the end."""
+    return {}
+
+
+@act("kill", click.Argument(["pid"], type=ClickType(number(1, 1 << 22)), metavar="PID"))
+def kill(pid: int) -> dict[str, Any]:
+    """Kill one worker, which is replaced. PID is one that /status or ps shows.
+
+    SQS shows the messages that it held again after their visibility timeout; some of them may be delivered twice.
+    """
+    return {"pid": pid}
