@@ -8,7 +8,7 @@ from typing import Any
 from courier.api.observed import Observed
 from courier.api.readiness import unready
 from courier.api.status import state
-from courier.board.pause import read_pause
+from courier.board.pause import is_paused, read_pause
 from courier.process import scoreboard
 from courier.process.control_protocol import Fields
 from courier.process.peer import Peer
@@ -50,7 +50,8 @@ class Steering:
         if breaker.state(views, now) == breaker.HALF_OPEN:
             return {"text": f"the cool-down is over already, the recipient is being probed{self._asked_pause(now)}"}
         board.supervisor.reals[scoreboard.PROBE_ASKED] = now
-        return {"text": f"the cool-down is cut short, the recipient is probed now{self._asked_pause(now)}"}
+        paused = "; only with what Courier holds, since receiving is paused" if is_paused(board) else ""
+        return {"text": f"the cool-down is cut short, the recipient is probed now{self._asked_pause(now)}{paused}"}
 
     def _asked_pause(self, now: float) -> str:
         """Return what a probe doesn't cut short: the pause that the recipient itself asked for."""

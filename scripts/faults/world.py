@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -189,12 +190,19 @@ class World:
             self._recipient_url(link),
             directory,
             ("--hang-timeout", f"{HANG_TIMEOUT_SECONDS:g}", *self._own_options(directory), *self.row.options, *more),
-            combined(disk.environment(), clock) | credentials,
+            combined(disk.environment(), clock) | credentials | self._control(stack),
         )
         program = Program(self._adapter, setting, gate, disk, link)
         stack.callback(lambda: program.instance.kill_all())
         self.programs.append(program)
         return program
+
+    def _control(self, stack: ExitStack) -> dict[str, str]:
+        """Return the variable for a control socket, if a fault needs one; its path must be short."""
+        if not any(fault.what == "steer" for fault in self.row.faults):
+            return {}
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="courier-"))
+        return {"COURIER_CONTROL": f"{directory}/control.sock"}
 
     def _own_options(self, directory: Path) -> tuple[str, ...]:
         options: tuple[str, ...] = ("--visibility-timeout", str(self.row.visibility))

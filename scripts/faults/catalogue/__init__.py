@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.faults.catalogue import clocks, disks, duties, firehose, instances, processes, recipients, sqs
+from scripts.faults.catalogue import acts, clocks, disks, duties, firehose, instances, processes, recipients, sqs
 from scripts.faults.fault import Row
 
 ROWS: Final[tuple[Row, ...]] = (
     *processes.ROWS,
+    *acts.ROWS,
     *duties.ROWS,
     *disks.ROWS,
     *firehose.ROWS,

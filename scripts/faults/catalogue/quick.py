@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from scripts.faults.catalogue.acts import QUICK_ACTS
 from scripts.faults.fault import STOP_STALL_SECONDS, Fault, Limits, Row
 from scripts.faults.workload import Workload
 
@@ -74,6 +75,7 @@ QUICK: Final = (
         visibility=4,
         answer_seconds=0.005,
     ),
+    QUICK_ACTS,
 )
 """The rows of ``make faults-quick``."""
 

@@ -10,13 +10,25 @@ from collections.abc import Callable
 from typing import Final
 
 from scripts.faults.fault import Fault
-from scripts.faults.injectors import clocks, disks, firehose, instances, links, processes, recipients, sqs, torn_tail
+from scripts.faults.injectors import (
+    acts,
+    clocks,
+    disks,
+    firehose,
+    instances,
+    links,
+    processes,
+    recipients,
+    sqs,
+    torn_tail,
+)
 from scripts.faults.world import World
 
 Injector = Callable[[World, Fault], None]
 
 INJECTORS: Final[dict[str, Injector]] = {
     **processes.INJECTORS,
+    **acts.INJECTORS,
     **disks.INJECTORS,
     **torn_tail.INJECTORS,
     **firehose.INJECTORS,

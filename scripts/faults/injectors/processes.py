@@ -38,8 +38,8 @@ def kill(world: World, fault: Fault) -> None:
         if pid == program.instance.pid and not program.instance.restarts_itself:
             kill_program(world, program)
             continue
-        role = _role(pid)
-        ports = _ports(world, role, pid)
+        role = role_of(pid)
+        ports = reach(world, role, pid)
         program.instance.kill(pid)
         world.hurt(f"kill of the {role}", ports, program=program)
         world.note(f"killed {role} {pid}")
@@ -66,8 +66,8 @@ def stop(world: World, fault: Fault) -> None:
     if it is there with ``detail["replaced"]``: after so long the program must have replaced it.
     """
     for program, pid in victims(world, fault):
-        role = _role(pid)
-        ports = _ports(world, role, pid)
+        role = role_of(pid)
+        ports = reach(world, role, pid)
         began = time.monotonic()
         world.note(f"stopped {role} {pid}")
         world.wait(fault.lasts)
@@ -106,15 +106,26 @@ def _end_once(world: World, fault: Fault, program: Program) -> None:
     send(number)
     if "again" in fault.detail and world.wait(fault.detail["again"]):
         send(number)
+    end_in_order(world, program, began, number.name, expected, disturbed=fault.disturbed)
+
+
+def end_in_order(
+    world: World, program: Program, began: float, by: str = "drain", expected: int = 0, *, disturbed: bool = False
+) -> None:
+    """Wait until a program ends that was told to at ``began``, start it again, and judge its end.
+
+    It was told ``by`` a signal or an act. Raise PromiseBroken if its exit code isn't the ``expected`` one, or it left
+    messages hidden; a ``disturbed`` one may have cut deliveries.
+    """
     code = program.instance.wait(END_SECONDS)
     hidden = world.queue.state().in_flight
     world.note(f"ended with {code} after {time.monotonic() - began:.1f} s, {hidden} hidden in the queue")
     if code:
-        world.hurt(f"cut by {number.name}", None, program=program)
+        world.hurt(f"cut by {by}", None, program=program)
     _start_again(world, program, began)
     in_order = code == expected and (not hidden or len(world.programs) > 1)
-    if not in_order and not (fault.disturbed and code in (expected, CUT)):
-        raise PromiseBroken(f"{number.name}: exit code {code} instead of {expected}, {hidden} hidden")
+    if not in_order and not (disturbed and code in (expected, CUT)):
+        raise PromiseBroken(f"{by}: exit code {code} instead of {expected}, {hidden} hidden")
 
 
 def _wait_until_busy(world: World) -> None:
@@ -134,14 +145,14 @@ def _start_again(world: World, program: Program, began: float) -> None:
     world.note("started again")
 
 
-def _ports(world: World, role: str, pid: int) -> frozenset[int] | None:
+def reach(world: World, role: str, pid: int) -> frozenset[int] | None:
     """Return the ports from which a process has delivered what it holds; None for all, if it settles for others."""
     if role in HOLDS_NOTHING:
         return frozenset()
     return world.ports(pid) if role == "sender" else None
 
 
-def _role(pid: int) -> str:
+def role_of(pid: int) -> str:
     """Return the role of a worker by its title; one that was just forked and the process of a peer have none."""
     found = re.match(r"courier: (\w+)", title(pid))
     return found[1] if found else "process"

@@ -75,3 +75,16 @@ def test_a_fault_that_did_not_happen_as_it_should_fails_its_trial(tmp_path: Path
     assert any("was not replaced in 0.2 s" in failure for failure in result.failures)
     assert any("no api was as kill wants it" in failure for failure in result.failures)
     assert any("exit code 0 instead of 4" in failure for failure in result.failures)
+
+
+@pytest.mark.full
+def test_acts_on_the_control_socket_are_done_and_what_lasts_is_undone(tmp_path: Path) -> None:
+    result, timeline = run(
+        tmp_path, Fault("steer", at=0.2, times=40, every=0.1, seed=3), seconds=5.0, answer_seconds=0.02
+    )
+    assert result.failures == []
+    for what in ("scale {", "pause {", "killed ", "rotate", "probe", "draining", "ended with 0 after", "started again"):
+        assert what in timeline, timeline
+    last = [line.split(maxsplit=1)[1] for line in timeline.splitlines()][-3:]
+    assert last[0].startswith("resume")
+    assert last[1].startswith("scale {'senders': 4, 'consumers': 2}")
