@@ -8,6 +8,7 @@ can cost the program is bounded: so many connections, so many bytes, so much tim
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Control:
         self._acts = acts
         self._socket: ControlSocket | None = None
         self._clients: list[_Client] = []
+        self._arrivals = select.poll()
         self._open_at = 0.0
         self._is_waiting = False
 
@@ -111,6 +113,7 @@ class Control:
             )
             self._path = None
         else:
+            self._arrivals.register(self._socket.listener, select.POLLIN)
             log.info("control socket listening", path=str(self._path))
 
     def filenos(self) -> Sequence[int]:
@@ -125,7 +128,9 @@ class Control:
             if self._path is not None and now >= self._open_at:
                 self.open(now)
             return
-        self._accept(self._socket.listener, now)
+        # An accept that fails would cost an idle program 70 µs more in each second.
+        if self._arrivals.poll(0):
+            self._accept(self._socket.listener, now)
         for client in list(self._clients):
             self._serve(client, now)
 
@@ -134,6 +139,7 @@ class Control:
         for client in list(self._clients):
             self._drop(client)
         if self._socket is not None:
+            self._arrivals.unregister(self._socket.listener)
             self._socket.close()
             self._socket = self._path = None
 
