@@ -16,6 +16,8 @@ def takes(kind: OptionType | click.ParamType[Any]) -> str:
             return f"{plain(kind.min or 0)} to {plain(kind.max or 0)}"
         case click.types.BoolParamType():
             return "no value"
+        case click.Choice():
+            return ", ".join(f"`{choice}`" for choice in kind.choices)
         case click.ParamType():
             return kind.name
     return kind.takes

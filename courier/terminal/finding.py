@@ -1,0 +1,32 @@
+"""Where a command finds the API of the running Courier."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from courier.errors import ConfigError
+from courier.terminal.api_client import Address, parse_url
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+NO_API: Final = "none"
+
+_ANY_ADDRESS: Final = re.compile(r"(//)(?:0\.0\.0\.0|\[::\])(?=:|/|$)")
+
+
+def find_api(url: str) -> Address:
+    """Return where the API is: ``url`` is a URL, or host:port as in ``--api``.
+
+    Raise ConfigError if it is neither, or if it says that there is no API.
+    """
+    text = url.strip()
+    if text.lower() == NO_API:
+        raise ConfigError("--url: COURIER_API is none, so nothing is served; start Courier with --api HOST:PORT")
+    if "://" not in text:
+        text = f"http://{text}"
+    # Courier listens on every address of this machine. It is asked on the one that needs no network.
+    text = _ANY_ADDRESS.sub(lambda found: found[1] + ("[::1]" if "[" in found[0] else "127.0.0.1"), text)
+    try:
+        return parse_url(text)
+    except ValueError as error:
+        raise ConfigError(f"--url: {error}") from None

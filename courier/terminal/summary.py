@@ -1,0 +1,232 @@
+"""The text of ``courier status``: whether it is well, and if not, why and what to do, in at most 25 lines."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Final
+
+from courier.terminal.report import Report
+from courier.terminal.texts import DASH, count, duration, plural, rate, seconds, size
+
+MOST_REASONS: Final = 4
+MOST_FAILURES: Final = 4
+WINDOWS: Final = ("10s", "60s")
+ROLES: Final = ("consumer", "sender", "auditor", "queue", "api", "supervisor")
+"""The roles in the order in which a message meets them. All but the first two have one process."""
+
+_TITLE_WIDTH: Final = 11
+
+
+def summary(report: Report) -> list[str]:
+    """Return the lines about the program that gave this answer of /status."""
+    lines = [header(report)]
+    lines += (line for reason, advice in reasons(report) for line in (f"  ! {reason}", f"    {advice}") if line.strip())
+    if hidden := len(report.texts("reasons")) - MOST_REASONS:
+        lines += [f"  ! {plural(hidden, 'more reason')}"] if hidden > 0 else []
+    sections = {
+        "paused": _pause(report),
+        "rates": _rates(report),
+        "latency": _latency(report),
+        "queue": _queue(report),
+        "recipient": _recipient(report),
+        "inside": _inside(report),
+        "processes": [processes(report)],
+        "failures": _failures(report),
+    }
+    for title, texts in sections.items():
+        shown = (title, *[""] * len(texts))
+        lines += (f"{name:<{_TITLE_WIDTH}}{text}".rstrip() for name, text in zip(shown, texts, strict=False) if text)
+    return lines
+
+
+def header(report: Report) -> str:
+    """Return which Courier this is: its queue, recipient, state, uptime, version and host."""
+    facts = [
+        f"up {duration(report.number('uptime_seconds'))}",
+        report.text("version"),
+        report.text("host"),
+    ]
+    return f"{flow(report)}   {state(report)}   {' · '.join(filter(None, facts))}"
+
+
+def flow(report: Report) -> str:
+    """Return where the messages come from and go to."""
+    queue = report.text("queue", "name") or report.text("settings", "queue").rpartition("/")[2]
+    return f"{queue or 'queue'} → {report.text('settings', 'recipient_url') or 'recipient'}"
+
+
+def state(report: Report) -> str:
+    """Return the state in words: that of /status, and whether it waits although it is ready."""
+    word = report.text("state") or "state unknown"
+    if word == "ready" and report.at("pause"):
+        return "ready, paused"
+    if word == "ready" and (breaker_state(report) != "closed" or (report.number("paused_seconds") or 0) > 0):
+        return "ready, waiting"
+    return word
+
+
+def breaker_state(report: Report) -> str:
+    """Return the state of the circuit breaker; closed if the answer doesn't say."""
+    return report.text("breaker", "state") or "closed"
+
+
+def reasons(report: Report) -> list[tuple[str, str]]:
+    """Return why the program isn't ready, and what to do about each, at most four."""
+    given = report.texts("reasons")[:MOST_REASONS]
+    advice = report.texts("advice")
+    return [(reason, advice[place] if place < len(advice) else "") for place, reason in enumerate(given)]
+
+
+def waiting(report: Report) -> list[str]:
+    """Return why nothing is received although the program is ready, one line a cause, with what happens next."""
+    found = []
+    if pause := report.at("pause"):
+        by, why = pause.text("by") or "somebody", pause.text("reason")
+        since = duration(pause.number("seconds"))
+        found.append(f"paused by {by} for {since}{f': {why}' if why else ''}; courier resume ends it")
+    if breaker_state(report) == "open":
+        faults, probe = report.count("breaker", "faults_in_a_row"), report.number("breaker", "next_probe_seconds")
+        last = report.each("failures")[:1]
+        why = f": {last[0].text('reason')}" if last else ""
+        text = f"the circuit breaker is open{why}, {plural(faults, 'failure')} in a row; nothing is received meanwhile"
+        found.append(f"{text}; next probe in {duration(probe)}")
+    elif breaker_state(report) != "closed":
+        found.append("the circuit breaker is half-open; one message after another shows whether the recipient is back")
+    if (paused := report.number("paused_seconds") or 0) > 0:
+        found.append(f"the recipient asked us to wait (Retry-After), {duration(paused)} more")
+    return found
+
+
+def _pause(report: Report) -> list[str]:
+    if not (pause := report.at("pause")):
+        return []
+    by, why = pause.text("by") or "somebody", pause.text("reason")
+    return [f"by {by} for {duration(pause.number('seconds'))}{f': {why}' if why else ''}; courier resume ends it"]
+
+
+def _rates(report: Report) -> list[str]:
+    lines = []
+    for window in WINDOWS:
+        rates = report.at("rates", window)
+        if rates:
+            names = ("received", "delivered", "retried", "rejected", "deleted")
+            shown = [f"{name} {rate(rates.number(name))}" for name in names]
+            lines.append(f"{' · '.join(shown)} a second ({window.replace('s', ' s')})")
+    return lines
+
+
+def _latency(report: Report) -> list[str]:
+    times = report.at("latency", "60s", "delivery")
+    if all(times.number(name) is None for name in ("p50", "p90", "p99")):
+        return []
+    shown = " · ".join(f"{name} {seconds(times.number(name))}" for name in ("p50", "p90", "p99"))
+    age = report.number("latency", "60s", "end_to_end", "p50")
+    end = f"; from queue to delivered p50 {seconds(age)}" if age is not None else ""
+    return [f"{shown} to deliver{end} (60 s)"]
+
+
+def queue(report: Report) -> str:
+    """Return the state of the queue in one line, empty if /status doesn't say."""
+    found = report.at("queue")
+    if not found:
+        return ""
+    if problem := found.text("problem"):
+        return problem
+    parts = [f"{count(found.number('waiting'))} waiting"]
+    if (oldest := found.number("oldest_seconds")) is not None:
+        parts[0] += f", oldest {duration(oldest)}"
+    parts += [f"{count(found.number('delayed'))} delayed", f"{count(found.number('in_flight'))} in flight"]
+    growth, empty = found.number("growth_per_second"), found.number("empty_in_seconds")
+    if empty is not None and found.count("waiting"):
+        parts.append(f"empty in about {duration(empty)}")
+    elif growth is not None and growth > 0:
+        parts.append(f"growing by {rate(growth)} a second")
+    return " · ".join(parts)
+
+
+def dead_letters(report: Report) -> str:
+    """Return the dead letters in one line, empty if there are no such queues."""
+    shown = []
+    for each in report.each("dead_letters"):
+        problem = each.text("problem")
+        shown.append(problem or f"{count(each.number('messages'))} in {each.text('queue')} ({each.text('is')})")
+    return f"dead letters: {', '.join(shown)}" if shown else ""
+
+
+def _queue(report: Report) -> list[str]:
+    return [line for line in (queue(report), dead_letters(report)) if line]
+
+
+def _recipient(report: Report) -> list[str]:
+    limit, in_flight = report.number("limit"), report.number("in_flight")
+    line = f"circuit breaker {breaker_state(report)} · {count(in_flight)} in flight, limit {count(limit)}"
+    if openings := report.count("breaker", "openings"):
+        line += f" · opened {openings:,}×"
+    if (last_hour := report.number("breaker", "open_seconds_last_hour") or 0) > 0:
+        line += f", {duration(last_hour)} of the last hour"
+    return [line, *(text for text in waiting(report) if not text.startswith("paused by"))]
+
+
+def _inside(report: Report) -> list[str]:
+    work, acks = report.at("queued", "work"), report.at("queued", "acks")
+    parts = [
+        f"{count(work.number('waiting'))} wait for a sender ({size(work.number('bytes'))})",
+        f"{count(acks.number('waiting'))} for the auditor",
+        f"{count(report.number('held'))} unsettled",
+    ]
+    if short := report.value("shortages"):
+        parts.append(f"short of {', '.join(sorted(short)) if isinstance(short, dict) else DASH}")
+    return [" · ".join(parts)]
+
+
+def processes(report: Report) -> str:
+    """Return the processes in one line: how many of each role, those that aren't ready, and the restarts."""
+    roles: Counter[str] = Counter()
+    unwell = []
+    for worker in report.each("workers"):
+        role, word = worker.text("role"), worker.text("state")
+        if word == "down":
+            continue
+        roles[role] += 1
+        if word != "ready":
+            unwell.append(f"{role} {worker.text('index')} {word}")
+    order = sorted(roles, key=lambda role: ROLES.index(role) if role in ROLES else len(ROLES))
+    shown = [role if roles[role] == 1 and role in ROLES[2:] else plural(roles[role], role) for role in order]
+    restarts = report.count("totals", "restarts")
+    lines = [", ".join(shown) or DASH, *unwell[:4], plural(restarts, "restart") if restarts else ""]
+    return " · ".join(filter(None, lines))
+
+
+def _failures(report: Report) -> list[str]:
+    failures = report.each("failures")
+    shown = [failure(each, report) for each in failures[:MOST_FAILURES]]
+    rest = len(failures) - len(shown)
+    return [*shown, f"and {plural(rest, 'reason')} more"] if rest > 0 else shown
+
+
+def failure(each: Report, report: Report) -> str:
+    """Return the last failure for a reason in one line."""
+    status = each.text("status")
+    reason = each.text("reason") + (f" ({status})" if status and status not in each.text("reason") else "")
+    parts = [f"{reason} ×{count(each.number('count'))}", f"last {age_of(each.text('time'), report)} ago"]
+    parts += [each.text("message_id"), each.text("then") or each.text("action")]
+    return " · ".join(filter(None, parts))
+
+
+def age_of(stamp: str, report: Report) -> str:
+    """Return how long ago a time in RFC 3339 was, by the clock of the program if /status tells it."""
+    now = report.number("now") or time.time()
+    at = unix_of(stamp)
+    return DASH if at is None else duration(now - at)
+
+
+def unix_of(stamp: str) -> float | None:
+    """Return a time in RFC 3339 as Unix time, ``None`` if it is no such."""
+    # Imported here: a check needs no calendar.
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except (ValueError, OverflowError):
+        return None
