@@ -106,6 +106,7 @@ ROWS: Final = (
                     gauge("stopped_by_refusals", "stopped by refusals"),
                     gauge("audit_failing", "audit log failing"),
                     gauge("draining", "draining"),
+                    gauge("receiving_paused", "paused by a person"),
                 ],
                 6,
                 "stat",

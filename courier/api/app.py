@@ -22,6 +22,7 @@ from courier.api.observed import Observed
 from courier.api.page.document import Document
 from courier.api.readiness import unready
 from courier.api.status import Status
+from courier.board.pause import pause_status
 from courier.process.scoreboard import Slot
 from courier.server.loopback import is_loopback
 
@@ -77,10 +78,14 @@ class Handlers:
 
     async def ready(self, _: Request) -> Response:
         """Return 200 if the program does its work; else 503 with the reasons and the advice for each."""
-        if found := unready(self._observed, time.monotonic()):
+        now = time.monotonic()
+        pause = pause_status(self._observed.board, now)
+        # A paused program is ready: it does what it was told, and a restart would end the pause.
+        shown = {"pause": pause} if pause else {}
+        if found := unready(self._observed, now):
             reasons, advice = zip(*found, strict=True)
-            return JSONResponse({"ready": False, "reasons": reasons, "advice": advice}, 503)
-        return JSONResponse({"ready": True})
+            return JSONResponse({"ready": False, "reasons": reasons, "advice": advice, **shown}, 503)
+        return JSONResponse({"ready": True, **shown})
 
     async def status(self, _: Request) -> Response:
         """Return the status of the whole program."""

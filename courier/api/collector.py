@@ -19,6 +19,7 @@ from courier import __version__
 from courier.api.observed import Observed
 from courier.api.readiness import draining, not_ready
 from courier.api.status import SILENT, STATES, state_of
+from courier.board.pause import is_paused
 from courier.board.shortage import RESOURCES, shortages
 from courier.board.tally import ACTIONS, REASONS, RESULTS
 from courier.process import scoreboard
@@ -78,6 +79,8 @@ class BoardCollector(Collector):
         yield _one(GaugeMetricFamily, "stopped_by_refusals", text, recipient.refused > 0)
         text = "Seconds left of the pause that the recipient asked for; 0 for none."
         yield _one(GaugeMetricFamily, "paused_seconds", text, recipient.paused)
+        text = "1 while a person has paused receiving (courier pause)."
+        yield _one(GaugeMetricFamily, "receiving_paused", text, is_paused(self._board))
 
     def _words(self) -> Iterator[Metric]:
         board, now = self._board, time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 from courier.api.observed import Observed
 from courier.api.readiness import unready
 from courier.api.status import state
-from courier.board.pause import is_paused, read_pause
+from courier.board.pause import is_paused, pause_status, read_pause
 from courier.process import scoreboard
 from courier.process.control_protocol import Fields
 from courier.process.peer import Peer
@@ -27,16 +27,12 @@ class Steering:
         board, now = self._observed.board, time.monotonic()
         found = unready(self._observed, now)
         reasons, pause = [each.reason for each in found], read_pause(board)
-        shown = None
-        if pause is not None:
-            seconds = round(now - pause.paused_at, 3)
-            shown = {"by": pause.by, "reason": pause.reason, "since": pause.at_ms / 1000, "seconds": seconds}
         return {
             "text": f"{state(reasons)}{f', paused by {pause.text()}' if pause else ''}",
             "state": state(reasons),
             "reasons": reasons,
             "advice": [each.advice for each in found],
-            "pause": shown,
+            "pause": pause_status(board, now),
         }
 
     def probe(self, _: Fields, _peer: Peer) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from courier.api.app import build_app
 from courier.api.readiness import BY_STATE
 from courier.api.status import Status
 from courier.process import scoreboard
+from courier.process.pause import write_pause
 from courier.process.scoreboard import Scoreboard, Slot
 from courier.recipient.breaker import View
 from courier.recipient.views import write_view
@@ -91,6 +92,21 @@ def test_health_is_200_whatever_the_board_says(app: Starlette, board: Scoreboard
     board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
     reply = ask(app, "/status/health")
     assert (reply.status, reply.json()) == (200, {})
+
+
+def test_a_pause_by_a_person_stands_beside_the_readiness_and_does_not_change_it(
+    app: Starlette, board: Scoreboard
+) -> None:
+    write_pause(board, "root (uid 0, pid 7)", "deploying", time.monotonic() - 12)
+    reply = ask(app, "/status/ready")
+    assert (reply.status, reply.json()["ready"]) == (200, True)
+    told = reply.json()["pause"]
+    assert (told["by"], told["reason"]) == ("root (uid 0, pid 7)", "deploying")
+    assert 12 <= told["seconds"] < 60
+    assert abs(told["since"] - time.time()) < 60
+    board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
+    reply = ask(app, "/status/ready")
+    assert (reply.status, reply.json()["pause"]["reason"]) == (503, "deploying")
 
 
 def test_ready_says_yes_or_503_with_reasons(app: Starlette, board: Scoreboard) -> None:

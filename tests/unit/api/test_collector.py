@@ -16,6 +16,7 @@ from courier.api.collector import BoardCollector
 from courier.board.tally import ACTIONS, REASONS, RESULTS, call_counter, reason_place
 from courier.process import scoreboard
 from courier.process.histogram import Histogram
+from courier.process.pause import end_pause, write_pause
 from courier.process.scoreboard import AGE_BOUNDS, LATENCY_BOUNDS, SILENT_SECONDS, Scoreboard
 from courier.recipient.breaker import CLOSED, HALF_OPEN, OPEN, View
 from courier.recipient.views import write_view
@@ -194,6 +195,14 @@ def test_receiving_that_is_stopped_by_refusals_is_told(board: Scoreboard) -> Non
     assert value(board, "courier_stopped_by_refusals") == 1
     write_view(board.slots("sender")[1], View(closed_at=now + 1))
     assert value(board, "courier_stopped_by_refusals") == 0
+
+
+def test_a_pause_of_receiving_is_told_as_long_as_it_lasts(board: Scoreboard) -> None:
+    assert value(board, "courier_receiving_paused") == 0
+    write_pause(board, "root (uid 0, pid 1)", "", time.monotonic())
+    assert value(board, "courier_receiving_paused") == 1
+    end_pause(board)
+    assert value(board, "courier_receiving_paused") == 0
 
 
 def test_a_pause_is_told_by_the_seconds_that_are_left_of_it(board: Scoreboard) -> None:
