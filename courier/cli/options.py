@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from courier.config.consequences import OptionNote, adapt_defaults, options_with
 from courier.config.loading import environment, read_file
 from courier.config.option import VARIABLE_PREFIX
 from courier.config.presets import PRESETS
+from courier.config.sources import find_sources
 from courier.config.units import PATH, YES_NO, OptionType
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ else:
     _ParamType = click.ParamType
 
 CONFIG_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
+_FILE: Final = "courier.config_file"
+"""The key of a context's ``meta`` for the name of the file of ``--config``."""
 
 
 class ClickType(_ParamType):
@@ -108,8 +111,8 @@ def valid_config(command: Callable[[Config, Sequence[OptionNote]], int]) -> Call
         given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
         preset = PRESETS[values["preset"]]
         values |= {name: preset[name] for name in preset if name not in given}
-        values |= adapt_defaults(values, given)
-        config = Config(**values)
+        values |= (changes := adapt_defaults(values, given))
+        config = Config(**values, sources=find_sources(values, _sources(context, given), changes))
         # Variables of other programs may be set for those programs.
         ours = given - set(_from_others(context))
         return command(
@@ -117,6 +120,18 @@ def valid_config(command: Callable[[Config, Sequence[OptionNote]], int]) -> Call
         )
 
     return with_config
+
+
+def _sources(context: click.Context, given: Iterable[str]) -> dict[str, str]:
+    """Return where each given option came from: its flag, its variable, or the name of the file."""
+    sources = {}
+    for name in given:
+        option, source = OPTIONS[name], context.get_parameter_source(name)
+        if source is ParameterSource.ENVIRONMENT:
+            sources[name] = next((each for each in option.variables if environment().get(each)), option.variables[0])
+        else:
+            sources[name] = context.meta[_FILE] if source is ParameterSource.DEFAULT_MAP else option.flag
+    return sources
 
 
 def _from_others(context: click.Context) -> Iterator[str]:
@@ -163,3 +178,4 @@ def where_from(ctx: click.Context, parameter: click.Parameter) -> str:
 def _load_file(ctx: click.Context, _parameter: click.Parameter, path: Any) -> None:
     if path is not None:
         ctx.default_map = read_file(path)
+        ctx.meta[_FILE] = path.name

@@ -7,7 +7,7 @@ in this order. :mod:`courier.cli.options` reads the first two, :mod:`courier.con
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,12 @@ from courier.http.secret_file import is_there
 # The fields of the last base come first, so the bases stand in the reverse order of the help.
 @dataclass(frozen=True, kw_only=True)
 class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConfig, RecipientConfig, QueueConfig):
-    """The configuration of the pipeline. Raises ConfigError if the values don't fit together."""
+    """The configuration of the pipeline. Raises ConfigError if the values don't fit together.
+
+    ``sources`` says where each value came from, by field name; see :mod:`courier.config.sources`.
+    """
+
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the values of each subject, then those that concern several subjects."""
@@ -74,10 +79,12 @@ def _summary_value(value: Any, *, secret: bool) -> str | float:
     return value if isinstance(value, (int, float)) else str(value)
 
 
-OPTIONS: Final[Mapping[str, Option]] = {each.name: each.metadata["option"] for each in fields(Config)}
+_OPTIONS: Final = [each for each in fields(Config) if "option" in each.metadata]
+
+OPTIONS: Final[Mapping[str, Option]] = {each.name: each.metadata["option"] for each in _OPTIONS}
 """The options by field name, in the order of the help."""
 
-DEFAULTS: Final[Mapping[str, Any]] = {each.name: each.default for each in fields(Config)}
+DEFAULTS: Final[Mapping[str, Any]] = {each.name: each.default for each in _OPTIONS}
 
 GROUPS: Final = tuple(dict.fromkeys(option.group for option in OPTIONS.values()))
 """The subjects of the help, in its order. The most used options of a subject come first."""

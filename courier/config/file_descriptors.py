@@ -29,6 +29,9 @@ OTHERS: Final = 2
 PER_WORKER: Final = 2
 """Descriptors of the supervisor for each worker: the lifeline and the file of stacks."""
 
+LIMIT: Final = "limit of open files"
+"""The source of a concurrency that was lowered."""
+
 _UNLIMITED: Final = 1 << 30
 _REMEDY: Final = "raise the limit (LimitNOFILE in systemd, ulimit -n, a container's nofile)"
 
@@ -92,4 +95,5 @@ def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
         f"and the limit is {limit}: each delivers {found.deliveries} messages at a time; {_REMEDY}, or lower "
         "--concurrency and raise --senders"
     )
-    return replace(config, concurrency=found.deliveries), line
+    sources = {**config.sources, "concurrency": LIMIT}
+    return replace(config, concurrency=found.deliveries, sources=sources), line
