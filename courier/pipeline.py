@@ -116,5 +116,5 @@ def build_stages(config: Config, queues: Queues, work: Channel, acks: Channel) -
     if config.queue_type == "virtual":
         flow.append(Stage("queue", 1, queue_role(config, queue)))
     if config.api_address is not None:
-        flow.append(Stage("api", 1, api_role(config, config.api_address, work, acks), watches=(work, acks)))
+        flow.append(Stage("api", 1, api_role(config, queues, config.api_address, work, acks), watches=(work, acks)))
     return flow

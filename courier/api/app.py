@@ -64,13 +64,15 @@ Dumps = Callable[[Sequence[Slot]], Awaitable[list[tuple[Slot, int, str]]]]
 class Handlers:
     """The handlers of the routes."""
 
-    def __init__(self, observed: Observed, status: Render, dumps: Dumps) -> None:
+    def __init__(self, observed: Observed, status: Status, answer: Render, dumps: Dumps) -> None:
+        """``answer`` returns what GET /status says; see :func:`build_app` for the rest."""
         self._observed = observed
         self._status = status
+        self._answer = answer
         self._dumps = dumps
         self._one_dump = asyncio.Lock()
         self._registry = CollectorRegistry()
-        self._registry.register(BoardCollector(observed))
+        self._registry.register(BoardCollector(observed, status.memory))
 
     async def health(self, _: Request) -> Response:
         """Return 200 while this process lives; a restart of the container can fix nothing else."""
@@ -89,7 +91,11 @@ class Handlers:
 
     async def status(self, _: Request) -> Response:
         """Return the status of the whole program."""
-        return JSONResponse(self._status())
+        return JSONResponse(self._answer())
+
+    async def samples(self, _: Request) -> Response:
+        """Return the samples of the last minutes, for charts."""
+        return JSONResponse(self._status.samples())
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus's text format, or in OpenMetrics if the client accepts it."""
@@ -131,11 +137,12 @@ class Live(NamedTuple):
 
 def build_app(observed: Observed, status: Status, dumps: Dumps, live: Live | None = None) -> Starlette:
     """Return the application. ``dumps`` returns the stacks of the processes in the given slots."""
-    handlers = Handlers(observed, live.events.status if live else status.answer, dumps)
+    handlers = Handlers(observed, status, live.events.status if live else status.answer, dumps)
     routes = [
         Route("/status/health", handlers.health),
         Route("/status/ready", handlers.ready),
         Route("/status", handlers.status),
+        Route("/status/samples", handlers.samples),
         Route("/metrics", handlers.metrics),
         Route("/debug/stacks", handlers.stacks),
         *(live.routes() if live else ()),

@@ -7,6 +7,7 @@ Every label has a fixed set of values. All series exist from the start, as zeros
 from __future__ import annotations
 
 import itertools
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from courier import __version__
+from courier.api.memory import Memory
 from courier.api.observed import Observed
+from courier.api.queue_view import DEAD_LETTER_QUEUE, FAILURE_QUEUE
 from courier.api.readiness import draining, not_ready
-from courier.api.status import SILENT, STATES, state_of
+from courier.api.workers import CAUSES, ON_STANDBY, SILENT, STATES, on_duty, state_of
+from courier.board.depths import DEAD_LETTERS, FAILURE, SOURCE, oldest_age, read_answer
 from courier.board.pause import is_paused
 from courier.board.shortage import RESOURCES, shortages
 from courier.board.tally import ACTIONS, REASONS, RESULTS
@@ -28,21 +32,20 @@ from courier.process.word_table import Kind
 
 PREFIX: Final = "courier_"
 
+DEPTH_STATES: Final = ("waiting", "delayed", "in flight")
+"""The states of the messages in a queue, in the order of the numbers of a QueueDepth."""
+
 LABELS: Final = {"reason": REASONS, "resource": RESOURCES}
 """The values of each label, in the order of the words that hold its counts."""
-
-CAUSES: Final = (
-    ("exit", scoreboard.RESTARTS_EXIT),
-    ("signal", scoreboard.RESTARTS_SIGNAL),
-    ("hung", scoreboard.RESTARTS_HUNG),
-)
 
 
 class BoardCollector(Collector):
     """The collector of all metrics, for a registry of prometheus_client."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: Observed, memory: Memory | None = None) -> None:
+        """``memory`` may be shared with others that show the memory of the processes."""
         self._observed = observed
+        self._memory = memory or Memory()
         self._board = observed.board
 
     def collect(self) -> Iterator[Metric]:
@@ -53,6 +56,7 @@ class BoardCollector(Collector):
         yield self._short_senders()
         yield from self._recipient()
         yield from self._channels()
+        yield from self._queues()
         yield from self._workers()
 
     def _program(self) -> Iterator[Metric]:
@@ -110,6 +114,25 @@ class BoardCollector(Collector):
             size.add_metric([channel], waiting.bytes)
         yield from (depth, size)
 
+    def _queues(self) -> Iterator[Metric]:
+        board, now = self._board, time.monotonic()
+        numbers, asked_at, _ = read_answer(board, SOURCE, now)
+        messages = _gauge("queue_messages", "Messages in the queue, as SQS last said; NaN while unknown.", ["state"])
+        for state, number in itertools.zip_longest(DEPTH_STATES, numbers, fillvalue=math.nan):
+            messages.add_metric([str(state)], number)
+        yield messages
+        text = "Messages in the dead-letter queue and in the failure queue, as SQS last said; NaN while unknown."
+        letters = _gauge("dead_letters", text, ["queue"])
+        for queue, place in ((DEAD_LETTER_QUEUE, DEAD_LETTERS), (FAILURE_QUEUE, FAILURE)):
+            letters.add_metric([queue], next(iter(read_answer(board, place, now).numbers), math.nan))
+        yield letters
+        text = "When SQS last said how many messages the queue holds, Unix time; 0 before that."
+        asked = _unix(asked_at, now) if asked_at else 0
+        yield _one(GaugeMetricFamily, "queue_asked_timestamp_seconds", text, asked)
+        oldest = oldest_age(board, now)
+        text = "Age of the oldest message received within 10 seconds; NaN if there was none."
+        yield _one(GaugeMetricFamily, "queue_oldest_seconds", text, math.nan if oldest is None else oldest)
+
     def _calls(self) -> Iterator[Metric]:
         calls = _counter("sqs_calls", "Requests to SQS that ended, failed ones too.", ["action"])
         errors = _counter("sqs_errors", "Requests to SQS that failed.", ["action", "code"])
@@ -130,17 +153,24 @@ class BoardCollector(Collector):
 
     def _workers(self) -> Iterator[Metric]:
         workers = _gauge("workers", "Worker processes by role and state.", ["role", "state"])
+        duty = _gauge("workers_on_duty", "Ready workers that aren't on standby, by role.", ["role"])
+        memory = _gauge("memory_bytes", "Memory of the processes by role, shared pages in parts.", ["role"])
         now = time.monotonic()
         restarts = _counter("worker_restarts", "Workers replaced, by cause.", ["role", "cause"])
         for role in self._board.roles():
+            pids = [pid for slot in self._board.slots(role) if (pid := slot.words[scoreboard.PID])]
+            bytes_of = self._memory.of(pids)
+            memory.add_metric([role], sum(bytes_of.get(pid) or 0 for pid in pids))
             if role == SUPERVISOR:
                 continue
+            if role in ON_STANDBY:
+                duty.add_metric([role], sum(on_duty(slot, now) is True for slot in self._board.slots(role)))
             states = [state_of(slot, now) for slot in self._board.slots(role)]
             for state in (*STATES[EMPTY + 1 :], SILENT):
                 workers.add_metric([role, state], states.count(state))
-            for cause, word in CAUSES:
+            for cause, word in CAUSES.items():
                 restarts.add_metric([role, cause], self._board.total(word, role))
-        yield from (workers, restarts)
+        yield from (workers, duty, memory, restarts)
 
 
 def _one(family: Callable[..., Metric], name: str, text: str, value: float) -> Metric:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 import uvicorn
 
+from courier.api.about import NOTHING, About
 from courier.api.allowed_hosts import Hosts
 from courier.api.app import Live, build_app
 from courier.api.door import Door
@@ -100,13 +101,20 @@ class ApiRole(Role):
 
 
 async def open_api(
-    life: Life, observed: Observed, settings: Mapping[str, object], where: Where, page: Document | None = None
+    life: Life,
+    observed: Observed,
+    settings: Mapping[str, object],
+    where: Where,
+    page: Document | None = None,
+    about: About = NOTHING,
 ) -> Role:
-    """Start to serve, and return the role that stops it. Every client sees ``settings``; ``page`` is the live page.
+    """Start to serve, and return the role that stops it. Every client sees ``settings`` and ``about``.
+
+    ``page`` is the live page.
 
     Raise CannotStart if the address can't be used.
     """
-    status = Status(observed, settings)
+    status = Status(observed, settings, about)
     address = where.host, where.port
     if is_numeric(where.host):
         listener = listen(address)
@@ -114,7 +122,7 @@ async def open_api(
         # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
         listener = await life.loop.run_in_executor(None, listen, address)
     host, port = listener.getsockname()[:2]
-    events = Events(status.answer)
+    events = Events(status.answer, status.samples)
     app = build_app(observed, status, dumps, Live(page, events) if page else None)
     config = uvicorn_config(app, timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
@@ -130,7 +138,8 @@ async def open_api(
 
 async def _tick_forever(status: Status, events: Events, server: _Server) -> None:
     while True:
-        await asyncio.sleep(TICK_SECONDS)
+        # At the next whole second, so that each second has one sample, though timers may wake a moment early.
+        await asyncio.sleep(1.5 * TICK_SECONDS - (time.monotonic() + TICK_SECONDS / 2) % TICK_SECONDS)
         status.sample()
         events.tick()
         await server.renew_date()

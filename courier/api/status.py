@@ -2,60 +2,116 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from courier import __version__
+from courier.api.about import NOTHING, About
+from courier.api.counts import DURATIONS, read_counts
+from courier.api.memory import Memory
 from courier.api.observed import Observed
+from courier.api.outages import Outages
+from courier.api.queue_view import QueueView
 from courier.api.rates import WINDOWS, Rates
 from courier.api.readiness import unready
+from courier.api.samples import Samples
+from courier.api.workers import workers
+from courier.board.pause import pause_status
 from courier.board.recent_failures import recent_failures
 from courier.board.shortage import shortages
 from courier.board.tally import COUNTED
 from courier.process import scoreboard
-from courier.process.scoreboard import EMPTY, READY, SILENT_SECONDS, SUPERVISOR, WORDS, Slot
+from courier.process.scoreboard import WORDS
 from courier.process.word_table import Kind
 from courier.recipient.breaker import STATE_NAMES
 
 TOTALS: Final = {word.name: word.place for word in WORDS if word.kind & (Kind.TOTAL | Kind.RATE)}
 
-STATES: Final = ("down", "starting", "ready", "draining")
-"""The names of the states on the board. A slot is ``down`` when its worker awaits replacement or was removed."""
-
-SILENT: Final = "silent"
-"""The state of a ready or draining worker without a recent beat; its other values can't be trusted."""
+LATENCY_WINDOWS: Final = (10, 60, 300)
+"""Seconds of the percentiles."""
 
 
 class Status:
-    """Makes the answer, with rates from the samples taken by :meth:`sample`."""
+    """Makes the answer, with rates and percentiles from the samples taken by :meth:`sample`."""
 
-    def __init__(self, observed: Observed, settings: Mapping[str, object]) -> None:
-        """``settings`` are shown unchanged, so they must not contain secrets."""
+    def __init__(self, observed: Observed, settings: Mapping[str, object], about: About = NOTHING) -> None:
+        """``settings`` and the configuration in ``about`` are shown unchanged, so they must not contain secrets."""
         self._observed = observed
+        self._board = board = observed.board
         self._settings = dict(settings)
-        self._rates = Rates(time.monotonic(), self._counts())
+        self._about = about
+        self._host = socket.gethostname()
+        now, counts = time.monotonic(), read_counts(board)
+        self._rates = Rates(now, counts, max(LATENCY_WINDOWS))
+        self._samples = Samples(now, time.time(), counts)
+        self._outages = Outages(board)
+        self._queues = QueueView(board, about)
+        self.memory = Memory()
 
     def sample(self) -> None:
-        """Take a sample for the rates; call it once a second."""
-        self._rates.sample(time.monotonic(), self._counts())
+        """Take a sample of everything that has a past; call it once a second, at the whole second."""
+        now, counts = time.monotonic(), read_counts(self._board)
+        self._rates.sample(now, counts)
+        self._outages.look(now)
+        self._samples.add(now, time.time(), counts, self._queues.look(now))
+
+    def samples(self) -> dict[str, Any]:
+        """Return the answer to GET /status/samples."""
+        return self._samples.answer()
 
     def answer(self) -> dict[str, Any]:
         """Return the state of the program at this moment; times are in seconds."""
-        board, now = self._observed.board, time.monotonic()
+        now, unix_now, counts = time.monotonic(), time.time(), read_counts(self._board)
+        rates = {window: self._rates.over(window, now, counts)[: len(COUNTED)] for window in WINDOWS}
+        named = {window: dict(zip(COUNTED, found, strict=True)) for window, found in rates.items()}
+        return {
+            **self._program(now, unix_now),
+            "totals": {name: self._board.total(word) for name, word in TOTALS.items()},
+            "rates": {
+                f"{window}s": {name: round(rate, 2) for name, rate in found.items()} for window, found in named.items()
+            },
+            "latency": {f"{window}s": self._latency_over(window, now, counts) for window in LATENCY_WINDOWS},
+            "queue": self._queues.queue(now, unix_now, named[10]["delivered"]),
+            "dead_letters": self._queues.dead_letters(now),
+            **self._recipient(now, unix_now),
+            **self._work(now),
+            "failures": [failure.as_status() for failure in recent_failures(self._board)],
+            "workers": workers(self._board, now, self.memory),
+            "configuration": self._about.configuration,
+            "control": {"socket": self._socket(), "page": self._about.page_control},
+        }
+
+    def _socket(self) -> str | None:
+        # It may be gone, or it couldn't be made: Courier works without it.
+        path = self._about.control
+        return path if path is not None and os.path.exists(path) else None
+
+    def _program(self, now: float, unix_now: float) -> dict[str, Any]:
         found = unready(self._observed, now)
         reasons = [each.reason for each in found]
+        uptime = now - self._board.supervisor.reals[scoreboard.STARTED]
         return {
             "version": __version__,
+            "python": platform.python_version(),
+            "host": self._host,
             "state": state(reasons),
             "reasons": reasons,
             # One for each reason, in the same order.
             "advice": [each.advice for each in found],
-            "uptime_seconds": round(now - board.supervisor.reals[scoreboard.STARTED], 3),
+            "now": round(unix_now, 3),
+            "started_at": round(unix_now - uptime, 3),
+            "uptime_seconds": round(uptime, 3),
+            "pause": pause_status(self._board, now),
             "settings": self._settings,
-            "totals": {name: board.total(word) for name, word in TOTALS.items()},
-            "rates": {f"{window}s": self._rates_over(window, now) for window in WINDOWS},
-            **self._recipient(now),
+        }
+
+    def _work(self, now: float) -> dict[str, Any]:
+        board = self._board
+        return {
             "limit": board.gauge(scoreboard.LIMIT, now),
             "in_flight": board.gauge(scoreboard.IN_FLIGHT, now),
             "kept": board.gauge(scoreboard.KEPT, now),
@@ -64,27 +120,26 @@ class Status:
             "held": board.gauge(scoreboard.HELD, now),
             "held_bytes": board.gauge(scoreboard.HELD_BYTES, now),
             "queued": {name: depth._asdict() for name, depth in self._observed.depths().items()},
-            "failures": [failure.as_status() for failure in recent_failures(board)],
-            "workers": [worker(slot, now) for role in board.roles() for slot in board.slots(role) if _used(slot)],
         }
 
-    def _recipient(self, now: float) -> dict[str, Any]:
+    def _recipient(self, now: float, unix_now: float) -> dict[str, Any]:
         recipient = self._observed.recipient(now)
         shown = {
             "state": STATE_NAMES[recipient.state],
             "faults_in_a_row": recipient.faults,
             "next_probe_seconds": round(recipient.next_probe, 1),
-            "openings": self._observed.board.total(scoreboard.OPENINGS),
+            "openings": self._board.total(scoreboard.OPENINGS),
             "refused": {"messages": recipient.refused, "answers": recipient.answers, "status": recipient.status},
+            **self._outages.answer(now, unix_now),
         }
         return {"breaker": shown, "paused_seconds": round(recipient.paused, 1)}
 
-    def _counts(self) -> Sequence[int]:
-        return [self._observed.board.total(word) for word in COUNTED.values()]
-
-    def _rates_over(self, window: int, now: float) -> dict[str, float]:
-        rates = self._rates.over(window, now, self._counts())
-        return {name: round(rate, 2) for name, rate in zip(COUNTED, rates, strict=True)}
+    def _latency_over(self, window: int, now: float, counts: Sequence[int]) -> dict[str, Any]:
+        _, growth = self._rates.growth(window, now, counts)
+        return {
+            name: {p: seconds if seconds is None else round(seconds, 6) for p, seconds in found.items()}
+            for name, found in ((name, duration.percentiles(growth)) for name, duration in DURATIONS.items())
+        }
 
 
 def state(reasons: Sequence[str]) -> str:
@@ -92,30 +147,3 @@ def state(reasons: Sequence[str]) -> str:
     if not reasons:
         return "ready"
     return reasons[0] if reasons[0] in ("starting", "draining") else "not ready"
-
-
-def state_of(slot: Slot, now: float) -> str:
-    """Return the state of a worker at ``now`` (monotonic seconds), one of :data:`STATES` or :data:`SILENT`."""
-    state = slot.words[scoreboard.STATE]
-    # The supervisor writes no beat: only the service manager watches it.
-    is_silent = slot.role != SUPERVISOR and now - slot.reals[scoreboard.BEAT] >= SILENT_SECONDS
-    return SILENT if state >= READY and is_silent else STATES[state]
-
-
-def worker(slot: Slot, now: float) -> dict[str, Any]:
-    """Return what the board shows of one worker."""
-    beat, state = slot.reals[scoreboard.BEAT], state_of(slot, now)
-    return {
-        "role": slot.role,
-        "index": slot.index,
-        "pid": slot.words[scoreboard.PID] or None,
-        "state": state,
-        "in_flight": slot.words[scoreboard.IN_FLIGHT] if state != SILENT else None,
-        "last_beat_seconds": round(now - beat, 3) if beat else None,
-        "restarts": slot.words[scoreboard.RESTARTS],
-    }
-
-
-def _used(slot: Slot) -> bool:
-    """Return whether the slot has ever had a worker; the API leaves out the spare slots."""
-    return slot.words[scoreboard.STATE] != EMPTY or slot.reals[scoreboard.STARTED] > 0

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from courier.auditor.committer import Committer
+from courier.auditor.depth_watch import DepthWatch
 from courier.auditor.held_receipts import HeldReceipt, HeldReceipts
 from courier.auditor.letters import Letters
 from courier.auditor.log_thread import AuditLog, LogThread
@@ -66,8 +67,12 @@ class Auditor(Role):
         audit_log: AuditLog | None,
         clients: tuple[SettleClient, SendClient | None],
         options: AuditorOptions,
+        depths: DepthWatch | None = None,
     ) -> None:
-        """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue."""
+        """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue.
+
+        ``depths`` asks SQS how much the queues hold, if somebody may want to see it.
+        """
         client, failure_client = clients
         self._life = life
         self._words = life.slot.words
@@ -75,6 +80,7 @@ class Auditor(Role):
         self._acks = acks
         self._clients: Sequence[Closable | None] = clients
         self._options = options
+        self._depths = depths
         self._lost_line = RecurringLine(
             log,
             "warning",
@@ -113,6 +119,8 @@ class Auditor(Role):
             self._life.start(self._committer.run())
         if self._letters is not None:
             self._life.start(self._letters.run())
+        if self._depths is not None:
+            self._life.start(self._depths.run())
 
     async def drain(self) -> None:
         """Record and settle until everything is settled, or until the deadline of the drain."""

@@ -33,7 +33,7 @@ class RecentFailure(NamedTuple):
 
     ``at_ms`` is Unix milliseconds. ``attempts`` is the number of receives of the message plus the repeated attempts
     within this receive. ``answer`` is the beginning of the recipient's answer, or what went wrong if there was none.
-    ``action`` is what Courier did with the message.
+    ``action`` is what Courier did with the message, and ``then`` what happens next. The attempt took ``took`` seconds.
     """
 
     reason: str
@@ -44,6 +44,8 @@ class RecentFailure(NamedTuple):
     attempts: int
     answer: str
     action: str
+    then: str = ""
+    took: float = 0.0
 
     def as_status(self) -> dict[str, Any]:
         """Return the failure as the API shows it, with advice."""
@@ -56,6 +58,8 @@ class RecentFailure(NamedTuple):
             "attempts": self.attempts,
             "answer": self.answer,
             "action": self.action,
+            "then": self.then or None,
+            "took_seconds": round(self.took, 6),
             "advice": advice(self.status, self.reason),
         }
 
@@ -79,6 +83,8 @@ class FailureNotes:
         attempts: int,
         answer: str,
         action: str,
+        then: str = "",
+        took: float = 0.0,
     ) -> None:
         """Record a failure; the fields are those of :class:`RecentFailure`.
 
@@ -92,7 +98,8 @@ class FailureNotes:
             known = place, 0
         place, count = known[0], known[1] + 1
         self._places[reason] = place, count
-        failure = RecentFailure(reason, status, count, at_ms, replaced(message_id), attempts, answer, action)
+        shown = replaced(message_id)
+        failure = RecentFailure(reason, status, count, at_ms, shown, attempts, answer, action, then, took)
         self._notes.write(place, _packed(failure))
 
 
@@ -169,7 +176,9 @@ class FailureLog:
 def _packed(failure: RecentFailure) -> bytes:
     """Return a failure as JSON, with its longest texts cut to fit."""
     while len(text := orjson.dumps(tuple(failure))) > TEXT_BYTES:
-        longest = max(("answer", "message_id", "reason", "action"), key=lambda name: len(getattr(failure, name)))
+        longest = max(
+            ("answer", "message_id", "reason", "action", "then"), key=lambda name: len(getattr(failure, name))
+        )
         value: str = getattr(failure, longest)
         changes: Mapping[str, Any] = {longest: value[: len(value) * 3 // 4]}
         failure = failure._replace(**changes)

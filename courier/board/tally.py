@@ -30,7 +30,10 @@ They are in the order of the words of RETRIED_BY and of REJECTED_BY.
 """
 
 RECEIVE: Final = "ReceiveMessage"
-ACTIONS: Final = (RECEIVE, "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch")
+LOOKS: Final = ("GetQueueAttributes", "GetQueueUrl")
+"""Actions on which nothing depends but what is shown."""
+
+ACTIONS: Final = (RECEIVE, "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch", *LOOKS)
 
 SUCCESS: Final = "success"
 CREDENTIALS: Final = "credentials"
@@ -116,6 +119,8 @@ def call_watcher(slot: Slot, of: CallWatch = QUEUE) -> Callable[[str, str | None
 
     def watch(action: str, code: str | None) -> None:
         count(action, code)
+        if action in LOOKS:
+            return
         if code is None:
             note_success(slot, action, of)
         else:

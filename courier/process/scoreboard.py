@@ -21,7 +21,8 @@ from typing import Final, Protocol
 from courier.process.notes import Notes
 from courier.process.word_table import Kind, Table
 
-LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, math.inf)
+_BOUNDS_MS: Final = (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, math.inf)
+LATENCY_BOUNDS: Final = tuple(milliseconds / 1000 for milliseconds in _BOUNDS_MS)
 AGE_BOUNDS: Final = (*LATENCY_BOUNDS[3:-1], 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0, math.inf)
 """Upper bounds of the buckets of histograms, in seconds."""
 
@@ -158,7 +159,14 @@ SHORTAGES: Final = _sender(
 )
 SHORT_OF: Final = _sender(GAUGE, "The kind of SHORTAGES that lasts, from 1; 0 for none.")
 SHORT_SINCE: Final = _sender(GAUGE | REAL, "When that shortage began.")
-CALLS: Final = _worker(COUNTER, "Calls to SQS by action and result, see courier.board.tally.", size=40)
+CALLS: Final = _worker(COUNTER, "Calls to SQS by action and result, see courier.board.tally.", size=56)
+
+# What SQS holds, which the auditor asks for, and the age of what consumers received; see courier.board.depths.
+DEPTHS: Final = _auditor(RECORD, "Messages in the queue by state, then dead letters, then letters.", size=5)
+DEPTHS_AT: Final = _auditor(RECORD | REAL, "When each of the three queues last answered.", size=3)
+DEPTHS_ASKED_AT: Final = _auditor(RECORD | REAL, "When SQS was last asked.")
+OLDEST_AGE: Final = _consumer(GAUGE | REAL, "The greatest age of a message received lately, in seconds.")
+OLDEST_AT: Final = _consumer(GAUGE | REAL, "When that message was received.")
 
 # Histograms, each followed by its sum.
 LATENCY: Final = _sender(

@@ -23,6 +23,7 @@ from courier.recipient.policy import (
     retry_instead,
     second_look,
 )
+from courier.sender.actions import KEPT_UNTIL_BACK, Action, kept, sent_to
 from courier.sender.keepalive import KeepAlive
 from courier.sender.kept import KeptMessages
 from courier.sender.options import SenderOptions
@@ -122,7 +123,7 @@ class Failures:
         else:
             if papers is not None and isinstance(outcome, Rejected):
                 self._outcomes.reject(packet, outcome, answer, papers)
-                action = "sent to the failure queue"
+                action = self._sent_to_failure_queue()
             else:
                 is_unsent = retry.reason in UNREACHABLE
                 failing.failed(answer, retry, time.monotonic(), asked=asked, is_unsent=is_unsent)
@@ -184,8 +185,8 @@ class Failures:
             failing.probes, self._gate.breaker.since, time.monotonic()
         )
 
-    def _keep_or_return(self, packet: HeldPacket, failing: FailingMessage) -> str:
-        """Keep a failed message for another attempt, or settle it. Return which, as text for the log."""
+    def _keep_or_return(self, packet: HeldPacket, failing: FailingMessage) -> Action:
+        """Keep a failed message for another attempt, or settle it. Return which."""
         gate, slots, outcomes, outcome = self._gate, self._slots, self._outcomes, failing.outcome
         if self._life.draining.is_set():
             self._reporting.observe_run(packet.began)
@@ -198,23 +199,28 @@ class Failures:
             if outcome.refusal or failing.probes % PROBES_EACH == 0:
                 failing.tried_in = gate.breaker.since
             slots.keep_waiting(packet)
-            return "kept until the recipient is back"
+            return KEPT_UNTIL_BACK
         self._reporting.observe_run(packet.began)
         delivered = self._kept.delivered()
         if failing.delivered == UNKNOWN:
             # Deliveries in the outage, or at its end, don't show that this message is at fault.
             failing.delivered, failing.spared = delivered, failing.attempts > 1
-        if self._kept.next_attempt(packet, failing.at, delivered) is not None:
+        next_at = self._kept.next_attempt(packet, failing.at, delivered)
+        if next_at is not None:
             failing.delivered = delivered
             outcomes.count_retry(outcome)
             slots.kept.append(packet)
             self._keepalive.sweep_soon()
             slots.free(packet)
-            return "kept, and tried again soon"
+            return kept(next_at - failing.at)
         if outcomes.reject_after_last_receive(packet):
-            return "sent to the failure queue"
+            return self._sent_to_failure_queue()
         outcomes.count_retry(outcome)
         return outcomes.return_to_queue(packet, outcome)
+
+    def _sent_to_failure_queue(self) -> Action:
+        failure_queue = self._options.failure_queue
+        return sent_to(failure_queue.name if failure_queue else "")
 
 
 def _failing(packet: HeldPacket) -> FailingMessage:

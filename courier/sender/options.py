@@ -10,11 +10,18 @@ from courier.recipient.policy import AnswerRules, Backoff
 from courier.sender.rejection import FailureQueue
 
 
+class Redrive(NamedTuple):
+    """The queue's redrive policy: its dead-letter queue, by name, and the receives after which messages go there."""
+
+    dead_letter_queue: str
+    receives: int
+
+
 class SenderOptions(NamedTuple):
     """What a sender needs of the configuration. Times are seconds; ``recorder`` is ``None`` without an audit log.
 
     ``failure_queue`` is where rejected messages go. Without one (``None``) they are tried again. After ``max_receives``
-    receives a message that still fails counts as rejected; 0 means never.
+    receives a message that still fails counts as rejected; 0 means never. ``redrive`` is what the queue itself does.
     """
 
     limits: GateOptions
@@ -25,3 +32,4 @@ class SenderOptions(NamedTuple):
     recorder: Recorder | None
     failure_queue: FailureQueue | None = None
     max_receives: int = 0
+    redrive: Redrive | None = None

@@ -17,6 +17,7 @@ from courier.process import scoreboard
 from courier.process.internal_errors import InternalErrors
 from courier.recipient.policy import Rejected, Retry, at_last_receive
 from courier.request.head import DeliveryHead
+from courier.sender.actions import Action, returned
 from courier.sender.options import SenderOptions
 from courier.sender.slots import HeldPacket, Slots
 
@@ -58,8 +59,8 @@ class Outcomes:
         self._words[scoreboard.RETRIED] += 1
         self._words[scoreboard.RETRIED_BY + reason_place(outcome.status, outcome.reason)] += 1
 
-    def return_to_queue(self, packet: HeldPacket, outcome: Retry) -> str:
-        """Return a message and the rest of its run to the queue. Return the action as text for the log."""
+    def return_to_queue(self, packet: HeldPacket, outcome: Retry) -> Action:
+        """Return a message and the rest of its run to the queue."""
         slots, message, delay = self._slots, packet.message, outcome.delay
         if slots.gate.phase.is_shut and not slots.life.draining.is_set():
             # During a pause nothing is sent, so this message stays hidden at least until it ends.
@@ -68,7 +69,9 @@ class Outcomes:
         packet.position += 1
         self._words[scoreboard.COMPLETED] += 1
         slots.release(packet)
-        return f"returned to its queue for {delay:.1f} s"
+        redrive = self._options.redrive
+        is_last = redrive is not None and message.receive_count >= redrive.receives
+        return returned(delay, redrive.dead_letter_queue if redrive and is_last else "")
 
     def papers(
         self, message: Message, rejected: Rejected, answer: Answer | Failure, unix_now: float

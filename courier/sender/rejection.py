@@ -26,11 +26,12 @@ ANSWER_CHARACTERS: Final = 256
 class FailureQueue:
     """The builder of rejections and letters for one failure queue."""
 
-    def __init__(self, source_queue: str, most_bytes: int = MOST_BYTES) -> None:
-        """``source_queue`` is the name of the queue that the messages came from.
+    def __init__(self, source_queue: str, most_bytes: int = MOST_BYTES, name: str = "") -> None:
+        """``source_queue`` is the name of the queue that the messages came from, ``name`` that of the failure queue.
 
         ``most_bytes`` is the largest message that the failure queue accepts, its MaximumMessageSize.
         """
+        self.name = name
         self._source_queue = source_queue
         self._most_bytes = most_bytes
 

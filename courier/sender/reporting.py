@@ -13,6 +13,7 @@ from courier.process.histogram import Histogram
 from courier.process.life import Life
 from courier.recipient.policy import Rejected, Retry
 from courier.request.head import DeliveryHead
+from courier.sender.actions import Action
 from courier.sender.slot_time import Turnover
 
 
@@ -48,13 +49,14 @@ class Reporting:
         self._dropped_headers = self._head.dropped
 
     def note_failure(
-        self, message: Message, attempts: int, outcome: Retry | Rejected, answer: Answer | Failure, action: str
+        self, message: Message, attempts: int, outcome: Retry | Rejected, answer: Answer | Failure, action: Action
     ) -> None:
         """Record a failure for the API to show and the first sender to log."""
         text = answer.body if isinstance(answer, Answer) else answer.detail.encode()
         shown = " ".join(excerpt(text, self._head.mask_of(message), ANSWER_CHARACTERS).split())
         at_ms = int(time.time() * 1000)
-        self._notes.note(outcome.reason, outcome.status, at_ms, message.message_id, attempts, shown, action)
+        took = answer.duration
+        self._notes.note(outcome.reason, outcome.status, at_ms, message.message_id, attempts, shown, *action, took)
 
     def log_failures(self) -> None:
         """Log recent failures if this is the first sender. Another one takes over if it dies."""

@@ -32,7 +32,7 @@ from courier.sqs.batch import (
 from courier.sqs.credentials import CredentialSource, NoKeys
 from courier.sqs.errors import NO_CREDENTIALS, SKEWED, STALE_KEYS, UNKNOWN_KEYS, UNSENDABLE
 from courier.sqs.patience import Patience
-from courier.sqs.queue import QueueInfo
+from courier.sqs.queue import QueueDepth, QueueInfo
 from courier.sqs.received import Received, read_received
 from courier.sqs.reply import ErrorReply, SuccessReply, read_reply, server_time
 from courier.sqs.signer import Keys, SigV4Signer
@@ -59,6 +59,16 @@ ANSWER_CAP: Final = 80 * 1024 * 1024
 
 RECEIVES_KEPT: Final = 64
 """The number of receives, of different counts and wait times, whose bodies are kept."""
+
+DEPTH_ATTRIBUTES: Final = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+)
+"""The attributes that are the numbers of a QueueDepth."""
+
+MOST_MESSAGES: Final = 1 << 53
+"""More than any queue holds: a larger number isn't one of SQS."""
 
 DIFFERENCE_WORTH_A_LINE: Final = 60.0
 """Seconds between two clocks; SQS itself tolerates minutes."""
@@ -160,6 +170,29 @@ class SqsClient:
         A message that SQS took with another body has failed too, though it may be in the queue.
         """
         return await call_in_parts(self._send, messages, in_order=self._fifo)
+
+    async def depth(self, queue_url: str = "") -> QueueDepth:
+        """Return how many messages the queue holds, or another queue of its region, by its URL."""
+        action = "GetQueueAttributes"
+        request = {"QueueUrl": queue_url or self._queue_url, "AttributeNames": DEPTH_ATTRIBUTES}
+        reply = await self._call(action, orjson.dumps(request), self._timeout)
+        try:
+            depth = QueueDepth(*(int(reply.fields["Attributes"][name]) for name in DEPTH_ATTRIBUTES))
+        except (KeyError, OverflowError, TypeError, ValueError):
+            raise reply.unreadable(action) from None
+        if not all(0 <= number <= MOST_MESSAGES for number in depth):
+            raise reply.unreadable(action)
+        return depth
+
+    async def queue_url(self, name: str, account: str) -> str:
+        """Return the URL of another queue in the same region."""
+        action = "GetQueueUrl"
+        body = orjson.dumps({"QueueName": name, "QueueOwnerAWSAccountId": account})
+        reply = await self._call(action, body, self._timeout)
+        url = reply.fields.get("QueueUrl")
+        if not isinstance(url, str) or not url:
+            raise reply.unreadable(action)
+        return url
 
     def close(self) -> None:
         """Cancel the calls under way: they raise SqsError, not retriable, and so do later calls."""

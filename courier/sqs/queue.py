@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -12,6 +12,17 @@ from courier.http.url import Url
 
 MOST_BYTES: Final = 1_048_576
 """The largest message, in bytes, that a queue can accept."""
+
+
+class QueueDepth(NamedTuple):
+    """The number of messages in a queue that wait, are delayed, and are hidden because somebody received them.
+
+    SQS counts approximately.
+    """
+
+    waiting: int
+    delayed: int
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,11 @@ class QueueInfo:
     dead_letter: str | None = None
     maximum_message_size: int = MOST_BYTES
     ca_bundle: str | None = None
+
+    @property
+    def dead_letter_name(self) -> str:
+        """The name of its dead-letter queue, empty without one."""
+        return (self.dead_letter or "").rpartition(":")[2]
 
     def to_json(self) -> bytes:
         """Return it as JSON: the preflight passes it on to the roles so."""

@@ -7,15 +7,18 @@ import importlib
 from courier.auditor.auditor import Auditor, AuditorOptions
 from courier.board.tally import FAILURE_QUEUE, call_counter, call_watcher
 from courier.config.config import Config
+from courier.config.sources import settings
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.process.channel import Channel
 from courier.process.life import Life, Role, RoleFactory
-from courier.sender.options import SenderOptions
+from courier.sender.options import Redrive, SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
 from courier.sqs.queue import QueueInfo
 from courier.wiring.audit import audit_recorder, open_audit_log
 from courier.wiring.aws import key_source, sqs_client
+from courier.wiring.control import control_path
+from courier.wiring.depths import depth_watch
 from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
 
 
@@ -51,8 +54,9 @@ def sender_role(
         rules=config.rules,
         backoff=backoff(config),
         recorder=audit_recorder(config),
-        failure_queue=FailureQueue(queue.name, failure_queue.maximum_message_size) if failure_queue else None,
+        failure_queue=_failure_queue(queue, failure_queue) if failure_queue else None,
         max_receives=config.max_receives,
+        redrive=Redrive(queue.dead_letter_name, queue.max_receive_count) if queue.max_receive_count else None,
     )
     connect = transport_factory(config)
     # Without secrets it is made before the fork: all senders share it.
@@ -65,6 +69,10 @@ def sender_role(
         return Sender(life, (work, acks), session, head, options)
 
     return make
+
+
+def _failure_queue(source: QueueInfo, queue: QueueInfo) -> FailureQueue:
+    return FailureQueue(source.name, queue.maximum_message_size, queue.name)
 
 
 def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, acks: Channel) -> RoleFactory:
@@ -83,23 +91,37 @@ def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | No
         )
         watch = call_watcher(life.slot, FAILURE_QUEUE)
         failure_client = sqs_client(life, failure_queue, keys, watch) if failure_queue else None
-        return Auditor(life, acks, audit_log, (client, failure_client), options)
+        depths = None
+        if config.api_address is not None and config.queue_type != "nop":
+            depths = depth_watch(life, queue, client, failure_queue, failure_client)
+        return Auditor(life, acks, audit_log, (client, failure_client), options, depths)
 
     return make
 
 
-def api_role(config: Config, address: tuple[str, int], work: Channel, acks: Channel) -> RoleFactory:
-    """Return the factory of the API."""
+def api_role(
+    config: Config, queues: tuple[QueueInfo, QueueInfo | None], address: tuple[str, int], work: Channel, acks: Channel
+) -> RoleFactory:
+    """Return the factory of the API. ``queues`` are the source queue, and the failure queue if there is one."""
     # Imported here, before the fork: --api none needs none of it.
+    from courier.api.about import About
     from courier.api.observed import Observed
     from courier.api.page.document import document
     from courier.api.server import Where, open_api
 
-    where, settings = Where(*address, config.api_host), config.summary()
+    where, shown = Where(*address, config.api_host), config.summary()
     page = document() if config.page == "auto" else None
+    (queue, failure_queue), socket = queues, control_path(config)
+    about = About(
+        queue=queue.name if config.queue_type != "nop" else "",
+        dead_letter_queue=queue.dead_letter_name,
+        failure_queue=failure_queue.name if failure_queue else "",
+        configuration=[setting._asdict() for setting in settings(config, config.sources)],
+        control=str(socket) if socket else None,
+    )
 
     async def make(life: Life) -> Role:
-        return await open_api(life, Observed(life.board, work, acks), settings, where, page)
+        return await open_api(life, Observed(life.board, work, acks), shown, where, page, about)
 
     return make
 

@@ -203,3 +203,19 @@ def test_a_queue_that_does_not_exist_is_said_in_one_line(endpoint: str, action: 
         resolve_queue(aws_configuration(os.environ), queue, REGION, endpoint)
     for part in [name, action, REGION, "the queue does not exist"]:
         assert part in str(caught.value)
+
+
+async def test_a_client_says_how_much_its_queue_and_another_one_holds(endpoint: str) -> None:
+    other = create_queue(endpoint)
+    sqs = sqs_client(endpoint)
+    for delay in (0, 0, 900):
+        await asyncio.to_thread(sqs.send_message, QueueUrl=other, MessageBody="a", DelaySeconds=delay)
+    await asyncio.to_thread(sqs.receive_message, QueueUrl=other, VisibilityTimeout=60)
+    *_, account, name = queue_arn(endpoint, other).split(":")
+    async with client_of(endpoint) as client:
+        assert await client.depth() == (0, 0, 0)
+        url = await client.queue_url(name, account)
+        assert await client.depth(url) == (1, 1, 1)
+        with pytest.raises(SqsError) as caught:
+            await client.queue_url(unique_name(), account)
+    assert "NonExistentQueue" in caught.value.code or "QueueDoesNotExist" in caught.value.code

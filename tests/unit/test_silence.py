@@ -30,6 +30,8 @@ REALS = (
     scoreboard.FAILED_AT,
     scoreboard.SEND_FAILING_SINCE,
     scoreboard.SEND_FAILED_AT,
+    scoreboard.OLDEST_AGE,
+    scoreboard.OLDEST_AT,
 )
 WORDS = tuple(GAUGES - set(REALS) - {scoreboard.CALL_FAILING, scoreboard.SEND_FAILING})
 MOST = {
@@ -101,6 +103,7 @@ def test_nor_does_what_the_api_tells(silent: set[tuple[str, int]], seed: int, la
     for words in last_words:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("time.monotonic", lambda: NOW)
+            patch.setattr("time.time", lambda: NOW)
             view = observed(program(silent, seed, words))
             told.append((not_ready(view, NOW), Status(view, {}).answer()))
     assert told[0] == told[1]

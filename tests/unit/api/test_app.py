@@ -25,7 +25,7 @@ from courier.recipient.views import write_view
 from tests.unit.api.boards import observed, running_board
 
 HERE = "127.0.0.1:8080"
-PATHS = ("/status/health", "/status/ready", "/status", "/metrics", "/debug/stacks")
+PATHS = ("/status/health", "/status/ready", "/status", "/status/samples", "/metrics", "/debug/stacks")
 
 
 class Reply(NamedTuple):
@@ -121,7 +121,9 @@ def test_status_shows_settings_totals_rates_and_every_worker(app: Starlette, boa
     slot = board.slots("sender")[1]
     slot.words[scoreboard.DELIVERED] = 7
     slot.words[scoreboard.IN_FLIGHT] = 3
+    slot.words[scoreboard.LIMIT] = 5
     slot.words[scoreboard.RESTARTS] = 2
+    slot.words[scoreboard.RESTARTS_EXIT] = slot.words[scoreboard.RESTARTS_HUNG] = 1
     shown = ask(app, "/status").json()
     assert (shown["version"], shown["state"], shown["reasons"]) == (courier.__version__, "ready", [])
     assert shown["settings"] == {"queue": "orders", "senders": 2}
@@ -141,13 +143,26 @@ def test_status_shows_settings_totals_rates_and_every_worker(app: Starlette, boa
     ]
     told = next(worker for worker in shown["workers"] if (worker["role"], worker["index"]) == ("sender", 1))
     assert told.pop("last_beat_seconds") >= 0
-    assert told == {"role": "sender", "index": 1, "pid": 1001, "state": "ready", "in_flight": 3, "restarts": 2}
+    assert told.pop("memory_bytes") is None or told["pid"] == 1001
+    assert told == {
+        "role": "sender",
+        "index": 1,
+        "pid": 1001,
+        "state": "ready",
+        "on_duty": True,
+        "in_flight": 3,
+        "limit": 5,
+        "asked": None,
+        "held": None,
+        "restarts": 2,
+        "restarts_by": {"exit": 1, "signal": 0, "hung": 1},
+    }
 
 
 def test_status_shows_the_breaker_the_pause_the_limit_and_what_was_rejected(app: Starlette, board: Scoreboard) -> None:
     shown, no = ask(app, "/status").json(), {"messages": 0, "answers": 0, "status": 0}
     quiet = {"state": "closed", "faults_in_a_row": 0, "next_probe_seconds": 0.0, "openings": 0, "refused": no}
-    assert shown["breaker"] == quiet
+    assert shown["breaker"] == quiet | {"history": [], "open_seconds_last_hour": 0}
     assert (shown["paused_seconds"], shown["limit"], shown["totals"]["rejected"]) == (0.0, 0, 0)
     now = time.monotonic()
     first, second = board.slots("sender")[:2]
@@ -159,7 +174,8 @@ def test_status_shows_the_breaker_the_pause_the_limit_and_what_was_rejected(app:
     first.reals[scoreboard.PAUSED_UNTIL] = now + 60
     shown = ask(app, "/status").json()
     assert shown["breaker"].pop("next_probe_seconds") == pytest.approx(60, abs=5)
-    assert shown["breaker"] == {"state": "open", "faults_in_a_row": 10, "openings": 2, "refused": no}
+    told = {name: shown["breaker"][name] for name in quiet if name in shown["breaker"]}
+    assert told == {"state": "open", "faults_in_a_row": 10, "openings": 2, "refused": no}
     assert shown["paused_seconds"] == pytest.approx(60, abs=5)
     assert (shown["limit"], shown["totals"]["rejected"]) == (21, 4)
 

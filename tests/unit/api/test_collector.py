@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -13,13 +15,16 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from courier.api.collector import BoardCollector
+from courier.board.depths import DEAD_LETTERS, SOURCE, note_age, write_depth
 from courier.board.tally import ACTIONS, REASONS, RESULTS, call_counter, reason_place
 from courier.process import scoreboard
 from courier.process.histogram import Histogram
 from courier.process.pause import end_pause, write_pause
 from courier.process.scoreboard import AGE_BOUNDS, LATENCY_BOUNDS, SILENT_SECONDS, Scoreboard
+from courier.process.standby import OFF
 from courier.recipient.breaker import CLOSED, HALF_OPEN, OPEN, View
 from courier.recipient.views import write_view
+from courier.sqs.queue import QueueDepth
 from tests.unit.api.boards import observed, running_board
 
 METRICS_PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -271,3 +276,40 @@ def test_the_page_names_every_value_of_a_label_and_its_alerts_name_what_exists(b
     existing = {sample.name for family in families(board) for sample in family.samples}
     alerts = page[page.index("## Alerts") :]
     assert set(re.findall(r"courier_\w+", alerts)) <= existing
+
+
+def test_what_sqs_holds_is_not_a_number_until_sqs_says_it(board: Scoreboard) -> None:
+    for state in ("waiting", "delayed", "in flight"):
+        assert math.isnan(value(board, "courier_queue_messages", state=state))
+    for queue in ("dead-letter queue", "failure queue"):
+        assert math.isnan(value(board, "courier_dead_letters", queue=queue))
+    assert math.isnan(value(board, "courier_queue_oldest_seconds"))
+    assert value(board, "courier_queue_asked_timestamp_seconds") == 0
+    now, auditor = time.monotonic(), board.slots("auditor")[0]
+    write_depth(auditor, SOURCE, QueueDepth(5, 6, 7), now)
+    write_depth(auditor, DEAD_LETTERS, QueueDepth(1, 0, 1), now)
+    note_age(board.slots("consumer")[0], 42.0, now)
+    shown = [value(board, "courier_queue_messages", state=state) for state in ("waiting", "delayed", "in flight")]
+    assert shown == [5, 6, 7]
+    assert value(board, "courier_dead_letters", queue="dead-letter queue") == 2
+    assert value(board, "courier_queue_oldest_seconds") == 42
+    assert value(board, "courier_queue_asked_timestamp_seconds") == pytest.approx(time.time(), abs=5)
+
+
+def test_workers_on_standby_are_not_on_duty(board: Scoreboard) -> None:
+    assert value(board, "courier_workers_on_duty", role="sender") == 2
+    board.slots("sender")[1].words[scoreboard.DUTY] = OFF
+    assert value(board, "courier_workers_on_duty", role="sender") == 1
+    board.slots("sender")[0].reals[scoreboard.BEAT] = time.monotonic() - SILENT_SECONDS
+    assert value(board, "courier_workers_on_duty", role="sender") == 0
+    assert value(board, "courier_workers_on_duty", role="consumer") == 2
+
+
+def test_memory_is_the_sum_over_the_processes_of_a_role(board: Scoreboard) -> None:
+    for slot in (slot for role in board.roles() for slot in board.slots(role)):
+        slot.words[scoreboard.PID] = 0
+    for slot in board.slots("sender")[:2]:
+        slot.words[scoreboard.PID] = os.getpid()
+    found = value(board, "courier_memory_bytes", role="sender")
+    assert found > 2_000_000
+    assert value(board, "courier_memory_bytes", role="auditor") == 0

@@ -156,6 +156,8 @@ class Stream:
     async def status(self) -> Any:
         """Return the next status."""
         text = await self.client.reader.readuntil(b"}\n\n")
+        while b"event: status\n" not in text:
+            text = await self.client.reader.readuntil(b"}\n\n")
         return json.loads(text[text.index(b"data: ") + 6 :])
 
 

@@ -7,6 +7,7 @@ import pytest
 from courier.board.tally import (
     ACTIONS,
     FAILURE_QUEUE,
+    LOOKS,
     REASONS,
     RECEIVE,
     RESULTS,
@@ -130,3 +131,14 @@ def test_failing_counts_from_the_first_failure_in_a_row(slot: Slot) -> None:
     note_success(slot, RECEIVE)
     note_failure(slot, RECEIVE, "network", 20.0)
     assert slot.reals[scoreboard.FAILING_SINCE] == 20.0
+
+
+def test_calls_that_only_look_are_counted_and_never_watched(slot: Slot) -> None:
+    watch = call_watcher(slot)
+    for action in LOOKS:
+        watch(action, "AccessDenied")
+    assert failing_call(slot) is None
+    assert sum(slot.words[scoreboard.CALLS : scoreboard.CALLS + AREAS[scoreboard.CALLS]]) == len(LOOKS)
+    watch(DELETE, "AccessDenied")
+    watch(LOOKS[0], None)
+    assert failing_call(slot) == (DELETE, "denied")

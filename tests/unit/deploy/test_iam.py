@@ -53,6 +53,10 @@ def test_the_failure_queue_is_looked_up_and_sent_to_and_nothing_else() -> None:
     assert actions("courier-failure-queue.json") == looked_up | SENDING
 
 
+def test_the_dead_letter_queue_is_looked_up_and_counted_and_nothing_else() -> None:
+    assert actions("courier-dead-letter-queue.json") == called("sqs", [PACKAGE / "sqs" / "lookup.py"])
+
+
 def test_the_policies_of_the_two_queues_are_for_different_ones() -> None:
     resources = [policy(f"courier-{name}.json")["Statement"][0]["Resource"] for name in ("consume", "failure-queue")]
     assert len(set(resources)) == 2
