@@ -82,11 +82,12 @@ def test_a_pause_under_load_ends_what_is_under_way_receives_nothing_and_loses_no
     until(lambda: len(recipient.accepted) > 100, explain=courier.log)
     assert steered.done("pause", reason="the  recipient\ndeploys")["text"].startswith("receiving is paused")
     # Well within the leases: what is under way ends by being delivered, not by lapsing.
+    pass_time(GRACE_SECONDS + 1.0)
     until(lambda: nothing_under_way(queue), 20, courier.log)
     left = waits(queue)
     assert 0 < left < 2000
     assert len(recipient.accepted) == 2000 - left
-    pass_time(GRACE_SECONDS + 1.0)
+    pass_time(2.0)
     assert queue.counts() == (left, 0)
     by = (
         f'by="root \\(uid 0, pid {os.getpid()}\\)"'

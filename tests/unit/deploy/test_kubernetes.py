@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address, ip_network
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
 import courier
 from courier.config.config import DEFAULTS
+from courier.process.control_socket import LONGEST_PATH
 from tests.unit.deploy.files import DEPLOY, image_environment, instructions, manifests, seconds, unknown
 
 DEPLOYMENT = manifests()["Deployment"]["spec"]
@@ -34,6 +36,12 @@ def test_the_probes_ask_what_tells_life_and_readiness_apart() -> None:
     (port,) = CONTAINER["ports"]
     assert ENVIRONMENT["COURIER_API"] == f"0.0.0.0:{port['containerPort']}"
     assert DEPLOYMENT["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+
+
+def test_the_control_socket_is_where_the_pod_may_write_and_its_path_fits() -> None:
+    path = PurePosixPath(ENVIRONMENT["COURIER_CONTROL"])
+    assert str(path.parent) in {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
+    assert len(str(path)) <= LONGEST_PATH
 
 
 def test_it_runs_as_the_user_of_the_image_and_may_do_nothing_else() -> None:
