@@ -213,7 +213,7 @@ def test_a_probe_cuts_the_cool_down_short(queue: Queue, recipient: Recipient, st
     seen = len(recipient.deliveries)
     steered.done("probe")
     until(lambda: "circuit breaker still open" in courier.log(), 20, courier.log)
-    assert len(recipient.deliveries) == seen + 1
+    assert len(recipient.deliveries) > seen
     recipient.behave = lambda d: OK
     steered.done("probe")
     until(lambda: queue.counts() == (0, 0), 30, courier.log)
