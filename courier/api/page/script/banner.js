@@ -20,7 +20,7 @@ function findings(status) {
 function paused(status) {
   const {by, reason, since} = status.pause, growth = (status.queue || {}).growth_per_second;
   const grows = growth >= 0.5 && `The queue grows by ${number(growth)} a second.`;
-  const text = join(" ", reason && `“${reason}”.`, "Nothing is received; what was under way is finished.", grows, "courier resume ends the pause.");
+  const text = join(" ", reason && `“${reason}”.`, "Nothing is received; what was under way is finished.", grows, "To receive again: courier resume.");
   return {level: "warn", title: `Paused${by ? ` by ${by}` : ""}${since ? `, ${clock(since)}` : ""}`, text};
 }
 

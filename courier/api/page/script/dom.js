@@ -98,4 +98,4 @@ function clock(when) {
 
 /** Join the parts that are there. */
 const join = (between, ...parts) => parts.filter(part => part || part === 0).join(between);
-const sentence = text => !text || /[.!?…”]$/.test(text) ? text : text + ".";
+const sentence = text => !text || /[.!?…]$/.test(text) ? text : text + ".";

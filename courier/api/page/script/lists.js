@@ -11,7 +11,7 @@ function fares(worker) {
   const at = replaced ? now : before?.at ?? 0;
   seen.set(key, {pid: worker.pid || before?.pid, restarts: worker.restarts, at});
   if (worker.state === "ready" && now - at < NEWS_SECONDS * 1000) return ["warn", "replaced"];
-  if (worker.state === "ready" && worker.on_duty === false) return ["ok", "standing by"];
+  if (worker.state === "ready" && worker.on_duty === false) return ["ok", "standby"];
   return [LEVELS[worker.state] || "", worker.state || "–"];
 }
 
@@ -28,7 +28,7 @@ function load(worker, status) {
   const memory = isNumber(worker.memory_bytes) && bytes(worker.memory_bytes);
   const pages = status.streams;
   const does = {
-    sender: isNumber(worker.in_flight) ? `${number(worker.in_flight)}${worker.limit ? ` of ${number(worker.limit)}` : ""} in flight` : "load unknown",
+    sender: isNumber(worker.in_flight) ? `${number(worker.in_flight)}${worker.limit ? ` of ${number(worker.limit)}` : " in flight"}` : "load unknown",
     consumer: isNumber(worker.asked) && `asks for ${number(worker.asked)}`,
     auditor: isNumber(worker.held) && `holds ${number(worker.held)}`,
     api: isNumber(pages) && `${plural(pages, "page")} open`,

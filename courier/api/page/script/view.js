@@ -101,7 +101,10 @@ function queue(status) {
   say("hidden", `in flight ${number(found.in_flight)} · delayed ${number(found.delayed)}`);
   const empty = isNumber(found.empty_in_seconds) && found.waiting > 0 && `empty in ~${duration(found.empty_in_seconds)}`;
   say("growth", empty || (growth >= 0.5 ? `grows by ${number(growth)} /s` : ""));
-  say("dead", (status.dead_letters || []).map(each => each.problem ? `${each.queue}: ${each.problem}` : `${each.is || "dead letters"} ${each.queue}: ${number(each.messages)}`).join(" · "));
+  sync($("dead"), status.dead_letters || [], each => each.is, () => el("small"), (node, each) => {
+    setClass(node, each.problem ? "why" : "");
+    say(node, `${each.is} ${each.queue}: ${each.problem || number(each.messages)}`);
+  });
   say("unknown", found.problem || "");
 }
 
