@@ -32,6 +32,7 @@ from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
 from courier.wiring.audit import audit_stream
 from courier.wiring.aws import configured_aws
+from courier.wiring.page import page_token
 from courier.wiring.recipient import authentication, check_header_room, delivery_head, recipient_tls
 
 FEW_RECEIVES: Final = 3
@@ -199,11 +200,15 @@ def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:
     try:
         tls = recipient_tls(config)
         proof = authentication(config, tls)
+        token = page_token(config)
     except CourierError as error:
         return None, _failed("secrets", str(error))
     kinds = proof.kinds if proof else ()
     warnings = proof.exposures if proof else ()
     kinds += ("client certificate",) * (config.client_cert is not None) + ("own CA",) * (config.ca_file is not None)
+    if token is not None:
+        kinds += ("token of the live page",)
+        warnings += (token.exposure,) if token.exposure else ()
     return tls, Check("secrets", True, f"usable: {', '.join(kinds)}", warnings=warnings) if kinds else None
 
 

@@ -1,4 +1,4 @@
-"""The routes of the API. They are read-only: no request changes how the program runs."""
+"""The routes of the API. They are read-only, but for the acts of the live page where ``--page-control`` allows them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from courier.api.collector import BoardCollector
 from courier.api.events import Events, Render
 from courier.api.observed import Observed
 from courier.api.page.document import Document
+from courier.api.page_control import PageControl
 from courier.api.readiness import unready
 from courier.api.status import Status
 from courier.board.pause import pause_status
@@ -121,10 +122,11 @@ class Handlers:
 
 
 class Live(NamedTuple):
-    """The live page and its events."""
+    """The live page, its events, and its acts; ``None`` where it only reads."""
 
     document: Document
     events: Events
+    control: PageControl | None = None
 
     async def page(self, _: Request) -> Response:
         """Return the page."""
@@ -132,7 +134,8 @@ class Live(NamedTuple):
 
     def routes(self) -> list[Route]:
         """Return the routes of the page and of what it reads besides the status."""
-        return [Route("/", self.page), Route("/events", self.events.answer)]
+        acts = [Route("/control", self.control.act, methods=["POST"])] if self.control else []
+        return [Route("/", self.page), Route("/events", self.events.answer), *acts]
 
 
 def build_app(observed: Observed, status: Status, dumps: Dumps, live: Live | None = None) -> Starlette:

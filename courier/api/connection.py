@@ -1,8 +1,9 @@
 """One connection to the API: uvicorn's protocol behind limits and checks.
 
 uvicorn's parser accepts a head of any size, waits forever for its end, and reads bodies. So this class first collects
-the head within limits, checks it, and passes it on whole. It accepts one request at a time: if a client sends more
-before the answer, it stops reading and closes the connection after the answer.
+the head within limits (and the body, of the one request that may have one), checks it, and passes all of it on at once.
+It accepts one request at a time: if a client sends more before the answer, it stops reading and closes the connection
+after the answer.
 """
 
 from __future__ import annotations
@@ -53,8 +54,11 @@ class ApiConnection(LimitedConnection):
         crowd: Connections,
         hosts: Hosts,
         on_refused: Callable[[RequestRefusal], None],
+        *,
+        takes_acts: bool = False,
     ) -> None:
         super().__init__(config, crowd)
+        self._takes_acts = takes_acts
         # Each request gets a copy as scope["state"].
         self.app_state["stream"] = self._stream
         self.step = Step.WAITING
@@ -83,7 +87,7 @@ class ApiConnection(LimitedConnection):
         elif head and starts_malformed(head):
             self.refuse(NO_HTTP)
         elif end:
-            self._pass_on(bytes(head), more=bool(rest))
+            self._pass_on(bytes(head), bytes(rest))
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep the connection open until a waiting client has its answer; otherwise let the transport close it."""
@@ -124,15 +128,18 @@ class ApiConnection(LimitedConnection):
         super().refuse(refusal, head_only=head_only or self._head.startswith(b"HEAD "))
         self._head.clear()
 
-    def _pass_on(self, head: bytes, *, more: bool) -> None:
-        verdict = judge(head, self._hosts)
+    def _pass_on(self, head: bytes, rest: bytes) -> None:
+        """Pass a request to uvicorn if all of it has arrived: its head, and as much of the rest as is its body."""
+        verdict = judge(head, self._hosts, takes_acts=self._takes_acts)
         if isinstance(verdict, RequestRefusal):
             self.refuse(verdict)
             return
+        if len(rest) < verdict.body:
+            return
         self._head.clear()
         self._begin(Step.ANSWERING)
-        super().data_received(head + END_OF_HEAD)
-        if more or verdict.last:
+        super().data_received(head + END_OF_HEAD + rest[: verdict.body])
+        if len(rest) > verdict.body or verdict.last:
             self._close_after_answer()
 
     def _close_after_answer(self) -> None:

@@ -38,8 +38,10 @@ log = structlog.get_logger("courier.api")
 class Door:
     """Accepts connections for uvicorn, and closes slow ones and those above the limit."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, hosts: Hosts) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState, hosts: Hosts, *, takes_acts: bool = False) -> None:
+        """``takes_acts`` lets clients send bodies to the route that steers Courier."""
         self._config = config
+        self._takes_acts = takes_acts
         self._hosts = hosts
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
@@ -102,7 +104,9 @@ class Door:
             client.close()  # the client has reset it
 
     def _connection(self) -> ApiConnection:
-        return ApiConnection(self._config, self._connections, self._hosts, self._on_refused)
+        return ApiConnection(
+            self._config, self._connections, self._hosts, self._on_refused, takes_acts=self._takes_acts
+        )
 
     def _on_refused(self, refusal: RequestRefusal) -> None:
         if refusal.status == HTTPStatus.MISDIRECTED_REQUEST:

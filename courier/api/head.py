@@ -1,7 +1,8 @@
 """The checks of a request to the API: a pure function from the bytes of a head to a verdict.
 
-A request is a head without a body or trailers. Forms that two parsers may read differently (a bare line feed, a folded
-line, a space before the colon, two hosts) are refused before uvicorn's parser sees them.
+A request is a head without a body or trailers; only an act of the live page has a body, where that is allowed. Forms
+that two parsers may read differently (a bare line feed, a folded line, a space before the colon, two hosts) are refused
+before uvicorn's parser sees them.
 """
 
 from __future__ import annotations
@@ -18,17 +19,26 @@ MAX_HEAD: Final = 16 * 1024
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _HEADER: Final = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)")
+_LENGTH: Final = re.compile(rb"[0-9]{1,9}")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)([/?][\x21-\x7e]*)?", re.IGNORECASE)
 
 
+MAX_BODY: Final = 4096
+"""Maximum bytes of a body."""
+
+CONTROL: Final = b"/control"
+"""The target to which a body may be sent."""
+
+NO_BODY: Final = "the API accepts no request body"
 TOO_LARGE: Final = RequestRefusal(431, f"a request may have at most {MAX_HEAD} bytes")
 NO_HTTP: Final = RequestRefusal(400, "not an HTTP/1.1 request; the API speaks plain HTTP, without TLS")
 
 
 class Head(NamedTuple):
-    """An accepted request. If ``last`` is true, the connection closes after the answer."""
+    """An accepted request. If ``last`` is true, the connection closes after the answer. ``body`` is in bytes."""
 
     last: bool
+    body: int = 0
 
 
 def starts_malformed(received: bytes | bytearray) -> bool:
@@ -37,8 +47,11 @@ def starts_malformed(received: bytes | bytearray) -> bool:
     return bare or b"\0" in received or (received != b"\r" and not received[:1].isalpha())
 
 
-def judge(head: bytes, hosts: Hosts) -> Head | RequestRefusal:
-    """Return the verdict on a whole head, passed without the empty line at its end."""
+def judge(head: bytes, hosts: Hosts, *, takes_acts: bool = False) -> Head | RequestRefusal:
+    """Return the verdict on a whole head, passed without the empty line at its end.
+
+    ``takes_acts`` allows POST requests to :data:`CONTROL` with a body.
+    """
     first, *lines = head.split(b"\r\n")
     request = _REQUEST_LINE.fullmatch(first)
     if request is None:
@@ -52,14 +65,22 @@ def judge(head: bytes, hosts: Hosts) -> Head | RequestRefusal:
         if header is None:
             return RequestRefusal(400, "a header is malformed")
         headers.setdefault(header[1].lower(), []).append(header[2].strip(b" \t"))
-    refusal = _refuse_body(headers) or _refuse_host(request[2], headers.get(b"host", []), version, hosts)
-    return refusal or Head(last=b"upgrade" in headers)
+    is_act = takes_acts and (request[1], request[2]) == (b"POST", CONTROL)
+    body = _body(headers, MAX_BODY if is_act else 0)
+    if isinstance(body, RequestRefusal):
+        return body
+    refusal = _refuse_host(request[2], headers.get(b"host", []), version, hosts)
+    return refusal or Head(last=b"upgrade" in headers, body=body)
 
 
-def _refuse_body(headers: dict[bytes, list[bytes]]) -> RequestRefusal | None:
-    if b"transfer-encoding" in headers or any(value != b"0" for value in headers.get(b"content-length", [])):
-        return RequestRefusal(413, "the API accepts no request body")
-    return None
+def _body(headers: dict[bytes, list[bytes]], most: int) -> int | RequestRefusal:
+    """Return the length of the body (RFC 9112, 6), or the refusal of one that is longer than ``most`` or chunked."""
+    lengths = headers.get(b"content-length", [b"0"])
+    if b"transfer-encoding" in headers or len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+        return RequestRefusal(413, "a body needs one Content-Length" if most else NO_BODY)
+    if int(lengths[0]) > most:
+        return RequestRefusal(413, f"a body may have at most {most} bytes" if most else NO_BODY)
+    return int(lengths[0])
 
 
 def _refuse_host(target: bytes, given: list[bytes], version: bytes, hosts: Hosts) -> RequestRefusal | None:

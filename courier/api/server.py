@@ -20,6 +20,7 @@ from courier.api.events import Events
 from courier.api.listener import is_numeric, listen
 from courier.api.observed import Observed
 from courier.api.page.document import Document
+from courier.api.page_control import PageControl
 from courier.api.status import Status
 from courier.process.dump import dumps
 from courier.process.life import Life, Role
@@ -37,13 +38,19 @@ class _Server(uvicorn.Server):
     """uvicorn's server in a worker: the supervisor handles signals, and the door accepts connections."""
 
     def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, hosts: Hosts, on_started: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        hosts: Hosts,
+        on_started: Callable[[], None],
+        *,
+        takes_acts: bool,
     ) -> None:
         super().__init__(config)
         self._listener = listener
         self._on_started = on_started
         self._ending = asyncio.Event()
-        self.door = Door(config, self.server_state, hosts)
+        self.door = Door(config, self.server_state, hosts, takes_acts=takes_acts)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,6 +92,13 @@ class Where(NamedTuple):
     names: Sequence[str] = ()
 
 
+class Page(NamedTuple):
+    """The live page, and what it may do; ``None`` for nothing but reading."""
+
+    document: Document
+    control: PageControl | None = None
+
+
 class ApiRole(Role):
     """The server of status, metrics and the live page."""
 
@@ -105,7 +119,7 @@ async def open_api(
     observed: Observed,
     settings: Mapping[str, object],
     where: Where,
-    page: Document | None = None,
+    page: Page | None = None,
     about: About = NOTHING,
 ) -> Role:
     """Start to serve, and return the role that stops it. Every client sees ``settings`` and ``about``.
@@ -122,11 +136,12 @@ async def open_api(
         # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
         listener = await life.loop.run_in_executor(None, listen, address)
     host, port = listener.getsockname()[:2]
+    takes_acts = page is not None and page.control is not None
     events = Events(status.answer, status.samples)
-    app = build_app(observed, status, dumps, Live(page, events) if page else None)
+    app = build_app(observed, status, dumps, Live(page.document, events, page.control) if page else None)
     config = uvicorn_config(app, timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
-    server = _Server(config, listener, Hosts((where.host, *where.names)), started.set)
+    server = _Server(config, listener, Hosts((where.host, *where.names)), started.set, takes_acts=takes_acts)
     life.start(_tick_forever(status, events, server))
     serving = life.start(server.serve())
     readers = "this machine" if is_loopback(host) else "anyone who can connect; there is no password and no TLS"

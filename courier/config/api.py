@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from courier.config.checks import refuse
 from courier.config.option import option
-from courier.config.units import HOST_NAME, HOST_PORT, PATH_OR_NONE, one_of, parse_address
+from courier.config.units import HOST_NAME, HOST_PORT, PATH, PATH_OR_NONE, one_of, parse_address
 
 _option = partial(option, "API and logs")
 
@@ -46,12 +47,24 @@ class ApiConfig:
         "By default it is control.sock in $RUNTIME_DIRECTORY, which systemd sets; without that variable there is no "
         "socket. The user and the group that own the socket can steer Courier. none: no socket.",
     )
+    page_control: Path | None = _option(  # noqa: RUF009 (immutable)
+        None,
+        "--page-control",
+        PATH,
+        "File with the token that lets the live page pause, resume, probe and scale.",
+        "It needs the control socket. Without this option the page only reads.",
+        may_hold_secret=True,
+    )
     log_level: str = _option(
         "info", "--log-level", one_of("debug", "info", "warning", "error"), "Least severe level to log."
     )
     log_format: str = _option(
         "logfmt", "--log-format", one_of("logfmt", "json"), "Format of the log, which goes to stderr."
     )
+
+    def _check_api(self) -> None:
+        if self.page_control and (self.api_address is None or self.page == "none"):
+            refuse("--page-control", "needs the live page; leave out --api none and --page none")
 
     @property
     def api_address(self) -> tuple[str, int] | None:

@@ -39,6 +39,7 @@ class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConf
         self._check_recipient()
         self._check_limits()
         self._check_audit()
+        self._check_api()
         self._check_security()
         if (self.client_cert or self.ca_file) and self.recipient.scheme != "https":
             flag = "--client-cert" if self.client_cert else "--ca-file"

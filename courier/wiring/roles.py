@@ -19,6 +19,7 @@ from courier.wiring.audit import audit_recorder, open_audit_log
 from courier.wiring.aws import key_source, sqs_client
 from courier.wiring.control import control_path
 from courier.wiring.depths import depth_watch
+from courier.wiring.page import page_control
 from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
 
 
@@ -107,10 +108,10 @@ def api_role(
     from courier.api.about import About
     from courier.api.observed import Observed
     from courier.api.page.document import document
-    from courier.api.server import Where, open_api
+    from courier.api.server import Page, Where, open_api
 
     where, shown = Where(*address, config.api_host), config.summary()
-    page = document() if config.page == "auto" else None
+    text = document() if config.page == "auto" else None
     (queue, failure_queue), socket = queues, control_path(config)
     about = About(
         queue=queue.name if config.queue_type != "nop" else "",
@@ -118,9 +119,11 @@ def api_role(
         failure_queue=failure_queue.name if failure_queue else "",
         configuration=[setting._asdict() for setting in settings(config, config.sources)],
         control=str(socket) if socket else None,
+        page_control=config.page_control is not None,
     )
 
     async def make(life: Life) -> Role:
+        page = Page(text, page_control(config)) if text else None
         return await open_api(life, Observed(life.board, work, acks), shown, where, page, about)
 
     return make

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from courier.control_client import ask
 from courier.local.exchange import Response
 from tests.integration.sqs_endpoints import running_virtual_queue, sqs_client
 from tests.process.test_api import ANY_PORT, Api
@@ -24,21 +25,30 @@ OPTIONS: Final = (
 )
 
 
-class Shop:
-    """The run. ``courier`` is the process, ``url`` the address of its page."""
+TOKEN: Final = "a-token-of-the-tests"
+"""With which the page may act."""
 
-    def __init__(self, courier: Courier, recipient: Recipient) -> None:
+
+class Shop:
+    """The run. ``courier`` is the process, ``url`` the address of its page, ``control`` its control socket."""
+
+    def __init__(self, courier: Courier, recipient: Recipient, control: Path) -> None:
         self.courier = courier
+        self.control = control
         self.recipient = recipient
         self.url = Api(courier).url + "/"
         self.open()
 
     @classmethod
     @contextmanager
-    def run(cls, directory: Path, *options: str, rate: float = 40.0) -> Iterator[Shop]:
-        """Run it for the length of a ``with`` block, with so many messages a second."""
+    def run(cls, directory: Path, *options: str, rate: float = 40.0, steered: bool = True) -> Iterator[Shop]:
+        """Run it for the length of a ``with`` block, with so many messages a second.
+
+        ``steered`` gives it a control socket, and lets the page act.
+        """
         ended = threading.Event()
         recipient = Recipient()
+        control = directory / "control.sock"
         with running_virtual_queue() as endpoint, contextlib.ExitStack() as stack:
             stack.callback(recipient.stop)
             for name in ("orders", "orders-dead"):
@@ -47,9 +57,17 @@ class Shop:
             feeder.start()
             stack.callback(feeder.join, 10)
             stack.callback(ended.set)
-            courier = Courier("orders", recipient.url, directory, *OPTIONS, *options, endpoint=endpoint)
+            courier = Courier(
+                "orders",
+                recipient.url,
+                directory,
+                *OPTIONS,
+                *(_steered(control) if steered else ()),
+                *options,
+                endpoint=endpoint,
+            )
             stack.callback(courier.kill)
-            yield cls(courier.wait_ready(), recipient)
+            yield cls(courier.wait_ready(), recipient, control)
             assert "Traceback" not in courier.log()
 
     def open(self) -> None:
@@ -59,6 +77,11 @@ class Shop:
     def fail(self) -> None:
         """Let the recipient fail for every message, with a text."""
         self.recipient.behave = lambda _: MAINTENANCE
+
+    def act(self, **fields: Any) -> None:
+        """Do an act as a command of the command line does."""
+        answer = ask(self.control, fields)
+        assert answer["ok"], answer
 
     def delivered(self) -> int:
         """Return how many messages the recipient has accepted."""
@@ -70,12 +93,19 @@ class Shop:
         until(lambda: self.delivered() >= goal, explain=self.courier.log)
 
 
+def _steered(control: Path) -> list[str]:
+    token = control.with_name("token")
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    return ["--control", str(control), "--page-control", str(token)]
+
+
 def _mostly(delivery: Delivery) -> Response:
-    """Fail for one message of a hundred at its first attempt, and reject one of three hundred."""
+    """Fail for one message of 40 at its first attempt, and reject one of 60."""
     number = int(delivery.message_id.replace("-", ""), 16)
-    if number % 300 == 7:
+    if number % 60 == 7:
         return UNKNOWN
-    if number % 100 == 1 and delivery.number == 1:
+    if number % 40 == 1 and delivery.number == 1:
         return BUSY
     return Response(200)
 

@@ -12,7 +12,7 @@ import pytest
 
 from courier.api.events import MOST_STREAMS
 from tests.browser.conftest import OpenTab
-from tests.browser.shop import Shop
+from tests.browser.shop import TOKEN, Shop
 from tests.process.test_api import Api
 from tests.process.world import until
 
@@ -67,6 +67,50 @@ def test_an_outage_is_explained_and_clears(shop: Shop, open_tab: OpenTab) -> Non
     tab.wait("() => document.querySelector('#say').hidden")
     assert tab.page.title().startswith("● ")
     assert tab.text("#breaker") == "closed"
+
+
+def test_a_pause_shows_on_a_second_page(shop: Shop, open_tab: OpenTab) -> None:
+    tabs = [open_tab(), open_tab("phone")]
+    shop.act(act="pause", reason="deploying the recipient")
+    try:
+        for tab in tabs:
+            tab.wait_text("#say", "Paused by ")
+            tab.wait_text("#say", "“deploying the recipient”")
+            assert tab.page.title() == "⏸ orders · Courier"
+            assert tab.text("#state") == "paused"
+    finally:
+        shop.act(act="resume")
+    for tab in tabs:
+        tab.wait("() => document.querySelector('#say').hidden")
+        assert tab.text("#state") == "ready"
+
+
+def test_the_page_acts_for_who_has_the_token(shop: Shop, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    # The browser reports the refused request.
+    tab.allowed.append("401")
+    tab.page.click("text=Pause…")
+    tab.page.fill("#why", "deploying")
+    tab.page.fill("#token", "another-long-token")
+    assert tab.violations() == []
+    tab.page.click("#do")
+    tab.wait_text("#refused", "The token is wrong")
+    tab.page.fill("#token", TOKEN)
+    tab.page.keyboard.press("Enter")
+    tab.wait_text("#say", "“deploying (from the live page, by 127.0.0.1)”")
+    assert tab.page.is_hidden("#ask")
+    tab.page.click("text=Resume…")
+    assert tab.page.is_hidden("#token"), "it is typed once"
+    tab.page.click("#do")
+    tab.wait("() => document.querySelector('#say').hidden")
+    tab.page.click("[aria-label='One sender more']")
+    tab.page.click("#do")
+    tab.wait_text(tile(3), "ready")
+    tab.wait_text("#acts", "4 senders")
+    tab.page.click("[aria-label='One sender fewer']")
+    tab.page.click("#do")
+    tab.wait_text("#acts", "3 senders")
+    assert TOKEN not in shop.courier.log()
 
 
 def test_failures_are_filtered_by_reason_and_an_id_is_selected_by_a_click(shop: Shop, open_tab: OpenTab) -> None:

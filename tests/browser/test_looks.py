@@ -40,9 +40,20 @@ def silent(shop: Shop) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def paused(shop: Shop) -> Iterator[None]:
+    """Pause receiving for a while."""
+    shop.act(act="pause", reason="deploying the recipient")
+    try:
+        yield
+    finally:
+        shop.act(act="resume")
+
+
 STATES: Final[Mapping[str, tuple[str, Callable[[Shop], AbstractContextManager[None]]]]] = {
     "normal": ("●", lambda _: contextlib.nullcontext()),
     "open": ("■", gone),
+    "paused": ("⏸", paused),
     "stale": ("?", silent),
 }
 """What the title begins with in each state, and what brings the state about."""

@@ -10,10 +10,11 @@ from tests.browser.shop import Shop
 
 
 def test_a_stop_is_told_from_a_crash(browser: Any, tmp_path: Path) -> None:
-    with Shop.run(tmp_path) as shop:
+    with Shop.run(tmp_path, steered=False) as shop:
         tab = Tab(browser.new_page(**LOOKS["light"]), shop.url).load()
         # The browser reports each request that fails.
         tab.allowed.append("ERR_CONNECTION_REFUSED")
+        assert tab.page.is_hidden("#acts"), "without --page-control the page only reads"
         assert shop.courier.drain() == 0
         tab.wait_text("#say", "Courier has stopped")
         tab.check()

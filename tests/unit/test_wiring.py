@@ -16,6 +16,7 @@ from courier.errors import CannotStart
 from courier.message import Attribute, Message
 from courier.preflight import preflight
 from courier.request.header_templates import parse_header
+from courier.wiring.page import page_control
 from courier.wiring.recipient import authentication, delivery_head, recipient_tls
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -103,6 +104,28 @@ def test_the_preflight_reads_every_file(tmp_path: Path) -> None:
 
 def test_without_secrets_the_preflight_says_nothing_of_them() -> None:
     assert [check.name for check in preflight(config()).checks] == ["recipient"]
+
+
+def test_the_page_acts_with_a_token_and_a_control_socket_and_is_refused_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    token, control = file(tmp_path, "0123456789abcdef"), tmp_path / "control.sock"
+    token.chmod(0o644)
+    assert page_control(config()) is None
+    assert page_control(config(page_control=token, control=control)) is not None
+    [check, _] = preflight(config(page_control=token, control=control)).checks
+    assert (check.ok, check.detail) == (True, "usable: token of the live page")
+    assert "every user" in check.warnings[0]
+    for values in ({"page_control": token}, {"page_control": token, "control": "none"}):
+        [check, *_] = preflight(config(**values)).checks
+        assert (check.ok, check.detail) == (False, "--page-control: there is no control socket for its acts")
+        assert check.advice == "give --control PATH"
+    short = file(tmp_path, "hunter2")
+    [check, *_] = preflight(config(page_control=short, control=control)).checks
+    assert not check.ok
+    assert check.detail.startswith("--page-control: ")
+    assert "hunter2" not in str(check)
 
 
 def test_a_head_keeps_the_bound_that_is_configured() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SCRIPTS: Final = ("dom", "charts", "banner", "lists", "view", "connection")
+SCRIPTS: Final = ("dom", "charts", "banner", "lists", "acts", "view", "connection")
 """The scripts; each uses only what stands before it until the last one begins to run."""
 
 _HERE: Final = Path(__file__).parent

@@ -22,6 +22,7 @@ from tests.unit.api.test_server import (
     ask,
     board,  # noqa: F401
     get,
+    page,  # noqa: F401
     quick,  # noqa: F401
     serving,  # noqa: F401
 )

@@ -90,7 +90,7 @@ def test_the_page_has_no_handler_in_its_markup() -> None:
 
 def test_every_id_that_the_script_asks_for_is_in_the_markup_once() -> None:
     markup, script = TEXT.split("<script>")
-    wanted = set(re.findall(r"(?:\$|say)\(\"([a-z0-9]+)\"", script))
+    wanted = set(re.findall(r"(?:\$|say)\(\"([a-z0-9-]+)\"", script))
     ids = re.findall(r"\bid=\"([^\"]+)\"", markup)
     assert len(wanted) > 20
     assert wanted - set(ids) == set()

@@ -19,7 +19,7 @@ from courier.api.connection import Step
 from courier.api.head import MAX_HEAD
 from courier.api.listener import listen
 from courier.api.page.document import document
-from courier.api.server import Where, open_api
+from courier.api.server import Page, Where, open_api
 from courier.log.recurring import report_recurring
 from courier.process import scoreboard
 from courier.process.child import run_role
@@ -42,7 +42,12 @@ def board() -> Scoreboard:
 
 
 @pytest.fixture
-def serving(monkeypatch: pytest.MonkeyPatch, board: Scoreboard) -> Serving:
+def page() -> Page:
+    return Page(document())
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch, board: Scoreboard, page: Page) -> Serving:
     """Serve the API of the board for the length of a block, then drain; fail where that doesn't end."""
 
     @asynccontextmanager
@@ -54,7 +59,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, board: Scoreboard) -> Serving:
         loop.set_exception_handler(None)
         life = Life(board.slots("api")[0], board, loop)
         life.slot.words[scoreboard.STATE] = scoreboard.STARTING
-        opened = await open_api(life, observed(board), {}, Where("127.0.0.1", 0, [NAME]), document())
+        opened = await open_api(life, observed(board), {}, Where("127.0.0.1", 0, [NAME]), page)
         role = asyncio.ensure_future(run_role(opened, life))
         try:
             async with asyncio.timeout(PATIENCE):

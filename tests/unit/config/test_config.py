@@ -301,3 +301,10 @@ def test_a_proxy_that_requests_cannot_go_through_here_is_refused_without_its_pas
 def test_a_file_may_say_yes_as_toml_does(tmp_path: Path) -> None:
     path = write(tmp_path, 'deny-private = true\nallow-cidr = ["10.0.0.0/8", "fd00::/8"]\n')
     assert read_file(path) == {"deny_private": True, "allow_cidr": ["10.0.0.0/8", "fd00::/8"]}
+
+
+def test_the_page_acts_only_where_there_is_a_page() -> None:
+    token = Path("token")
+    assert refusal(page_control=token, page="none").startswith("--page-control: ")
+    assert refusal(page_control=token, api="none").startswith("--page-control: ")
+    assert config(page_control=token).page_control == token

@@ -27,7 +27,7 @@ function age() {
   const silent = seconds > (source ? 3.5 : POLL_SECONDS + 4) && (source || failed || ended);
   document.body.classList.toggle("dim", Boolean(silent) || !heardAt);
   say("heard", !heardAt ? failed ? "no answer" : "connecting" : silent ? `${duration(seconds)} ago` : source ? "live" : "live, every 2 s");
-  for (const button of document.querySelectorAll(".acts button")) button.disabled = Boolean(silent) || !heardAt;
+  $("acts").inert = Boolean(silent) || !heardAt;
   if (!silent) return;
   pill($("state"), "", "unknown");
   mark("", last);

@@ -1,5 +1,6 @@
 // Elements and numbers. Whatever comes from data goes into the document as text, never as markup.
 const $ = id => document.getElementById(id);
+let last = null;  // the last status
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Make an element with a class and a text. */

@@ -1,5 +1,4 @@
 // The whole page from one status. Any field may be missing, from an older API: it shows as "–".
-let last = null;
 const MARKS = {ok: "●", warn: "◆", bad: "■", paused: "⏸", "": "?"};
 const ICONS = {
   ok: ["#1a7f4b", "<circle cx='8' cy='8' r='6'/>"], warn: ["#b57500", "<path d='M8 1l7 7-7 7-7-7z'/>"],
@@ -62,7 +61,8 @@ function show(status) {
   tiles(status);
   failures(status);
   options(status);
-  say("steer", controls.page ? "This page can steer Courier." : controls.socket ? `Read only. Steer with courier pause, scale and others, by ${controls.socket}` : "Read only.");
+  acts(status);
+  say("steer", controls.page ? "Acts need the token of --page-control." : controls.socket ? `Read only. Steer with courier pause, scale and others, by ${controls.socket}` : "Read only.");
   drawAll();
 }
 
