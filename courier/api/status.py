@@ -81,9 +81,19 @@ class Status:
             **self._work(now),
             "failures": [failure.as_status() for failure in recent_failures(self._board)],
             "workers": workers(self._board, now, self.memory),
-            "configuration": self._about.configuration,
+            "configuration": self._configuration(),
             "control": {"socket": self._socket(), "page": self._about.page_control},
         }
+
+    def _configuration(self) -> list[Mapping[str, Any]]:
+        words = self._board.supervisor.words
+        scaled = {"senders": words[scoreboard.SENDERS_SCALED], "consumers": words[scoreboard.CONSUMERS_SCALED]}
+        return [
+            {**setting, "value": str(count), "source": "set by scale", "default": False}
+            if (count := scaled.get(setting["option"]))
+            else setting
+            for setting in self._about.configuration
+        ]
 
     def _socket(self) -> str | None:
         # It may be gone, or it couldn't be made: Courier works without it.

@@ -11,8 +11,13 @@ from typing import Final
 
 import structlog
 
+from courier.process import scoreboard
 from courier.process.pool import Worker, WorkerPool
+from courier.process.scoreboard import Scoreboard
 from courier.process.stage import Stage
+
+SCALED: Final = {"sender": scoreboard.SENDERS_SCALED, "consumer": scoreboard.CONSUMERS_SCALED}
+"""The word of the supervisor's slot that shows what a role was scaled to."""
 
 log = structlog.get_logger("courier.supervisor")
 
@@ -20,8 +25,9 @@ log = structlog.get_logger("courier.supervisor")
 class Scaling:
     """Adds and removes workers of the stages with spare slots, while the others continue."""
 
-    def __init__(self, pool: WorkerPool, drain_timeout: float) -> None:
+    def __init__(self, pool: WorkerPool, board: Scoreboard, drain_timeout: float) -> None:
         self._pool = pool
+        self._board = board
         self._drain_timeout = drain_timeout
         self.stages: Final = {stage.role: stage for stage in pool.stages if stage.spare}
         self._signalled = next((stage for stage in self.stages.values() if stage.takes_scale_signals), None)
@@ -39,6 +45,9 @@ class Scaling:
         """Change how many workers a role should have; :meth:`enforce` starts and drains them."""
         assert 1 <= count <= self.most(role)
         self._wanted[role] = count
+        if role in SCALED:
+            is_scaled = count != self.stages[role].count
+            self._board.supervisor.words[SCALED[role]] = count if is_scaled else 0
 
     def more(self) -> None:
         """Want one worker more of the stage that signals scale."""
@@ -54,7 +63,7 @@ class Scaling:
                 advice="restart with more --senders",
             )
         else:
-            self._wanted[stage.role] += 1
+            self.want(stage.role, self._wanted[stage.role] + 1)
 
     def fewer(self) -> None:
         """Want one worker fewer of the stage that signals scale, unless it is the last one."""
@@ -67,7 +76,7 @@ class Scaling:
                 advice="send SIGTERM to stop Courier",
             )
         else:
-            self._wanted[stage.role] -= 1
+            self.want(stage.role, self._wanted[stage.role] - 1)
 
     def enforce(self, now: float) -> list[Worker]:
         """Drain the workers that are too many; return those that are missing, to be started.

@@ -81,7 +81,7 @@ class Supervisor:
         self._totals = totals
         self._notifier = Notifier(options.manager, totals)
         self._pool = WorkerPool(stages, board, options)
-        self._scaling = Scaling(self._pool, options.drain_timeout)
+        self._scaling = Scaling(self._pool, board, options.drain_timeout)
         acts = Acts(self._pool, self._scaling, board, self._notifier, self._act_on, self._is_running)
         self._control = Control(options.control.path, {**acts.table(), **options.control.acts})
         self._pool.foreign = self._control.filenos

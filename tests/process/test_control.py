@@ -24,6 +24,7 @@ from courier.process.control_protocol import packed
 from courier.process.control_socket import LONGEST_PATH
 from tests.process.conftest import Start
 from tests.process.steered import Steered
+from tests.process.test_api import ANY_PORT, Api
 from tests.process.test_notify import ServiceManager, manager
 from tests.process.world import OK, Courier, Queue, Recipient, after, alive, bodies, children, kill, missing, until
 
@@ -126,7 +127,7 @@ def test_a_pause_closes_the_open_long_poll_of_an_idle_queue_and_what_comes_later
 
 
 def test_a_pause_outlives_every_worker(queue: Queue, recipient: Recipient, start: Start, steered: Steered) -> None:
-    courier = steer(start, queue, steered, "--consumers", "3", "--api", "127.0.0.1:0")
+    courier = steer(start, queue, steered, "--consumers", "3", "--api", ANY_PORT)
     steered.done("pause", reason="deploying")
     pass_time(GRACE_SECONDS + 0.5)
     sent = queue.send(bodies(50))
@@ -249,6 +250,31 @@ def test_scaling_down_to_one_and_up_again_under_load_loses_and_repeats_nothing(
 
 def running(courier: Courier) -> tuple[int, int]:
     return len(courier.pids("sender")), len(courier.pids("consumer"))
+
+
+def test_the_api_shows_what_was_asked_for_and_by_whom(queue: Queue, start: Start, steered: Steered) -> None:
+    courier = steer(start, queue, steered, "--senders", "2", COURIER_API=ANY_PORT)
+    api = Api(courier)
+
+    def shown(option: str) -> tuple[str, str]:
+        settings = {each["option"]: each for each in json.loads(api.get("/status")[1])["configuration"]}
+        return settings[option]["value"], settings[option]["source"]
+
+    until(lambda: api.get("/status/ready")[0] == 200, explain=courier.log)
+    assert (shown("senders"), shown("consumers")) == (("2", "--senders"), ("2", "default"))
+    steered.done("scale", senders=3, consumers=1)
+    assert (shown("senders"), shown("consumers")) == (("3", "set by scale"), ("1", "set by scale"))
+    courier.signal(signal.SIGTTIN)
+    until(lambda: shown("senders") == ("4", "set by scale"), explain=courier.log)
+    steered.done("scale", senders=2, consumers=2)
+    assert (shown("senders"), shown("consumers")) == (("2", "--senders"), ("2", "default"))
+    steered.done("pause", reason="deploying")
+    status, (code, ready) = json.loads(api.get("/status")[1]), api.ready()
+    assert (code, ready["ready"], ready["pause"]["reason"]) == (200, True, "deploying")
+    assert (status["state"], status["pause"]["reason"]) == ("ready", "deploying")
+    assert status["control"]["socket"] == str(steered.path)
+    assert api.metrics()["courier_receiving_paused"] == 1
+    assert courier.drain() == 0
 
 
 def test_what_is_out_of_bounds_is_refused_with_the_bounds(
