@@ -11,6 +11,7 @@ import click
 from courier import cli
 from courier.cli.help import describe, grouped
 from courier.cli.options import config_parameters
+from courier.config.config import OPTIONS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
 
@@ -98,10 +99,13 @@ def page() -> str:
 
 
 def options(context: click.Context, name: str) -> list[click.Option]:
-    """Return the options of a command."""
+    """Return the options of a command. Those of the configuration, if it takes them all, stand above."""
     command = cli.courier.get_command(context, name)
     assert command is not None
-    return [each for each in command.params if isinstance(each, click.Option)]
+    shown = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    if not {each.name for each in shown} >= OPTIONS.keys():
+        return shown
+    return [each for each in shown if each.name not in {*OPTIONS, "config_file"}]
 
 
 def row(parameter: click.Parameter) -> str:

@@ -40,7 +40,9 @@ class Command(NamedTuple):
 COMMANDS: Final = {
     "run": Command("Receive, deliver, record and delete messages. The default command.", "run"),
     "check": Command("Check whether run can start, and say how to fix what is wrong.", "check"),
+    "config": Command("Show every setting that run would use, and where it came from.", "config"),
     "status": Command("Show the state of the running Courier, or check whether it is ready.", "status", logs=False),
+    "top": Command("Watch the running Courier in a terminal.", "top", logs=False),
     "pause": Command("Receive nothing until resume.", "control", "pause"),
     "resume": Command("Receive again after pause.", "control", "resume"),
     "scale": Command("Run more or fewer senders and consumers.", "control", "scale"),

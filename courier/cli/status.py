@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import click
 import orjson
+from click.core import ParameterSource
 
+from courier.control_client import Unreachable, ask
 from courier.errors import CourierError
-from courier.terminal.api_client import get
+from courier.log.printable import one_line
+from courier.terminal.api_client import SECONDS, get
 from courier.terminal.feed import STATUS_PATH, not_courier, status_of
-from courier.terminal.finding import DEFAULT_URL, find_api
+from courier.terminal.finding import DEFAULT_URL, find_api, find_control
 from courier.terminal.report import Report
-from courier.terminal.summary import summary
+from courier.terminal.summary import pause_text, summary
 
 EXIT_READY: Final = 0
 EXIT_NOT_READY: Final = 1
@@ -42,42 +48,72 @@ def output_option() -> click.Option:
         click.Option(["--check"], is_flag=True, help="Say in one line whether Courier is ready: exit code 0 or 1."),
         output_option(),
         url_option(),
+        click.Option(
+            ["--control", "socket"],
+            metavar="PATH",
+            envvar="COURIER_CONTROL",
+            help="The control socket, which --check asks where there is one and no --url is given.",
+        ),
+        # systemd sets the variable. An option, because only click and courier.config read the environment.
+        click.Option(["--runtime-directory"], envvar="RUNTIME_DIRECTORY", hidden=True),
     ],
 )
-def command(check: bool, output: str, url: str) -> int:
+@click.pass_context
+def command(
+    ctx: click.Context, check: bool, output: str, url: str, socket: str | None, runtime_directory: str | None
+) -> int:
     """Show the state of the running Courier: whether it is well, and if not, why and what to do.
 
-    Takes at most 3 seconds. Exit codes: 0 shown, or with --check ready; 1 not reachable, or with --check not ready.
+    Takes at most 3 seconds. Exit codes: 0 shown, 3 no Courier answers. With --check: 0 ready, 1 not ready or no answer.
     """
     if check:
-        return _check(url, as_json=output == "json")
+        given = ctx.get_parameter_source("url") is ParameterSource.COMMANDLINE
+        path = None if given else find_control(socket, runtime_directory)
+        return _check(url, path, as_json=output == "json")
     address = find_api(url)
     report = status_of(address, get(address, STATUS_PATH))
     click.echo(report.json() if output == "json" else "\n".join(summary(report)))
     return EXIT_READY
 
 
-def _check(url: str, *, as_json: bool) -> int:
+def _check(url: str, control: Path | None, *, as_json: bool) -> int:
     try:
-        reason = _why_not_ready(url)
-    except CourierError as error:
-        reason = str(error)
+        report, is_ready = _ask_api(url) if control is None else _ask_socket(control, url)
+        text = _pause(report) if is_ready else _reason(report)
+    except (CourierError, Unreachable) as error:
+        is_ready, text = False, one_line(str(error))
     if as_json:
-        click.echo(orjson.dumps({"ready": not reason, "reason": reason or None}).decode())
+        click.echo(orjson.dumps({"ready": is_ready, "reason": None if is_ready else text}).decode())
     else:
-        click.echo(f"not ready: {reason}" if reason else "ready")
-    return EXIT_NOT_READY if reason else EXIT_READY
+        click.echo(f"ready{text}" if is_ready else f"not ready: {text}")
+    return EXIT_READY if is_ready else EXIT_NOT_READY
 
 
-def _why_not_ready(url: str) -> str:
-    """Return the first reason with its advice, empty if Courier is ready; raise CourierError without an answer."""
+def _ask_api(url: str) -> tuple[Report, bool]:
+    """Return the answer about readiness, and whether Courier is ready; raise CourierError without an answer."""
     address = find_api(url)
     answer = get(address, READY_PATH)
     report = Report.parse(answer.body)
     if report is None or not isinstance(report.value("ready"), bool):
         raise not_courier(address, answer.status)
-    if report.value("ready") is True and answer.status == 200:
-        return ""
+    return report, report.value("ready") is True and answer.status == HTTPStatus.OK
+
+
+def _ask_socket(control: Path, url: str) -> tuple[Report, bool]:
+    """Ask the control socket; who may not use it asks the API."""
+    if control.exists() and not os.access(control, os.W_OK):
+        return _ask_api(url)
+    report = Report(ask(control, {"act": "status"}, SECONDS))
+    if report.value("ok") is not True or not report.text("state"):
+        raise Unreachable(f"{control}: what answers there is not Courier; give the path that Courier has as --control")
+    return report, report.text("state") == "ready"
+
+
+def _reason(report: Report) -> str:
     reasons, advice = report.texts("reasons"), report.texts("advice")
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     return "; ".join(filter(None, [f"{reasons[0] if reasons else 'no reason given'}{more}", *advice[:1]]))
+
+
+def _pause(report: Report) -> str:
+    return f", paused {text}" if (text := pause_text(report)) else ""

@@ -25,7 +25,8 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 
 MOST_HEAD_BYTES: Final = 16 * 1024
 READ_BYTES: Final = 64 * 1024
-EXIT_UNREACHABLE: Final = 1
+EXIT_UNREACHABLE: Final = 3
+"""The exit code of a command that no Courier answers."""
 NOT_COURIER: Final = "what answers there is not Courier"
 
 _URL: Final = re.compile(

@@ -1,10 +1,12 @@
-"""Where a command finds the API of the running Courier."""
+"""Where a command finds the API and the control socket of the running Courier."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
+from courier.control_client import SERVICE_SOCKET
 from courier.errors import ConfigError
 from courier.terminal.api_client import Address, parse_url
 
@@ -30,3 +32,12 @@ def find_api(url: str) -> Address:
         return parse_url(text)
     except ValueError as error:
         raise ConfigError(f"--url: {error}") from None
+
+
+def find_control(given: str | None, runtime_directory: str | None) -> Path | None:
+    """Return the control socket to ask: the one that was given, or one that is there; ``None`` for none."""
+    if given is not None:
+        return None if given.strip().lower() in ("", "none", "off") else Path(given).expanduser()
+    first = (runtime_directory or "").partition(":")[0]
+    found = Path(first) / SERVICE_SOCKET.name if first.startswith("/") else SERVICE_SOCKET
+    return found if found.exists() else None

@@ -25,7 +25,7 @@ def summary(report: Report) -> list[str]:
     if hidden := len(report.texts("reasons")) - MOST_REASONS:
         lines += [f"  ! {plural(hidden, 'more reason')}"] if hidden > 0 else []
     sections = {
-        "paused": _pause(report),
+        "paused": list(filter(None, [pause_text(report)])),
         "rates": _rates(report),
         "latency": _latency(report),
         "queue": _queue(report),
@@ -61,7 +61,7 @@ def state(report: Report) -> str:
     word = report.text("state") or "state unknown"
     if word == "ready" and report.at("pause"):
         return "ready, paused"
-    if word == "ready" and (breaker_state(report) != "closed" or (report.number("paused_seconds") or 0) > 0):
+    if word == "ready" and (is_stopped(report) or (report.number("paused_seconds") or 0) > 0):
         return "ready, waiting"
     return word
 
@@ -69,6 +69,12 @@ def state(report: Report) -> str:
 def breaker_state(report: Report) -> str:
     """Return the state of the circuit breaker; closed if the answer doesn't say."""
     return report.text("breaker", "state") or "closed"
+
+
+def is_stopped(report: Report) -> bool:
+    """Return whether the circuit breaker stops receiving; until the first delivery it is half-open, and doesn't."""
+    word = breaker_state(report)
+    return word == "open" or (word != "closed" and report.count("breaker", "openings") > 0)
 
 
 def reasons(report: Report) -> list[tuple[str, str]]:
@@ -81,28 +87,27 @@ def reasons(report: Report) -> list[tuple[str, str]]:
 def waiting(report: Report) -> list[str]:
     """Return why nothing is received although the program is ready, one line a cause, with what happens next."""
     found = []
-    if pause := report.at("pause"):
-        by, why = pause.text("by") or "somebody", pause.text("reason")
-        since = duration(pause.number("seconds"))
-        found.append(f"paused by {by} for {since}{f': {why}' if why else ''}; courier resume ends it")
+    if text := pause_text(report):
+        found.append(f"paused {text}")
     if breaker_state(report) == "open":
         faults, probe = report.count("breaker", "faults_in_a_row"), report.number("breaker", "next_probe_seconds")
         last = report.each("failures")[:1]
         why = f": {last[0].text('reason')}" if last else ""
         text = f"the circuit breaker is open{why}, {plural(faults, 'failure')} in a row; nothing is received meanwhile"
         found.append(f"{text}; next probe in {duration(probe)}")
-    elif breaker_state(report) != "closed":
+    elif is_stopped(report):
         found.append("the circuit breaker is half-open; one message after another shows whether the recipient is back")
     if (paused := report.number("paused_seconds") or 0) > 0:
         found.append(f"the recipient asked us to wait (Retry-After), {duration(paused)} more")
     return found
 
 
-def _pause(report: Report) -> list[str]:
+def pause_text(report: Report) -> str:
+    """Return who paused, for how long, why, and what ends it; empty without a pause."""
     if not (pause := report.at("pause")):
-        return []
+        return ""
     by, why = pause.text("by") or "somebody", pause.text("reason")
-    return [f"by {by} for {duration(pause.number('seconds'))}{f': {why}' if why else ''}; courier resume ends it"]
+    return f"by {by} for {duration(pause.number('seconds'))}{f': {why}' if why else ''}; courier resume ends it"
 
 
 def _rates(report: Report) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +24,13 @@ pytestmark = pytest.mark.together
 @pytest.fixture(scope="module")
 def here(virtual_queue: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("status")
-    with scene(virtual_queue, directory, "--breaker-threshold", "3", "--breaker-cool-down", "2") as running:
+    options = ("--breaker-threshold", "3", "--breaker-cool-down", "2", "--control", str(directory / "control.sock"))
+    with scene(virtual_queue, directory, *options) as running:
         yield running
+
+
+def socket_of(here: Scene) -> str:
+    return str(here.courier.audit.with_name("control.sock"))
 
 
 def test_a_courier_that_is_well(here: Scene) -> None:
@@ -98,6 +106,66 @@ def test_an_audit_log_that_cannot_be_written_is_not_ready_and_says_what_to_do(he
     until(lambda: here.api.ready()[0] == 200, explain=here.courier.log)
 
 
+def test_a_paused_courier_is_ready_and_a_check_says_who_paused_it(here: Scene) -> None:
+    assert show("pause", "--reason", "deploying", COURIER_CONTROL=socket_of(here)).code == 0
+    try:
+        for asked in (("-u", here.api.url), ("--control", socket_of(here))):
+            code, out, _ = show("status", "--check", *asked)
+            assert code == 0
+            assert re.fullmatch(
+                r"ready, paused by .*pid [0-9]+.* for [0-9]+ s: deploying.*; courier resume ends it\n", out
+            )
+            assert "\x1b" not in out
+        shown = show("status", "-u", here.api.url).out
+        assert "   ready, paused   " in shown
+        assert re.search(r"^paused     by .*pid [0-9]+.* for [0-9]+ s: deploying", shown, re.MULTILINE)
+        assert "\x1b" not in shown
+    finally:
+        assert show("resume", COURIER_CONTROL=socket_of(here)).code == 0
+    assert show("status", "--check", "-u", here.api.url).out == "ready\n"
+
+
+def test_a_check_asks_the_control_socket_where_there_is_one(here: Scene, tmp_path: Path) -> None:
+    elsewhere = {"COURIER_API": "127.0.0.1:1"}
+    assert show("status", "--check", "--control", socket_of(here), **elsewhere) == (0, "ready\n", "")
+    directory = str(Path(socket_of(here)).parent)
+    assert show("status", "--check", RUNTIME_DIRECTORY=directory, **elsewhere).out == "ready\n"
+    # A URL that is given comes first, and a directory without a socket counts as none.
+    assert show("status", "--check", "--control", socket_of(here), "-u", "127.0.0.1:1").code == 1
+    assert show("status", "--check", RUNTIME_DIRECTORY=str(tmp_path), COURIER_API=here.api.url).out == "ready\n"
+    code, out, _ = show("status", "--check", "--control", str(tmp_path / "control.sock"))
+    assert (code, out) == (
+        1,
+        f"not ready: no Courier listens at {tmp_path}/control.sock; is it running, and with this --control?\n",
+    )
+
+
+@pytest.mark.parametrize("says", [b"", b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b"\0\0\0\x02[]", None])
+def test_a_socket_that_answers_wrongly_or_never_is_not_ready(tmp_path: Path, says: bytes | None) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                if says is None:
+                    connection.recv(1)
+                    connection.settimeout(PATIENCE_SECONDS)
+                    while connection.recv(4096):
+                        pass
+                else:
+                    connection.recv(4096)
+                    connection.sendall(says)
+
+        threading.Thread(target=answer, daemon=True).start()
+        code, out, err = show("status", "--check", "--control", str(path))
+    assert (code, out.count("\n"), err) == (1, 1, "")
+    assert out.startswith("not ready: ")
+    assert str(path) in out
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with reserved_port() as port:
         url = f"http://127.0.0.1:{port}"
@@ -105,7 +173,7 @@ def test_nobody_there(tmp_path: Path) -> None:
             f"cannot reach Courier at {url}: connection refused; start it, or give the address of its --api with --url"
         )
         assert show("status", "--check", "-u", url) == (1, f"not ready: {line}\n", "")
-        assert show("status", "-u", url) == (1, "", f"courier: error: {line}\n")
+        assert show("status", "-u", url) == (3, "", f"courier: error: {line}\n")
     assert show("status", "--check", COURIER_API="none").code == 1
     assert show("status", "--check", "-u", "ftp://x") == (
         1,
@@ -146,5 +214,5 @@ def test_only_the_answer_of_courier_counts(body: bytes, status: int, line: str) 
         assert (code, out.count("\n")) == (1, 1)
         assert out.startswith(f"not ready: {line.format(url)}")
         shown = show("status", "-u", url)
-        assert (shown.code, shown.out) == (1, "")
+        assert (shown.code, shown.out) == (3, "")
         assert "what answers there is not Courier" in shown.err

@@ -47,11 +47,12 @@ FULL: Final[dict[str, Any]] = {
     },
     "dead_letters": [{"queue": "orders-dead", "is": "dead-letter queue", "messages": 411, "problem": None}],
     "latency": {
+        "10s": {"delivery": {"p50": 0.012, "p90": 0.031, "p99": 0.084}},
         "60s": {
             "delivery": {"p50": 0.012, "p90": 0.031, "p99": 0.084},
             "end_to_end": {"p50": 42.0, "p90": 43.0, "p99": 50.0},
             "audit_sync": {"p50": 0.001, "p90": 0.002, "p99": 0.004},
-        }
+        },
     },
     "breaker": {
         "state": "closed",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from courier.errors import ConfigError
-from courier.terminal.finding import find_api
+from courier.terminal.finding import find_api, find_control
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,11 @@ def test_anything_else_is_refused_without_being_repeated(given: str) -> None:
 def test_no_api_is_said_so() -> None:
     with pytest.raises(ConfigError, match="nothing is served; start Courier with --api"):
         find_api("none")
+
+
+def test_the_control_socket_is_the_one_given_or_one_that_is_there(tmp_path: Path) -> None:
+    assert find_control("/a/b", None) == Path("/a/b")
+    assert find_control("none", str(tmp_path)) is None
+    assert find_control(None, str(tmp_path)) is None
+    (tmp_path / "control.sock").touch()
+    assert find_control(None, f"{tmp_path}:/other") == tmp_path / "control.sock"
