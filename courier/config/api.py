@@ -21,7 +21,7 @@ class ApiConfig:
         "127.0.0.1:8080",
         "--api",
         HOST_PORT,
-        "Address of the live page, status and metrics.",
+        "Address of the page and metrics.",
         "Everyone who can connect to the API can read them. none: no API.",
     )
     api_host: tuple[str, ...] = _option(
@@ -51,7 +51,7 @@ class ApiConfig:
         None,
         "--page-control",
         PATH,
-        "File with the token that lets the live page pause, resume, probe and scale.",
+        "File with the token that lets the page steer Courier.",
         "It needs the control socket. Without this option the page only reads.",
         may_hold_secret=True,
     )
