@@ -14,6 +14,9 @@ from courier.process.scoreboard import Scoreboard
 SAMPLES: Final = 5
 """Answers of SQS from which the growth is computed: two minutes of them. SQS counts approximately."""
 
+LONGEST_SECONDS: Final = 14 * 86_400.0
+"""The longest time until a queue is empty: SQS keeps no message longer."""
+
 DEAD_LETTER_QUEUE: Final = "dead-letter queue"
 FAILURE_QUEUE: Final = "failure queue"
 
@@ -90,7 +93,8 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def _seconds(waiting: int, falls_per_second: float) -> float | None:
-    return round(waiting / falls_per_second, 1) if falls_per_second > 0 else None
+    # A queue that needs longer than that doesn't fall: the numbers of SQS are approximate.
+    return round(waiting / falls_per_second, 1) if falls_per_second * LONGEST_SECONDS > waiting else None
 
 
 def _unix(at: float, now: float, unix_now: float) -> float | None:

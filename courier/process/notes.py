@@ -46,6 +46,9 @@ class Notes:
     def read(self, place: int) -> bytes | None:
         """Return the text in a place; ``None`` if there is none, or if it is incomplete."""
         start = place * PLACE_BYTES
+        if not _HEADER.unpack_from(self._memory, start)[0]:
+            # Most places are empty, and a look at the length takes a fifth of the time of a copy.
+            return None
         for _ in range(_READS):
             copy = bytes(self._memory[start : start + PLACE_BYTES])
             length, checksum = _HEADER.unpack_from(copy)
