@@ -11,6 +11,7 @@ can be settled. They drain from the first to the last, so that work in progress 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -23,17 +24,20 @@ from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
 from courier.config.processes import SPARE_CONSUMERS, SPARE_SENDERS
 from courier.errors import EXIT_DRAINED
+from courier.log.level import set_level
 from courier.preflight import Queues, find_queues
 from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.collection import no_collection
+from courier.process.life import RoleFactory
 from courier.process.notify import Manager
-from courier.process.scoreboard import Scoreboard
+from courier.process.scoreboard import LOG_LEVEL, Scoreboard
 from courier.process.short_lived_child import Interrupted
 from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
 from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
+from courier.reload import rereading
 from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_options
@@ -45,10 +49,11 @@ SENDER_RESERVE_SECONDS: Final = 1.0
 log = structlog.get_logger("courier")
 
 
-def run(config: Config) -> int:
+def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     """Run the pipeline until a signal to stop, and return the exit code.
 
-    Raise ConfigError or CannotStart with the line to show, if the preflight fails.
+    ``read_again`` returns the configuration as it is now, for a reload; without it there is none. Raise ConfigError or
+    CannotStart with the line to show, if the preflight fails.
     """
     block_signals()
     setproctitle("courier: supervisor")
@@ -70,12 +75,24 @@ def run(config: Config) -> int:
     flow = build_stages(config, queues, work, acks)
     stages = flow[::-1]
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
+
+    def adopt(new: Config) -> None:
+        board.supervisor.words[LOG_LEVEL] = set_level(new.log_level)
+
+    def factories(new: Config) -> Mapping[str, RoleFactory]:
+        return {
+            "sender": sender_role(new, *queues, work, acks),
+            "consumer": consumer_role(new, queues.queue, work, acks),
+        }
+
+    most = {stage.role: stage.count + stage.spare for stage in stages}
     options = SupervisorOptions(
         drain_order=tuple(stage.role for stage in flow),
         hang_timeout=config.hang_timeout_seconds,
         drain_timeout=config.drain_timeout_seconds,
         manager=Manager(*service_manager()),
         control=control_options(config, board, work, acks),
+        rereading=rereading(config, read_again, factories, most, adopt) if read_again else None,
     )
     return Supervisor(stages, board, options, totals=lambda: totals(board)).run()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -104,6 +104,13 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
     if connect:
         # courier run checks this before it creates the first process.
         checks.append(check_descriptors(config))
+    checks += check_sending(config, connect=connect)
+    return Preflight(queue, tuple(checks), failure_queue)
+
+
+def check_sending(config: Config, *, connect: bool = False) -> list[Check]:
+    """Check what senders need: secrets, headers, and the recipient; ``connect`` is that of :func:`preflight`."""
+    checks = []
     tls, secrets = check_secrets(config)
     if secrets is not None:
         checks.append(secrets)
@@ -121,7 +128,16 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
             proxy=config.proxy,
         )
     )
-    return Preflight(queue, tuple(checks), failure_queue)
+    return checks
+
+
+def raise_failed(checks: Iterable[Check]) -> None:
+    """Raise CannotStart with the first failed check, and log what the others warn of."""
+    for check in checks:
+        if not check.ok:
+            raise CannotStart(f"{check.detail}; {check.advice}" if check.advice else check.detail)
+        for warning in check.warnings:
+            log_exposure(warning)
 
 
 def check_descriptors(config: Config) -> Check:
@@ -304,11 +320,7 @@ def find_queues(config: Config, meanwhile: Callable[[], None] = lambda: None) ->
 
     def check() -> bytes:
         found = preflight(config, lock_timeout=config.drain_timeout_seconds)
-        for result in found.checks:
-            if not result.ok:
-                raise CannotStart(f"{result.detail}; {result.advice}" if result.advice else result.detail)
-            for warning in result.warnings:
-                log_exposure(warning)
+        raise_failed(found.checks)
         if config.api_address is not None:
             # If the port turned out to be in use later, the messages received until then would lose a receive each.
             listen(config.api_address).close()

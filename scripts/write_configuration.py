@@ -21,7 +21,9 @@ INTRODUCTION: Final = """\
 
 Courier looks for each option on the command line, then in its variable, then in the TOML file of `--config`, and then
 uses the default. An empty variable counts as not set. An option that may be repeated takes one value on each line of
-its variable, and a list in the file. Courier reads the configuration once, at the start.
+its variable, and a list in the file. SIGHUP makes a running Courier read the file again. That changes the options of
+the recipient, of limits and retries and of security, the numbers of processes, `--concurrency` and `--log-level`; a
+change of another option needs a restart.
 
 A wrong value ends the program with exit code 2 and one line that names the option, the variable or the key. Courier
 warns at start about a setting that has no effect and about a `COURIER_` variable that belongs to no option. If you set

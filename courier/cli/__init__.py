@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "resume": Command("Receive again after pause.", "control", "resume"),
     "scale": Command("Run more or fewer senders and consumers.", "control", "scale"),
     "probe": Command("Probe the recipient now instead of at the end of a cool-down.", "control", "probe"),
+    "reload": Command("Read the file of --config again, and say what came of it.", "control", "reload"),
     "rotate": Command("Begin a new audit file.", "control", "rotate"),
     "drain": Command("Finish what is under way and end.", "control", "drain"),
     "kill": Command("Kill one worker, which is replaced.", "control", "kill"),
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        return _refuse(_usage_line(error), EXIT_USAGE, arguments)
+        return _refuse(usage_line(error), EXIT_USAGE, arguments)
     except CourierError as error:
         return _refuse(str(error), error.exit_code, arguments)
     return code if isinstance(code, int) else 0
@@ -146,7 +147,8 @@ def _refuse(line: str, code: int, arguments: Sequence[str] | None) -> int:
     return code
 
 
-def _usage_line(error: click.ClickException) -> str:
+def usage_line(error: click.ClickException) -> str:
+    """Return the line to show for wrong usage: it names the option, and what would be right."""
     if isinstance(error, click.NoSuchOption):
         hint = f"did you mean {error.possibilities[0]}?" if error.possibilities else "--help lists the options"
         return f"there is no option {error.option_name}; {hint}"

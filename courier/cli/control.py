@@ -12,13 +12,17 @@ import click
 from courier.cli.options import ClickType, option
 from courier.config.config import OPTIONS
 from courier.config.loading import runtime_directory
-from courier.config.units import PATH, TEXT, number, one_of
+from courier.config.option import DAY
+from courier.config.units import PATH, TEXT, number, one_of, seconds
 from courier.log.stderr import write_last_line
 
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 1
 EXIT_UNREACHABLE: Final = 3
 """The exit codes; 2 is wrong usage, as everywhere."""
+
+LOOK_SECONDS: Final = 0.1
+"""Seconds between two looks at a reload."""
 
 EPILOG: Final = "Exit codes: 0 done, 1 refused (one line says why), 2 wrong usage, 3 no Courier answers."
 
@@ -59,15 +63,24 @@ def act(name: str, *parameters: click.Parameter) -> Callable[[Callable[..., dict
 
 def send(request: dict[str, Any], socket: Path | None, output: str) -> int:
     """Send a request to the running Courier, print its answer, and return the exit code."""
-    import orjson
+    return show(*answer_to(request, socket), output)
 
+
+def answer_to(request: dict[str, Any], socket: Path | None) -> tuple[dict[str, Any], int]:
+    """Send a request to the running Courier; return its answer and the exit code."""
     from courier.control_client import Unreachable, ask, find_socket
 
     try:
         answer = ask(find_socket(socket, runtime_directory()), request)
-        code = EXIT_DONE if answer.get("ok") is True else EXIT_REFUSED
     except Unreachable as error:
-        answer, code = {"ok": False, "error": str(error)}, EXIT_UNREACHABLE
+        return {"ok": False, "error": str(error)}, EXIT_UNREACHABLE
+    return answer, EXIT_DONE if answer.get("ok") is True else EXIT_REFUSED
+
+
+def show(answer: dict[str, Any], code: int, output: str) -> int:
+    """Print an answer, and return the exit code."""
+    import orjson
+
     if output == JSON:
         click.echo(orjson.dumps(answer))
     elif code == EXIT_DONE:
@@ -112,6 +125,35 @@ def scale(senders: int | None, consumers: int | None) -> dict[str, Any]:
 def probe() -> dict[str, Any]:
     """Probe the recipient now, instead of at the end of the circuit breaker's cool-down."""
     return {}
+
+
+@click.command(
+    "reload",
+    params=[
+        option("--wait", "wait", seconds(0, DAY), 60.0, "How long to wait for what comes of it."),
+        control_option(),
+        output_option(),
+    ],
+    epilog=EPILOG,
+)
+def reload(wait: float, socket: Path | None, output: str) -> int:
+    """Read the file of --config again, like SIGHUP, and say what came of it.
+
+    Recipient, limits, rules for statuses, secrets, process counts and log level change without a restart. If another
+    option has changed or the file is wrong, the old configuration stays in force, and the exit code is 1.
+    """
+    import time
+
+    answer, code = answer_to({"act": "reload"}, socket)
+    give_up_at = time.monotonic() + wait
+    while code == EXIT_DONE and time.monotonic() < give_up_at:
+        answer, code = answer_to({"act": "reloading"}, socket)
+        if code == EXIT_DONE and not answer.get("busy"):
+            if answer.get("in_force"):
+                break
+            return show({"ok": False, "error": answer.get("text", "")}, EXIT_REFUSED, output)
+        time.sleep(LOOK_SECONDS)
+    return show(answer, code, output)
 
 
 @act("rotate")

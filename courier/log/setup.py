@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from courier.log.blocked_imports import without
+from courier.log.level import set_level
 from courier.log.printable import json_line, logfmt_line
 from courier.log.recurring import RecurringLine
 from courier.log.stderr import output
@@ -25,9 +26,7 @@ with without("rich"):
     # rich draws tracebacks for terminals; Courier writes log lines.
     import structlog
 
-LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS: Final = ("logfmt", "json")
-_CHATTY: Final = ("boto3", "botocore", "urllib3", "s3transfer", "asyncio")
 _OURS: Final = ("courier", "root", "py")
 """The loggers of Courier's lines and of warnings; all other loggers belong to libraries."""
 
@@ -64,11 +63,8 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
         stream = sys.stderr
     handler = _Lines(log_format, stream)
     handler.setFormatter(formatter)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(LEVELS[level])
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -16,6 +16,7 @@ from courier.process.notify import Notifier
 from courier.process.pause import LONGEST_REASON, end_pause, read_pause, write_pause
 from courier.process.peer import Peer
 from courier.process.pool import WorkerPool
+from courier.process.reload import Reload
 from courier.process.scaling import Scaling
 from courier.process.scoreboard import Scoreboard
 
@@ -35,6 +36,7 @@ class Acts:
         self,
         pool: WorkerPool,
         scaling: Scaling,
+        reload: Reload,
         board: Scoreboard,
         notifier: Notifier,
         order: Callable[[signal.Signals], None],
@@ -42,6 +44,7 @@ class Acts:
     ) -> None:
         self._pool = pool
         self._scaling = scaling
+        self._reload = reload
         self._board = board
         self._notifier = notifier
         self._order = order
@@ -53,6 +56,8 @@ class Acts:
             "pause": self.pause,
             "resume": self.resume,
             "scale": self.scale,
+            "reload": self.reload,
+            "reloading": self.reloading,
             "rotate": self.rotate,
             "drain": self.drain,
             "kill": self.kill,
@@ -102,6 +107,18 @@ class Acts:
             texts.append(f"{role}s {self._scaling.wanted(role)} to {count}")
             self._scaling.want(role, count)
         return {"text": ", ".join(sorted(texts)), **{f"{r}s": self._scaling.wanted(r) for r in self._scaling.stages}}
+
+    def reload(self, _: Fields, _peer: Peer) -> dict[str, Any]:
+        """Read the file of ``--config`` again, like SIGHUP; what comes of it is the answer to :meth:`reloading`."""
+        self._refuse_while_draining("no configuration is read any more")
+        if why_not := self._reload.ask():
+            raise Refusal(why_not)
+        return {"text": "reading the configuration again"}
+
+    def reloading(self, _: Fields, _peer: Peer) -> dict[str, Any]:
+        """Return whether a reload is in progress, and what came of the last one."""
+        outcome = self._reload.outcome
+        return {"busy": self._reload.is_busy, "in_force": outcome.ok, "text": outcome.text}
 
     def rotate(self, _: Fields, _peer: Peer) -> dict[str, Any]:
         """Begin a new audit file, like SIGUSR1."""

@@ -20,6 +20,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from courier.errors import CannotStart
+from courier.log.level import follow_level
 from courier.log.recurring import RecurringLine, report_recurring
 from courier.log.stderr import flush_standard_streams, output
 from courier.process import scoreboard
@@ -213,6 +214,7 @@ def _lifeline_spoke(descriptor: int, life: Life) -> None:
 
 def _beat(life: Life, period: float) -> None:
     life.beat()
+    follow_level(life.board.supervisor.words[scoreboard.LOG_LEVEL])
     report_recurring()
     life.slot.words[scoreboard.LINES_DROPPED] += output().take_dropped()
     life.loop.call_later(period, _beat, life, period)

@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -36,7 +37,7 @@ NO_MANAGER: Final = Manager()
 
 
 class Notifier:
-    """Sends READY, STATUS, STOPPING and WATCHDOG for the supervisor, which calls :meth:`step` in each turn.
+    """Sends READY, STATUS, RELOADING, STOPPING and WATCHDOG for the supervisor, which calls :meth:`step` in each turn.
 
     ``totals`` returns the counters to show, by name. Times are seconds of the caller's clock. WATCHDOG is sent at half
     of the watchdog's period, and no longer if the supervisor's turns stop.
@@ -50,7 +51,7 @@ class Notifier:
         self._status_at = math.inf
         self._last_totals: Mapping[str, object] = {}
         self._shown_at = 0.0
-        self._stopping = False
+        self._stopping = self._reloading = False
         self._pause = ""
 
     def starting(self) -> None:
@@ -63,6 +64,17 @@ class Notifier:
         if not self._stopping:
             self._status_at = now + STATUS_SECONDS
             self._send(f"READY=1\nSTATUS={self._status(now)}")
+
+    def show_reload(self, now: float, *, is_busy: bool) -> None:
+        """Send that a reload has begun, or that it has ended; call it in every turn. It sends only what is new."""
+        if is_busy == self._reloading or self._stopping:
+            return
+        self._reloading = is_busy
+        if is_busy:
+            # systemd pairs it with the READY=1 that follows, by this clock.
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        else:
+            self.ready(now)
 
     def stopping(self, now: float) -> None:
         """Send that the drain has begun."""

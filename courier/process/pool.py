@@ -96,7 +96,7 @@ class WorkerPool:
     """All workers, in the order of the stages. It forks and reaps them; the supervisor decides when."""
 
     def __init__(self, stages: Sequence[Stage], board: Scoreboard, options: SupervisorOptions) -> None:
-        self.stages = stages
+        self.stages: Sequence[Stage] = stages
         self.workers: list[Worker] = []
         self.channels = tuple(dict.fromkeys(channel for stage in stages for channel in stage.channels))
         self._board = board
@@ -109,6 +109,14 @@ class WorkerPool:
     def of(self, role: str) -> list[Worker]:
         """Return the workers of a role."""
         return [worker for worker in self.workers if worker.stage.role == role]
+
+    def replace_stage(self, stage: Stage) -> None:
+        """Let ``stage`` take the place of the one of its role: workers that are added later belong to it."""
+        self.stages = [stage if each.role == stage.role else each for each in self.stages]
+
+    def has_room(self, role: str) -> bool:
+        """Return whether a slot of a role is free."""
+        return len(self.of(role)) < len(self._board.slots(role))
 
     def add(self, stage: Stage) -> Worker | None:
         """Add a worker to a stage, to be started with :meth:`start`; return ``None`` if all slots are taken."""
@@ -144,7 +152,7 @@ class WorkerPool:
             foreign = [writer, self._life_writer, *(w.lifeline for w in self.workers), *self.foreign()]
             foreign += (w.stacks for w in self.workers if w is not worker)
             for stage in self.stages:
-                if stage is not worker.stage:
+                if stage.role != worker.stage.role:
                     foreign += stage.bells.filenos()
             # The file of the supervisor's stacks; 0 if it has none.
             foreign.append(self._board.supervisor.words[scoreboard.STACKS] or -1)

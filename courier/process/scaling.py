@@ -32,6 +32,7 @@ class Scaling:
         self.stages: Final = {stage.role: stage for stage in pool.stages if stage.spare}
         self._signalled = next((stage for stage in self.stages.values() if stage.takes_scale_signals), None)
         self._wanted = {role: stage.count for role, stage in self.stages.items()}
+        self._besides = dict.fromkeys(self.stages, 0)
 
     def wanted(self, role: str) -> int:
         """Return how many workers a role should have."""
@@ -48,6 +49,10 @@ class Scaling:
         if role in SCALED:
             is_scaled = count != self.stages[role].count
             self._board.supervisor.words[SCALED[role]] = count if is_scaled else 0
+
+    def want_besides(self, role: str, count: int) -> None:
+        """Change how many workers a role should have for a moment in addition to, or less than, what is wanted."""
+        self._besides[role] = count
 
     def more(self) -> None:
         """Want one worker more of the stage that signals scale."""
@@ -81,18 +86,24 @@ class Scaling:
     def enforce(self, now: float) -> list[Worker]:
         """Drain the workers that are too many; return those that are missing, to be started.
 
-        Call it in every turn of the running program. Among workers of a role, the one with the highest index leaves.
+        Call it in every turn of the running program. Among workers of a role, those of a stage that a reload replaced
+        leave first, and then the one with the highest index.
         """
-        return [worker for stage in self.stages.values() for worker in self._enforce(stage, now)]
+        stages = [stage for stage in self._pool.stages if stage.role in self.stages]
+        return [worker for stage in stages for worker in self._enforce(stage, now)]
+
+    def staying(self, role: str) -> list[Worker]:
+        """Return the workers of a role that don't leave."""
+        return [worker for worker in self._pool.of(role) if not worker.is_draining]
 
     def _enforce(self, stage: Stage, now: float) -> list[Worker]:
-        staying = [worker for worker in self._pool.of(stage.role) if not worker.is_draining]
+        staying, wanted = self.staying(stage.role), self._wanted[stage.role] + self._besides[stage.role]
         added: list[Worker] = []
-        while len(staying) > self._wanted[stage.role]:
-            worker = max(staying, key=lambda each: each.slot.index)
+        while len(staying) > wanted:
+            worker = max(staying, key=lambda each: (each.stage is not stage, each.slot.index))
             staying.remove(worker)
             self._dismiss(worker, len(staying), now)
-        while len(staying) + len(added) < self._wanted[stage.role]:
+        while len(staying) + len(added) < wanted:
             new = self._pool.add(stage)
             if new is None:
                 # Its slot is still held by a worker that leaves.

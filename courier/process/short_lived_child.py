@@ -1,4 +1,7 @@
-"""A short-lived child process for work that must leave no socket, thread or client behind in the supervisor."""
+"""A short-lived child process for work that must leave no socket, thread or client behind in the supervisor.
+
+:func:`run_in_child` waits for it. A running supervisor can't wait, so it polls a :class:`PolledChild`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Final, NoReturn
 import structlog
 
 from courier.errors import EXIT_USAGE, CannotStart, ConfigError, CourierError
+from courier.log.stderr import flush_standard_streams
 from courier.process.signals import TAKEN
 
 STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -48,10 +52,59 @@ def run_in_child(
         os.waitpid(pid, 0)
 
 
+class PolledChild:
+    """A child that works for a running supervisor. Nobody needs to reap it: the supervisor reaps any child.
+
+    It ends by itself after ``timeout`` seconds.
+    """
+
+    def __init__(self, work: Callable[[], bytes], timeout: float, name: str, let_go: Callable[[], None]) -> None:
+        """Fork; raise :class:`OSError` if the system is out of processes or pipes.
+
+        The child calls ``let_go`` first. It closes what only the supervisor may hold, because workers notice its death
+        by the end of their lifelines.
+        """
+        self._name = name
+        self._chunks: list[bytes] = []
+        self._reader, writer = os.pipe()
+        # Text in a buffer at the fork would be written twice.
+        flush_standard_streams()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(self._reader)
+            os.close(writer)
+            raise
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, timeout)
+            os.close(self._reader)
+            let_go()
+            _work_and_exit(work, writer)
+        os.close(writer)
+        os.set_blocking(self._reader, False)
+
+    def poll(self) -> bytes | None:
+        """Return the result of the work, ``None`` while it isn't there. Raise as :func:`run_in_child` does."""
+        try:
+            while chunk := os.read(self._reader, 65536):
+                self._chunks.append(chunk)
+        except BlockingIOError:
+            return None
+        self.close()
+        return _result(b"".join(self._chunks), self._name)
+
+    def close(self) -> None:
+        """Leave the child alone. Its result is lost."""
+        if self._reader != -1:
+            os.close(self._reader)
+            self._reader = -1
+
+
 def _work_and_exit(work: Callable[[], bytes], writer: int) -> NoReturn:
     for number in STOPPING:
         signal.signal(number, signal.SIG_DFL)
-    for number in TAKEN - STOPPING - {signal.SIGCHLD}:
+    for number in TAKEN - STOPPING - {signal.SIGCHLD, signal.SIGALRM}:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:

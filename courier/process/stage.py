@@ -9,6 +9,7 @@ from courier.process.bells import NO_BELLS, Bells
 from courier.process.channel import Channel
 from courier.process.control import NO_CONTROL, ControlOptions
 from courier.process.notify import NO_MANAGER, Manager
+from courier.process.rereading import Rereading
 
 if TYPE_CHECKING:
     from courier.process.life import RoleFactory
@@ -51,7 +52,7 @@ class SupervisorOptions:
 
     ``drain_order`` contains every role in the order of the drain. A worker without a beat for ``hang_timeout`` is
     replaced. The whole drain takes at most ``drain_timeout``. ``manager`` gets notifications. ``control`` says
-    where the control socket is.
+    where the control socket is. Without ``rereading`` there is nothing to reload.
     """
 
     drain_order: tuple[str, ...]
@@ -59,3 +60,4 @@ class SupervisorOptions:
     drain_timeout: float = 30.0
     manager: Manager = NO_MANAGER
     control: ControlOptions = NO_CONTROL
+    rereading: Rereading | None = None

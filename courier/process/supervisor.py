@@ -23,6 +23,7 @@ from courier.process.drain import UNKILLABLE, Drain
 from courier.process.dump import SIGNAL
 from courier.process.notify import Notifier
 from courier.process.pool import EndedWorker, Worker, WorkerPool
+from courier.process.reload import Reload
 from courier.process.scaling import Scaling
 from courier.process.scoreboard import Scoreboard
 from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
@@ -82,7 +83,8 @@ class Supervisor:
         self._notifier = Notifier(options.manager, totals)
         self._pool = WorkerPool(stages, board, options)
         self._scaling = Scaling(self._pool, board, options.drain_timeout)
-        acts = Acts(self._pool, self._scaling, board, self._notifier, self._act_on, self._is_running)
+        self._reload = Reload(self._pool, self._scaling, options.rereading)
+        acts = Acts(self._pool, self._scaling, self._reload, board, self._notifier, self._act_on, self._is_running)
         self._control = Control(options.control.path, {**acts.table(), **options.control.acts})
         self._pool.foreign = self._control.filenos
         self._watchdog = Watchdog(options.hang_timeout)
@@ -162,12 +164,15 @@ class Supervisor:
         self._notice_ready()
         self._scaling.kill_late(self._now)
         if self._is_running():
+            if self._all_ready:
+                self._reload.step(self._now)
+                self._notifier.show_reload(self._now, is_busy=self._reload.is_busy)
             for worker in self._scaling.enforce(self._now):
                 self._start(worker)
         return self._phase is ProgramPhase.DRAINING and self._drain.step(self._now)
 
     def _wait(self) -> float:
-        quick = not self._all_ready or self._phase is not ProgramPhase.RUNNING or self._stacks
+        quick = not self._all_ready or self._phase is not ProgramPhase.RUNNING or self._stacks or self._reload.is_busy
         wait = min(QUICK_TURN if quick else TURN, self._notifier.due() - self._now)
         for worker in self._pool.workers:
             wait = min(wait, worker.restart_at - self._now)
@@ -185,7 +190,8 @@ class Supervisor:
         elif number == SIGNAL:
             self._stacks.print_own()
         elif number == signal.SIGHUP:
-            log.info("configuration is read at start only; restart to change it", signal="SIGHUP")
+            if self._is_running():
+                self._reload.ask()
         elif number == signal.SIGTTIN and self._is_running():
             self._scaling.more()
         elif number == signal.SIGTTOU and self._is_running():
@@ -204,6 +210,7 @@ class Supervisor:
         else:
             log.info("draining", signal=number.name, timeout=self._drain.timeout)
             self._phase = ProgramPhase.DRAINING
+            self._reload.stop()
             self._notifier.stopping(self._now)
             self._unfinished.begin()
             self._drain.begin(self._now)

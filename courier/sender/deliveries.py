@@ -60,6 +60,11 @@ class Deliveries:
         self._rules = options.rules
         self._recorder = options.recorder
         self._backoff = options.backoff
+        self._logs_attempts = False
+        self.follow_log_level()
+
+    def follow_log_level(self) -> None:
+        """Log each attempt if the level of the log is debug now; a reload changes it."""
         self._logs_attempts = logging.getLogger("courier.sender").isEnabledFor(logging.DEBUG)
 
     def post(self, packet: HeldPacket) -> None:

@@ -73,7 +73,8 @@ class Sender(Role):
         self._taking.duty.start()
 
     def beat(self) -> None:
-        """Extend leases if no sweep is due soon, and log what all senders know."""
+        """Extend leases if no sweep is due soon, and log what all senders know, at the level that holds now."""
+        self._taking.deliveries.follow_log_level()
         if self._keepalive.sweep_at is None:
             self._keepalive.sweep()
         self._taking.duty.beat()

@@ -47,7 +47,7 @@ class Taking:
         self._is_paced = slots.gate.rate.is_on
         self._slots = slots
         self._keepalive = keepalive
-        self._deliveries = deliveries
+        self.deliveries = deliveries
         self._outcomes = outcomes
         self._kept = kept
         self._probing = probing
@@ -129,7 +129,7 @@ class Taking:
             active.add(packet)
             if self._fifo:
                 packet.began = time.monotonic()
-            self._deliveries.post(packet)
+            self.deliveries.post(packet)
         if gate.phase.is_start:
             if gate.phase is Phase.UNTRIED and not slots.work.unread_bytes():
                 # This sender waits for the first delivery, which another sender makes.
@@ -184,7 +184,7 @@ class Taking:
             self._words,
             self._fifo,
             self._slots.waiting,
-            self._deliveries,
+            self.deliveries,
         )
         # Consumers may read at any instant, so a packet must be in flight before it counts as taken.
         words[scoreboard.TAKING] = 1

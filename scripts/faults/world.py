@@ -198,11 +198,15 @@ class World:
         return program
 
     def _control(self, stack: ExitStack) -> dict[str, str]:
-        """Return the variable for a control socket, if a fault needs one; its path must be short."""
-        if not any(fault.what == "steer" for fault in self.row.faults):
+        """Return the variables for a control socket, whose path must be short, and for a file of options.
+
+        There are none if no fault needs them.
+        """
+        if not any(fault.what in ("steer", "reload") for fault in self.row.faults):
             return {}
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="courier-"))
-        return {"COURIER_CONTROL": f"{directory}/control.sock"}
+        Path(directory, "courier.toml").write_text("")
+        return {"COURIER_CONTROL": f"{directory}/control.sock", "COURIER_CONFIG": f"{directory}/courier.toml"}
 
     def _own_options(self, directory: Path) -> tuple[str, ...]:
         options: tuple[str, ...] = ("--visibility-timeout", str(self.row.visibility))

@@ -27,15 +27,21 @@ def shape(text: str) -> str:
     return re.sub(r"\d+(\.\d+)? seconds|(?<=\"seconds\":)\d+(\.\d+)?", "N", text)
 
 
-def test_every_command_of_the_page_says_what_stands_below_it(queue: Queue, start: Start, steered: Steered) -> None:
+def test_every_command_of_the_page_says_what_stands_below_it(
+    queue: Queue, start: Start, steered: Steered, tmp_path: Path
+) -> None:
     text = PAGE.read_text()
     blocks = BLOCK.findall(text)
     assert len(blocks) == text.count("```sh\n") >= 8
-    courier = start(queue, COURIER_CONTROL=str(steered.path))
+    file = tmp_path / "courier.toml"
+    file.write_text("senders = 4")
+    courier = start(queue, "--config", str(file), COURIER_CONTROL=str(steered.path))
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COURIER_CONTROL": str(steered.path)}
     for command, output in blocks:
         if PID in command:
             until(lambda: len(courier.pids("sender")) == 6, explain=courier.log)
+        if "reload" in command:
+            file.write_text("senders = 6\ntimeout = 10\nrate-limit = 100")
         pid = str(courier.pid_of("sender", 3)) if PID in command else PID
         ended = subprocess.run(
             ["bash", "-c", command.replace(PID, pid)],

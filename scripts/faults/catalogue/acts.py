@@ -1,4 +1,4 @@
-"""Rows for acts on the control socket."""
+"""Rows for acts on the control socket, and for reloads."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ _FIFO: Final = replace(
     answer_seconds=0.01,
 )
 
+_RELOAD: Final = Row(
+    "reload-under-load",
+    "12 reloads of other counts and limits",
+    Workload(4000, rate=250.0, attributes=True),
+    (Fault("reload", times=12, every=0.2),),
+    limits=Limits(stall=1.0),
+    visibility=6,
+    answer_seconds=0.02,
+)
+
 ROWS: Final = (
     replace(
         _ACTS,
@@ -35,6 +45,14 @@ ROWS: Final = (
         ),
     ),
     _FIFO,
+    _RELOAD,
+    replace(
+        _RELOAD,
+        name="reload-fifo",
+        title="FIFO with 12 reloads of other counts and limits",
+        workload=Workload(3000, rate=150.0, groups=40),
+        answer_seconds=0.01,
+    ),
 )
 """The rows."""
 

@@ -30,6 +30,9 @@ GROWN_SECONDS: Final = 2.0
 CATCH_UP_SECONDS: Final = 1.0
 """Seconds after a pause in which messages that waited need not have been received yet."""
 
+RELOAD_SECONDS: Final = 40.0
+"""Seconds after which a reload must have ended, on a busy machine too."""
+
 WEIGHTS: Final = {
     "pause": 12,
     "resume": 8,
@@ -37,6 +40,7 @@ WEIGHTS: Final = {
     "kill": 8,
     "probe": 8,
     "rotate": 12,
+    "reload": 8,
     "status": 8,
     "hostile": 12,
     "drain": 2,
@@ -62,6 +66,7 @@ class Person:
             "kill": self._kill,
             "probe": lambda: self._done("probe"),
             "rotate": lambda: self._done("rotate"),
+            "reload": self._reload,
             "status": lambda: self._done("status"),
             "hostile": self._disturb,
             "drain": self._drain,
@@ -109,6 +114,17 @@ class Person:
         counts = {"senders": MOST_SENDERS, "consumers": MOST_CONSUMERS}
         chosen = self._chance.sample(list(counts), self._chance.randint(1, 2))
         self._done("scale", **{name: self._chance.randint(1, counts[name]) for name in chosen})
+
+    def _reload(self) -> None:
+        """Reload a file by chance; one of three can't be used, and changes nothing."""
+        if self._chance.random() < 0.33:
+            write_options(
+                self._program, {"visibility-timeout": self._chance.randint(1, 9) + self._world.row.visibility}
+            )
+        else:
+            write_options(self._program, some_options(self._chance))
+        # It goes on during the next acts.
+        self._done("reload")
 
     def _kill(self) -> None:
         instance = self._program.instance
@@ -166,9 +182,52 @@ def steer(world: World, fault: Fault) -> None:
         person.leave()
 
 
+def reload(world: World, fault: Fault) -> None:
+    """Reload other options ``times`` times, ``every`` seconds after the one before is in force.
+
+    Raise PromiseBroken if one isn't in force after :data:`RELOAD_SECONDS`.
+    """
+    program, chance = world.program, random.Random(fault.seed)
+    with program.turn:
+        for turn in range(fault.times):
+            if turn and not world.wait(fault.every):
+                break
+            options = some_options(chance)
+            write_options(program, options)
+            began = time.monotonic()
+            answer = ask(control_path(program), {"act": "reload"})
+            while answer["ok"] and (answer := ask(control_path(program), {"act": "reloading"}))["busy"]:
+                if time.monotonic() > began + RELOAD_SECONDS or not world.wait(LOOK_SECONDS):
+                    break
+            world.note(f"reload {options}: {answer.get('text', answer.get('error'))}")
+            if not answer.get("in_force") or answer["busy"]:
+                raise PromiseBroken(f"not reloaded: {answer}")
+
+
+def some_options(chance: random.Random) -> dict[str, int | str]:
+    """Return options that a running program takes on."""
+    options: dict[str, int | str] = {
+        "concurrency": chance.randint(4, 24),
+        "timeout": chance.randint(10, 20),
+        "rate-limit": chance.randint(1000, 5000),
+        "breaker-threshold": chance.randint(5, 50),
+        "senders": chance.randint(2, 6),
+        "consumers": chance.randint(1, 3),
+    }
+    return dict(chance.sample(list(options.items()), chance.randint(1, len(options))))
+
+
+def write_options(program: Program, options: dict[str, int | str]) -> None:
+    """Write the program's file of options as a person's editor does: the old file or the new one, never a part."""
+    path = Path(program.setting.environment["COURIER_CONFIG"])
+    new = path.with_suffix(".new")
+    new.write_text("".join(f"{key} = {value}\n" for key, value in options.items()))
+    new.replace(path)
+
+
 def control_path(program: Program) -> Path:
     """Return the path of a program's control socket."""
     return Path(program.setting.environment["COURIER_CONTROL"])
 
 
-INJECTORS: Final = {"steer": steer}
+INJECTORS: Final = {"steer": steer, "reload": reload}

@@ -433,12 +433,6 @@ def test_a_stopped_worker_keeps_nobody_else_from_showing_its_stacks(idle: Toy) -
     assert idle.stop() == 0
 
 
-def test_sighup_says_that_nothing_is_reread(idle: Toy) -> None:
-    idle.send_signal(signal.SIGHUP)
-    idle.wait_for_log("configuration is read at start only; restart to change it")
-    assert idle.stop() == 0
-
-
 def test_workers_bear_their_role_in_the_process_list(idle: Toy) -> None:
     title = Path(f"/proc/{idle.worker('sender', 1)}/cmdline").read_bytes()
     assert title.rstrip(b"\0") == b"courier: sender 1"

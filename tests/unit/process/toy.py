@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import functools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import structlog
 
-from courier.errors import CannotStart
-from courier.process import scoreboard
+from courier.errors import CannotStart, ConfigError
+from courier.process import reload, scoreboard
 from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.life import Life, Role, RoleFactory
+from courier.process.rereading import Plan, Rereading
 from courier.process.scoreboard import Scoreboard
 from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
@@ -230,8 +232,62 @@ def of_one(make: RoleFactory) -> list[Stage]:
     ]
 
 
+def config() -> str:
+    return (Path(sys.argv[2]) / "config").read_text()
+
+
+def read() -> bytes:
+    """Read the toy's configuration, which is the name of what senders do."""
+    text = config()
+    if text == "blocks":
+        say_pid = Path(sys.argv[2]) / "reader"
+        say_pid.write_text(str(os.getpid()))
+        time.sleep(600)
+    if text == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if text == "raises":
+        raise ValueError("a bug")
+    if text not in MAKES:
+        raise ConfigError(f"--toy {text} needs a restart")
+    return text.encode()
+
+
+def plan(text: bytes) -> Plan:
+    name = text.decode()
+    options = [f"--toy {name}"] if name != "same" else []
+    return Plan({"sender": MAKES[name]}, {}, options, lambda: None)
+
+
+def says(word: str) -> RoleFactory:
+    class Says(Idle):
+        def start(self) -> None:
+            say(self.life, word)
+            super().start()
+
+    async def make(life: Life) -> Role:
+        return Says(life)
+
+    return make
+
+
+async def never_ready(_: Life) -> Role:
+    await asyncio.sleep(600)
+    return Role()
+
+
+MAKES = {
+    "second": says("second"),
+    "third": says("third"),
+    "same": idle,
+    "never-ready": never_ready,
+    "cannot-start": cannot_start,
+    "outlasts": outlasts,
+}
+
+
 SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "idle": lambda: of_one(idle),
+    "reload": lambda: of_one(says("first")),
     "pipeline": pipeline,
     "cannot-start": lambda: of_one(cannot_start),
     "cannot-start-again": lambda: of_one(cannot_start_again),
@@ -262,7 +318,10 @@ def main() -> int:
     hang, drain = [*(float(text) for text in sys.argv[3:]), 30.0, 30.0][:2]
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
     restarts = functools.partial(board.total, scoreboard.RESTARTS)
-    return Supervisor(stages, board, SupervisorOptions(ORDER, hang, drain), lambda: {"restarts": restarts()}).run()
+    rereading = Rereading(read, plan) if sys.argv[1].startswith("reload") else None
+    reload.READ_SECONDS, reload.READY_SECONDS = 2.0, 1.0  # type: ignore[misc]
+    options = SupervisorOptions(ORDER, hang, drain, rereading=rereading)
+    return Supervisor(stages, board, options, lambda: {"restarts": restarts()}).run()
 
 
 if __name__ == "__main__":

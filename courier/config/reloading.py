@@ -1,0 +1,54 @@
+"""The reload: which options a running program takes on, and which need a restart.
+
+What a sender does with a message of its own can change while others still do it the old way. What several processes
+share can't: two queues behind one channel, two audit logs behind one auditor, two visibility timeouts in one lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Final
+
+from courier.config.config import OPTIONS, Config
+from courier.config.limits import LimitsConfig
+from courier.config.recipient import RecipientConfig
+from courier.config.security import SecurityConfig
+from courier.errors import ConfigError
+
+RELOADABLE: Final = frozenset(
+    {
+        *(each.name for part in (RecipientConfig, LimitsConfig, SecurityConfig) for each in fields(part)),
+        *("senders", "consumers", "concurrency", "log_level"),
+    }
+) - {"failure_queue"}
+"""The fields of Config that a reload changes. Any other option needs a restart.
+
+The failure queue does, because the auditor sends to it, and the preflight has looked it up.
+"""
+
+OF_CONSUMERS: Final = frozenset({"rate_limit"})
+"""The reloadable fields that consumers use, besides the number of processes."""
+
+
+def changed(old: Config, new: Config) -> list[str]:
+    """Return the names of the fields that differ, in the order of the help."""
+    return [name for name in OPTIONS if getattr(old, name) != getattr(new, name)]
+
+
+def refuse_what_needs_a_restart(old: Config, new: Config, most: dict[str, int]) -> None:
+    """Raise ConfigError if the change from ``old`` to ``new`` needs a restart; the line names the options.
+
+    ``most`` is the greatest number of processes, by field, that the running program has room for.
+    """
+    flags = [OPTIONS[name].flag for name in changed(old, new) if name not in RELOADABLE]
+    if flags:
+        raise ConfigError(f"{_listed(flags)} {'needs' if len(flags) == 1 else 'need'} a restart")
+    for name, limit in most.items():
+        if getattr(new, name) > limit:
+            flag = OPTIONS[name].flag
+            raise ConfigError(f"{flag} {getattr(new, name)} needs a restart: without one, {limit} is the most")
+
+
+def _listed(flags: Sequence[str]) -> str:
+    return flags[0] if len(flags) == 1 else f"{', '.join(flags[:-1])} and {flags[-1]}"
