@@ -65,9 +65,14 @@ def next_signal(timeout: float) -> signal.Signals:
 
 
 def pending_signals() -> Iterator[signal.Signals]:
-    """Take and yield the pending signals, without waiting."""
-    while pending := signal.sigpending() & TAKEN:
-        yield signal.Signals(signal.sigwait(pending))
+    """Take and yield the pending signals, without waiting.
+
+    Not by ``sigpending`` and ``sigwait``: SIGCONT in between discards a pending SIGTTIN or SIGTTOU, and ``sigwait``
+    would wait for it for ever. With a timeout of 0 ``sigtimedwait`` never waits, so what :func:`next_signal` says
+    against it doesn't apply.
+    """
+    while (taken := signal.sigtimedwait(TAKEN, 0)) is not None:
+        yield signal.Signals(taken.si_signo)
 
 
 def disarm_timer() -> None:
