@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc chromium browser
+.PHONY: help demo test test-full floors docs pictures lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc chromium browser
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -51,6 +51,9 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 docs: .venv/courier.stamp ## write docs/configuration.md and the dashboard anew from the options and the metrics
 	$(BIN)/python scripts/write_configuration.py
 	$(BIN)/python scripts/write_dashboard.py
+
+pictures: browser ## take the pictures of the live page in docs/ anew; takes 7 minutes
+	COURIER_PICTURES=300 COURIER_PICTURE_RATE=300 $(BIN)/python -m pytest -q --timeout 900 tests/browser/test_looks.py
 
 faults: .venv/dev.stamp node cc ## test the delivery promise under faults of processes, disks, networks and clocks; takes up to 20 minutes
 	@$(BIN)/python -m scripts.faults run $(FAULTS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -11,6 +12,9 @@ from tests.browser.chromium import LOOKS, Tab, chromium, require_browser
 from tests.browser.shop import Shop
 
 OpenTab = Callable[..., Tab]
+
+RATE: Final = float(os.environ.get("COURIER_PICTURE_RATE", "40"))
+"""Messages a second."""
 
 
 # A browser that outlives the module would leave its event loop running in this thread, which async tests need.
@@ -25,7 +29,7 @@ def browser() -> Iterator[Any]:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A run of Courier between a queue that is filled all the time and a recipient that mostly succeeds."""
     require_browser()
-    with Shop.run(tmp_path_factory.mktemp("shop")) as shop:
+    with Shop.run(tmp_path_factory.mktemp("shop"), rate=RATE) as shop:
         yield shop
 
 

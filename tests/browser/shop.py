@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +20,13 @@ BUSY: Final = Response(503, body=b"the stock service is busy")
 UNKNOWN: Final = Response(422, body=b"no such customer")
 MAINTENANCE: Final = Response(503, body=b"down for maintenance")
 OPTIONS: Final = (
-    *("--api", ANY_PORT, "--consumers", "1", "--senders", "3", "--failure-queue", "orders-dead", "--wait-time", "1"),
+    *("--api", ANY_PORT, "--failure-queue", "orders-dead", "--wait-time", "1"),
     # The tests stop the API for longer than the watchdog would wait for it.
     *("--hang-timeout", "120", "--audit-path", "audit"),
 )
 
 
+CONTROL: Final = "control.sock"
 TOKEN: Final = "a-token-of-the-tests"
 """With which the page may act."""
 
@@ -48,7 +50,7 @@ class Shop:
         """
         ended = threading.Event()
         recipient = Recipient()
-        control = directory / "control.sock"
+        control = directory / CONTROL
         with running_virtual_queue() as endpoint, contextlib.ExitStack() as stack:
             stack.callback(recipient.stop)
             for name in ("orders", "orders-dead"):
@@ -57,15 +59,10 @@ class Shop:
             feeder.start()
             stack.callback(feeder.join, 10)
             stack.callback(ended.set)
-            courier = Courier(
-                "orders",
-                recipient.url,
-                directory,
-                *OPTIONS,
-                *(_steered(control) if steered else ()),
-                *options,
-                endpoint=endpoint,
-            )
+            given = [*OPTIONS, *(_steered(directory) if steered else ()), *options]
+            # In the directory, so that the page shows short paths.
+            prefix = ["env", "-C", str(directory)]
+            courier = Courier("orders", recipient.url, directory, *given, endpoint=endpoint, prefix=prefix)
             stack.callback(courier.kill)
             yield cls(courier.wait_ready(), recipient, control)
             assert "Traceback" not in courier.log()
@@ -93,21 +90,24 @@ class Shop:
         until(lambda: self.delivered() >= goal, explain=self.courier.log)
 
 
-def _steered(control: Path) -> list[str]:
-    token = control.with_name("token")
+def _steered(directory: Path) -> list[str]:
+    token = directory / "token"
     token.write_text(TOKEN)
     token.chmod(0o600)
-    return ["--control", str(control), "--page-control", str(token)]
+    return ["--control", CONTROL, "--page-control", token.name]
 
 
-def _mostly(delivery: Delivery) -> Response:
-    """Fail for one message of 40 at its first attempt, and reject one of 60."""
+def _mostly(delivery: Delivery) -> Awaitable[Response]:
+    """Fail for one message of 40 at its first attempt, and reject one of 60; some take much longer than most."""
     number = int(delivery.message_id.replace("-", ""), 16)
-    if number % 60 == 7:
-        return UNKNOWN
-    if number % 40 == 1 and delivery.number == 1:
-        return BUSY
-    return Response(200)
+    seconds = 0.005 + 0.08 * (number // 2400 % 1000 / 1000) ** 6
+    response = UNKNOWN if number % 60 == 7 else BUSY if number % 40 == 1 and delivery.number == 1 else Response(200)
+    return _later(seconds, response)
+
+
+async def _later(seconds: float, response: Response) -> Response:
+    await asyncio.sleep(seconds)
+    return response
 
 
 def _feed(endpoint: str, rate: float, ended: threading.Event) -> None:

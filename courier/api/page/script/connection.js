@@ -1,5 +1,5 @@
 // Where the news comes from: a stream of events while the page is seen, else a request now and then.
-const POLL_SECONDS = 2, HIDDEN_SECONDS = 10, SILENT_SECONDS = 5, LONGEST_SECONDS = 15;
+const POLL_SECONDS = 2, HIDDEN_SECONDS = 10, LATE_SECONDS = 4, SILENT_SECONDS = 5, LONGEST_SECONDS = 15;
 let source = null;      // the open stream
 let polling = 0;        // the timer of the next request
 let heardAt = 0;        // when the last news came, in milliseconds
@@ -24,7 +24,9 @@ function hear(status) {
 /** Show how old the news is; what is too old is shown as such. */
 function age() {
   const seconds = heardAt ? (Date.now() - heardAt) / 1000 : Infinity;
-  const silent = seconds > (source ? 3.5 : POLL_SECONDS + 4) && (source || failed || ended);
+  // A new stream has a moment for its first event, and a hidden page asks seldom.
+  const isOpening = source && Date.now() - source.openedAt < 2000, isSeldom = document.hidden && !failed;
+  const silent = seconds > LATE_SECONDS && !isOpening && !isSeldom && (source || failed || streamFails || ended);
   document.body.classList.toggle("dim", Boolean(silent) || !heardAt);
   say("heard", !heardAt ? failed ? "no answer" : "connecting" : silent ? `${duration(seconds)} ago` : source ? "live" : "live, every 2 s");
   $("acts").inert = Boolean(silent) || !heardAt;
@@ -42,8 +44,7 @@ function openStream() {
   clearTimeout(polling);
   polling = 0;
   const opened = source = new EventSource("/events");
-  const openedAt = Date.now();
-  opened.lastNews = openedAt;
+  opened.openedAt = opened.lastNews = Date.now();
   const on = (name, act) => opened.addEventListener(name, event => {
     if (opened !== source) return;
     opened.lastNews = Date.now();

@@ -131,7 +131,7 @@ function options(status) {
     made.append(name, el("td"), el("td"));
     return made;
   }, (node, each) => {
-    breakable(node.children[1], String(each.value ?? "–"), /(?<=[/_,])/);
+    breakable(node.children[1], String(each.value || "–"), /(?<=[/_,])/);
     breakable(node.children[2], each.source || "–", /(?<=[/_:])/);
   });
 }

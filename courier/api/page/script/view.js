@@ -113,9 +113,10 @@ function recipient(status) {
   const level = {closed: "ok", open: "bad", "half-open": "warn"}[breaker.state] || "";
   pill($("breaker"), level, breaker.state || "–");
   const most = Number(optionOf(status, "concurrency") ?? 16) * senders.length, limit = status.limit;
-  const slots = Math.max(most || 0, limit || 0, status.in_flight || 0);
+  const slots = Math.max(most || 0, limit || 0);
   say("flying", number(status.in_flight));
-  say("slots", slots ? `of ${plural(slots, "slot")} in flight` : "in flight");
+  // Messages that wait for the recipient to come back need no slot.
+  say("slots", status.in_flight > slots ? `under way, ${plural(slots, "slot")}` : slots ? `of ${plural(slots, "slot")} in flight` : "in flight");
   const share = value => (slots ? 100 * Math.min(1, (value || 0) / slots) : 0).toFixed(1);
   $("flybar").replaceChildren(svg("rect", {class: "t", width: 100, height: 8}), svg("rect", {class: "v", width: share(status.in_flight), height: 8}), ...(limit < slots ? [svg("rect", {class: "m", x: share(limit), width: 0.8, height: 8})] : []));
   $("flybar").setAttribute("aria-label", `${number(status.in_flight)} of ${number(slots)} slots in flight; the limit is ${number(limit)}`);
