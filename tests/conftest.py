@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
+
+from courier.log import recurring
 
 # A busy machine is slow, and nothing is wrong with that: no example has a deadline, nor has making them.
 settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,6 +55,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             spread += group
         given = seen * len(waiting) // number
     items[:] = spread + [item for group in waiting[given:] for item in group]
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_left() -> Iterator[None]:
+    """Forget what the lines of this test have counted, which a later one would report."""
+    yield
+    recurring._active.clear()
 
 
 @pytest.hookimpl(tryfirst=True)

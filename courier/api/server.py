@@ -111,7 +111,7 @@ async def open_api(life: Life, observed: Observed, settings: Mapping[str, object
     config = uvicorn_config(build_app(observed, status, dumps), timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
     server = _Server(config, listener, Hosts((where.host, *where.names)), started.set)
-    life.start(_tick_forever(status, server))
+    life.start(_tick_forever(life, status, server))
     serving = life.start(server.serve())
     readers = "this machine" if is_loopback(host) else "anyone who can connect; there is no password and no TLS"
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -120,9 +120,9 @@ async def open_api(life: Life, observed: Observed, settings: Mapping[str, object
     return ApiRole(server, serving)
 
 
-async def _tick_forever(status: Status, server: _Server) -> None:
+async def _tick_forever(life: Life, status: Status, server: _Server) -> None:
     while True:
-        await asyncio.sleep(TICK_SECONDS)
+        await asyncio.sleep(life.seconds_to_turn(TICK_SECONDS))
         status.sample()
         await server.renew_date()
         server.door.sweep(time.monotonic())

@@ -214,7 +214,7 @@ def _beat(life: Life, period: float) -> None:
     life.beat()
     report_recurring()
     life.slot.words[scoreboard.LINES_DROPPED] += output().take_dropped()
-    life.loop.call_later(period, _beat, life, period)
+    life.loop.call_later(life.seconds_to_turn(period), _beat, life, period)
 
 
 def _flush() -> None:

@@ -168,7 +168,12 @@ class Standby:
 
     def is_first(self) -> bool:
         """Return whether no live worker stands before this one."""
-        return all(slot.index > self._slot.index for slot in self._colleagues(time.monotonic()))
+        since = time.monotonic() - SILENT_SECONDS
+        return not [
+            slot
+            for slot in self._slots[: self._slot.index]
+            if slot.words[scoreboard.STATE] == scoreboard.READY and slot.reals[scoreboard.BEAT] > since
+        ]
 
     def beat(self) -> None:
         """Look whether what was counted on still holds. Call it at each beat."""
@@ -182,8 +187,9 @@ class Standby:
         """Come on duty if no worker before this one lives; look again when the last of them becomes silent."""
         self._silence = None
         now = time.monotonic()
-        before = [slot for slot in self._slots[: self._slot.index] if slot.words[scoreboard.STATE] == scoreboard.READY]
-        silent_at = max((slot.reals[scoreboard.BEAT] for slot in before), default=0.0) + SILENT_SECONDS
+        before = self._slots[: self._slot.index]
+        beats = [slot.reals[scoreboard.BEAT] for slot in before if slot.words[scoreboard.STATE] == scoreboard.READY]
+        silent_at = max(beats, default=0.0) + SILENT_SECONDS
         if silent_at <= now:
             self.come()
         elif silent_at - now < SILENT_SECONDS - BEAT_SECONDS and self._silence is None:

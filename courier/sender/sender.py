@@ -73,8 +73,11 @@ class Sender(Role):
         self._taking.duty.start()
 
     def beat(self) -> None:
-        """Extend leases if no sweep is due soon, and log what all senders know."""
-        if self._keepalive.sweep_at is None:
+        """Extend leases if no sweep is due soon, and log what all senders know.
+
+        A sender at rest doesn't sweep: most senders are such, and a sweep runs much code.
+        """
+        if not self._taking.is_at_rest() and self._keepalive.sweep_at is None:
             self._keepalive.sweep()
         self._taking.duty.beat()
         self._reporting.log_failures()

@@ -121,9 +121,7 @@ class Taking:
                     duty.await_work()
                     return
                 if self._keepalive.sweep_at is None:
-                    # It was quiet: the gate may not have been refreshed for up to a second.
-                    self._keepalive.sweep_soon()
-                    self.refresh()
+                    self._keepalive.wake_up()
                     continue
             packet = waiting.popleft()
             active.add(packet)
@@ -143,9 +141,7 @@ class Taking:
         """Take work, after this sender was called in."""
         self.duty.check_soon()
         if self._keepalive.sweep_at is None:
-            # It slept: the gate may not have been refreshed for up to a second.
-            self._keepalive.sweep_soon()
-            self.refresh()
+            self._keepalive.wake_up()
         else:
             self.take()
 
@@ -207,6 +203,10 @@ class Taking:
             words[scoreboard.TAKEN] += 1 if fifo else len(messages)
         words[scoreboard.TAKING] = 0
         return taken
+
+    def is_at_rest(self) -> bool:
+        """Return whether this sender has nothing to do, and has to refresh nothing either. Call it at each beat."""
+        return self.duty.is_idle() and self._probing.watch(time.monotonic())
 
     def refresh(self) -> None:
         """Refresh the gate, and take, keep or return packets accordingly."""

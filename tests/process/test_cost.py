@@ -102,6 +102,12 @@ fewer, and their number says nothing. So every call is counted against what give
 for something else, or once more for the same, exceeds its limit however busy the machine is.
 """
 
+IDLE_SECONDS: Final = 5.0
+"""Seconds for which an idle program is watched."""
+
+IDLE_CALLS: Final = {"consumer": 22, "sender": 46, "auditor": 28}
+"""Calls of functions that the main thread of a worker makes for each beat while nothing happens."""
+
 BY_THE_CLOCK: Final = 40
 """Calls of a name that a role may make beyond that, since some are made once in so many seconds: 0.01 a message."""
 
@@ -256,6 +262,33 @@ def test_on_a_quiet_queue_a_message_wakes_one_sender_of_many(rig: Rig) -> None:
     with Flow(rig, command) as flow:
         # At the start all listen, and one after another goes to sleep; a message that comes late may call one in.
         until(wakes_one, 60.0, lambda: seen)
+
+
+def test_a_program_with_nothing_to_do_makes_no_more_function_calls_than_recorded(rig: Rig) -> None:
+    directory = rig.directory("idle")
+    command = (sys.executable, "-m", "scripts.bench.counted", str(directory), "--consumers", "2", "--senders", "16")
+    seen: list[dict[str, list[int]]] = []
+
+    def is_cheap() -> bool:
+        before, began = _calls(flow, directory), time.monotonic()
+        time.sleep(IDLE_SECONDS)
+        beats = time.monotonic() - began + 1.0
+        calls = {
+            role: [round((after - then) / beats) for then, after in zip(before[role], those, strict=True)]
+            for role, those in _calls(flow, directory).items()
+        }
+        seen.append(calls)
+        return all(max(calls[role]) <= limit for role, limit in IDLE_CALLS.items())
+
+    with Flow(rig, command) as flow:
+        flow.trickle(1)
+        # At first the senders that the start called in go to rest, and once in a while a long poll ends.
+        until(is_cheap, 60.0, lambda: seen)
+
+
+def _calls(flow: Flow, directory: Path) -> dict[str, list[int]]:
+    """Return how many functions each worker has called."""
+    return {role: [read_counts(directory, pid).calls for pid in pids] for role, pids in flow.pids().items()}
 
 
 def _looks(flow: Flow, directory: Path) -> dict[int, int]:
