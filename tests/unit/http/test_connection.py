@@ -17,6 +17,7 @@ from courier.http.answer import Answer, Failure
 from courier.http.connection import Connection, Recent
 from courier.http.exchange import Exchange
 from courier.http.limits import SessionLimits
+from tests.examples import examples
 
 NONE: Final[Recent] = (None, 0, [], b"")
 
@@ -328,7 +329,7 @@ def run(session: Sessions, pieces: Sequence[bytes], unasked: set[int]) -> tuple[
     return told + end.told(), states
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(streams(), st.sets(st.integers(0, 20), max_size=2))
 def test_it_makes_no_difference_but_for_the_cost(pieces: list[bytes], unasked: set[int]) -> None:
     assert run(Sessions(), pieces, unasked) == run(Sessions(remembers=False), pieces, unasked)

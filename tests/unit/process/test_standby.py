@@ -18,6 +18,7 @@ from courier.process.life import Life
 from courier.process.scoreboard import SILENT_SECONDS, Scoreboard
 from courier.process.spread import LOOK_SECONDS, SleepMeter
 from courier.process.standby import FULL, HAS_ROOM, OFF, Standby
+from tests.examples import examples
 from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -339,7 +340,7 @@ def test_a_worker_without_bells_stays_on_duty() -> None:
     slots=st.integers(1, 3),
     freely=st.integers(1, 6),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_whatever_is_killed_stopped_and_lost_a_packet_is_taken_while_a_slot_is_free(
     seed: int, count: int, slots: int, freely: int
 ) -> None:
@@ -377,7 +378,7 @@ def test_whatever_is_killed_stopped_and_lost_a_packet_is_taken_while_a_slot_is_f
             waits_since = team.clock.now
             end = team.clock.now + chance.choice([0.0, 0.01, 0.06, 0.5, 3.0])
             while team.clock.now < end:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
                 if not team.pile or not able(team):
                     waits_since = team.clock.now
                 # A worker is silent after 2.5 s, and then the next one comes; those that it rings may be stopped too.

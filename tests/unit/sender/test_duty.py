@@ -27,6 +27,7 @@ from courier.request.head import DeliveryHead
 from courier.sender.duty import UNTAKEN_SECONDS
 from courier.sender.options import SenderOptions
 from courier.sender.sender import Sender
+from tests.examples import examples
 from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_program import Recipient, RecipientTransport, of_another_process
 from tests.unit.virtual_time import Clock, run_virtually
@@ -357,7 +358,7 @@ def test_one_message_and_then_nothing_is_taken_at_once_after_a_kill(slots_taken:
     in_flight=st.sampled_from([None, None, 1, 3, 9]),
     rate=st.sampled_from([None, None, 30.0]),
 )
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(25), deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_whatever_is_killed_stopped_or_lost_a_packet_is_taken_within_a_beat_while_a_sender_can(
     seed: int, senders: int, concurrency: int, seconds: float, fifo: bool, in_flight: int | None, rate: float | None
 ) -> None:
