@@ -227,6 +227,9 @@ class Taking:
             slots.resume_taking()
         if slots.active or slots.kept:
             self._take_what_is_stuck(now)
+        if self._standby.on_duty:
+            # The start has ended, or a pause: beats are too rare for senders that only cost each other the cores.
+            self.duty.check_soon()
         self._probing.connect(now)
 
     def _refresh_gate(self, now: float) -> None:

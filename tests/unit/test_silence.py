@@ -24,6 +24,8 @@ NOW = 1000.0
 
 REALS = (
     scoreboard.SLOT_SECONDS,
+    scoreboard.FASTEST_SECONDS,
+    scoreboard.TYPICAL_SECONDS,
     scoreboard.TOKEN_AT,
     scoreboard.TOKEN_EVERY,
     scoreboard.PROBE_WANTED,
