@@ -148,6 +148,8 @@ class Standby:
                 has_room = has_room or duty == HAS_ROOM
         if is_idle:
             return has_room
+        if before < self._most_freely() and not has_room:
+            return False
         sleeps = self._meter.mostly_sleeps(now)
         if is_surplus(before, self._most_freely(), sleeps=sleeps, crowding=self._crowding(now)):
             return behind <= before
