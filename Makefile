@@ -20,9 +20,10 @@ FLOORS = .venv-floors
 # `make test-full` gives no test a second chance.
 RERUNS = --reruns 1 --reruns-delay 2 -rR
 
-# Run the tests that the marks in $(2) leave, with the Python $(1). Those that busy neighbours would disturb go first.
+# Run the tests that the marks in $(2) leave, with the Python $(1). Those that busy neighbours would disturb go first:
+# they need a fifth of a processor each, so that three of them leave enough to each other.
 define run-tests
-	$(1) -m pytest -m "alone$(2)" $(3)
+	$(1) -m pytest -m "alone$(2)" -n 3 --dist worksteal $(3) tests/process
 	$(1) -m pytest -m "not alone$(2)" -n $(JOBS) --dist worksteal $(3)
 endef
 

@@ -1,6 +1,6 @@
 """The container health check: ``python -m courier.health [PID]`` exits with 0 while the supervisor is running.
 
-The supervisor wakes twice a second, and the kernel counts its context switches. If the count stands still, the
+The supervisor wakes at least once a second, and the kernel counts its context switches. If the count stands still, the
 supervisor is stopped, hangs or is gone. The check needs no API, so it works with ``--api none``. It doesn't cover the
 workers, because the supervisor replaces those that hang. Without PID it checks every supervisor that it can see.
 """
@@ -16,7 +16,7 @@ from typing import Final
 
 SUPERVISOR_TITLE: Final = "courier: supervisor"
 PATIENCE_SECONDS: Final = 3.0
-"""Seconds: six turns of the supervisor, and less than Docker waits for the check."""
+"""Seconds: three turns of the supervisor, and less than Docker waits for the check."""
 PAUSE_SECONDS: Final = 0.1
 EXIT_HEALTHY: Final = 0
 EXIT_UNHEALTHY: Final = 1

@@ -142,7 +142,7 @@ async def open_api(
     config = uvicorn_config(app, timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
     server = _Server(config, listener, Hosts((where.host, *where.names)), started.set, takes_acts=takes_acts)
-    life.start(_tick_forever(status, events, server))
+    life.start(_tick_forever(life, status, events, server))
     serving = life.start(server.serve())
     readers = "this machine" if is_loopback(host) else "anyone who can connect; there is no password and no TLS"
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -151,10 +151,9 @@ async def open_api(
     return ApiRole(server, serving, events)
 
 
-async def _tick_forever(status: Status, events: Events, server: _Server) -> None:
+async def _tick_forever(life: Life, status: Status, events: Events, server: _Server) -> None:
     while True:
-        # At the next whole second, so that each second has one sample, though timers may wake a moment early.
-        await asyncio.sleep(1.5 * TICK_SECONDS - (time.monotonic() + TICK_SECONDS / 2) % TICK_SECONDS)
+        await asyncio.sleep(life.seconds_to_turn(TICK_SECONDS))
         status.sample()
         events.tick()
         await server.renew_date()

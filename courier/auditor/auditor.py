@@ -288,9 +288,10 @@ class Auditor(Role):
         # A run has as many messages as a receive returns.
         most_in_slot = 10 if self._options.fifo else 1
         while True:
-            await asyncio.sleep(every)
-            in_flight = self._life.board.gauge(scoreboard.IN_FLIGHT, time.monotonic())
-            self._settler.extend_waiting(in_flight * most_in_slot)
+            await asyncio.sleep(self._life.seconds_to_turn(every))
+            if self._held:
+                in_flight = self._life.board.gauge(scoreboard.IN_FLIGHT, time.monotonic())
+                self._settler.extend_waiting(in_flight * most_in_slot)
             self._write_counts()
 
     def _write_counts(self) -> None:

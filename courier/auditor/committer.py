@@ -39,8 +39,11 @@ RETRY_SECONDS: Final = (0.2, 0.5, 1.0)
 """Pauses after failed writes, in seconds; the last one repeats. Once the disk recovers, intake resumes within
 the last one, which has to be well below 2 s: deliveries must go on within that after an outage."""
 
-PROBE_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 10.0
 """Seconds between two probes of an idle log, which detect a full disk before the next delivery."""
+
+FAILING_PROBE_SECONDS: Final = 1.0
+"""The same once it fails: intake pauses until a probe or a write succeeds."""
 
 
 NONE_FAILED: Final[Set[int]] = frozenset()
@@ -58,6 +61,11 @@ class LogState:
         self._required = required
         self._state = WELL
         self._outage = Outage()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the last write or probe succeeded."""
+        return self._state == WELL
 
     def failed(self, error: AuditError, waiting: int) -> None:
         """Record a failed write or probe while ``waiting`` records wait."""
@@ -173,9 +181,12 @@ class Committer(Generic[Item]):
     async def _work_or_probe(self) -> None:
         """Return when there are records to commit; until then, probe the log once in a while."""
         while not self._items:
-            await self._pause(PROBE_SECONDS)
-            if not self._items and self._thread.idle_seconds() >= PROBE_SECONDS and not self._hurry:
+            every = PROBE_SECONDS if self._state.is_well else FAILING_PROBE_SECONDS
+            left = math.inf if self._hurry else every - self._thread.idle_seconds()
+            if left <= 0:
                 await self._probe()
+            else:
+                await self._pause(min(every, max(SHORTEST_WAIT_SECONDS, left)))
 
     async def _gather(self) -> None:
         """Wait for more records as long as that is worth it."""

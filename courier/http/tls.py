@@ -7,7 +7,7 @@ from typing import Final
 
 from courier.http.answer import TLS
 from courier.http.certificates import TlsFiles, context_trusting, load_client_certificate
-from courier.http.connection import SILENCE, Connection, ConnectionOwner
+from courier.http.connection import SILENCE, TURN, Connection, ConnectionOwner
 from courier.http.exchange import Exchange
 
 # The size of a record: OpenSSL never returns more from one call.
@@ -65,7 +65,7 @@ class TlsConnection(Connection):
             self._take()
             if not self._closed:
                 super().connected()  # it was only a ticket, or the like
-        elif not self.awaits:
+        elif self.awaits in ("", TURN):
             self._take()
 
     def eof_received(self) -> None:
@@ -137,7 +137,7 @@ class TlsConnection(Connection):
         self._write_bytes(self._outgoing.read())
 
     def _ended(self, error: Exception | None) -> None:
-        if not self.awaits or self.awaits == SILENCE:
+        if self.awaits in ("", TURN, SILENCE):
             super()._ended(error or ConnectionResetError("the end didn't come through TLS"))
         else:
             self.fail(

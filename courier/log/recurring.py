@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from typing import Any, Final
-from weakref import WeakSet
 
 EVERY_SECONDS: Final = 60.0
 """Seconds between two lines with the same reason."""
@@ -20,7 +19,8 @@ MOST_REASONS: Final = 20
 
 OTHERS: Final = "other reasons"
 
-_lines: WeakSet[RecurringLine] = WeakSet()
+# The lines that have logged something lately. Most lines never do, and each beat of each worker reports.
+_active: set[RecurringLine] = set()
 
 
 class RecurringLine:
@@ -30,7 +30,7 @@ class RecurringLine:
     fields are those of the last one. Only a line that is logged at once has a traceback.
     """
 
-    __slots__ = ("__weakref__", "_at_once", "_clock", "_event", "_level", "_lock", "_logger", "_reasons")
+    __slots__ = ("_at_once", "_clock", "_event", "_level", "_lock", "_logger", "_reasons")
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class RecurringLine:
         self._clock = clock
         self._reasons: dict[Hashable, _Reason] = {}
         self._lock = threading.Lock()
-        _lines.add(self)
 
     def __call__(self, of: Hashable, /, *, times: int = 1, **fields: object) -> None:
         """Log an occurrence, or count it if its reason ``of`` was logged within the last minute.
@@ -63,6 +62,7 @@ class RecurringLine:
                 if len(self._reasons) >= MOST_REASONS:
                     of = OTHERS
                 reason = self._reasons.setdefault(of, _Reason(now))
+                _active.add(self)
             if now - reason.since >= EVERY_SECONDS:
                 times += reason.times
                 reason.since, reason.logged, reason.times, reason.fields = now, 0, 0, {}
@@ -87,6 +87,8 @@ class RecurringLine:
                     reason.since, reason.logged, reason.times, reason.fields = now, self._at_once, 0, {}
                 else:
                     del self._reasons[of]
+            if not self._reasons:
+                _active.discard(self)
         for times, fields in due:
             self._log(times, fields)
 
@@ -106,5 +108,5 @@ class _Reason:
 
 def report_recurring(*, rest: bool = False) -> None:
     """Log the counts that are due for all lines of this process; see :meth:`RecurringLine.report`."""
-    for line in list(_lines):
+    for line in list(_active):
         line.report(rest=rest)

@@ -217,7 +217,7 @@ def _beat(life: Life, period: float) -> None:
     follow_level(life.board.supervisor.words[scoreboard.LOG_LEVEL])
     report_recurring()
     life.slot.words[scoreboard.LINES_DROPPED] += output().take_dropped()
-    life.loop.call_later(period, _beat, life, period)
+    life.loop.call_later(life.seconds_to_turn(period), _beat, life, period)
 
 
 def _flush() -> None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from courier.process import scoreboard
 from courier.process.scoreboard import Slot
+
+
+class Flushed(NamedTuple):
+    """The observations of one flush: how many, and in seconds their sum, the least and the median; 0.0 if none."""
+
+    number: int
+    total: float
+    least: float
+    median: float
 
 
 class Histogram:
@@ -33,13 +43,15 @@ class Histogram:
         """Return the histogram of the age of messages at their delivery."""
         return cls(slot, scoreboard.AGE, scoreboard.AGE_SUM, scoreboard.AGE_BOUNDS)
 
-    def flush(self) -> tuple[int, float]:
-        """Write the observations to the board; return their number and the sum of their seconds."""
+    def flush(self) -> Flushed:
+        """Write the observations to the board, and return what they were."""
         seconds, words = self._seconds, self._slot.words
         observed, total = len(seconds), sum(seconds)
+        least = median = 0.0
         if seconds:
             # Sorting needs one search for each bucket, instead of one for each observation.
             seconds.sort()
+            least, median = seconds[0], seconds[observed // 2]
             counted = 0
             for word, bound in enumerate(self._bounds, self._area):
                 upto = bisect_right(seconds, bound, counted)
@@ -48,4 +60,4 @@ class Histogram:
                     counted = upto
             self._slot.reals[self._sum] += total
             seconds.clear()
-        return observed, total
+        return Flushed(observed, total, least, median)

@@ -15,6 +15,9 @@ from courier.process.scoreboard import Scoreboard, Slot
 ORPHAN_DEADLINE: Final = 1.5
 """Seconds that a role has to release and commit after the supervisor's death."""
 
+TIMER_SECONDS: Final = 0.002
+"""The precision of a loop's timers. One that fires early must not find the instant that it was set for still ahead."""
+
 
 class Life:
     """The environment of a role: its slot, the board, the bells of its workers, the loop, and the order to drain.
@@ -100,6 +103,15 @@ class Life:
         self.slot.reals[scoreboard.BEAT] = time.monotonic()
         if self.on_beat is not None:
             self.on_beat()
+
+    def seconds_to_turn(self, period: float) -> float:
+        """Return the seconds until this worker's regular work is due, which is so every ``period`` seconds.
+
+        All workers do it at the same instants: one after another they find its code in the processor's caches, from
+        where the programs that run in between would displace it.
+        """
+        elapsed = time.monotonic() - self.board.supervisor.reals[scoreboard.STARTED]
+        return period - elapsed % period + TIMER_SECONDS
 
     def rotate(self) -> None:
         """Pass SIGUSR1 to the role."""

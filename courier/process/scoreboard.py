@@ -97,6 +97,8 @@ HELD_BYTES: Final = _auditor(GAUGE | METRIC, "Bytes of records and rejected mess
 AUDIT_FAILING: Final = _auditor(GAUGE, "A state of courier.board.audit_states.")
 TAKING: Final = _sender(GAUGE, "1 while a packet is neither in the channel nor in flight.")
 SLOT_SECONDS: Final = _sender(GAUGE | REAL, "Seconds that a message fills a slot; 0: unknown.")
+FASTEST_SECONDS: Final = _sender(GAUGE | REAL, "Seconds of the fastest delivery lately; 0: unknown.")
+TYPICAL_SECONDS: Final = _sender(GAUGE | REAL, "Median seconds of the latest deliveries; 0: unknown.")
 COMPLETED: Final = _sender(COUNTER, "Messages (runs) that have left their slot after their attempts.")
 
 # Failing calls to the queue and to the failure queue: which, since when, and the last failure.

@@ -21,6 +21,7 @@ from courier.process.scoreboard import SILENT_SECONDS, Slot
 from courier.process.spread import (
     LOOK_SECONDS,
     SleepMeter,
+    crowding,
     is_surplus,
     may_spread,
     workers_for_cores,
@@ -77,6 +78,8 @@ class Standby:
     def start(self) -> None:
         """Come on duty, and listen for the bell. Call it when the role starts."""
         self._begin_duty()
+        # So that the first look that counts has something to compare with.
+        self._meter.mostly_sleeps(time.monotonic())
         descriptor = self._bells.fileno(self._slot.index)
         if descriptor != -1:
             self._life.loop.add_reader(descriptor, self._rang)
@@ -123,7 +126,8 @@ class Standby:
                 asleep.append(slot)
         if not asleep:
             return None
-        if may_spread(on_duty, self._most_freely(), sleeps=self._meter.mostly_sleeps(now)):
+        sleeps = self._meter.mostly_sleeps(now)
+        if may_spread(on_duty, self._most_freely(), sleeps=sleeps, crowding=self._crowding(now)):
             self._ring_next(asleep)
         else:
             self._is_denied = True
@@ -133,22 +137,26 @@ class Standby:
         """Return whether this worker isn't needed: nobody behind it is on duty, and somebody before it has room.
 
         If it is idle, it isn't needed either while others behind it are on duty. One that mostly runs is needed, or the
-        machine would give this program less of its cores, until so many before it are on duty that all share them.
+        machine would give this program less of its cores, until so many before it are on duty that all share them. Half
+        of those that are then one too many may rest at once.
         """
-        own, on_duty, has_room, now = self._slot.index, 0, False, time.monotonic()
+        own, before, behind, has_room, now = self._slot.index, 0, 0, False, time.monotonic()
         for slot in self._colleagues(now):
             duty = slot.words[scoreboard.DUTY]
-            if duty == OFF:
-                continue
             if slot.index > own:
-                # Those that work rest one after another, so that those that are needed again are few.
-                return is_idle and has_room
-            on_duty += 1
-            has_room = has_room or duty == HAS_ROOM
+                behind += duty != OFF
+            else:
+                before += duty != OFF
+                has_room = has_room or duty == HAS_ROOM
         if is_idle:
             return has_room
+        if before < self._most_freely() and not has_room:
+            return False
         sleeps = self._meter.mostly_sleeps(now)
-        return (has_room and sleeps) or is_surplus(on_duty, self._most_freely(), sleeps=sleeps)
+        if is_surplus(before, self._most_freely(), sleeps=sleeps, crowding=self._crowding(now)):
+            return behind <= before
+        # Those that work rest one after another, so that those that are needed again are few.
+        return has_room and sleeps and not behind
 
     def rest(self, *, is_idle: bool = False) -> bool:
         """Go on standby if :meth:`may_rest` allows it. Return whether it did. The caller then takes no new work."""
@@ -170,7 +178,12 @@ class Standby:
 
     def is_first(self) -> bool:
         """Return whether no live worker stands before this one."""
-        return all(slot.index > self._slot.index for slot in self._colleagues(time.monotonic()))
+        since = time.monotonic() - SILENT_SECONDS
+        return not [
+            slot
+            for slot in self._slots[: self._slot.index]
+            if slot.words[scoreboard.STATE] == scoreboard.READY and slot.reals[scoreboard.BEAT] > since
+        ]
 
     def beat(self) -> None:
         """Look whether what was counted on still holds. Call it at each beat."""
@@ -184,8 +197,9 @@ class Standby:
         """Come on duty if no worker before this one lives; look again when the last of them becomes silent."""
         self._silence = None
         now = time.monotonic()
-        before = [slot for slot in self._slots[: self._slot.index] if slot.words[scoreboard.STATE] == scoreboard.READY]
-        silent_at = max((slot.reals[scoreboard.BEAT] for slot in before), default=0.0) + SILENT_SECONDS
+        before = self._slots[: self._slot.index]
+        beats = [slot.reals[scoreboard.BEAT] for slot in before if slot.words[scoreboard.STATE] == scoreboard.READY]
+        silent_at = max(beats, default=0.0) + SILENT_SECONDS
         if silent_at <= now:
             self.come()
         elif silent_at - now < SILENT_SECONDS - BEAT_SECONDS and self._silence is None:
@@ -234,6 +248,17 @@ class Standby:
                 and slot is not own
             ):
                 yield slot
+
+    def _crowding(self, now: float) -> float:
+        """Return the crowding at this worker's deliveries. One that made none lately finds none."""
+        if not self._meter.waits_for_cores(now):
+            return 0.0
+        fastest, typical = (self._slot.reals[word] for word in (scoreboard.FASTEST_SECONDS, scoreboard.TYPICAL_SECONDS))
+        # One that came late may never have seen the recipient at its best. What those on standby saw is too old.
+        for slot in self._colleagues(now):
+            if slot.words[scoreboard.DUTY] != OFF:
+                fastest = min(fastest, slot.reals[scoreboard.FASTEST_SECONDS] or fastest)
+        return crowding(waits=True, fastest=fastest, typical=typical)
 
     def _most_freely(self) -> int:
         return workers_for_cores() if self._freely is None else self._freely

@@ -34,7 +34,9 @@ from courier.process.watchdog import Watchdog
 
 __all__ = ["Stage", "Supervisor", "SupervisorOptions"]
 
-TURN: Final = 0.5
+TURN: Final = 1.0
+"""Seconds between two turns if nothing happens; a signal, or the end of a worker, brings one at once."""
+
 QUICK_TURN: Final = 0.05
 ABORT_GRACE: Final = 2.0
 """Seconds between SIGABRT and SIGKILL, in which a hung worker can print its stacks."""
@@ -88,6 +90,7 @@ class Supervisor:
         self._control = Control(options.control.path, {**acts.table(), **options.control.acts})
         self._pool.foreign = self._control.filenos
         self._watchdog = Watchdog(options.hang_timeout)
+        self._longest_wait = min(TURN, options.hang_timeout / 4)
         self._stacks = Stacks()
         self._now = time.monotonic()
         self._all_ready = False
@@ -173,7 +176,7 @@ class Supervisor:
 
     def _wait(self) -> float:
         quick = not self._all_ready or self._phase is not ProgramPhase.RUNNING or self._stacks or self._reload.is_busy
-        wait = min(QUICK_TURN if quick else TURN, self._notifier.due() - self._now)
+        wait = min(QUICK_TURN if quick else self._longest_wait, self._notifier.due() - self._now)
         for worker in self._pool.workers:
             wait = min(wait, worker.restart_at - self._now)
         return max(0.0, wait)

@@ -90,6 +90,8 @@ class FaultShare:
         self._busy_at = -math.inf
         self._delivered, self._counted_at = board.total(scoreboard.DELIVERED, "sender"), -math.inf
         self._reported_at = -REPORT_SECONDS
+        # What all senders had counted at the last refresh.
+        self._faulted = -1
         self._words = slot.words
         self._board = board
         # Counts of messages with a fault, deliveries, further attempts, successful further attempts, and deliveries of
@@ -113,13 +115,10 @@ class FaultShare:
                 self._words[scoreboard.MENDED] += 1
 
     def refresh(self, now: float) -> None:
-        """Update the attributes. ``now`` is monotonic seconds. Call it at least every few seconds."""
+        """Update the attributes. ``now`` is monotonic seconds. Call it or :meth:`watch` every few seconds."""
         counts = [self._board.total(word, "sender") for word in COUNTED]
-        delivered = counts[1]
-        if delivered - self._delivered >= BUSY:
-            self._busy_at = now
-        if now - self._counted_at >= BUSY_SECONDS:
-            self._delivered, self._counted_at = delivered, now
+        self._faulted = counts[0]
+        self._note_delivered(counts[1], now)
         faulted, delivered, again, revived, mended = self._window.growth(now, counts)
         if not self.is_high and faulted >= MINIMUM and self._window.forget_before(counts, _is_high):
             # The recipient has begun to fail. The minute of health before that would hide it.
@@ -132,6 +131,17 @@ class FaultShare:
         self.is_often = self.is_high and (works(again, revived) or (self.is_often and still_works(again, revived)))
         self.percent = min(100, 100 * faulted // max(1, messages)) if self.is_high else 0
         self._words[scoreboard.FAULT_PERCENT] = self.percent
+
+    def watch(self, now: float) -> bool:
+        """Count deliveries alone. Return whether that is enough: no sender has met a fault since the last refresh."""
+        self._note_delivered(self._board.total(scoreboard.DELIVERED, "sender"), now)
+        return not self.is_high and self._board.total(scoreboard.FAULTED, "sender") == self._faulted
+
+    def _note_delivered(self, delivered: int, now: float) -> None:
+        if delivered - self._delivered >= BUSY:
+            self._busy_at = now
+        if now - self._counted_at >= BUSY_SECONDS:
+            self._delivered, self._counted_at = delivered, now
 
     def is_busy(self, now: float) -> bool:
         """Return whether the senders delivered BUSY messages within about two seconds, at most a second ago."""

@@ -71,7 +71,8 @@ class Gate:
         self._peers = Peers(slot, board, options.senders, now)
         self._words = slot.words
         self._reals = slot.reals
-        self._is_calm = False
+        self._board = board
+        self._is_calm = self._is_settled = False
         self.refresh(now)
 
     # What may be sent
@@ -114,6 +115,21 @@ class Gate:
         # Then a good answer changes nothing.
         faults = self._words[scoreboard.FAULTS_IN_ROW]
         self._is_calm = is_closed and not (faults or concurrency.adaptive or is_ramping)
+        is_shared = self.rate.is_on or concurrency.in_flight is not None
+        is_limited = is_closed_to_consumers or is_shared or self.limit < concurrency.most
+        self._is_settled = self._is_calm and not (self.pause.is_on or is_limited)
+
+    def watch(self, now: float) -> bool:
+        """Do at ``now`` what a sender that holds nothing needs of a refresh. Return ``False`` if that isn't enough.
+
+        It is enough while deliveries go on, no limit is shared with other senders, and since the last refresh no sender
+        has opened the breaker, begun a pause or met a fault. A refresh would then find everything as it was.
+        """
+        if not (self._is_settled and self.faults.watch(now)):
+            return False
+        opened_at = max(self._board.real_column(scoreboard.OPENED_AT, "sender"))
+        paused_until = max(self._board.real_column(scoreboard.PAUSED_UNTIL, "sender"))
+        return opened_at < self._reals[scoreboard.CLOSED_AT] and paused_until <= now
 
     @property
     def is_troubled(self) -> bool:

@@ -54,6 +54,11 @@ class Duty:
         gate = self._slots.gate
         return gate.phase.delivers or (gate.phase.is_outage and not gate.probes.is_prober)
 
+    def is_idle(self) -> bool:
+        """Return whether this sender holds nothing, and only a packet or its bell brings it something to do."""
+        slots = self._slots
+        return not (slots.active or slots.waiting or slots.kept) and (slots.is_listening or not self.standby.on_duty)
+
     def await_work(self) -> None:
         """Listen for the next packet, and show that there is room for it."""
         self._slots.listen()

@@ -58,6 +58,11 @@ class KeepAlive:
         if slots.active or slots.waiting or slots.kept or gate.is_troubled or gate.concurrency.is_full:
             self.sweep_soon()
 
+    def wake_up(self) -> None:
+        """Call ``on_sweep`` before the first delivery after a sleep, in which no sweep was due."""
+        self.sweep_soon()
+        self._on_sweep()
+
     def stop(self) -> None:
         """Stop sweeping."""
         if self.sweep_at is not None:

@@ -40,6 +40,10 @@ class Probing:
         gate.faults.refresh(now)
         gate.refresh(now)
 
+    def watch(self, now: float) -> bool:
+        """Do what a sender that holds nothing needs of a refresh. Return ``False`` if that isn't enough."""
+        return not self._shortage.reason and self._gate.watch(now)
+
     def _supply(self) -> int:
         """Return what this sender could probe the stopped recipient with."""
         gate, waiting, in_flight = self._gate, self._slots.waiting, len(self._slots.active)

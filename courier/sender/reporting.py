@@ -14,6 +14,7 @@ from courier.process.life import Life
 from courier.recipient.policy import Rejected, Retry
 from courier.request.head import DeliveryHead
 from courier.sender.actions import Action
+from courier.sender.delays import Delays
 from courier.sender.slot_time import Turnover
 
 
@@ -23,6 +24,7 @@ class Reporting:
     def __init__(self, life: Life, head: DeliveryHead, *, fifo: bool) -> None:
         self.latency = Histogram.of_latency(life.slot)
         self.age = Histogram.of_age(life.slot)
+        self._delays = Delays(life.slot)
         self._turnover = Turnover(life.slot)
         self._slot = life.slot
         self._board = life.board
@@ -42,8 +44,9 @@ class Reporting:
         """Write to the board what was observed since the last call."""
         attempts = self.latency.flush()
         self.age.flush()
+        self._delays.observe(attempts.number, attempts.least, attempts.median, time.monotonic())
         if not self._fifo:
-            self._turnover.observe(*attempts)
+            self._turnover.observe(attempts.number, attempts.total)
         self._turnover.publish()
         self._slot.words[scoreboard.DROPPED_HEADERS] += self._head.dropped - self._dropped_headers
         self._dropped_headers = self._head.dropped

@@ -73,9 +73,12 @@ class Sender(Role):
         self._taking.duty.start()
 
     def beat(self) -> None:
-        """Extend leases if no sweep is due soon, and log what all senders know, at the level that holds now."""
+        """Extend leases if no sweep is due soon, and log what all senders know, at the level that holds now.
+
+        A sender at rest doesn't sweep: most senders are such, and a sweep runs much code.
+        """
         self._taking.deliveries.follow_log_level()
-        if self._keepalive.sweep_at is None:
+        if not self._taking.is_at_rest() and self._keepalive.sweep_at is None:
             self._keepalive.sweep()
         self._taking.duty.beat()
         self._reporting.log_failures()

@@ -121,9 +121,7 @@ class Taking:
                     duty.await_work()
                     return
                 if self._keepalive.sweep_at is None:
-                    # It was quiet: the gate may not have been refreshed for up to a second.
-                    self._keepalive.sweep_soon()
-                    self.refresh()
+                    self._keepalive.wake_up()
                     continue
             packet = waiting.popleft()
             active.add(packet)
@@ -143,9 +141,7 @@ class Taking:
         """Take work, after this sender was called in."""
         self.duty.check_soon()
         if self._keepalive.sweep_at is None:
-            # It slept: the gate may not have been refreshed for up to a second.
-            self._keepalive.sweep_soon()
-            self.refresh()
+            self._keepalive.wake_up()
         else:
             self.take()
 
@@ -208,6 +204,10 @@ class Taking:
         words[scoreboard.TAKING] = 0
         return taken
 
+    def is_at_rest(self) -> bool:
+        """Return whether this sender has nothing to do, and has to refresh nothing either. Call it at each beat."""
+        return self.duty.is_idle() and self._probing.watch(time.monotonic())
+
     def refresh(self) -> None:
         """Refresh the gate, and take, keep or return packets accordingly."""
         gate, slots, now = self._gate, self._slots, time.monotonic()
@@ -227,6 +227,9 @@ class Taking:
             slots.resume_taking()
         if slots.active or slots.kept:
             self._take_what_is_stuck(now)
+        if self._standby.on_duty:
+            # The start has ended, or a pause: beats are too rare for senders that only cost each other the cores.
+            self.duty.check_soon()
         self._probing.connect(now)
 
     def _refresh_gate(self, now: float) -> None:

@@ -141,6 +141,8 @@ def measure(program: Program, queue: Queue, recipient: Recipient, messages: int,
         rss = running.tree.rss_kib()
         servers_after = _servers(queue, recipient)
     handled = first.state.left - last.state.left
+    if not handled:
+        raise SystemExit(f"{messages} messages were through before their first look: choose more --messages")
     faults = _verify(program, queue, recipient, messages, directory)
     calls = queue.calls() - calls_before
     shutil.rmtree(directory)

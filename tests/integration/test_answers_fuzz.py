@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from courier.http.answer import Answer
 from courier.recipient.policy import DEFAULT_SUCCESS, AnswerRules, is_success, parse_statuses
+from tests.examples import examples
 from tests.unit.http.test_connection import HINTS, End, Sessions
 
 RULES: Final = AnswerRules.of(parse_statuses(DEFAULT_SUCCESS), frozenset(), frozenset())
@@ -168,7 +169,7 @@ def credited(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_nothing_but_a_whole_answer_to_this_request_counts_as_success(data: st.DataObject) -> None:
     credited(data)
 

@@ -59,6 +59,37 @@ async def test_a_callback_may_send_again_thousands_of_times() -> None:
         assert session.opened == 1
 
 
+async def test_all_requests_of_a_turn_are_written_and_each_gets_its_own_answer() -> None:
+    def echo(peer: Peer) -> None:
+        while True:
+            body = peer.read_request().body
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with talking_over(open_session, echo) as (client, _):
+        session = session_of(client)
+        # Fewer, as many, and more than are written together; the first of each on fresh connections.
+        for count in (1, 15, 16, 17, 40, 40):
+            bodies = [b"%d of %d" % (number, count) for number in range(count)]
+            answers = await asyncio.gather(*map(client.post, bodies))
+            assert [getattr(answer, "body", answer) for answer in answers] == bodies
+        assert (session.opened, session.resent) == (40, 0)
+
+
+async def test_a_request_that_is_cancelled_in_its_turn_never_reaches_the_server(talking: Talking) -> None:
+    bodies: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while True:
+            bodies.append(peer.read_request().body)
+            peer.send(OK)
+
+    async with talking(script) as (client, _):
+        await client.answer(b"first")
+        client.send(b"cancelled").cancel()
+        await client.answer(b"last")
+    assert [body for body in bodies if body != b"cancelled"] == [b"first", b"last"]
+
+
 async def test_a_callback_that_raises_is_told_to_the_loop_and_costs_nobody_a_connection(talking: Talking) -> None:
     async with talking(answer(OK, OK)) as (client, server):
         session = client.transport

@@ -24,6 +24,9 @@ from tests.integration.sqs_endpoints import create_queue, redrive_policy, sqs_cl
 from tests.threaded_server import ThreadedServer
 
 START_SECONDS: Final = 60.0
+LONGEST_PAUSE_SECONDS: Final = 0.05
+"""Between two looks at a condition, after some seconds: a look at the queue takes milliseconds of CPU."""
+
 ROLES: Final = ("auditor", "sender", "consumer")
 OK: Final = Response(200)
 
@@ -256,11 +259,15 @@ def until(
     explain: Callable[[], object] = lambda: "",
     every: float = 0.01,
 ) -> None:
-    """Wait until the condition is true; fail at the deadline with an explanation."""
-    deadline = time.monotonic() + seconds
+    """Wait until the condition is true; fail at the deadline with an explanation.
+
+    It looks ``every`` so many seconds at first, and more rarely the longer it waits.
+    """
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s: {str(explain())[-4000:]}"
-        time.sleep(every)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"not true within {seconds} s: {str(explain())[-4000:]}"
+        time.sleep(max(every, min(waited / 50, LONGEST_PAUSE_SECONDS)))
 
 
 def bodies(count: int, size: int = 220) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -23,6 +24,9 @@ CATEGORIES: dict[Any, Callable[[str], bool]] = {
     sre.CATEGORY_WORD: lambda c: c.isalnum() or c == "_",
     sre.CATEGORY_NOT_WORD: lambda c: not (c.isalnum() or c == "_"),
 }
+# As plain numbers: the operators of re.RegexFlag take most of the time of a step.
+IGNORE_CASE = int(re.IGNORECASE)
+DOT_ALL = int(re.DOTALL)
 ALPHABET = [chr(code) for code in range(256)] + ["\U0001f600"]
 
 
@@ -40,6 +44,14 @@ class Matcher:
         self._flags = pattern.flags
         self._limit = limit
         self._text = ""
+        self._taken: dict[tuple[int, str], bool] = {}
+
+    @cached_property
+    def representatives(self) -> list[str]:
+        """One character of each kind that the pattern tells apart."""
+        elements = list(_elements(self.tree))
+        kinds = {tuple(takes(node, c, self._flags) for node in elements): c for c in reversed(ALPHABET)}
+        return sorted(kinds.values())
 
     def fullmatch(self, text: str) -> bool:
         """Match the whole text."""
@@ -76,7 +88,14 @@ class Matcher:
             return self._sequence(argument[1], 0, at, lambda _: True) == (kind is sre.ASSERT) and then(at)
         if kind is sre.AT:
             return self._stands(argument, at) and then(at)
-        return at < len(self._text) and takes(node, self._text[at], self._flags) and then(at + 1)
+        return at < len(self._text) and self._takes(node, self._text[at]) and then(at + 1)
+
+    def _takes(self, node: tuple[Any, Any], character: str) -> bool:
+        # The tree keeps its nodes, so that none of them gets the id of another one.
+        key = id(node), character
+        if (taken := self._taken.get(key)) is None:
+            taken = self._taken[key] = takes(node, character, self._flags)
+        return taken
 
     def _stands(self, where: Any, at: int) -> bool:
         if where in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING):
@@ -113,10 +132,10 @@ class Matcher:
 def takes(node: tuple[Any, Any], character: str, flags: int) -> bool:
     """Return whether an element that stands for one character takes this one."""
     kind, argument = node
-    cases = (character.lower(), character.upper()) if flags & re.IGNORECASE else ()
+    cases = (character.lower(), character.upper()) if flags & IGNORE_CASE else ()
     spellings = {character, *(case for case in cases if len(case) == 1)}
     if kind is sre.ANY:
-        return bool(flags & re.DOTALL) or character != "\n"
+        return bool(flags & DOT_ALL) or character != "\n"
     if kind is sre.IN:
         negated = argument[0][0] is sre.NEGATE
         return any(takes(item, c, 0) for item in argument[negated:] for c in spellings) is not negated
@@ -130,18 +149,11 @@ def takes(node: tuple[Any, Any], character: str, flags: int) -> bool:
 
 def hostile(matcher: Matcher, size: int) -> Iterator[str]:
     """Make texts in which what a pattern repeats comes ``size`` times, and which don't match."""
-    units = _representatives(matcher)
+    units = matcher.representatives
     for prefix, unit in sorted({(prefix, sample) for prefix, sample in _pumps(matcher.tree, "")}):
         for repeated in sorted({unit, *units, *(unit + other for other in units)}):
             for end in ("", "\0"):
                 yield prefix + repeated * size + end
-
-
-def _representatives(matcher: Matcher) -> list[str]:
-    """Pick one character of each kind that the pattern tells apart."""
-    elements = list(_elements(matcher.tree))
-    kinds = {tuple(takes(node, c, matcher._flags) for node in elements): c for c in reversed(ALPHABET)}
-    return sorted(kinds.values())
 
 
 def _elements(nodes: Any) -> Iterator[tuple[Any, Any]]:

@@ -13,12 +13,38 @@ from courier.http.answer import CONNECT_REFUSED, FIRST_BYTE_TIMEOUT, RESET
 from courier.process import scoreboard
 from tests.unit.virtual_program import Stored, World, play
 
-FAULTS: Final = [503, RESET, FIRST_BYTE_TIMEOUT, CONNECT_REFUSED]
-FAILURE_QUEUE: Final = {"failure_queue": True, "rejects_at": 2}
-OUTAGES: Final = [
-    *((kind, {}) for kind in (*FAULTS, 401, 408)),
+FAULTS: Final[list[int | str]] = [503, RESET, FIRST_BYTE_TIMEOUT, CONNECT_REFUSED]
+KINDS: Final[list[int | str]] = [*FAULTS, 408, 401]
+FAILURE_QUEUE: Final[dict[str, Any]] = {"failure_queue": True, "rejects_at": 2}
+OUTAGES: Final[list[tuple[int | str, dict[str, Any]]]] = [
+    *((kind, {}) for kind in KINDS),
     # With a failure queue a rejected message goes there at once.
     *((kind, FAILURE_QUEUE) for kind in (*FAULTS, 408)),
+]
+LONG: Final = pytest.mark.full
+
+
+def is_long(kind: int | str, options: dict[str, Any], every: float, warm: bool) -> bool:
+    """Return whether only the long run has an outage.
+
+    At a message a minute, the other one has each kind of fault either warm or cold: one of them without a failure
+    queue, and the other one with it.
+    """
+    return every == 1.0 or (every == 60.0 and warm == ((KINDS.index(kind) + bool(options)) % 2 == 1))
+
+
+QUIET: Final = [
+    pytest.param(
+        kind,
+        options,
+        every,
+        warm,
+        id=f"{kind}-{options}-{every:g}-{'warm' if warm else 'cold'}",
+        marks=[LONG] if is_long(kind, options, every, warm) else [],
+    )
+    for kind, options in OUTAGES
+    for every in (5.0, 1.0, 60.0)
+    for warm in (True, False)
 ]
 
 
@@ -34,9 +60,7 @@ def spared(world: World, most: int) -> None:
     assert max(world.queue.receives.values()) <= most, world.queue.receives.most_common(5)
 
 
-@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-@pytest.mark.parametrize("every", [5.0, pytest.param(1.0, marks=pytest.mark.full), 60.0])
-@pytest.mark.parametrize(("kind", "options"), OUTAGES, ids=str)
+@pytest.mark.parametrize(("kind", "options", "every", "warm"), QUIET)
 def test_an_outage_costs_a_quiet_queue_no_message(
     kind: int | str, options: dict[str, Any], every: float, warm: bool
 ) -> None:
@@ -213,12 +237,13 @@ def test_a_recipient_that_is_back_takes_the_messages_that_are_at_their_last_rece
     play(scenario, behave, max_receives=3, **options)
 
 
-def test_a_few_messages_that_a_recipient_refuses_for_hours_are_no_dead_letters() -> None:
+@pytest.mark.parametrize("hours", [1, pytest.param(3, marks=LONG)])
+def test_a_few_messages_that_a_recipient_refuses_for_hours_are_no_dead_letters(hours: int) -> None:
     async def scenario(world: World) -> None:
         world.queue.send("warm")
         await world.until(lambda: world.recipient.taken, 10.0)
         world.queue.send(*(f"m{n}" for n in range(5)))
-        await asyncio.sleep(3 * 3600.0)
+        await asyncio.sleep(hours * 3600.0)
         assert max(world.queue.receives.values()) == 1
 
     play(scenario, poison("m", status=401), max_receives=3, senders=1, consumers=1)

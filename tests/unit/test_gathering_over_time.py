@@ -26,6 +26,7 @@ from courier.message import unpack_settlements as unpack
 from courier.outbox import GATHER_SECONDS as OUTBOX_SECONDS
 from courier.outbox import OUTCOMES_PER_PACKET, SOON_SECONDS, Outbox
 from courier.sqs.client import SqsClient
+from tests.examples import examples
 from tests.unit.stage import Surroundings, ended
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -136,7 +137,7 @@ def run(scenario: Callable[[Clock], Coroutine[Any, Any, None]]) -> None:
     run_virtually(clock, scenario(clock))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @example(reports=[Reported(0.0, DELIVERED, 0.19, "a")], fifo=False, visibility=1)
 @example(
     reports=[Reported(0.0, DELIVERED, 0.0, "a"), Reported(0.018, RETRY, 0.0, "a"), Reported(0.001, RETRY, 0.0, "a")],
@@ -199,7 +200,7 @@ class Added(NamedTuple):
     patient_until: float
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @example(packets=[(0.0, 40, 1.0), (0.001, 40, 1.0)], write_seconds=0.0, hurry_at=None)
 @given(
     packets=st.lists(st.tuples(GAPS, st.integers(1, 40), st.floats(-0.1, 0.2)), min_size=1, max_size=20),
@@ -288,7 +289,7 @@ class Chain:
         return self.clock.now - began
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     reports=st.lists(REPORTED, min_size=1, max_size=60),
     fifo=st.booleans(),
@@ -336,7 +337,7 @@ def test_whatever_gathers_each_record_is_durable_before_its_delete_and_a_group_k
     run(scenario)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(reports=st.lists(REPORTED, min_size=1, max_size=60), fifo=st.booleans(), visibility=VISIBILITY)
 def test_gathering_delays_no_change_and_no_delete_beyond_its_sum(
     reports: list[Reported], fifo: bool, visibility: int

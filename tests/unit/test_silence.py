@@ -16,6 +16,7 @@ from courier.consumer.intake import Intake
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import DRAINING, GAUGES, READY, SILENT_SECONDS, Scoreboard, Slot
+from tests.examples import examples
 from tests.unit.api.boards import observed
 
 COUNTS = {"auditor": 1, "sender": 3, "consumer": 3}
@@ -23,6 +24,8 @@ NOW = 1000.0
 
 REALS = (
     scoreboard.SLOT_SECONDS,
+    scoreboard.FASTEST_SECONDS,
+    scoreboard.TYPICAL_SECONDS,
     scoreboard.TOKEN_AT,
     scoreboard.TOKEN_EVERY,
     scoreboard.PROBE_WANTED,
@@ -81,7 +84,7 @@ SILENT = st.sets(st.sampled_from([(role, index) for role, count in COUNTS.items(
     last_words=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)),
     rate_limit=st.sampled_from([None, 100.0, 0.05]),
 )
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_the_room_never_depends_on_what_a_silent_worker_wrote(
     silent: set[tuple[str, int]], seed: int, last_words: tuple[int, int], rate_limit: float | None
 ) -> None:
@@ -97,7 +100,7 @@ def test_the_room_never_depends_on_what_a_silent_worker_wrote(
 
 
 @given(silent=SILENT, seed=st.integers(0, 10**6), last_words=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 def test_nor_does_what_the_api_tells(silent: set[tuple[str, int]], seed: int, last_words: tuple[int, int]) -> None:
     told: list[Any] = []
     for words in last_words:

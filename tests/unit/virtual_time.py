@@ -87,7 +87,7 @@ def run_virtually(clock: Clock, scenario: Coroutine[Any, Any, None]) -> None:
         await played
 
     # On this clock whatever runs takes no time, so a process is asleep between its timers.
-    asleep = patch.object(SleepMeter, "_read_schedstat", lambda _: 0.0)
+    asleep = patch.object(SleepMeter, "_read_schedstat", lambda _: (0.0, 0.0))
     clocks = {"time": clock, "boottime": clock.monotonic}
     looking = [module for name, module in sys.modules.items() if name.startswith(("courier.", "tests."))]
     patches = [patch.object(module, name, clocks[name]) for module in looking for name in clocks.keys() & vars(module)]

@@ -159,7 +159,8 @@ async def _send(running: Running, queue: Queue, rate: float, count: int) -> Wind
 def _by_role(cpu: Cpu, factor: float) -> dict[str, float]:
     """Return CPU seconds times a factor: in all, of the roles that grow with the load, and the rest."""
     figures = {role: used.cpu * factor for role, used in cpu.roles.items() if role in ROLES}
-    return {"cpu": cpu.total * factor, **figures, "rest": cpu.total * factor - sum(figures.values())}
+    # What rounding leaves of nothing may be below it.
+    return {"cpu": cpu.total * factor, **figures, "rest": max(0.0, cpu.total * factor - sum(figures.values()))}
 
 
 def _woken(window: Window, divisor: float) -> dict[str, float]:

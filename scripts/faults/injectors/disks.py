@@ -16,6 +16,9 @@ from scripts.faults.injury import Program
 from scripts.faults.world import World
 
 LOOK_SECONDS: Final = 0.005
+RECEIVING_SECONDS: Final = 3.0
+"""How long a program may be without messages until a fault of its auditor or its disk hits another one."""
+
 PATIENCE_SECONDS: Final = 40.0
 """How long a process may take to reach a point, or files a state. After that the trial shows nothing, and fails."""
 
@@ -39,7 +42,7 @@ def kill_at(world: World, fault: Fault) -> None:
     chance = random.Random(fault.seed)
     for turn in turns(world, fault):
         point = points[turn % len(points)]
-        program = world.programs[turn % len(world.programs)]
+        program = receiving(world, turn)
         if point in DELETE_POINTS:
             pid = _kill_in_delete(world, program, point)
         else:
@@ -85,7 +88,7 @@ def fail_disk(world: World, fault: Fault) -> None:
     """
     chance = random.Random(fault.seed)
     for turn in turns(world, fault):
-        _fail_once(world, world.programs[turn % len(world.programs)].disk, fault, chance)
+        _fail_once(world, receiving(world, turn).disk, fault, chance)
 
 
 def _fail_once(world: World, disk: Disk, fault: Fault, chance: random.Random) -> None:
@@ -192,6 +195,22 @@ def turns(world: World, fault: Fault) -> Iterator[int]:
         if turn and not world.wait(fault.every):
             return
         yield turn
+
+
+def receiving(world: World, turn: int) -> Program:
+    """Return the program of a turn, or another one if SQS hands only that one messages meanwhile.
+
+    The messages of a single FIFO group may go to one of several programs for the whole trial.
+    """
+    first = turn % len(world.programs)
+    programs = [*world.programs[first:], *world.programs[:first]]
+    if len(programs) == 1:
+        return programs[0]
+    had = [len(program.gate.received) for program in programs]
+    deadline = time.monotonic() + RECEIVING_SECONDS
+    while len(programs[0].gate.received) == had[0] and time.monotonic() < deadline and world.wait(LOOK_SECONDS):
+        pass
+    return next((each for each, n in zip(programs, had, strict=True) if len(each.gate.received) > n), programs[0])
 
 
 def wait_until(

@@ -148,9 +148,13 @@ async def test_best_effort_gives_back_what_could_not_be_recorded_and_counts_it()
         assert commits.states == [LOSING]
 
 
-async def test_an_idle_log_that_fails_is_noticed_without_a_record_and_so_is_its_recovery() -> None:
+async def test_an_idle_log_that_fails_is_noticed_without_a_record_and_so_is_its_recovery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committer, "PROBE_SECONDS", 0.1)
     log = ScriptedLog()
     async with Commits(log) as commits:
+        await until(lambda: log.probes > 1)
         log.fits = 0
         await until(lambda: commits.states == [FAILING])
         log.fits = 1

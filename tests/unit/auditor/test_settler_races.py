@@ -22,6 +22,7 @@ from courier.errors import SqsError
 from courier.lease import hidden_seconds, lease_end
 from courier.message import Handle
 from courier.sqs.batch import EntryFailure
+from tests.examples import examples
 from tests.unit.auditor.settler_stage import THROTTLED, Stage
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -302,7 +303,7 @@ class Race:
         self.settler.letter_taken(held)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(scripts=st.lists(SCRIPTS, min_size=1, max_size=30), faults=FAULTS, fifo=st.booleans())
 def test_whatever_races_each_receipt_has_one_call_at_a_time_its_last_word_last_and_an_end(
     scripts: list[Script], faults: Faults, fifo: bool

@@ -18,6 +18,7 @@ from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Scoreboard, Slot
 from courier.sender.slot_time import Turnover
+from tests.examples import examples
 
 LONGEST_POLL = 20.0
 SWEEP = 0.1
@@ -207,7 +208,7 @@ WORLDS = st.builds(
 @example(World(24.0, 20, 2, 8, 2, 10, 48, 0.01, 0.0, 0))
 @example(World(2.4, 2, 2, 8, 2, 10, 48, 0.01, 0.0, 0))
 @given(world=WORLDS)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 def test_no_message_lapses_untried_whatever_the_latency_as_long_as_it_is_steady(world: World) -> None:
     check(world)
 

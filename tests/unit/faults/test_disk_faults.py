@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,7 +14,7 @@ from scripts.faults.catalogue.disks import ROWS
 from scripts.faults.disk import Disk
 from scripts.faults.fault import Fault, Limits, NothingHappened, Row
 from scripts.faults.injectors import INJECTORS
-from scripts.faults.injectors.disks import turns, wait_until
+from scripts.faults.injectors.disks import receiving, turns, wait_until
 from scripts.faults.injectors.torn_tail import are_whole, last_record, write_older
 from scripts.faults.program import CourierAdapter
 from scripts.faults.trial import run_trial
@@ -42,6 +44,30 @@ def test_a_fault_that_does_not_come_to_pass_is_an_error(ended: World) -> None:
     assert list(turns(ended, Fault("kill-at", times=5))) == [0], "no more once the trial has ended"
     with pytest.raises(NothingHappened, match="until a sync hangs"):
         wait_until(ended, lambda: False, "a sync hangs")
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_fault_hits_the_program_that_has_the_only_group(turn: int) -> None:
+    idle, busy = (SimpleNamespace(gate=SimpleNamespace(received=["a message of the past"])) for _ in range(2))
+
+    def wait(seconds: float) -> bool:
+        busy.gate.received.append("a message")
+        return len(busy.gate.received) < 5
+
+    hit: object = receiving(cast(World, SimpleNamespace(programs=[idle, busy], wait=wait)), turn)
+    assert hit is busy
+
+
+def test_where_all_programs_have_messages_a_fault_hits_each_in_turn() -> None:
+    programs = [SimpleNamespace(number=number, gate=SimpleNamespace(received=[])) for number in range(3)]
+
+    def wait(seconds: float) -> bool:
+        for program in programs:
+            program.gate.received.append("a message")
+        return True
+
+    world = cast(World, SimpleNamespace(programs=programs, wait=wait))
+    assert [receiving(world, turn) for turn in range(6)] == programs * 2
 
 
 @needs_compiler

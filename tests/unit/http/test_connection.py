@@ -6,6 +6,7 @@ import itertools
 import socket
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,7 @@ from courier.http.answer import Answer, Failure
 from courier.http.connection import Connection, Recent
 from courier.http.exchange import Exchange
 from courier.http.limits import SessionLimits
+from tests.examples import examples
 
 NONE: Final[Recent] = (None, 0, [], b"")
 
@@ -55,9 +57,10 @@ class Wire:
     """A transport that takes everything, or keeps ``unsent`` bytes back."""
 
     def __init__(self) -> None:
+        self.written = 0
         self.unsent = 0
         self.aborted = False
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # which nothing ever comes to
+        self.socket, self.server = socket.socketpair()
 
     def get_extra_info(self, name: str) -> object:
         """Return the socket, for those who ask the kernel."""
@@ -65,6 +68,7 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         """Take a request."""
+        self.written += 1
 
     def get_write_buffer_size(self) -> int:
         """Return what is kept back."""
@@ -128,8 +132,15 @@ class End:
 
     def ask(self) -> None:
         """Send a request."""
+        self.start()
+        self.connection.write(time.monotonic())
+
+    def start(self) -> Exchange:
+        """Give the connection a request, which isn't written yet."""
         self.session.idle.remove(self.connection)
-        self.connection.start(self._exchange(), time.monotonic())
+        exchange = self._exchange()
+        self.connection.start(exchange, time.monotonic())
+        return exchange
 
     def takes(self, *pieces: bytes) -> Answer:
         """Return the answer that comes in some pieces."""
@@ -230,6 +241,64 @@ def test_a_known_answer_leaves_a_connection_past_its_age_to_nobody() -> None:
     assert session.idle == [end.connection]
 
 
+@pytest.mark.parametrize("raw", [*ANSWERS.values(), *OTHERS.values(), b"H"])
+def test_nothing_that_comes_before_a_request_is_written_answers_it(raw: bytes) -> None:
+    session = Sessions()
+    end = End(session)
+    end.takes(OK)
+    end.start()
+    end.connection.data_received(raw)
+    end.connection.write(time.monotonic())
+    assert (end.results, end.wire.written, session.resent) == ([], 1, 1)
+    assert end.wire.aborted
+    assert session.idle == []
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError(), BrokenPipeError()])
+def test_a_connection_that_ends_before_its_request_is_written_passes_it_on(error: Exception | None) -> None:
+    session = Sessions()
+    end = End(session)
+    end.takes(OK)
+    end.start()
+    end.connection.connection_lost(error)
+    end.connection.write(time.monotonic())
+    assert (end.results, end.wire.written, session.resent) == ([], 1, 1)
+
+
+def test_what_came_while_the_process_was_held_up_answers_no_request_that_it_writes_then() -> None:
+    session = Sessions()
+    end = End(session)
+    end.takes(OK)
+    end.start()
+    end.wire.server.send(OK)
+    end.connection.write(time.monotonic() + 1)
+    assert (end.results, end.wire.written, session.resent) == ([], 1, 1)
+    assert end.wire.aborted
+
+
+def test_a_request_that_is_cancelled_before_it_is_written_is_never_written() -> None:
+    session = Sessions()
+    end = End(session)
+    end.takes(OK)
+    ended: list[Any] = []
+    session.loop = SimpleNamespace(call_soon=lambda end, *about: ended.append(about))
+    end.start().cancel()
+    end.connection.write(time.monotonic())
+    assert (len(ended), end.wire.written, session.resent) == (1, 1, 0)
+
+
+def test_a_request_has_all_its_time_after_the_time_to_connect() -> None:
+    session = Sessions()
+    session.limits = SessionLimits(connect_timeout=0.001)
+    end = End(session)
+    end.takes(OK)
+    exchange = end.start()
+    assert end.connection.due() == exchange.deadline
+    end.connection.sweep(time.monotonic() + 1)
+    end.connection.write(time.monotonic() + 1)
+    assert (end.results, end.wire.written) == ([], 2)
+
+
 @st.composite
 def streams(draw: st.DrawFn) -> list[bytes]:
     """Answers one after another, as a network may hand them over: mostly one by one, at times cut or glued."""
@@ -260,7 +329,7 @@ def run(session: Sessions, pieces: Sequence[bytes], unasked: set[int]) -> tuple[
     return told + end.told(), states
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(streams(), st.sets(st.integers(0, 20), max_size=2))
 def test_it_makes_no_difference_but_for_the_cost(pieces: list[bytes], unasked: set[int]) -> None:
     assert run(Sessions(), pieces, unasked) == run(Sessions(remembers=False), pieces, unasked)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from courier.http.reader import FRAMING_CAP, AnswerReader, BadAnswer
+from tests.examples import examples
 
 CAP: Final = 300
 
@@ -86,7 +87,7 @@ def cuts(draw: st.DrawFn, data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_an_answer_reads_the_same_however_it_is_cut(data: st.DataObject) -> None:
     reader = AnswerReader(CAP)
@@ -99,7 +100,7 @@ def test_an_answer_reads_the_same_however_it_is_cut(data: st.DataObject) -> None
         reader.reset()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_a_part_of_an_answer_is_never_an_answer(data: st.DataObject) -> None:
     raw, _, _, _, endless = data.draw(answers())
@@ -111,7 +112,7 @@ def test_a_part_of_an_answer_is_never_an_answer(data: st.DataObject) -> None:
     assert not got.complete
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data(), st.integers(CAP + 1, CAP * 4))
 def test_a_body_over_the_cap_is_cut_at_the_same_byte_however_it_comes(data: st.DataObject, size: int) -> None:
     body = bytes(i % 251 for i in range(size))
@@ -126,7 +127,7 @@ def test_a_body_over_the_cap_is_cut_at_the_same_byte_however_it_comes(data: st.D
     assert (got.complete, got.body, got.truncated, got.reusable) == (True, body[:CAP], True, False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data(), st.binary(min_size=1, max_size=50).filter(lambda extra: extra.strip(b"\r\n") != b""))
 def test_bytes_behind_an_answer_never_change_it_and_end_the_reuse(data: st.DataObject, extra: bytes) -> None:
     raw, status, expected, body, endless = data.draw(answers())
@@ -136,7 +137,7 @@ def test_bytes_behind_an_answer_never_change_it_and_end_the_reuse(data: st.DataO
     assert got == Read(True, status, expected, body, False, False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_noise_is_a_bad_answer_or_none(pieces: list[bytes]) -> None:
     reader = AnswerReader(CAP)

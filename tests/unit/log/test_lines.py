@@ -22,6 +22,7 @@ WORKERS: Final = (
     "process/internal_errors.py",
     "pipeline.py",
     "preflight.py",
+    "risks.py",
     "local/queue_role.py",
     "sqs",
     "request",
@@ -53,7 +54,7 @@ LIMITED: Final = {
         ),
         ONCE,
     ),
-    "preflight.py": dict.fromkeys(
+    "risks.py": dict.fromkeys(
         (
             "too few open files for --concurrency, delivering fewer messages at a time",
             "messages may be deleted without an audit record",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from courier.log import setup
 from courier.log.printable import LINE_BYTES, json_line, logfmt_line, one_line
+from tests.examples import examples
 from tests.unit.log.test_setup import _logging_as_it_was  # noqa: F401
 
 HOSTILE = [
@@ -94,7 +95,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.dictionaries(texts.filter(bool), values, min_size=1, max_size=8))
 def test_an_event_is_one_printable_line_in_both_formats(event: dict[str, Any]) -> None:
     assert_both_are_lines(event)
@@ -106,7 +107,7 @@ def test_hostile_text_is_shown_and_not_obeyed(text: str) -> None:
     assert one_line(text).isprintable()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(texts)
 def test_what_has_a_text_of_its_own_reads_back_as_it_was(text: str) -> None:
     shown = text.encode("utf-8", "backslashreplace").decode()

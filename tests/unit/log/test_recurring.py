@@ -170,9 +170,16 @@ def test_a_recipient_that_answers_with_every_status_makes_no_more_lines_a_minute
     assert log.is_behind
 
 
-def test_a_line_is_forgotten_with_its_owner() -> None:
-    before = len(recurring._lines)
-    it = line(Clock())
-    assert len(recurring._lines) == before + 1
-    del it
-    assert len(recurring._lines) == before
+def test_a_line_is_looked_at_only_until_its_last_minute_is_over() -> None:
+    clock = Clock()
+    it = line(clock)
+    assert it not in recurring._active
+    with capture_logs() as logs:
+        it("full")
+        it("full")
+        for minutes in (1, 2):
+            assert it in recurring._active, "its count is due after a minute, and nothing after another one"
+            clock.now += recurring.EVERY_SECONDS
+            recurring.report_recurring()
+            assert len(logs) == 2, minutes
+    assert it not in recurring._active

@@ -19,7 +19,7 @@ def board() -> Scoreboard:
 def test_a_latency_falls_into_the_first_bucket_that_bounds_it(board: Scoreboard, seconds: float, bucket: int) -> None:
     latency = Histogram.of_latency(board.slots("sender")[1])
     latency.observe(seconds)
-    latency.flush()
+    assert latency.flush() == (1, seconds, seconds, seconds)
     assert board.totals(LATENCY) == [int(n == bucket) for n in range(len(LATENCY_BOUNDS))]
     assert board.total_real(scoreboard.LATENCY_SUM) == seconds
 
@@ -38,3 +38,12 @@ def test_what_was_gathered_is_written_once_and_added_to_what_is_there(board: Sco
     one.observe(0.02)
     one.flush()
     assert board.totals(AGE)[AGE_BOUNDS.index(0.025)] == 4
+
+
+def test_a_flush_tells_what_it_wrote(board: Scoreboard) -> None:
+    latency = Histogram.of_latency(board.slots("sender")[0])
+    assert latency.flush() == (0, 0.0, 0.0, 0.0)
+    for seconds in (0.5, 0.125, 8.0, 0.25, 1.0):
+        latency.observe(seconds)
+    assert latency.flush() == (5, 9.875, 0.125, 0.5)
+    assert latency.flush() == (0, 0.0, 0.0, 0.0)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from courier.process import scoreboard
-from courier.process.life import ORPHAN_DEADLINE, Life
+from courier.process.life import ORPHAN_DEADLINE, TIMER_SECONDS, Life
 from courier.process.scoreboard import Scoreboard
 
 
@@ -96,3 +96,19 @@ def test_a_beat_is_written_down_and_calls_what_the_role_set(loop: asyncio.Abstra
     life.on_beat = lambda: called.append("beat")
     life.beat()
     assert called == ["beat"]
+
+
+@pytest.mark.parametrize("period", [0.05, 1.0])
+def test_all_workers_do_their_regular_work_at_the_same_instants(loop: asyncio.AbstractEventLoop, period: float) -> None:
+    board = Scoreboard.create({"sender": 1, "consumer": 1})
+    board.supervisor.reals[scoreboard.STARTED] = started = time.monotonic() - 12.34
+    for slot in (*board.slots("sender"), *board.slots("consumer")):
+        life = Life(slot, board, loop)
+        for _ in range(3):
+            before = time.monotonic()
+            seconds = life.seconds_to_turn(period)
+            after = time.monotonic()
+            assert 0.0 < seconds <= period + TIMER_SECONDS
+            early = (before + seconds - TIMER_SECONDS - started) % period
+            assert min(early, period - early) <= after - before + 1e-6
+            time.sleep(0.007)

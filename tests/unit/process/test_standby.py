@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,7 @@ from courier.process.life import Life
 from courier.process.scoreboard import SILENT_SECONDS, Scoreboard
 from courier.process.spread import LOOK_SECONDS, SleepMeter
 from courier.process.standby import FULL, HAS_ROOM, OFF, Standby
+from tests.examples import examples
 from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_time import Clock, run_virtually
 
@@ -38,8 +40,8 @@ class Worker:
         self.called = 0
         awake = 0.0 if sleeps else 1e9
 
-        def read() -> float:
-            return awake * team.clock.now
+        def read() -> tuple[float, float]:
+            return awake * team.clock.now, team.waited()
 
         self.standby = Standby(
             self.life,
@@ -99,6 +101,8 @@ class Team:
         self.pile: deque[int] = deque()
         self.done = 0
         self.made: list[Worker] = []
+        # Since when each waits for a core for a good part of the time.
+        self.waits_since = math.inf
         self._work = slots, seconds, sleeps
         self.workers = [self.begin(index) for index in range(count)]
 
@@ -108,6 +112,9 @@ class Team:
         self.made.append(worker)
         worker.start()
         return worker
+
+    def waited(self) -> float:
+        return 0.3 * max(0.0, self.clock.now - self.waits_since)
 
     def put(self, count: int = 1) -> None:
         self.pile.extend(range(count))
@@ -211,6 +218,77 @@ def test_busy_workers_call_in_no_more_than_share_the_cores() -> None:
     play(scenario, 9, sleeps=False, seconds=0.05)
 
 
+def crowd(team: Team, fastest: float, typical: float) -> None:
+    """Let all workers wait for a core for a good part of the time, and their deliveries take so long.
+
+    The first one alone has seen the fastest.
+    """
+    team.waits_since = team.clock.now
+    for slot in team.board.slots("sender"):
+        slot.reals[scoreboard.TYPICAL_SECONDS] = typical
+        slot.reals[scoreboard.FASTEST_SECONDS] = typical if slot.index else fastest
+
+
+def test_workers_that_sleep_because_the_recipient_lacks_their_cores_call_in_no_more_than_share_them() -> None:
+    async def scenario(team: Team) -> None:
+        await all_but_the_first_rest(team)
+        crowd(team, 0.0004, 0.003)
+        team.put(1000)
+        # Each of them slept until now, which is all that it knows of itself.
+        await until(lambda: team.duties() == [FULL] * 4 + [OFF] * 5, team, 2.0)
+        called = [worker.called for worker in team.workers]
+        for _ in range(50):
+            await asyncio.sleep(CHECK)
+            assert team.pile
+        assert [worker.called for worker in team.workers] == called
+
+    play(scenario, 9, seconds=0.1)
+
+
+def test_a_slow_recipient_gets_all_workers_though_other_programs_use_the_cores() -> None:
+    async def scenario(team: Team) -> None:
+        await all_but_the_first_rest(team)
+        crowd(team, 0.05, 0.07)
+        await asyncio.sleep(1.0)
+        team.put(18)
+        await until(lambda: not team.pile, team, 0.005)
+        assert team.duties() == [FULL] * 9
+
+    play(scenario, 9, seconds=30.0)
+
+
+@pytest.mark.parametrize("count", [5, 9, 40])
+def test_workers_that_crowd_the_cores_find_their_way_back_to_sleep_and_no_more_than_share_them_stay(count: int) -> None:
+    async def scenario(team: Team) -> None:
+        await all_but_the_first_rest(team)
+        team.put(1000)
+        await until(lambda: team.duties() == [FULL] * count, team, 1.0)
+        crowd(team, 0.0004, 0.003)
+        # Half of them at a time. A look may be as long ago as a check.
+        await until(lambda: team.duties().count(OFF) == count - 4, team, 2.0)
+        for _ in range(30):
+            await asyncio.sleep(CHECK)
+            assert team.pile
+            assert team.duties() == [FULL] * 4 + [OFF] * (count - 4)
+
+    play(scenario, count, seconds=0.4)
+
+
+def test_between_crowded_and_overcrowded_none_comes_and_none_goes() -> None:
+    async def scenario(team: Team) -> None:
+        await all_but_the_first_rest(team)
+        team.put(12)
+        await until(lambda: team.duties() == [FULL] * 6 + [HAS_ROOM] + [OFF] * 2, team, 0.005)
+        crowd(team, 0.001, 0.004)
+        await asyncio.sleep(1.0)
+        team.put(6)
+        for _ in range(30):
+            await asyncio.sleep(CHECK)
+            assert team.duties() == [FULL] * 7 + [OFF] * 2
+
+    play(scenario, 9, seconds=30.0)
+
+
 @pytest.mark.parametrize("sleeps", [False, True])
 def test_a_worker_with_work_rests_only_if_it_mostly_sleeps(sleeps: bool) -> None:
     async def scenario(team: Team) -> None:
@@ -248,9 +326,9 @@ def test_what_a_full_worker_may_not_call_in_for_it_asks_again() -> None:
         for worker in team.workers:
             awake = [0.0]
 
-            def read(awake: list[float] = awake) -> float:
+            def read(awake: list[float] = awake) -> tuple[float, float]:
                 awake[0] += 1e6 if busy["now"] else 0.0
-                return awake[0]
+                return awake[0], 0.0
 
             worker.standby._meter = SleepMeter(read)
             worker.standby._meter.mostly_sleeps(clock.now)
@@ -339,7 +417,7 @@ def test_a_worker_without_bells_stays_on_duty() -> None:
     slots=st.integers(1, 3),
     freely=st.integers(1, 6),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_whatever_is_killed_stopped_and_lost_a_packet_is_taken_while_a_slot_is_free(
     seed: int, count: int, slots: int, freely: int
 ) -> None:
@@ -377,7 +455,7 @@ def test_whatever_is_killed_stopped_and_lost_a_packet_is_taken_while_a_slot_is_f
             waits_since = team.clock.now
             end = team.clock.now + chance.choice([0.0, 0.01, 0.06, 0.5, 3.0])
             while team.clock.now < end:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
                 if not team.pile or not able(team):
                     waits_since = team.clock.now
                 # A worker is silent after 2.5 s, and then the next one comes; those that it rings may be stopped too.

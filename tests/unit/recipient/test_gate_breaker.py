@@ -18,6 +18,7 @@ from courier.recipient.breaker import CLOSED, HALF_OPEN, LONGEST_GROWN_SECONDS, 
 from courier.recipient.refusals import MINIMUM
 from courier.recipient.shared_breaker import PHASES
 from courier.recipient.views import breaker_state
+from tests.examples import examples
 from tests.unit.recipient.senders import BREAKER, FAULT, LATER, REJECTED, Senders, open_until
 
 SENDERS = 3
@@ -98,7 +99,7 @@ class Owner:
             self.opened_at = self.open_until = now
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(STEPS, max_size=60))
 # A delivery is not forgotten with the sender that made it, replaced or not.
 @example([(BAD, 0, 0.01), (GOOD, 1, 0.01), (REPLACED, 1, 0.01), (BAD, 0, 0.01), (BAD, 0, 0.01)])
@@ -252,7 +253,7 @@ class World:
         return breaker_state(self.senders.board, self.now) == CLOSED and sum(limits) > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     program=PROGRAMS,
     outages=st.lists(

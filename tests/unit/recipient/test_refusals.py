@@ -14,6 +14,7 @@ from courier.recipient.breaker import START_FAILURES
 from courier.recipient.phase import Phase
 from courier.recipient.refusals import MINIMUM
 from courier.recipient.views import read_views
+from tests.examples import examples
 from tests.unit.recipient.senders import LATER, Senders, open_until, opened
 
 
@@ -136,7 +137,7 @@ def test_so_it_is_beneath_refusals_now_and_then() -> None:
     assert refuse_all(senders, LATER + 200) == LATER + 205
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     reject_share=st.sampled_from([0.1, 0.2, 0.5, 0.8, 0.9, 1.0]),
     below=st.floats(0.0, 0.9),
@@ -157,7 +158,7 @@ def test_with_a_share_of_refusals_below_the_limit_nothing_opens_in_whatever_orde
             those.deliver(n % senders, now)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(reject_share=st.sampled_from([0.1, 0.5, 0.8]), seed=st.integers(0, 2**32), delivered=st.integers(0, 5000))
 def test_with_a_share_well_above_it_receiving_stops_within_few_messages(
     reject_share: float, seed: int, delivered: int

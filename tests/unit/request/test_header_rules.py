@@ -10,6 +10,7 @@ from courier.http.url_parsing import read_url
 from courier.message import Attribute, Message
 from courier.request.head import DeliveryHead, HeadStyle
 from courier.request.header_rules import FRAMING, allowance, is_denied_to_messages
+from tests.examples import examples
 
 # Headers that servers, proxies, gateways, meshes, CDNs and clouds set, or trust, by their own documentation.
 _TRUSTED = """
@@ -90,7 +91,7 @@ def test_a_name_that_nobody_trusts_goes_through(name: str) -> None:
 
 
 @given(name=st.sampled_from(TRUSTED), draw=st.data())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_no_other_spelling_of_a_trusted_name_gets_through(name: str, draw: st.DataObject) -> None:
     assert is_denied_to_messages(spelled(name, draw))
 

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, cast
+from unittest.mock import patch
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 
 from courier.http.url_parsing import read_url
 from courier.message import DELIVERED, Message, pack_messages, unpack_settlements
-from courier.process import child, scoreboard
+from courier.process import child, scoreboard, standby
 from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.life import Life
 from courier.process.scoreboard import SILENT_SECONDS, Scoreboard
+from courier.process.spread import SleepMeter
 from courier.process.standby import FULL, HAS_ROOM, OFF
 from courier.recipient import breaker
 from courier.recipient.gate import GateOptions
@@ -27,6 +29,7 @@ from courier.request.head import DeliveryHead
 from courier.sender.duty import UNTAKEN_SECONDS
 from courier.sender.options import SenderOptions
 from courier.sender.sender import Sender
+from tests.examples import examples
 from tests.unit.process_faults import Interruptible, reap
 from tests.unit.virtual_program import Recipient, RecipientTransport, of_another_process
 from tests.unit.virtual_time import Clock, run_virtually
@@ -42,6 +45,17 @@ class CountedChannel(Channel):
     def receive(self) -> tuple[bytes, bytes | None] | None:
         self.looks += 1
         return super().receive()
+
+
+class BusyRecipient(Recipient):
+    """Takes one message after another, as one that lacks cores does. ``answer_seconds`` is for each."""
+
+    _until = 0.0
+
+    def seconds(self, what: int | str) -> float:
+        now = self.clock.now
+        self._until = max(now, self._until) + super().seconds(what)
+        return self._until - now
 
 
 class Worker:
@@ -80,12 +94,21 @@ class Worker:
 class Team:
     """Senders on a virtual clock. The test puts packets, and an auditor of ours counts what was delivered."""
 
-    def __init__(self, clock: Clock, senders: int, seconds: float, *, fifo: bool = False, **limits: Any) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        senders: int,
+        seconds: float,
+        *,
+        fifo: bool = False,
+        kind: type[Recipient] = Recipient,
+        **limits: Any,
+    ) -> None:
         self.clock = clock
         self.board = Scoreboard.create({"consumer": 1, "sender": senders, "auditor": 1})
         self.bells = Bells.create(senders)
         self.work, self.acks = Channel.create("work"), Channel.create("acks")
-        self.recipient = Recipient(clock, lambda _, name: 200, 30.0, seconds)
+        self.recipient = kind(clock, lambda _, name: 200, 30.0, seconds)
         self.delivered: Counter[str] = Counter()
         self.put_at: dict[str, float] = {}
         given: dict[str, Any] = {"concurrency": 4, "rate": None, "in_flight": None, "adaptive": False}
@@ -162,12 +185,19 @@ class Team:
 
 
 def play(
-    scenario: Callable[[Team], Coroutine[Any, Any, None]], senders: int, seconds: float = 0.01, **options: Any
+    scenario: Callable[[Team], Coroutine[Any, Any, None]],
+    senders: int,
+    seconds: float = 0.01,
+    *,
+    waits: float = 0.0,
+    **options: Any,
 ) -> None:
+    """Play with senders that wait for a core for the share ``waits`` of the time, and sleep in the rest of it."""
     clock = Clock()
 
     async def played() -> None:
-        team = Team(clock, senders, seconds, **options)
+        with patch.object(SleepMeter, "_read_schedstat", lambda _: (0.0, waits * clock.now)):
+            team = Team(clock, senders, seconds, **options)
         try:
             await scenario(team)
         finally:
@@ -220,6 +250,54 @@ def test_a_slow_recipient_gets_all_slots_of_all_senders_and_nothing_waits_while_
         await team.settle_down()
 
     play(scenario, 16, seconds=0.5, fifo=fifo)
+
+
+async def at_full_load(team: Team, seconds: float) -> list[int]:
+    """Keep the channel full for a while. Return how many senders were on duty, at each look."""
+    await team.settle_down()
+    found, end = [], team.clock.now + seconds
+    while team.clock.now < end:
+        if team.work.unread_bytes() < 20_000:
+            team.put(*[4] * 20)
+        await asyncio.sleep(0.005)
+        found.append(sum(duty != OFF for duty in team.duties()))
+    return found
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_a_recipient_on_the_same_busy_cores_gets_no_more_senders_than_share_them(fifo: bool) -> None:
+    async def scenario(team: Team) -> None:
+        on_duty = await at_full_load(team, 4.0)
+        # At first it isn't known that it takes longer because of the load.
+        assert on_duty[-400:] == [4] * 400
+
+    with patch.object(standby, "workers_for_cores", lambda: 4):
+        play(scenario, 12, seconds=0.001, kind=BusyRecipient, waits=0.3, fifo=fifo)
+
+
+@pytest.mark.parametrize(("kind", "waits"), [(Recipient, 0.3), (BusyRecipient, 0.05)])
+def test_a_slow_recipient_beside_busy_programs_and_a_busy_one_elsewhere_get_all_senders(
+    kind: type[Recipient], waits: float
+) -> None:
+    async def scenario(team: Team) -> None:
+        on_duty = await at_full_load(team, 4.0)
+        assert on_duty[-400:] == [12] * 400
+
+    with patch.object(standby, "workers_for_cores", lambda: 4):
+        play(scenario, 12, seconds=0.001 if kind is BusyRecipient else 0.2, kind=kind, waits=waits)
+
+
+def test_a_recipient_that_takes_some_messages_quickly_gets_all_senders_while_cores_are_idle() -> None:
+    async def scenario(team: Team) -> None:
+        on_duty = await at_full_load(team, 4.0)
+        assert on_duty[-400:] == [12] * 400
+
+    class Uneven(Recipient):
+        def seconds(self, what: int | str) -> float:
+            return 0.001 if len(self.attempts) % 2 else 0.5
+
+    with patch.object(standby, "workers_for_cores", lambda: 4):
+        play(scenario, 12, kind=Uneven, waits=0.05)
 
 
 def test_a_limit_for_the_whole_program_is_reached_and_kept_though_the_first_sender_has_no_share_of_it() -> None:
@@ -357,7 +435,7 @@ def test_one_message_and_then_nothing_is_taken_at_once_after_a_kill(slots_taken:
     in_flight=st.sampled_from([None, None, 1, 3, 9]),
     rate=st.sampled_from([None, None, 30.0]),
 )
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(25), deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_whatever_is_killed_stopped_or_lost_a_packet_is_taken_within_a_beat_while_a_sender_can(
     seed: int, senders: int, concurrency: int, seconds: float, fifo: bool, in_flight: int | None, rate: float | None
 ) -> None:

@@ -18,6 +18,7 @@ from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
 from courier.process import scoreboard
 from courier.recipient.policy import Backoff
 from courier.sender.rejection import FailureQueue
+from tests.examples import examples
 from tests.unit.sender.stage import Stage
 from tests.unit.stage import FakeTransport, message
 from tests.unit.virtual_time import Clock, run_virtually
@@ -120,7 +121,7 @@ class Watched:
             await asyncio.sleep(SLACK / 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     packets=PACKETS,
     fifo=st.booleans(),

@@ -7,11 +7,14 @@ import time
 import pytest
 
 from courier import outbox
-from courier.http.answer import CONNECT_REFUSED
+from courier.board import shortage
+from courier.http.answer import CONNECT_REFUSED, NO_DESCRIPTORS
+from courier.http.url_parsing import read_url
 from courier.message import DELIVERED, RELEASE, RETRY
 from courier.process import scoreboard
 from courier.recipient import breaker
 from courier.recipient.policy import Backoff
+from courier.request.head import DeliveryHead
 from courier.sender.sender import CUT_MARGIN_SECONDS
 from tests.unit.sender.stage import Stage, named, open_for_all
 from tests.unit.stage import (
@@ -171,3 +174,53 @@ async def test_a_quiet_sender_looks_around_when_it_beats_and_at_nothing_in_betwe
     await stays(lambda: stage.word(scoreboard.LIMIT) > 0)
     stage.life.beat()
     assert stage.word(scoreboard.LIMIT) == 0
+
+
+class CountedHead(DeliveryHead):
+    """A head that counts how often its secrets are read again."""
+
+    looks = 0
+
+    def refresh(self) -> None:
+        self.looks += 1
+        super().refresh()
+
+
+async def test_an_idle_sender_reads_its_secrets_again_before_its_next_delivery_and_not_at_each_beat() -> None:
+    head = CountedHead(read_url("http://recipient.test/in"), "queue")
+    stage = Stage(head=head)
+    stage.put(*named("first"))
+    await stage.sends(1)
+    stage.transport.posts[0].answer()
+    await stage.reports(*of_kind(DELIVERED, ["first"]))
+    await until(lambda: stage.sender._keepalive.sweep_at is None)
+    stage.life.beat()
+    before = head.looks
+    for _ in range(3):
+        stage.life.beat()
+    assert head.looks == before
+    stage.put(*named("second"))
+    await stage.sends(2)
+    assert head.looks > before
+
+
+async def test_a_shortage_is_over_on_a_sender_that_has_nothing_to_do_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortage, "GROW_SECONDS", 3600.0)
+    stage = Stage(limits={"concurrency": 2})
+    stage.put(*named("a"))
+    await stage.sends(1)
+    stage.transport.posts[0].fail(NO_DESCRIPTORS)
+    await stage.sends(2)
+    stage.transport.posts[1].answer()
+    await stage.reports(*of_kind(DELIVERED, ["a"]))
+    assert stage.word(scoreboard.SHORT_OF)
+    # An hour passes.
+    monkeypatch.setattr(shortage, "GROW_SECONDS", 0.0)
+    stage.sender._taking._probing._shortage._grow_at = 0.0
+    await until(lambda: stage.sender._keepalive.sweep_at is None)
+
+    def is_over() -> bool:
+        stage.life.beat()
+        return stage.word(scoreboard.SHORT_OF) == 0
+
+    await until(is_over)

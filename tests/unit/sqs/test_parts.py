@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from courier.errors import SqsError
 from courier.sqs.batch import UNANSWERED, EntryFailure, call_in_parts
 from courier.sqs.errors import NETWORK, NO_CREDENTIALS, UNREADABLE, UNSENDABLE, Blame, blame
+from tests.examples import examples
 
 BUSY: Final = EntryFailure("InternalFailure", "later", sender_fault=False)
 
@@ -47,7 +48,7 @@ def call(contract: Contract, count: int, *, in_order: bool = False) -> list[Entr
     return asyncio.run(call_in_parts(contract.call, range(count), in_order=in_order))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     count=st.integers(1, 10),
     hostile=st.sets(st.integers(0, 9)),
@@ -73,7 +74,7 @@ def test_every_good_entry_is_settled_in_order_and_every_hostile_one_blamed_in_fe
     assert len(contract.calls) <= min(2 * count - 1, 1 + 2 * bad * math.ceil(math.log2(max(2, count))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(hostile=st.sets(st.integers(0, 9), max_size=3), busy=st.sets(st.integers(0, 9)))
 def test_in_order_no_entry_of_a_later_part_gets_ahead_of_one_that_is_to_be_tried_again(
     hostile: set[int], busy: set[int]

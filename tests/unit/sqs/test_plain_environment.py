@@ -21,6 +21,7 @@ from courier.sqs.discovery import aws_configuration
 from courier.sqs.plain_environment import PlainEnvironment, read_plain_environment
 from courier.sqs.signer import Keys
 from courier.sqs.trusted_certificates import boto3s_own_bundle
+from tests.examples import examples
 from tests.unit.sqs.aws_environment import KEY, SECRET, no_aws
 
 __all__ = ["no_aws"]
@@ -77,7 +78,7 @@ def keys(aws: AwsConfiguration) -> Keys | str:
         return str(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(variables=VARIABLES, region=REGIONS, endpoint=ENDPOINTS, origin=ORIGINS)
 def test_a_plain_environment_holds_what_boto3_finds_in_it(
     home: Path, variables: Mapping[str, str], region: str | None, endpoint: str | None, origin: str | None

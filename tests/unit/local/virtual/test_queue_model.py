@@ -23,6 +23,7 @@ from courier.local.virtual.errors import ServiceError
 from courier.local.virtual.message_store import MessageCounts
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.registry import Registry
+from tests.examples import examples
 
 MAX_RECEIVES: Final = 3
 VISIBILITY: Final = 10
@@ -220,4 +221,6 @@ class FifoHistory(QueueHistory):
 
 @pytest.mark.parametrize("history", [QueueHistory, FifoHistory], ids=["standard", "fifo"])
 def test_a_queue_behaves_like_its_model_whatever_happens(history: type[QueueHistory]) -> None:
-    run_state_machine_as_test(history, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(
+        history, settings=settings(max_examples=examples(100), stateful_step_count=40, deadline=None)
+    )
