@@ -127,7 +127,7 @@ function recipient(status) {
 
 /** Draw when the breaker was open within the last hour. */
 function openingsOf(status, breaker) {
-  const now = status.now ?? Date.now() / 1000, spans = (breaker.history || []).filter(each => (each.closed_at ?? now) > now - 3600);
+  const now = status.now ?? Date.now() / 1000, spans = (breaker.history || []).filter(each => isNumber(each.opened_at) && (each.closed_at ?? now) > now - 3600);
   $("hour").replaceChildren(svg("rect", {class: "t", width: 3600, height: 8}), ...spans.map(each => {
     const from = Math.max(0, 3600 - now + each.opened_at), until = 3600 - now + (each.closed_at ?? now);
     const made = svg("rect", {class: "o", x: from.toFixed(0), width: Math.max(20, until - from).toFixed(0), height: 8});
