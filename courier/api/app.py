@@ -15,47 +15,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from courier.api.allowed_hosts import host_of
 from courier.api.collector import BoardCollector
 from courier.api.events import Events, Render
+from courier.api.local import LOCAL_ONLY, is_local
 from courier.api.observed import Observed
 from courier.api.page.document import Document
 from courier.api.page_control import PageControl
 from courier.api.readiness import unready
 from courier.api.status import Status
+from courier.api.tap import Taps
 from courier.board.pause import pause_status
 from courier.process.scoreboard import Slot
-from courier.server.loopback import is_loopback
-
-FORWARDED: Final = (
-    "forwarded",
-    "via",
-    "x-forwarded",
-    "x-real-",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-original-",
-    "x-proxy",
-    "x-host",
-    "x-envoy-",
-    "x-amzn-",
-    "x-amz-cf-",
-    "x-azure-",
-    "x-appengine-",
-    "x-cloud-trace-context",
-    "x-request-id",
-    "x-correlation-id",
-    "x-varnish",
-    "true-client-ip",
-    "client-ip",
-    "cf-",
-    "cdn-",
-    "fastly-",
-    "fly-",
-    "akamai-",
-    "remote-",
-)
-"""Prefixes of headers that only a proxy adds. With one of them, the address of the connection isn't the client's."""
 
 OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -108,7 +78,7 @@ class Handlers:
     async def stacks(self, request: Request) -> Response:
         """Return the stacks of every process to a client on this machine."""
         if not is_local(request):
-            raise HTTPException(403, "only for clients on this machine that ask 127.0.0.1, through no proxy")
+            raise HTTPException(403, LOCAL_ONLY)
         if self._one_dump.locked():
             # Waiting requests would stay as tasks even after their clients disconnect.
             raise HTTPException(503, "another request is gathering the stacks; try again in a second")
@@ -138,7 +108,9 @@ class Live(NamedTuple):
         return [Route("/", self.page), Route("/events", self.events.answer), *acts]
 
 
-def build_app(observed: Observed, status: Status, dumps: Dumps, live: Live | None = None) -> Starlette:
+def build_app(
+    observed: Observed, status: Status, dumps: Dumps, live: Live | None = None, taps: Taps | None = None
+) -> Starlette:
     """Return the application. ``dumps`` returns the stacks of the processes in the given slots."""
     handlers = Handlers(observed, status, live.events.status if live else status.answer, dumps)
     routes = [
@@ -148,6 +120,7 @@ def build_app(observed: Observed, status: Status, dumps: Dumps, live: Live | Non
         Route("/status/samples", handlers.samples),
         Route("/metrics", handlers.metrics),
         Route("/debug/stacks", handlers.stacks),
+        *([Route("/tap", taps.answer)] if taps is not None else ()),
         *(live.routes() if live else ()),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
@@ -160,14 +133,3 @@ async def refuse(_: Request, error: Exception) -> Response:
     """Answer 403, 404 and 405 as JSON."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
-
-
-def is_local(request: Request) -> bool:
-    """Return whether a request comes from this machine: over loopback, to a loopback host, and through no proxy.
-
-    Some proxies add no header. Most of those keep the client's Host header, which then isn't a loopback name.
-    """
-    if request.client is None or any(name.startswith(FORWARDED) for name in request.headers):
-        return False
-    host = host_of(request.headers.get("host", ""))
-    return is_loopback(request.client.host) and host is not None and is_loopback(host)

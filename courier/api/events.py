@@ -41,7 +41,7 @@ class Events:
         """``status`` returns what an event says; ``samples``, if given, what a new stream gets before that."""
         self._status = status
         self._samples = samples
-        self._streams: set[_Stream] = set()
+        self._streams: set[Stream] = set()
         self._newest: dict[str, bytes] = {}
         self._ended = False
 
@@ -71,7 +71,7 @@ class Events:
             raise HTTPException(503, f"{MOST_STREAMS} streams are open; read /status instead", {"Retry-After": "10"})
         if request.method == "HEAD":
             return Response(headers=_HEADERS)
-        stream = _Stream(self._streams)
+        stream = Stream(self._streams)
         first = self._event("samples", self._samples) if self._samples else b""
         stream.offer(first + self._event("status", self.status))
         if self._ended:
@@ -85,11 +85,11 @@ class Events:
         return self._newest[name]
 
 
-class _Stream(Response):
+class Stream(Response):
     """One stream, from the request until its end; it is one of ``streams`` meanwhile."""
 
-    def __init__(self, streams: set[_Stream]) -> None:
-        super().__init__(headers=_HEADERS)
+    def __init__(self, streams: set[Stream], headers: Mapping[str, str] = _HEADERS) -> None:
+        super().__init__(headers=headers)
         del self.headers["content-length"]
         self._streams = streams
         self._next = b""
@@ -100,6 +100,12 @@ class _Stream(Response):
         """Send an event instead of any that wasn't sent yet."""
         self._next = event
         self._has_news.set()
+
+    def add(self, data: bytes, most: int) -> None:
+        """Send data after what wasn't sent yet, or drop it if that would be more than ``most`` bytes."""
+        if len(self._next) + len(data) <= most:
+            self._next += data
+            self._has_news.set()
 
     def end(self, last: bytes = b"") -> None:
         """Send what waits, then ``last``, and end."""

@@ -22,6 +22,7 @@ from courier.api.observed import Observed
 from courier.api.page.document import Document
 from courier.api.page_control import PageControl
 from courier.api.status import Status
+from courier.api.tap import Taps
 from courier.process.dump import dumps
 from courier.process.life import Life, Role
 from courier.server.connections import uvicorn_config
@@ -102,14 +103,16 @@ class Page(NamedTuple):
 class ApiRole(Role):
     """The server of status, metrics and the live page."""
 
-    def __init__(self, server: _Server, serving: asyncio.Task[None], events: Events) -> None:
+    def __init__(self, server: _Server, serving: asyncio.Task[None], events: Events, taps: Taps) -> None:
         self._server = server
         self._serving = serving
         self._events = events
+        self._taps = taps
 
     async def drain(self) -> None:
         """Answer the running requests, end the streams, and stop."""
         self._events.end()
+        self._taps.end()
         self._server.end()
         await self._serving
 
@@ -137,8 +140,8 @@ async def open_api(
         listener = await life.loop.run_in_executor(None, listen, address)
     host, port = listener.getsockname()[:2]
     takes_acts = page is not None and page.control is not None
-    events = Events(status.answer, status.samples)
-    app = build_app(observed, status, dumps, Live(page.document, events, page.control) if page else None)
+    events, taps = Events(status.answer, status.samples), Taps(life.slot, life.board)
+    app = build_app(observed, status, dumps, Live(page.document, events, page.control) if page else None, taps)
     config = uvicorn_config(app, timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
     server = _Server(config, listener, Hosts((where.host, *where.names)), started.set, takes_acts=takes_acts)
@@ -148,7 +151,7 @@ async def open_api(
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log.info("api listening", url=url, readers=readers)
     await started.wait()
-    return ApiRole(server, serving, events)
+    return ApiRole(server, serving, events, taps)
 
 
 async def _tick_forever(life: Life, status: Status, events: Events, server: _Server) -> None:

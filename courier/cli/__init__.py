@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "config": Command("Show every setting that run would use, and where it came from.", "config"),
     "status": Command("Show the state of the running Courier, or check whether it is ready.", "status", logs=False),
     "top": Command("Watch the running Courier in a terminal.", "top", logs=False),
+    "tap": Command("Follow the attempts of the running Courier as they end.", "tap", logs=False),
     "pause": Command("Receive nothing until resume.", "control", "pause"),
     "resume": Command("Receive again after pause.", "control", "resume"),
     "scale": Command("Run more or fewer senders and consumers.", "control", "scale"),

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from courier.process.notes import Notes
+from courier.process.ring import Ring
 from courier.process.word_table import Kind, Table
 
 _BOUNDS_MS: Final = (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, math.inf)
@@ -86,6 +87,7 @@ DROPPED_HEADERS: Final = _sender(COUNTER | METRIC, "Headers left out: an invalid
 INTERNAL_ERRORS: Final = _worker(COUNTER | METRIC, "Exceptions in Courier that affected a single message.")
 
 # Who works and who sleeps; see courier.process.standby.
+TAP_UNTIL: Final = _worker(GAUGE | REAL, "Until when the API wants senders to show attempts; see courier.sender.tap.")
 DUTY: Final = _worker(GAUGE, "OFF, FULL or HAS_ROOM.")
 
 # Current work. During an outage IN_FLIGHT includes the kept messages.
@@ -221,17 +223,19 @@ Its counters still count, because those events have happened.
 class Slot:
     """One worker's slot. ``words`` and ``reals`` are the same memory, as unsigned 64-bit numbers and as doubles.
 
-    ``notes`` are the worker's texts for other processes.
+    ``notes`` are the worker's texts for other processes, ``ring`` is what it shows them one after another.
     """
 
-    __slots__ = ("index", "notes", "reals", "role", "words")
+    __slots__ = ("index", "notes", "reals", "ring", "role", "words")
+
+    TEXT_BYTES: Final = Notes.BYTES + Ring.BYTES
 
     def __init__(self, role: str, index: int, memory: memoryview, notes: memoryview) -> None:
         self.role = role
         self.index = index
         self.words: memoryview[int] = memory.cast("Q")
         self.reals: memoryview[float] = memory.cast("d")
-        self.notes = Notes(notes)
+        self.notes, self.ring = Notes(notes[: Notes.BYTES]), Ring(notes[Notes.BYTES :])
 
     def observe_sync(self, seconds: float) -> None:
         """Count one group of audit records that took ``seconds`` to become durable."""
@@ -258,7 +262,7 @@ class Scoreboard:
                     role,
                     place - start,
                     memory[place * size : (place + 1) * size],
-                    notes[place * Notes.BYTES : (place + 1) * Notes.BYTES],
+                    notes[place * Slot.TEXT_BYTES : (place + 1) * Slot.TEXT_BYTES],
                 )
                 for place in range(start, end)
             ]
@@ -270,7 +274,7 @@ class Scoreboard:
     def create(cls, counts: Mapping[str, int]) -> Scoreboard:
         """Return a new board. ``counts`` maps roles to numbers of slots, including those for workers added later."""
         counts = {**counts, SUPERVISOR: 1}
-        return cls(counts, memoryview(mmap.mmap(-1, (SLOT_WORDS * 8 + Notes.BYTES) * sum(counts.values()))))
+        return cls(counts, memoryview(mmap.mmap(-1, (SLOT_WORDS * 8 + Slot.TEXT_BYTES) * sum(counts.values()))))
 
     def slots(self, role: str) -> Sequence[Slot]:
         """Return every slot of a role, including empty ones."""

@@ -22,6 +22,7 @@ from courier.sender.keepalive import SWEEP_SECONDS, KeepAlive
 from courier.sender.options import SenderOptions
 from courier.sender.reporting import Reporting
 from courier.sender.slots import HeldPacket, Slots
+from courier.sender.tap import Tap
 
 LATE_SECONDS: Final = 2 * SWEEP_SECONDS
 """A message sent with a shorter lease than this is extended immediately: the next sweep may come too late."""
@@ -44,6 +45,7 @@ class Deliveries:
         session: Transport,
         head: DeliveryHead,
         internal_errors: InternalErrors,
+        tap: Tap,
         options: SenderOptions,
     ) -> None:
         self._slots = slots
@@ -60,12 +62,17 @@ class Deliveries:
         self._rules = options.rules
         self._recorder = options.recorder
         self._backoff = options.backoff
-        self._logs_attempts = False
-        self.follow_log_level()
+        self._tap = tap
+        self._logs_attempts = self._is_watched = False
+        self.watch()
 
-    def follow_log_level(self) -> None:
-        """Log each attempt if the level of the log is debug now; a reload changes it."""
+    def watch(self) -> None:
+        """Look whether each attempt is to be logged or shown; call it at each beat: a reload may change the level.
+
+        One flag says both, so that a message pays for one.
+        """
         self._logs_attempts = logging.getLogger("courier.sender").isEnabledFor(logging.DEBUG)
+        self._is_watched = self._logs_attempts or self._tap.is_on
 
     def post(self, packet: HeldPacket) -> None:
         """Send the message whose turn it is, if its lease still holds; otherwise release the rest of its run."""
@@ -94,8 +101,8 @@ class Deliveries:
     def conclude(self, packet: HeldPacket, answer: Answer | Failure) -> None:
         """Turn the answer into the outcome of the message, and continue with the next message."""
         message, duration = packet.messages[packet.position], answer.duration
-        if self._logs_attempts:
-            _log_attempt(message, packet, answer)
+        if self._is_watched:
+            self._show_attempt(message, packet, answer)
         if not is_success(answer, self._rules):
             self._failures.handle(packet, answer)
             return
@@ -129,6 +136,17 @@ class Deliveries:
         if more:
             slots.resume_taking()
 
+    def _show_attempt(self, message: Message, packet: HeldPacket, answer: Answer | Failure) -> None:
+        """Log an attempt, for --log-level debug; show it to whoever taps, unless it failed: that is shown later."""
+        attempt = message.receive_count + (0 if packet.failing is None else packet.failing.attempts)
+        if self._logs_attempts:
+            came = {"status": answer.status} if isinstance(answer, Answer) else {"reason": answer.reason}
+            log.debug(
+                "attempt", message_id=message.message_id, attempt=attempt, seconds=round(answer.duration, 4), **came
+            )
+        if self._tap.is_on and is_success(answer, self._rules):
+            self._tap.show(message.message_id, attempt, answer, "delivered", is_failure=False)
+
     def next_message(self, packet: HeldPacket) -> None:
         """Advance to the next message of a run, or free the slot."""
         packet.position += 1
@@ -155,10 +173,3 @@ class Deliveries:
     def post_later(self, packet: HeldPacket, seconds: float) -> None:
         """Keep the slot, and send the message whose turn it is after a pause."""
         packet.resume = self._slots.life.loop.call_later(seconds, self._post_next, packet)
-
-
-def _log_attempt(message: Message, packet: HeldPacket, answer: Answer | Failure) -> None:
-    """Log one attempt, for --log-level debug."""
-    attempt = message.receive_count + (0 if packet.failing is None else packet.failing.attempts)
-    came = {"status": answer.status} if isinstance(answer, Answer) else {"reason": answer.reason}
-    log.debug("attempt", message_id=message.message_id, attempt=attempt, seconds=round(answer.duration, 4), **came)

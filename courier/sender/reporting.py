@@ -16,12 +16,13 @@ from courier.request.head import DeliveryHead
 from courier.sender.actions import Action
 from courier.sender.delays import Delays
 from courier.sender.slot_time import Turnover
+from courier.sender.tap import Tap
 
 
 class Reporting:
     """One sender's figures. An observation is on the board after the next :meth:`publish`."""
 
-    def __init__(self, life: Life, head: DeliveryHead, *, fifo: bool) -> None:
+    def __init__(self, life: Life, head: DeliveryHead, tap: Tap, *, fifo: bool) -> None:
         self.latency = Histogram.of_latency(life.slot)
         self.age = Histogram.of_age(life.slot)
         self._delays = Delays(life.slot)
@@ -29,6 +30,7 @@ class Reporting:
         self._slot = life.slot
         self._board = life.board
         self._head = head
+        self._tap = tap
         self._fifo = fifo
         self._dropped_headers = 0
         self._notes = FailureNotes(life.slot.notes)
@@ -54,12 +56,15 @@ class Reporting:
     def note_failure(
         self, message: Message, attempts: int, outcome: Retry | Rejected, answer: Answer | Failure, action: Action
     ) -> None:
-        """Record a failure for the API to show and the first sender to log."""
+        """Record a failure for the API to show and the first sender to log, and show it to whoever taps."""
         text = answer.body if isinstance(answer, Answer) else answer.detail.encode()
         shown = " ".join(excerpt(text, self._head.mask_of(message), ANSWER_CHARACTERS).split())
         at_ms = int(time.time() * 1000)
         took = answer.duration
         self._notes.note(outcome.reason, outcome.status, at_ms, message.message_id, attempts, shown, *action, took)
+        if self._tap.is_on:
+            what = f"{outcome.reason}; {action.then}"
+            self._tap.show(message.message_id, attempts, answer, what, is_failure=True)
 
     def log_failures(self) -> None:
         """Log recent failures if this is the first sender. Another one takes over if it dies."""

@@ -30,6 +30,7 @@ from courier.sender.probing import Probing
 from courier.sender.reporting import Reporting
 from courier.sender.slots import Slots
 from courier.sender.taking import Taking
+from courier.sender.tap import Tap
 
 CUT_MARGIN_SECONDS: Final = 0.3
 """Seconds before its deadline that a sender reserves to report the deliveries that it cuts."""
@@ -57,14 +58,15 @@ class Sender(Role):
         self._head = head
         self._gate = Gate(life.slot, life.board, options.limits, time.monotonic())
         self._slots = slots = Slots(life, self._gate, *channels, fifo=options.fifo, visibility=options.visibility)
-        self._reporting = reporting = Reporting(life, head, fifo=options.fifo)
+        self._tap = tap = Tap(life.board, life.slot.ring)
+        self._reporting = reporting = Reporting(life, head, tap, fifo=options.fifo)
         self._keepalive = keepalive = KeepAlive(slots, options.visibility, self._refresh)
         errors = InternalErrors(life.slot)
         self._outcomes = outcomes = Outcomes(slots, head, errors, options)
         kept = KeptMessages(slots, outcomes, options.visibility)
         probing = Probing(slots, session, options.limits.concurrency)
         failures = Failures(slots, keepalive, outcomes, kept, probing, reporting, errors, options)
-        deliveries = Deliveries(slots, keepalive, reporting, failures, session, head, errors, options)
+        deliveries = Deliveries(slots, keepalive, reporting, failures, session, head, errors, tap, options)
         self._taking = Taking(slots, keepalive, deliveries, outcomes, kept, probing, fifo=options.fifo)
 
     def start(self) -> None:
@@ -73,11 +75,12 @@ class Sender(Role):
         self._taking.duty.start()
 
     def beat(self) -> None:
-        """Extend leases if no sweep is due soon, and log what all senders know, at the level that holds now.
+        """Extend leases if no sweep is due soon, log what all senders know, and look whether attempts are to be shown.
 
         A sender at rest doesn't sweep: most senders are such, and a sweep runs much code.
         """
-        self._taking.deliveries.follow_log_level()
+        self._tap.refresh(time.monotonic())
+        self._taking.deliveries.watch()
         if not self._taking.is_at_rest() and self._keepalive.sweep_at is None:
             self._keepalive.sweep()
         self._taking.duty.beat()

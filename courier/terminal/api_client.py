@@ -1,7 +1,7 @@
 """A client of the API for commands: one request on one connection, within a deadline and a number of bytes.
 
 Whatever answers may be slow, silent, endless or another program. So each wait has the same deadline, each read is
-bounded, and every failure is one line that says what to do. ``http.client`` bounds neither, and takes 20 ms to import.
+bounded, and every failure is one line that says what to do. ``http.client`` bounds neither.
 """
 
 from __future__ import annotations
@@ -126,6 +126,10 @@ class Exchange:
         """Close the connection."""
         if self._socket is not None:
             self._socket.close()
+
+    def extend(self, seconds: float) -> None:
+        """Wait at most ``seconds`` from now on; a reader of an endless answer calls it again and again."""
+        self.deadline, self._seconds = time.monotonic() + seconds, seconds
 
     def fileno(self) -> int:
         """Return the descriptor to poll for more; what came with the head is read at once."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +26,18 @@ def here(virtual_queue: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with scene(virtual_queue, tmp_path_factory.mktemp("seeing")) as running:
         running.queue.send(bodies(20))
         until(lambda: len(running.recipient.accepted) == 20, explain=running.courier.log)
+        ended = threading.Event()
+        sending = threading.Thread(target=send_until, args=(running, ended), daemon=True)
+        sending.start()
         yield running
+        ended.set()
+        sending.join(PATIENCE_SECONDS)
+
+
+def send_until(here: Scene, ended: threading.Event) -> None:
+    """Send a few messages a second: some commands show what happens meanwhile."""
+    while not ended.wait(0.3):
+        here.queue.send(bodies(3))
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl"))), reason="needs bash and curl")

@@ -17,7 +17,7 @@ from courier.config.config import OPTIONS
 from tests.unit.deploy.documents import DOCUMENTS, NEEDS, blocks, code
 from tests.unit.deploy.files import ROOT
 
-NOT_THERE = {"commands-that-are-not-there.md": {"audit", "tap"}, "from-trussle-courier.md": {"ingest"}}
+NOT_THERE = {"commands-that-are-not-there.md": {"audit"}, "from-trussle-courier.md": {"ingest"}}
 """Commands that a document says not to be there, or of which it says what stands in their place."""
 PATHS = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in DOCUMENTS]
 
