@@ -10,7 +10,7 @@ from typing import Any, Final
 from courier.process.control_protocol import LONGEST_ANSWER, LONGEST_REQUEST, Fields, missing_bytes, packed, unpacked
 
 DEADLINE_SECONDS: Final = 5.0
-"""Seconds for the whole exchange. The supervisor answers at once, or within half a second on a kernel without SIGIO."""
+"""Seconds for the whole exchange. The supervisor answers at once, or within a second on a kernel without SIGIO."""
 
 AGAIN_SECONDS: Final = 0.02
 

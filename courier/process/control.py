@@ -1,7 +1,7 @@
 """The control socket: polled in the supervisor's own turn, with no thread, no event loop and no step that can block.
 
 A connection makes the kernel send SIGIO, which the supervisor takes like any other signal, so an act is done at once;
-without it the next turn, half a second later at most, does it. A client gets one answer to one request. What clients
+without it the next turn, a second later at most, does it. A client gets one answer to one request. What clients
 can cost the program is bounded: so many connections, so many bytes, so much time.
 """
 

@@ -45,7 +45,6 @@ class ControlSocket:
                 self._identity = _identity(path)
         except OSError as error:
             raise Unavailable(error.strerror or str(error)) from None
-        self.listener.listen(_BACKLOG)
         self.listener.setblocking(False)
         wake_by_signal(self.listener)
 
@@ -96,6 +95,8 @@ def _bound(path: Path) -> socket.socket:
                 raise
             _remove_dead(path)
             _bind(listener, path)
+        # Under the lock too: until then it refuses connections, and another program would take it for a dead one's.
+        listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise

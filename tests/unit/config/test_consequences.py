@@ -154,7 +154,7 @@ def test_options_fit_together_unless_both_of_a_pair_were_given(names: set[str], 
 def test_a_short_timeout_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Config] = []
 
-    def run(config: Config) -> int:
+    def run(config: Config, _read_again: object) -> int:
         ran.append(config)
         return 0
 
@@ -167,7 +167,7 @@ def test_a_short_timeout_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_notes_are_lines_of_the_log_before_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("courier.pipeline.run", lambda config: 0)
+    monkeypatch.setattr("courier.pipeline.run", lambda config, read_again: 0)
     monkeypatch.setenv("COURIER_SENDER", "s3cret")
     monkeypatch.setenv("AWS_FIREHOSE_STREAM", "for-somebody-else")
     assert cli.main([*REQUIRED, "--audit", "none", "--audit-path", "x"]) == 0

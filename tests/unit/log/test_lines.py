@@ -90,6 +90,12 @@ LIMITED: Final = {
         "audit log can be written again": OUTAGE,
     },
     "api/server.py": {"api listening": ONCE},
+    # A person, who has the token, asked for it.
+    "api/page_control.py": {"act from the live page": ONCE},
+    # Once for each queue and code.
+    "auditor/depth_watch.py": {
+        "cannot ask how many messages a queue holds; they aren't shown, and nothing else depends on it": ONCE
+    },
     "process/child.py": {"cannot start": ONCE, "worker failed": ONCE},
 }
 """The lines that aren't a RecurringLine, by file, and what limits each."""
