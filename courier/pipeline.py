@@ -42,6 +42,7 @@ from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_options
 from courier.wiring.roles import api_role, auditor_role, consumer_role, import_roles, queue_role, sender_role
+from courier.wiring.settings import settings_in_force
 
 SENDER_RESERVE_SECONDS: Final = 1.0
 """Seconds of the drain timeout that consumers and senders leave to the auditor, for the last records and deletes."""
@@ -76,8 +77,11 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     stages = flow[::-1]
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
 
+    show_settings = settings_in_force(board, config)
+
     def adopt(new: Config) -> None:
         board.supervisor.words[LOG_LEVEL] = set_level(new.log_level)
+        show_settings(new)
 
     def factories(new: Config) -> Mapping[str, RoleFactory]:
         return {

@@ -8,8 +8,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
-LOOK_EVERY_SECONDS: Final = 5.0
-"""Seconds for which a number is shown: the kernel takes a fifth of a millisecond for each process."""
+FRESH_SECONDS: Final = 5.0
+"""Seconds for which a number isn't looked up again."""
+
+STALE_SECONDS: Final = 30.0
+"""Seconds after which a number isn't shown any more."""
+
+MOST_AT_ONCE: Final = 8
+"""Numbers between the two ages that are looked up at once: the kernel takes up to half a millisecond for each."""
 
 _PSS: Final = re.compile(rb"^Pss: +(\d+) kB", re.M)
 
@@ -27,19 +33,19 @@ def memory_of(pid: int) -> int | None:
 
 
 class Memory:
-    """The memory of processes, looked up again after LOOK_EVERY_SECONDS at the earliest."""
+    """The memory of processes, each looked up again every few seconds, a few of them at a time."""
 
     def __init__(self, look: Callable[[int], int | None] = memory_of) -> None:
         self._look = look
-        self._found: dict[int, int | None] = {}
-        self._at = -LOOK_EVERY_SECONDS
+        self._found: dict[int, tuple[float, int | None]] = {}
 
     def of(self, pids: Collection[int]) -> dict[int, int | None]:
         """Return the bytes of each process."""
         now = time.monotonic()
-        if now - self._at >= LOOK_EVERY_SECONDS:
-            self._found, self._at = {}, now
-        for pid in pids:
-            if pid not in self._found:
-                self._found[pid] = self._look(pid)
-        return self._found
+        # Also forgets the processes that are gone.
+        self._found = {pid: each for pid, each in self._found.items() if now - each[0] < STALE_SECONDS}
+        due = [pid for pid in pids if pid in self._found and now - self._found[pid][0] >= FRESH_SECONDS]
+        due.sort(key=lambda pid: self._found[pid][0])
+        for pid in [*(pid for pid in pids if pid not in self._found), *due[:MOST_AT_ONCE]]:
+            self._found[pid] = now, self._look(pid)
+        return {pid: self._found[pid][1] for pid in pids}

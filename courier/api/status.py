@@ -22,6 +22,7 @@ from courier.api.samples import Samples
 from courier.api.workers import workers
 from courier.board.pause import pause_status
 from courier.board.recent_failures import recent_failures
+from courier.board.settings_in_force import read_changes
 from courier.board.shortage import shortages
 from courier.board.tally import COUNTED
 from courier.process import scoreboard
@@ -81,19 +82,27 @@ class Status:
             **self._work(now),
             "failures": [failure.as_status() for failure in recent_failures(self._board)],
             "workers": workers(self._board, now, self.memory),
-            "configuration": self._configuration(),
+            **self._configured(),
             "control": {"socket": self._socket(), "page": self._about.page_control},
         }
 
-    def _configuration(self) -> list[Mapping[str, Any]]:
-        words = self._board.supervisor.words
+    def _configured(self) -> dict[str, Any]:
+        """Return the settings in effect: those of the start, with what a reload and scaling have changed."""
+        words, changes = self._board.supervisor.words, read_changes(self._board)
         scaled = {"senders": words[scoreboard.SENDERS_SCALED], "consumers": words[scoreboard.CONSUMERS_SCALED]}
-        return [
-            {**setting, "value": str(count), "source": "set by scale", "default": False}
-            if (count := scaled.get(setting["option"]))
-            else setting
-            for setting in self._about.configuration
-        ]
+        configuration = []
+        for setting in self._about.configuration:
+            shown = {name: changes.get(setting["option"], setting)[name] for name in setting}
+            if (count := scaled.get(shown["option"])) and str(count) != shown["value"]:
+                shown |= {"value": str(count), "source": "set by scale", "default": False}
+            configuration.append(shown)
+        settings = dict(self._settings)
+        for change in changes.values():
+            if change["default"]:
+                settings.pop(change["name"], None)
+            else:
+                settings[change["name"]] = change["value"]
+        return {"settings": settings, "configuration": configuration}
 
     def _socket(self) -> str | None:
         # It may be gone, or it couldn't be made: Courier works without it.
@@ -116,7 +125,6 @@ class Status:
             "started_at": round(unix_now - uptime, 3),
             "uptime_seconds": round(uptime, 3),
             "pause": pause_status(self._board, now),
-            "settings": self._settings,
         }
 
     def _work(self, now: float) -> dict[str, Any]:

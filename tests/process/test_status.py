@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +142,33 @@ def test_an_outage_is_in_the_history_with_its_reason(queue: Queue, recipient: Re
     assert outage["opened_at"] < outage["closed_at"] < status_of(courier)["now"]
     assert status_of(courier)["breaker"]["open_seconds_last_hour"] > 0
     assert courier.drain() == 0
+
+
+def test_after_a_reload_the_settings_are_those_in_force(
+    tmp_path: Path, queue: Queue, recipient: Recipient, start_api: Start
+) -> None:
+    file = tmp_path / "prod.toml"
+    file.write_text(f'recipient-url = "{recipient.url}"\nsenders = 2\ntimeout = 20\n')
+    courier = start_api(queue, "--config", str(file), COURIER_RECIPIENT_URL="")
+    until(lambda: status_of(courier), explain=courier.log)
+    assert shown(courier, "timeout") == ("20", "prod.toml")
+    file.write_text('recipient-url = "http://127.0.0.1:1/"\nsenders = 3\nbearer-token-file = "/dev/null"\n')
+    courier.signal(signal.SIGHUP)
+    until(lambda: "cannot reload" in courier.log(), explain=courier.log)
+    assert shown(courier, "senders") == ("2", "prod.toml")
+    file.write_text('recipient-url = "http://localhost:1/"\nsenders = 3\nconcurrency = 5\n')
+    courier.signal(signal.SIGHUP)
+    until(lambda: "event=reloaded" in courier.log(), explain=courier.log)
+    assert shown(courier, "senders") == ("3", "prod.toml")
+    assert shown(courier, "concurrency") == ("5", "prod.toml")
+    assert shown(courier, "timeout") == ("30", "default")
+    assert shown(courier, "recipient-url") == ("http://localhost:1", "prod.toml")
+    assert status_of(courier)["settings"]["recipient_url"] == "http://localhost:1"
+    assert "timeout_seconds" not in status_of(courier)["settings"]
+    assert courier.drain() == 0
+
+
+def shown(courier: Courier, option: str) -> tuple[str, str]:
+    """Return the value and the source of an option in /status."""
+    (setting,) = [each for each in status_of(courier)["configuration"] if each["option"] == option]
+    return setting["value"], setting["source"]

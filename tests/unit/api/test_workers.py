@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courier.api.memory import Memory, memory_of
+from courier.api.memory import FRESH_SECONDS, MOST_AT_ONCE, STALE_SECONDS, Memory, memory_of
 from courier.api.workers import SILENT, STATES, on_duty, used_slots, worker, workers
 from courier.process import scoreboard
 from courier.process.scoreboard import DRAINING, EMPTY, READY, SILENT_SECONDS, STARTING, Scoreboard
@@ -113,19 +113,47 @@ def test_the_memory_is_the_share_of_this_process_and_unknown_of_one_that_is_gone
     assert memory_of(2**22 + 1) is None
 
 
-def test_the_kernel_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, asked = [1000.0], []
+class Kernel:
+    """A kernel that is asked for the memory of processes, and its clock."""
 
-    def look(pid: int) -> int:
-        asked.append(pid)
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.asked: list[int] = []
+        patch.setattr("time.monotonic", lambda: self.now)
+
+    def look(self, pid: int) -> int:
+        self.asked.append(pid)
         return pid * 10
 
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    memory = Memory(look)
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
+
+
+def test_the_kernel_is_asked_for_new_processes_at_once_and_for_others_after_a_while(kernel: Kernel) -> None:
+    memory = Memory(kernel.look)
     assert memory.of([1, 2]) == {1: 10, 2: 20}
-    clock[0] += 4
-    assert memory.of([1, 2, 3])[3] == 30
-    assert asked == [1, 2, 3]
-    clock[0] += 1
+    kernel.now += FRESH_SECONDS - 1
+    assert memory.of([1, 2, 3]) == {1: 10, 2: 20, 3: 30}
+    assert kernel.asked == [1, 2, 3]
+    kernel.now += 1
     assert memory.of([2]) == {2: 20}
-    assert asked == [1, 2, 3, 2]
+    assert kernel.asked == [1, 2, 3, 2]
+
+
+def test_of_many_processes_a_few_are_looked_up_at_a_time_and_none_is_stale(kernel: Kernel) -> None:
+    memory, pids = Memory(kernel.look), range(1, 27)
+    memory.of(pids)
+    seen = dict.fromkeys(pids, kernel.now)
+    for _ in range(60):
+        kernel.now += 1
+        kernel.asked.clear()
+        memory.of(pids)
+        assert len(kernel.asked) <= MOST_AT_ONCE
+        seen.update(dict.fromkeys(kernel.asked, kernel.now))
+        assert max(kernel.now - at for at in seen.values()) < 2 * FRESH_SECONDS
+    kernel.now += STALE_SECONDS
+    kernel.asked.clear()
+    memory.of(pids)
+    assert kernel.asked == [*pids]
