@@ -98,6 +98,7 @@ def test_no_secret_gets_out_through_refusals_a_hang_stacks_rotation_and_the_api(
     planted = variables(tmp_path, echo.server.url, {"basic_auth_file", "client_cert", "client_key"})
     options = ["--log-level", "debug", "--api", "127.0.0.1:0", "--hang-timeout", "2", "--audit-body", "none"]
     more = ["--receipt-header", "X-Receipt", "--failure-queue", failures.name, "--drain-timeout", "5", "--senders", "2"]
+    more += ["--control", str(tmp_path / "control.sock")]
     (tmp_path / "cwd").mkdir()
     courier = Courier(
         queue.name,
@@ -131,9 +132,8 @@ def test_no_secret_gets_out_through_refusals_a_hang_stacks_rotation_and_the_api(
         assert "***" in str(letters)
         [url] = re.findall(r'event="api listening" url=(\S+)', courier.log())
         courier.signal(signal.SIGUSR2)
-        shown = "".join(
-            map(read, (f"{url}{path}" for path in ("/status", "/metrics", "/debug/stacks", "/status/ready")))
-        )
+        paths = ("/status", "/status/samples", "/status/ready", "/metrics", "/debug/stacks", "/")
+        shown = "".join(read(f"{url}{path}") for path in paths)
         assert "courier" in shown
         assert leaks(shown) == []
         assert receipts_in(echo, shown) == []
@@ -167,7 +167,7 @@ def test_no_secret_gets_out_through_tls_that_fails_or_a_proxy_that_refuses(
     trustme.CA().issue_cert("localhost").configure_cert(tls)
     refusal = b"HTTP/1.1 407 No\r\nContent-Length: %d\r\n\r\n%b" % (len(PASSWORD), PASSWORD.encode())
     with ProxyServer(refusal) as proxy, MisbehavingServer(answer(b""), tls=tls) as server:
-        planted = variables(tmp_path, server.url.rstrip("/"), {"bearer_token_file"})
+        planted = variables(tmp_path, server.url.rstrip("/"), {"bearer_token_file", "page_control"})
         environ = planted | AWS | {"HTTPS_PROXY": f"http://someone:{PASSWORD}@{proxy.authority}"}
         options = ["--log-level", "debug", "--transport", transport, "--senders", "1", "--drain-timeout", "5"]
         courier = Courier(
