@@ -11,7 +11,6 @@ import asyncio
 import hmac
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 import structlog
@@ -89,8 +88,9 @@ class PageControl:
 
 def check_origin(headers: Mapping[str, str]) -> None:
     """Raise HTTPException unless a request comes from a page of this origin, as the browser says."""
-    origin = urlsplit(headers.get("origin", ""))
-    is_same = origin.scheme in ("http", "https") and origin.netloc.lower() == headers.get("host", "").lower()
+    origin, host = headers.get("origin", "").lower(), headers.get("host", "").lower()
+    # A proxy in front may add TLS.
+    is_same = bool(host) and origin in (f"http://{host}", f"https://{host}")
     # Browsers send this header only to https and to loopback.
     if not is_same or headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise HTTPException(403, "only the live page of this address may act; use the command line instead")

@@ -117,6 +117,9 @@ async def test_the_acts_of_the_page_reach_the_control_socket(serving: Serving, s
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://127.0.0.1:8081"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": f"http://user@{HOST}"}, 403),
+        ({"Origin": f"http://{HOST}/"}, 403),
         ({"drop": "Origin"}, 403),
         ({"Sec_Fetch_Site": "cross-site"}, 403),
         ({"Sec_Fetch_Site": "same-site"}, 403),
@@ -238,10 +241,13 @@ def test_any_body_that_is_no_act_is_refused(body: bytes) -> None:
     assert refusal(lambda: parse_act("application/json", body)) == 400
 
 
-@given(st.text(max_size=60), st.text(max_size=60))
-def test_only_the_own_origin_is_let_in(origin: str, host: str) -> None:
-    is_own = origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}") and host != ""
-    assert refusal(lambda: check_origin({"origin": origin, "host": host})) in ((0, 403) if is_own else (403,))
+HOSTS = st.sampled_from(["127.0.0.1:8080", "LOCALHOST", "[::1]:8080", ""]) | st.text(max_size=20)
+
+
+@given(st.sampled_from(["http://", "https://", "ftp://", "HTTP://", ""]) | st.text(max_size=9), HOSTS, HOSTS)
+def test_only_the_own_origin_is_let_in(scheme: str, name: str, host: str) -> None:
+    is_own = scheme.lower() in ("http://", "https://") and host != "" and name.lower() == host.lower()
+    assert refusal(lambda: check_origin({"origin": scheme + name, "host": host})) == (0 if is_own else 403)
 
 
 def test_a_reason_with_its_origin_fits_the_control_socket() -> None:
