@@ -18,11 +18,17 @@ from courier.errors import SqsError
 from courier.process import scoreboard
 from courier.process.life import Life
 from courier.sqs.advice import advice
-from courier.sqs.errors import MISSING_QUEUE
+from courier.sqs.errors import DENIED, MISSING_QUEUE
 from courier.sqs.queue import QueueDepth
 
 FIRST_SECONDS: Final = 1.0
 """Seconds after the start until the first look: the first messages come before it."""
+
+REFUSED_SECONDS: Final = 600.0
+"""Seconds until a queue is asked about again that is missing or denied.
+
+A person must act first, and many accounts raise an alarm for denied calls.
+"""
 
 _GONE: Final = "create the dead-letter queue again, or correct the queue's redrive policy and restart Courier"
 
@@ -45,13 +51,15 @@ class DepthWatch:
         self._slot = life.slot
         self._queues = queues
         self._logged: set[tuple[int, str]] = set()
+        self._not_before: dict[int, float] = {}
 
     async def run(self) -> None:
         """Ask until the task is cancelled. A successor of this process waits for the rest of the period first."""
         await asyncio.sleep(max(FIRST_SECONDS, self._seconds_left()))
         while not self._life.draining.is_set():
-            self._slot.reals[scoreboard.DEPTHS_ASKED_AT] = time.monotonic()
-            await asyncio.gather(*map(self._ask, self._queues))
+            self._slot.reals[scoreboard.DEPTHS_ASKED_AT] = now = time.monotonic()
+            due = [queue for queue in self._queues if self._not_before.get(queue.place, 0.0) <= now]
+            await asyncio.gather(*map(self._ask, due))
             await asyncio.sleep(self._seconds_left())
 
     def _seconds_left(self) -> float:
@@ -71,6 +79,8 @@ class DepthWatch:
     def _failed(self, queue: WatchedQueue, error: SqsError) -> None:
         remedy = _GONE if error.code in MISSING_QUEUE and queue.place == DEAD_LETTERS else advice(error)
         write_problem(self._slot, queue.place, f"{error.action} failed: {error.code}; {remedy}")
+        if error.code in DENIED or error.code in MISSING_QUEUE:
+            self._not_before[queue.place] = time.monotonic() + REFUSED_SECONDS
         if (queue.place, error.code) in self._logged:
             return
         self._logged.add((queue.place, error.code))
