@@ -159,9 +159,9 @@ def _delivered(seen: Seen, report: Report) -> Text:
 def _latency(seen: Seen) -> Text:
     assert seen.report is not None
     now = current(seen.report)
-    p50 = (f"{seconds(now['p50']):<12}", "bold")
-    more = f" p90 {seconds(now['p90'])}  p99 {seconds(now['p99'])}  p99 "
-    return _row("deliver p50", p50, _spark(seen.history, "p50"), more, _spark(seen.history, "p99", "yellow"))
+    p50 = (f"{'p50 ' + seconds(now['p50']):<12}", "bold")
+    more = f" p90 {seconds(now['p90'])}   p99 {seconds(now['p99'])} "
+    return _row("latency", p50, _spark(seen.history, "p50"), more, _spark(seen.history, "p99", "yellow"))
 
 
 def _queue(seen: Seen, report: Report) -> list[Text]:

@@ -100,8 +100,11 @@ def _process(worker: Report) -> Row:
 
 def _work(worker: Report, role: str) -> str:
     if role == "sender":
-        of = f" of {count(limit)}" if (limit := worker.number("limit")) is not None else ""
-        return f"{count(worker.number('in_flight'))}{of} in flight"
+        limit, here = worker.number("limit"), count(worker.number("in_flight"))
+        if limit == 0:
+            # It may deliver nothing now, and keeps what it has.
+            return f"holds {here}"
+        return f"{here} of {count(limit)} in flight" if limit is not None else f"{here} in flight"
     if role == "consumer" and (asked := worker.number("asked")) is not None:
         return f"asks for {count(asked)}"
     if role == "auditor" and (held := worker.number("held")) is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from courier.terminal.api_client import Address
+from courier.terminal.api_client import SECONDS, Address
 from courier.terminal.feed import Feed, News, ask
 from courier.terminal.frame import Seen, View, frame
 from courier.terminal.history import History
@@ -27,8 +27,10 @@ STEPS_TO_END: Final = 10_000
 class Watched:
     """What is known of the program: the last answer, and the figures before it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, interval: float) -> None:
+        """``interval`` is the seconds between two questions."""
         self._url = url
+        self._patience = interval + SECONDS + 1.0
         self._report: Report | None = None
         self._history = History()
         self._heard = time.monotonic()
@@ -53,12 +55,15 @@ class Watched:
 
     def seen(self) -> Seen:
         """Return what a frame shows."""
-        return Seen(self._report, time.monotonic() - self._heard, self._error, self._history, self._url)
+        age = time.monotonic() - self._heard
+        # Each question has an answer or an error by then.
+        error = self._error or ("nothing was heard; quit, and start courier top again" if age > self._patience else "")
+        return Seen(self._report, age, error, self._history, self._url)
 
 
 def print_frames(address: Address, view: View, interval: float, frames: int | None) -> bool:
     """Print frames as plain text, without end if ``frames`` is ``None``; return whether the last had no answer."""
-    watched, shown = Watched(address.url), 0
+    watched, shown = Watched(address.url, interval), 0
     while True:
         began = time.monotonic()
         watched.hear(ask(address, with_samples=shown == 0))
@@ -72,7 +77,7 @@ def print_frames(address: Address, view: View, interval: float, frames: int | No
 
 def watch(address: Address, view: View, interval: float, frames: int | None, *, colours: bool) -> int:
     """Show frames on the terminal until a key or a signal ends it, or so many frames; return the exit code."""
-    watched, shown = Watched(address.url), 0
+    watched, shown = Watched(address.url, interval), 0
     feed = Feed(address, interval)
     with Screen(colours=colours) as screen:
         picture = watched.seen()

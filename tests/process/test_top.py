@@ -58,7 +58,11 @@ def restored(top: Terminal) -> bool:
 
 def test_a_frame_has_all_that_the_page_has(top: Terminal) -> None:
     top.wait_for(
-        "delivered  1,284 /s", "p90 31 ms  p99 84 ms", "18,402 waiting, oldest 42 s", "dead letters: 411 in orders-dead"
+        "delivered  1,284 /s",
+        "latency    p50 12 ms",
+        "p90 31 ms   p99 84 ms",
+        "18,402 waiting, oldest 42 s",
+        "dead letters: 411 in orders-dead",
     )
     top.wait_for("● closed", "52 in flight, limit 64", "received 1,287 → 12 wait (3.1 MiB) → delivered 1,284 → 3 wait")
     top.wait_for(
