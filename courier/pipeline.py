@@ -31,7 +31,7 @@ from courier.process.channel import Channel
 from courier.process.collection import no_collection
 from courier.process.life import RoleFactory
 from courier.process.notify import Manager
-from courier.process.scoreboard import LOG_LEVEL, Scoreboard
+from courier.process.scoreboard import LOG_LEVEL, RELOADS, Scoreboard
 from courier.process.short_lived_child import Interrupted
 from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
@@ -82,6 +82,7 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     def adopt(new: Config) -> None:
         board.supervisor.words[LOG_LEVEL] = set_level(new.log_level)
         show_settings(new)
+        board.supervisor.words[RELOADS] += 1
 
     def factories(new: Config) -> Mapping[str, RoleFactory]:
         return {

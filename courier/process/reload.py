@@ -142,7 +142,7 @@ class Reload:
             log.info("all workers have the old configuration")
             return
         for role, count in plan.counts.items():
-            self._scaling.want(role, count)
+            self._scaling.configure(role, count)
         # Before the new level of the log counts, which may leave this line out.
         log.info("reloaded", options=", ".join(plan.options))
         plan.adopt()

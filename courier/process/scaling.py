@@ -31,7 +31,8 @@ class Scaling:
         self._drain_timeout = drain_timeout
         self.stages: Final = {stage.role: stage for stage in pool.stages if stage.spare}
         self._signalled = next((stage for stage in self.stages.values() if stage.takes_scale_signals), None)
-        self._wanted = {role: stage.count for role, stage in self.stages.items()}
+        self._configured = {role: stage.count for role, stage in self.stages.items()}
+        self._wanted = dict(self._configured)
         self._besides = dict.fromkeys(self.stages, 0)
 
     def wanted(self, role: str) -> int:
@@ -47,8 +48,13 @@ class Scaling:
         assert 1 <= count <= self.most(role)
         self._wanted[role] = count
         if role in SCALED:
-            is_scaled = count != self.stages[role].count
+            is_scaled = count != self._configured[role]
             self._board.supervisor.words[SCALED[role]] = count if is_scaled else 0
+
+    def configure(self, role: str, count: int) -> None:
+        """Change how many workers a role should have by its configuration, whatever it was scaled to."""
+        self._configured[role] = count
+        self.want(role, count)
 
     def want_besides(self, role: str, count: int) -> None:
         """Change how many workers a role should have for a moment in addition to, or less than, what is wanted."""

@@ -44,6 +44,7 @@ SENDERS_SCALED: Final = _supervisor(RECORD, "How many senders scaling asked for;
 CONSUMERS_SCALED: Final = _supervisor(RECORD, "How many consumers scaling asked for; 0: as configured.")
 PROBE_ASKED: Final = _supervisor(RECORD | REAL, "When a person last asked to cut a cool-down short.")
 LOG_LEVEL: Final = _supervisor(RECORD, "The level of log lines since a reload, as a number of logging; 0 before.")
+RELOADS: Final = _supervisor(COUNTER | METRIC, "Configurations that came into force by a reload.")
 STACKS: Final = _worker(GAUGE, "The file for the process's stacks; 0 for none.")
 RESTARTS_EXIT: Final = _worker(COUNTER, "Workers replaced because they exited.")
 RESTARTS_SIGNAL: Final = _worker(COUNTER, "Workers replaced because a signal ended them.")

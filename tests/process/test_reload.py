@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import requests
 
 from courier.local.exchange import Response
 from tests.process.conftest import Start
@@ -234,4 +236,36 @@ def test_the_level_of_the_log_changes_in_every_process_without_a_new_one(
     until(sender_logs_attempts, explain=courier.log, every=0.2)
     file.reload(courier, **options, log_level="error")
     assert courier.pids("") == before
+    assert courier.drain() == 0
+
+
+def test_the_status_shows_the_configuration_that_is_in_force(
+    start: Start, queue: Queue, recipient: Recipient, file: File, free_port: int
+) -> None:
+    api = f"http://127.0.0.1:{free_port}"
+    courier = begin(start, queue, file, "--api", f"127.0.0.1:{free_port}", "--header", "X-Key: secret-of-the-header")
+
+    def shown() -> dict[str, tuple[str, str]]:
+        status = requests.get(f"{api}/status", timeout=10).json()
+        return {each["option"]: (each["value"], each["source"]) for each in status["configuration"]}
+
+    assert shown()["senders"] == ("2", "courier.toml")
+    assert shown()["rate-limit"] == ("none", "default")
+    file.reload(courier, recipient_url=recipient.url, senders=3, rate_limit=500)
+    assert shown()["senders"] == ("3", "courier.toml")
+    assert shown()["concurrency"] == ("16", "default")
+    assert shown()["rate-limit"][1] == "courier.toml"
+    # A new API process shows the same, and so does one that has seen a scaling.
+    courier.signal(signal.SIGTTIN)
+    kill(courier.pid_of("api", 0), signal.SIGKILL)
+
+    def answers() -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return shown()["senders"] == ("4", "set by scale")
+        return False
+
+    until(answers, explain=courier.log)
+    text = requests.get(f"{api}/status", timeout=10).text
+    assert "secret-of-the-header" not in text
+    assert requests.get(f"{api}/metrics", timeout=10).text.count("courier_reloads_total 1.0") == 1
     assert courier.drain() == 0
