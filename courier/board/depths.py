@@ -5,6 +5,7 @@ The auditor asks SQS, and writes the answers on the board. Consumers add the age
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -68,12 +69,29 @@ def read_answer(board: Scoreboard, queue: int, now: float) -> Answer:
     return Answer([slot.words[word] for word in words] if is_known else [], at, problem)
 
 
-def note_age(slot: Slot, age: float, now: float) -> None:
-    """Write the age of a received message, in seconds, into a consumer's slot, if it is the greatest of late."""
-    reals = slot.reals
-    if age >= reals[scoreboard.OLDEST_AGE] or now - reals[scoreboard.OLDEST_AT] >= _GREATEST_SECONDS:
-        reals[scoreboard.OLDEST_AGE] = age
-        reals[scoreboard.OLDEST_AT] = now
+class OldestReceived:
+    """The age of the oldest message that a consumer received lately, in its slot."""
+
+    __slots__ = ("_greatest", "_reals", "_until")
+
+    def __init__(self, slot: Slot) -> None:
+        self._reals = slot.reals
+        self._greatest = 0.0
+        self._until = 0.0
+
+    def note(self, sent_ms: int, now: float) -> None:
+        """Note a receive at ``now`` (monotonic seconds) whose oldest message was sent at ``sent_ms``, Unix time.
+
+        0 is unknown. Nearly every receive under load ends with the first line.
+        """
+        # An age but for the difference of the clocks, which is always the same.
+        age = now - sent_ms / 1000
+        if (age <= self._greatest and now < self._until) or not sent_ms:
+            return
+        self._greatest, self._until = age, now + _GREATEST_SECONDS
+        # The clocks of SQS and of this machine may differ by more than the age.
+        self._reals[scoreboard.OLDEST_AGE] = max(0.0, time.time() - sent_ms / 1000)
+        self._reals[scoreboard.OLDEST_AT] = now
 
 
 def oldest_age(board: Scoreboard, now: float) -> float | None:

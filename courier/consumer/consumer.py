@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from courier.board import tally
-from courier.board.depths import note_age
+from courier.board.depths import OldestReceived
 from courier.consumer.duty import Duty
 from courier.consumer.handover import Handover, packets, poll_grace, settlement
 from courier.consumer.intake import Intake
@@ -60,6 +60,7 @@ class Consumer(Role):
         """Write to ``work`` and ``acks``. The client is this process's own."""
         self._life = life
         self._words = life.slot.words
+        self._oldest = OldestReceived(life.slot)
         self._client = client
         self._options = options
         self._intake = Intake(
@@ -233,9 +234,7 @@ class Consumer(Role):
         self._words[scoreboard.CORRUPT] += received.corrupt
         if received.messages:
             slot.reals[scoreboard.PROBED_AT] = now
-            # 0 is a time that isn't known.
-            if sent_ms := min([message.sent_ms for message in received.messages]):
-                note_age(slot, max(0.0, time.time() - sent_ms / 1000), now)
+            self._oldest.note(min([message.sent_ms for message in received.messages]), now)
 
     def _receive_failed(self, error: SqsError, began: float, attempt_id: str | None) -> None:
         now = time.monotonic()

@@ -13,7 +13,7 @@ from courier.board.depths import (
     LATELY_SECONDS,
     QUEUES,
     SOURCE,
-    note_age,
+    OldestReceived,
     oldest_age,
     read_answer,
     write_depth,
@@ -63,39 +63,69 @@ def test_a_problem_is_cut_to_its_place(board: Scoreboard) -> None:
     assert 0 < len(read_answer(board, SOURCE, NOW).problem.encode()) <= TEXT_BYTES + 3
 
 
-def test_the_oldest_age_is_the_greatest_of_all_consumers_that_beat(board: Scoreboard) -> None:
-    first, second = board.slots("consumer")
-    note_age(first, 5.0, NOW - 1)
-    note_age(first, 4.0, NOW - 0.5)
-    note_age(second, 60.0, NOW - 2)
-    assert oldest_age(board, NOW) == 60.0
-    second.reals[scoreboard.BEAT] = NOW - SILENT_SECONDS
-    assert oldest_age(board, NOW) == 5.0
+class Consumer:
+    """A consumer that receives messages of an age, at a time."""
+
+    def __init__(self, board: Scoreboard, index: int, patch: pytest.MonkeyPatch) -> None:
+        self.slot = board.slots("consumer")[index]
+        self._oldest = OldestReceived(self.slot)
+        self._patch = patch
+
+    def receive(self, age: float, now: float) -> None:
+        unix_now = 1_764_150_000.0 + now
+        self._patch.setattr("time.time", lambda: unix_now)
+        self._oldest.note(round((unix_now - age) * 1000), now)
 
 
-def test_after_a_while_a_younger_message_takes_the_place_of_the_oldest(board: Scoreboard) -> None:
-    slot = board.slots("consumer")[0]
-    note_age(slot, 3600.0, NOW - LATELY_SECONDS)
+def test_the_oldest_age_is_the_greatest_of_all_consumers_that_beat(
+    board: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Consumer(board, index, monkeypatch) for index in (0, 1))
+    first.receive(5.0, NOW - 1)
+    first.receive(4.0, NOW - 0.5)
+    second.receive(60.0, NOW - 2)
+    assert oldest_age(board, NOW) == pytest.approx(60.0)
+    second.slot.reals[scoreboard.BEAT] = NOW - SILENT_SECONDS
+    assert oldest_age(board, NOW) == pytest.approx(5.0)
+
+
+def test_after_a_while_a_younger_message_takes_the_place_of_the_oldest(
+    board: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Consumer(board, 0, monkeypatch)
+    consumer.receive(3600.0, NOW - LATELY_SECONDS)
     assert oldest_age(board, NOW) is None
-    note_age(slot, 2.0, NOW - 0.1)
-    note_age(slot, 1.0, NOW - 0.05)
-    assert oldest_age(board, NOW) == 2.0
+    consumer.receive(2.0, NOW - 0.1)
+    consumer.receive(1.0, NOW - 0.05)
+    assert oldest_age(board, NOW) == pytest.approx(2.0)
+
+
+def test_a_message_whose_time_is_unknown_or_in_the_future_harms_nothing(
+    board: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Consumer(board, 0, monkeypatch)
+    OldestReceived(consumer.slot).note(0, NOW - 0.2)
+    assert oldest_age(board, NOW) is None
+    consumer.receive(-30.0, NOW - 0.1)
+    assert oldest_age(board, NOW) == 0.0
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 6.0), st.floats(0.0, 1e6)), min_size=1, max_size=50))
 def test_the_oldest_age_is_one_that_was_seen_lately_and_no_less_than_those_of_half_that_time(
     received: list[tuple[float, float]],
 ) -> None:
-    board, now = running_board(NOW), NOW
-    slot = board.slots("consumer")[0]
-    seen: list[tuple[float, float]] = []
-    for after, age in received:
-        now += after
-        note_age(slot, age, now)
-        seen.append((now, age))
-        slot.reals[scoreboard.BEAT] = now
-        found = oldest_age(board, now + 0.001)
-        assert found in [age for at, age in seen if now + 0.001 - at < LATELY_SECONDS]
-        assert found is not None
-        assert found >= age
-    assert oldest_age(board, now + LATELY_SECONDS) is None
+    with pytest.MonkeyPatch.context() as patch:
+        board, now = running_board(NOW), NOW
+        consumer = Consumer(board, 0, patch)
+        seen: list[tuple[float, float]] = []
+        for after, age in received:
+            now += after
+            consumer.receive(age, now)
+            seen.append((now, age))
+            consumer.slot.reals[scoreboard.BEAT] = now
+            found = oldest_age(board, now + 0.001)
+            assert found is not None
+            lately = [age for at, age in seen if now + 0.001 - at < LATELY_SECONDS]
+            assert min(abs(found - each) for each in lately) < 0.002
+            assert found >= age - 0.002
+        assert oldest_age(board, now + LATELY_SECONDS) is None
