@@ -31,6 +31,7 @@ MAY_BE_LOST_BYTES: Final = WHOLE_BYTES // 2
 """A record of this size may travel in a descriptor, and a descriptor can be lost."""
 
 log = structlog.get_logger("courier.sender")
+_LOGGER: Final = logging.getLogger("courier.sender")
 
 
 class Deliveries:
@@ -71,8 +72,8 @@ class Deliveries:
 
         One flag says both, so that a message pays for one.
         """
-        self._logs_attempts = logging.getLogger("courier.sender").isEnabledFor(logging.DEBUG)
-        self._is_watched = self._logs_attempts or self._tap.is_on
+        self._logs_attempts = _LOGGER.isEnabledFor(logging.DEBUG)
+        self._is_watched = self._tap.refresh() or self._logs_attempts
 
     def post(self, packet: HeldPacket) -> None:
         """Send the message whose turn it is, if its lease still holds; otherwise release the rest of its run."""

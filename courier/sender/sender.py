@@ -58,7 +58,7 @@ class Sender(Role):
         self._head = head
         self._gate = Gate(life.slot, life.board, options.limits, time.monotonic())
         self._slots = slots = Slots(life, self._gate, *channels, fifo=options.fifo, visibility=options.visibility)
-        self._tap = tap = Tap(life.board, life.slot.ring)
+        tap = Tap(life.board, life.slot.ring)
         self._reporting = reporting = Reporting(life, head, tap, fifo=options.fifo)
         self._keepalive = keepalive = KeepAlive(slots, options.visibility, self._refresh)
         errors = InternalErrors(life.slot)
@@ -79,7 +79,6 @@ class Sender(Role):
 
         A sender at rest doesn't sweep: most senders are such, and a sweep runs much code.
         """
-        self._tap.refresh(time.monotonic())
         self._taking.deliveries.watch()
         if not self._taking.is_at_rest() and self._keepalive.sweep_at is None:
             self._keepalive.sweep()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 from typing import Final
 
 from courier.board.attempts import API, Attempt
 from courier.http.answer import Answer, Failure
 from courier.process import scoreboard
 from courier.process.ring import Ring
-from courier.process.scoreboard import Scoreboard, Slot
+from courier.process.scoreboard import Scoreboard
 
 MOST_PER_SECOND: Final = 50.0
 """Successes that a sender shows a second, and as many failures: neither takes the other's place."""
+
+
+NO_API: Final = memoryview(bytes(scoreboard.SLOT_WORDS * 8)).cast("d")
+"""The slot of an API that isn't there."""
 
 
 class Allowance:
@@ -45,15 +48,17 @@ class Tap:
     def __init__(self, board: Scoreboard, ring: Ring) -> None:
         """``ring`` is this sender's."""
         self.is_on = False
-        self._api: Sequence[Slot] = board.slots(API) if API in board.roles() else ()
+        self._api = board.slots(API)[0].reals if API in board.roles() else NO_API
         self._ring = ring
         self._skipped = self._skipped_failures = 0
         self._successes = Allowance(MOST_PER_SECOND)
         self._failures = Allowance(MOST_PER_SECOND)
 
-    def refresh(self, now: float) -> bool:
-        """Look whether somebody taps at ``now`` (monotonic seconds), and return it."""
-        was_on, self.is_on = self.is_on, any(slot.reals[scoreboard.TAP_UNTIL] > now for slot in self._api)
+    def refresh(self) -> bool:
+        """Look whether somebody taps now, and return it."""
+        until, was_on = self._api[scoreboard.TAP_UNTIL], self.is_on
+        # Without a tap the clock isn't asked: most senders do nothing but beat.
+        self.is_on = until > 0.0 and until > time.monotonic()
         if self.is_on and not was_on:
             self._skipped = self._skipped_failures = 0
         return self.is_on

@@ -36,9 +36,9 @@ def test_a_sender_shows_failures_whatever_the_successes_and_counts_the_rest() ->
     board = Scoreboard.create({"sender": 1, "api": 1})
     slot, api = board.slots("sender")[0], board.slots("api")[0]
     tap = Tap(board, slot.ring)
-    assert not tap.refresh(time.monotonic())
+    assert not tap.refresh()
     api.reals[scoreboard.TAP_UNTIL] = time.monotonic() + 60
-    assert tap.refresh(time.monotonic())
+    assert tap.refresh()
     for number in range(2000):
         tap.show(f"good {number}", 1, GOOD, "delivered", is_failure=False)
     for number in range(3):
@@ -59,13 +59,14 @@ def test_a_tap_that_is_not_renewed_ends_and_a_new_one_counts_from_zero() -> None
     board = Scoreboard.create({"sender": 1, "api": 1})
     tap = Tap(board, board.slots("sender")[0].ring)
     api = board.slots("api")[0]
-    api.reals[scoreboard.TAP_UNTIL] = 103.0
-    assert tap.refresh(100.0)
+    api.reals[scoreboard.TAP_UNTIL] = time.monotonic() + 60
+    assert tap.refresh()
     for _ in range(500):
         tap.show("before", 1, GOOD, "delivered", is_failure=False)
-    assert not tap.refresh(103.0)
-    api.reals[scoreboard.TAP_UNTIL] = 203.0
-    assert tap.refresh(200.0)
+    api.reals[scoreboard.TAP_UNTIL] = time.monotonic() - 0.001
+    assert not tap.refresh()
+    api.reals[scoreboard.TAP_UNTIL] = time.monotonic() + 60
+    assert tap.refresh()
     before = board.slots("sender")[0].ring.last
     tap.show("after", 1, Failure(TIMEOUT, "", 5.0), "timeout", is_failure=True)
     (record,), _ = board.slots("sender")[0].ring.read_after(before)
@@ -74,5 +75,5 @@ def test_a_tap_that_is_not_renewed_ends_and_a_new_one_counts_from_zero() -> None
 
 def test_without_an_api_nobody_taps() -> None:
     board = Scoreboard.create({"sender": 1})
-    assert not Tap(board, board.slots("sender")[0].ring).refresh(0.0)
+    assert not Tap(board, board.slots("sender")[0].ring).refresh()
     assert scoreboard.TAP_UNTIL in scoreboard.GAUGES
