@@ -16,6 +16,9 @@ from courier.config.units import STATUSES, YES_NO
 from courier.errors import ConfigError
 
 WEBHOOK_SECRET_VARIABLE: Final = f"{VARIABLE_PREFIX}WEBHOOK_SECRET"
+MOST_BYTES: Final = 1 << 20
+"""Most bytes of a file of options. Reading a device would never end."""
+
 _PLACE: Final = re.compile(r"at line [0-9]+, column [0-9]+|at end of document")
 
 
@@ -35,12 +38,15 @@ def read_file(path: Path) -> dict[str, Any]:
 
     try:
         with path.open("rb") as file:
-            content = tomllib.load(file)
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            refuse("--config", f"{path} has more than {MOST_BYTES:,} bytes; give a file of options")
+        content = tomllib.loads(text.decode())
     except OSError as error:
         refuse("--config", f"cannot read {path}: {error.strerror}; give a readable TOML file")
-    except ValueError as error:
-        # ValueError covers tomllib's own error and a number with thousands of digits. The error may quote the line, and
-        # the line may be a secret.
+    except (ValueError, RecursionError) as error:
+        # ValueError covers tomllib's own error and a number with thousands of digits, RecursionError thousands of
+        # brackets. The error may quote the line, and the line may be a secret.
         place = _PLACE.search(str(error))
         refuse("--config", f'{path} is not TOML{f" {place[0]}" if place else ""}; write each option as: key = "value"')
     names = {option.key: name for name, option in OPTIONS.items()}

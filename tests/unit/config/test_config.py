@@ -9,7 +9,7 @@ import pytest
 
 import courier
 from courier.config.config import DEFAULTS, OPTIONS, Config
-from courier.config.loading import read_file
+from courier.config.loading import MOST_BYTES, read_file
 from courier.config.presets import PRESETS
 from courier.errors import ConfigError
 from courier.request.header_templates import parse_header
@@ -214,6 +214,8 @@ def test_a_file_gives_values_by_field(tmp_path: Path) -> None:
         ("header = [1]", "header must be a list of strings"),
         ("senders = [1]", "senders must be a string or a number"),
         ("senders =", "is not TOML"),
+        (f"header = {'[' * 50_000}", "is not TOML"),
+        ("#" * (MOST_BYTES + 1), "has more than 1,048,576 bytes"),
         ("senders = 1\nsenders = 2", "is not TOML"),
     ],
 )
