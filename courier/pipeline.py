@@ -11,6 +11,7 @@ can be settled. They drain from the first to the last, so that work in progress 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -31,7 +32,7 @@ from courier.process.channel import Channel
 from courier.process.collection import no_collection
 from courier.process.life import RoleFactory
 from courier.process.notify import Manager
-from courier.process.scoreboard import LOG_LEVEL, RELOADS, Scoreboard
+from courier.process.scoreboard import LOG_LEVEL, PROBE_ASKED, RELOADS, Scoreboard
 from courier.process.short_lived_child import Interrupted
 from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
@@ -83,6 +84,8 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         board.supervisor.words[LOG_LEVEL] = set_level(new.log_level)
         show_settings(new)
         board.supervisor.words[RELOADS] += 1
+        # Whatever the recipient didn't take before, it may take now: the cool-down of an open breaker would only wait.
+        board.supervisor.reals[PROBE_ASKED] = time.monotonic()
 
     def factories(new: Config) -> Mapping[str, RoleFactory]:
         return {

@@ -146,7 +146,10 @@ def reload(wait: float, socket: Path | None, output: str) -> int:
 
     answer, code = answer_to({"act": "reload"}, socket)
     give_up_at = time.monotonic() + wait
-    while code == EXIT_DONE and time.monotonic() < give_up_at:
+    while code == EXIT_DONE and wait:
+        if time.monotonic() >= give_up_at:
+            late = f"the reload has not ended after {wait:g} seconds; it continues, and the log says what comes of it"
+            return show({"ok": False, "error": late}, EXIT_REFUSED, output)
         answer, code = answer_to({"act": "reloading"}, socket)
         if code == EXIT_DONE and not answer.get("busy"):
             if answer.get("in_force"):

@@ -164,7 +164,7 @@ def test_a_recipient_that_is_down_is_replaced_by_one_that_is_up(
     start: Start, queue: Queue, recipient: Recipient, other: Recipient, file: File
 ) -> None:
     recipient.behave = lambda delivery: Response(503)
-    courier = begin(start, queue, file, "--breaker-threshold", "3", "--breaker-cool-down", "60")
+    courier = begin(start, queue, file, "--breaker-cool-down", "600", "--breaker-longest-cool-down", "600")
     sent = queue.send(bodies(40))
     until(lambda: "circuit breaker open" in courier.log(), explain=courier.log)
     file.reload(courier, recipient_url=other.url, senders=2, concurrency=4)
