@@ -47,6 +47,8 @@ def rereading(
         refuse_what_needs_a_restart(in_force, new, {name: most[role] for name, role in COUNTS.items()})
         raise_failed(check_sending(new))
         warn_of_risks(new, too_few_files)
+        # As :func:`plan` does in the supervisor: what fails there fails here first, and harms only this child.
+        factories(new)
         # From a child of this program, through a pipe that nobody else has.
         return pickle.dumps(new)
 

@@ -210,6 +210,12 @@ class WorkerPool:
         for channel in self.channels:
             channel.keep(reading=True, writing=False)
 
+    def let_go(self) -> None:
+        """Close, in a child that is no worker, what only the supervisor may hold."""
+        self.close_as_if_dead()
+        for descriptor in self.foreign():
+            os.close(descriptor)
+
     def unread(self) -> bool:
         """Return whether a channel contains unread packets."""
         return any(channel.unread_bytes() for channel in self.channels)

@@ -18,6 +18,7 @@ from courier.errors import CannotStart, CourierError
 from courier.process import scoreboard
 from courier.process.pool import WorkerPool
 from courier.process.rereading import Plan, Rereading
+from courier.process.restart import RestartPolicy
 from courier.process.scaling import Scaling
 from courier.process.short_lived_child import PolledChild
 from courier.process.stage import Stage
@@ -76,6 +77,8 @@ class Reload:
 
     def stop(self) -> None:
         """Give up what is in progress, because the program stops."""
+        if self.is_busy:
+            self.outcome = Outcome(False, "given up, because Courier stops")
         self._is_asked, self._plan, self._rolling = False, None, []
         if self._child is not None:
             self._child.close()
@@ -94,7 +97,7 @@ class Reload:
             self._read_by = now + READ_SECONDS + STEP_SECONDS
             try:
                 self._child = PolledChild(
-                    self._rereading.read, READ_SECONDS, "reading the configuration", self._pool.close_as_if_dead
+                    self._rereading.read, READ_SECONDS, "reading the configuration", self._pool.let_go
                 )
             except OSError as error:
                 self._refuse(f"cannot fork: {error.strerror}; try again when the host has memory and processes left")
@@ -200,9 +203,9 @@ class Rolling:
         """Do what is due at ``now``, monotonic seconds, and return how far it is. The scaling acts on it."""
         staying = self._scaling.staying(self.role)
         for worker in staying:
-            if not worker.pid:
-                # Its next process is one of the new stage.
-                worker.stage = self._stage
+            if not worker.pid and worker.stage is not self._stage:
+                # Its next process is one of the new stage, and the deaths of the old ones say nothing about that.
+                worker.stage, worker.policy, worker.restart_at = self._stage, RestartPolicy(), now
         new = [worker for worker in staying if worker.stage is self._stage]
         if any(worker.slot.words[scoreboard.STATE] != scoreboard.READY for worker in new):
             self._ready_by = min(self._ready_by, now + self._patience)
@@ -218,7 +221,9 @@ class Rolling:
             # With one too many, an old one leaves now; with one too few, a new one comes.
             self._scaling.want_besides(self.role, 0)
             self._left_by = now + STEP_SECONDS
-        else:
-            # If all slots are taken, an old one leaves before its successor comes.
-            self._scaling.want_besides(self.role, 1 if self._pool.has_room(self.role) else -1)
+        elif self._pool.has_room(self.role):
+            self._scaling.want_besides(self.role, 1)
+        elif len(staying) == len(self._pool.of(self.role)):
+            # All slots are taken, and nobody is about to free one: an old one leaves before its successor comes.
+            self._scaling.want_besides(self.role, -1)
         return Progress.GOING

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
+import struct
 import time
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -20,6 +22,13 @@ from courier.process.signals import TAKEN
 
 STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
+_HEAD: Final = struct.Struct(">BI")
+"""What precedes an answer: the exit code of its error, 0 for none, and its length. A child can die while it writes."""
+
+_TOO_LATE: Final = (
+    "did not end in time; find out what blocks: the network, DNS, the AWS credentials, the disk, or a FIFO in place of "
+    "a file"
+)
 
 log = structlog.get_logger("courier")
 
@@ -40,8 +49,7 @@ def run_in_child(
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(reader)
-        _work_and_exit(work, writer)
+        _work_and_exit(work, writer, lambda: os.close(reader))
     os.close(writer)
     try:
         meanwhile()
@@ -65,6 +73,7 @@ class PolledChild:
         by the end of their lifelines.
         """
         self._name = name
+        self._late_at = time.monotonic() + timeout
         self._chunks: list[bytes] = []
         self._reader, writer = os.pipe()
         # Text in a buffer at the fork would be written twice.
@@ -76,11 +85,14 @@ class PolledChild:
             os.close(writer)
             raise
         if pid == 0:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, timeout)
-            os.close(self._reader)
-            let_go()
-            _work_and_exit(work, writer)
+
+            def begin() -> None:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.setitimer(signal.ITIMER_REAL, timeout)
+                os.close(self._reader)
+                let_go()
+
+            _work_and_exit(work, writer, begin)
         os.close(writer)
         os.set_blocking(self._reader, False)
 
@@ -92,6 +104,8 @@ class PolledChild:
         except BlockingIOError:
             return None
         self.close()
+        if not self._chunks and time.monotonic() >= self._late_at:
+            raise CannotStart(f"{self._name} {_TOO_LATE}")
         return _result(b"".join(self._chunks), self._name)
 
     def close(self) -> None:
@@ -101,22 +115,31 @@ class PolledChild:
             self._reader = -1
 
 
-def _work_and_exit(work: Callable[[], bytes], writer: int) -> NoReturn:
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_DFL)
-    for number in TAKEN - STOPPING - {signal.SIGCHLD, signal.SIGALRM}:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+def _work_and_exit(work: Callable[[], bytes], writer: int, begin: Callable[[], None]) -> NoReturn:
     try:
-        answer = b"\x00" + work()
+        begin()
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_DFL)
+        for number in TAKEN - STOPPING - {signal.SIGCHLD, signal.SIGALRM}:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        code, text = _answer(work)
+        # Nobody may read it any more.
+        with contextlib.suppress(BrokenPipeError), open(writer, "wb") as pipe:
+            pipe.write(_HEAD.pack(code, len(text)) + text)
+    finally:
+        # Whatever was raised: the caller's own clean-up, in this process, would remove what its parent still uses.
+        os._exit(0)
+
+
+def _answer(work: Callable[[], bytes]) -> tuple[int, bytes]:
+    try:
+        return 0, work()
     except CourierError as error:
-        answer = bytes([error.exit_code]) + str(error).encode()
+        return error.exit_code, str(error).encode()
     except Exception:
         log.exception("a bug in the checks before the start", advice="please report it, with the traceback")
-        answer = b""
-    with open(writer, "wb") as pipe:
-        pipe.write(answer)
-    os._exit(0)
+        os._exit(0)
 
 
 def _read_all(reader: int, deadline: float, name: str) -> bytes:
@@ -126,9 +149,7 @@ def _read_all(reader: int, deadline: float, name: str) -> bytes:
             raise Interrupted
         left = deadline - time.monotonic()
         if left <= 0:
-            raise CannotStart(
-                f"{name} did not end in time; find out what blocks: the network, DNS, the AWS credentials, the disk"
-            )
+            raise CannotStart(f"{name} {_TOO_LATE}")
         if select.select([reader], [], [], min(left, 0.1))[0]:
             chunk = os.read(reader, 65536)
             if not chunk:
@@ -137,9 +158,10 @@ def _read_all(reader: int, deadline: float, name: str) -> bytes:
 
 
 def _result(answer: bytes, name: str) -> bytes:
-    if not answer:
+    code, length = _HEAD.unpack_from(answer) if len(answer) >= _HEAD.size else (0, -1)
+    text = answer[_HEAD.size :]
+    if len(text) != length:
         raise CannotStart(f"{name} ended without a result; see the previous line, and dmesg for an OOM kill")
-    if answer[0] == 0:
-        return answer[1:]
-    line = answer[1:].decode()
-    raise ConfigError(line) if answer[0] == EXIT_USAGE else CannotStart(line)
+    if code == 0:
+        return text
+    raise ConfigError(text.decode()) if code == EXIT_USAGE else CannotStart(text.decode())

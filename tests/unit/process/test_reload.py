@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from courier.errors import CannotStart
+from courier.process.short_lived_child import PolledChild
 from tests.unit.process.test_supervisor import Start, Toy, is_gone
 from tests.unit.process.test_supervisor import start as start
 from tests.unit.process.waiting import eventually
@@ -164,6 +166,56 @@ def test_workers_notice_the_death_of_the_supervisor_while_a_child_reads(start: S
     eventually(lambda: all(map(is_gone, toy.pids())), "the workers are gone")
     assert not is_gone(int(reader.read_text()))
     eventually(lambda: is_gone(int(reader.read_text())), "the child ends by itself")
+
+
+def test_a_reader_whose_answer_nobody_awaits_any_more_ends_and_cleans_up_nothing(start: Start) -> None:
+    toy = begin(start)
+    configure(toy, "waits")
+    reader = toy.directory / "reader"
+    eventually(lambda: reader.exists() and reader.read_text(), "the child reads")
+    assert toy.stop() == 0
+    (toy.directory / "go").touch()
+    eventually(lambda: is_gone(int(reader.read_text())), "the child ends")
+    assert "Traceback" not in toy.log.read_text()
+
+
+def test_a_sender_stays_while_those_that_leave_hold_all_other_slots(start: Start) -> None:
+    toy = begin(start, "reload-slow", 30.0, 4.0)
+    for n in (3, 4):
+        toy.send_signal(signal.SIGTTIN)
+        toy.wait_for_log("worker added", workers=n)
+    for count in (3, 2, 1):
+        toy.send_signal(signal.SIGTTOU)
+        toy.wait_for_log("worker leaves", workers=count)
+    configure(toy, "second")
+    toy.wait_for_log("reloaded")
+    assert not toy.logged("worker leaves", workers=0), "for a moment there was no sender"
+
+
+def test_senders_that_keep_dying_get_the_new_configuration_at_once(start: Start) -> None:
+    toy = start("reload-dying")
+    toy.wait_for_log("ready")
+    # Their back-off is then longer than a reload waits for a worker to become ready.
+    eventually(lambda: [line for line in toy.logged("worker died") if line["restart_in"] >= 4], "a long back-off")
+    configure(toy, "second")
+    toy.wait_for_log("reloaded")
+    eventually(lambda: have(toy, "second"), "two senders of the second configuration")
+
+
+def test_an_answer_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def work() -> bytes:
+        pid.write_text(str(os.getpid()))
+        return b"x" * 1_000_000  # more than a pipe holds
+
+    child = PolledChild(work, 60.0, "the work", lambda: None)
+    eventually(lambda: pid.exists() and pid.read_text(), "the child works")
+    assert child.poll() is None
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    os.waitpid(int(pid.read_text()), 0)
+    with pytest.raises(CannotStart, match="the work ended without a result"):
+        child.poll()
 
 
 def test_senders_killed_during_a_reload_leave_two_of_the_new_configuration(start: Start, tmp_path: Path) -> None:

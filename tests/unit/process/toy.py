@@ -103,6 +103,11 @@ async def blocks(life: Life) -> Role:
     return Idle(life)
 
 
+async def dies_young(life: Life) -> Role:
+    life.loop.call_later(0.05, os._exit, 1)
+    return Idle(life)
+
+
 async def segfaults(life: Life) -> Role:
     if life.slot.words[scoreboard.RESTARTS] == 0:
         ctypes.string_at(0)
@@ -243,6 +248,11 @@ def read() -> bytes:
         say_pid = Path(sys.argv[2]) / "reader"
         say_pid.write_text(str(os.getpid()))
         time.sleep(600)
+    if text == "waits":
+        (Path(sys.argv[2]) / "reader").write_text(str(os.getpid()))
+        while not (Path(sys.argv[2]) / "go").exists():
+            time.sleep(0.01)
+        text = "second"
     if text == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if text == "raises":
@@ -288,6 +298,8 @@ MAKES = {
 SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "idle": lambda: of_one(idle),
     "reload": lambda: of_one(says("first")),
+    "reload-slow": lambda: of_one(outlasts),
+    "reload-dying": lambda: of_one(dies_young),
     "pipeline": pipeline,
     "cannot-start": lambda: of_one(cannot_start),
     "cannot-start-again": lambda: of_one(cannot_start_again),
