@@ -35,6 +35,7 @@ _URL: Final = re.compile(
     re.IGNORECASE,
 )
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,7})(?:;[^\r\n]*)?")
 
 
@@ -224,7 +225,7 @@ class Exchange:
             raise self.fault(NOT_COURIER)
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
         length = headers.get(b"content-length")
-        if length is not None and not re.fullmatch(rb"[0-9]{1,15}", length):
+        if length is not None and not _LENGTH.fullmatch(length):
             raise self.fault(NOT_COURIER)
         chunked = headers.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
         return int(found[1]), None if length is None else int(length), chunked

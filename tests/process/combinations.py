@@ -91,6 +91,9 @@ LEFT: Final[Mapping[str, str]] = {
     "--ca-file": "for https",
     "--api": "many run at once",
     "--api-host": "for --api",
+    "--page": "for --api",
+    "--page-control": "for --api",
+    "--control": "test_control.py",
 }
 
 OUTAGES: Final = ("refused connections", "503", "401", "429", "hanging", "cut connections")

@@ -51,7 +51,7 @@ class Idle(Role):
 
 
 class Hears(Idle):
-    """Says when its bell was rung."""
+    """Says when its bell was rung, and who was on the board in the first slot then."""
 
     def start(self) -> None:
         self.life.loop.add_reader(self.life.bells.fileno(self.life.slot.index), self.heard)
@@ -59,7 +59,7 @@ class Hears(Idle):
 
     def heard(self) -> None:
         self.life.bells.hush(self.life.slot.index)
-        say(self.life, f"heard-{self.life.board.slots('sender')[0].words[scoreboard.STATE]}")
+        say(self.life, f"heard-{self.life.board.slots('sender')[0].words[scoreboard.PID]}")
 
 
 async def hears(life: Life) -> Role:
