@@ -139,12 +139,17 @@ class Connection(asyncio.Protocol):
     def write(self, now: float) -> None:
         """Write the request of :meth:`start`, unless its exchange has ended or gone elsewhere since."""
         exchange = self.exchange
-        if exchange is not None and now - self._sent_at >= TRUSTED_FOR and self._has_unread():
+        if exchange is None:
+            return
+        if now - self._sent_at >= TRUSTED_FOR:
             # The process was held up. What has come meanwhile would pass for the answer.
-            self._pass_on(exchange)
-        elif exchange is not None:
-            self.awaits = ""
-            self._write(exchange.head, exchange.body)
+            if self._has_unread():
+                self._pass_on(exchange)
+                return
+            # The recipient's time for a first byte begins now, or it would be cut for a wait of ours.
+            self._sent_at = now
+        self.awaits = ""
+        self._write(exchange.head, exchange.body)
 
     def is_usable(self, now: float) -> bool:
         """Return whether an idle connection may carry another exchange.

@@ -116,9 +116,8 @@ class FaultShare:
 
     def refresh(self, now: float) -> None:
         """Update the attributes. ``now`` is monotonic seconds. Call it or :meth:`watch` every few seconds."""
-        counts = [self._board.total(word, "sender") for word in COUNTED]
+        counts = self._count(now)
         self._faulted = counts[0]
-        self._note_delivered(counts[1], now)
         faulted, delivered, again, revived, mended = self._window.growth(now, counts)
         if not self.is_high and faulted >= MINIMUM and self._window.forget_before(counts, _is_high):
             # The recipient has begun to fail. The minute of health before that would hide it.
@@ -133,9 +132,16 @@ class FaultShare:
         self._words[scoreboard.FAULT_PERCENT] = self.percent
 
     def watch(self, now: float) -> bool:
-        """Count deliveries alone. Return whether that is enough: no sender has met a fault since the last refresh."""
-        self._note_delivered(self._board.total(scoreboard.DELIVERED, "sender"), now)
-        return not self.is_high and self._board.total(scoreboard.FAULTED, "sender") == self._faulted
+        """Count, and no more. Return whether that is enough: no sender has met a fault since the last refresh."""
+        counts = self._count(now)
+        # Without samples of the time before them, the first faults wouldn't count as growth.
+        self._window.growth(now, counts)
+        return not self.is_high and counts[0] == self._faulted
+
+    def _count(self, now: float) -> list[int]:
+        counts = [self._board.total(word, "sender") for word in COUNTED]
+        self._note_delivered(counts[1], now)
+        return counts
 
     def _note_delivered(self, delivered: int, now: float) -> None:
         if delivered - self._delivered >= BUSY:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courier.http.answer import Answer, Failure
+from courier.http.answer import FIRST_BYTE_TIMEOUT, Answer, Failure
 from courier.http.connection import Connection, Recent
 from courier.http.exchange import Exchange
 from courier.http.limits import SessionLimits
@@ -297,6 +297,22 @@ def test_a_request_has_all_its_time_after_the_time_to_connect() -> None:
     end.connection.sweep(time.monotonic() + 1)
     end.connection.write(time.monotonic() + 1)
     assert (end.results, end.wire.written) == ([], 2)
+
+
+def test_the_wait_for_a_first_byte_begins_when_a_request_is_written_though_the_process_was_held_up() -> None:
+    session = Sessions()
+    session.limits = SessionLimits(first_byte_timeout=1.0)
+    end = End(session)
+    end.takes(OK)
+    end.start()
+    written_at = time.monotonic() + 5.0
+    end.connection.write(written_at)
+    end.connection.sweep(written_at + 0.9)
+    assert (end.results, end.wire.aborted) == ([], False)
+    end.connection.sweep(written_at + 1.1)
+    (result,) = end.results
+    assert isinstance(result, Failure)
+    assert result.reason == FIRST_BYTE_TIMEOUT
 
 
 @st.composite

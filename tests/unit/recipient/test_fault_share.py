@@ -162,3 +162,30 @@ def test_counts_in_any_order_of_growth_are_read(steps: list[tuple[float, list[tu
         for share in shares.all:
             assert 0 <= share.percent <= 100
             assert share.is_high or not share.is_often
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 1, 5, 100]), st.sampled_from([0, 0, 0, 15, 40]), st.sampled_from([0, 1, 30, 1000])
+        ),
+        max_size=8,
+    )
+)
+@example([(100, 0, 1000), (1, 40, 30), (5, 0, 0)])
+def test_one_that_only_watches_while_all_is_well_finds_the_same_share_as_one_that_always_refreshes(
+    steps: list[tuple[int, int, int]],
+) -> None:
+    shares = Shares()
+    watching, refreshing = shares.all
+    now = 100.0
+    for seconds, faulted, delivered in steps:
+        shares.count(faulted=faulted)
+        for _ in range(seconds):
+            now += 1.0
+            shares.count(delivered=delivered)
+            if not watching.watch(now):
+                watching.refresh(now)
+            refreshing.refresh(now)
+            found = [(share.is_high, share.is_often, share.percent, share.is_busy(now)) for share in shares.all]
+            assert found[0] == found[1]
