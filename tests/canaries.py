@@ -61,6 +61,9 @@ def variables(directory: Path, recipient: str, without: set[str]) -> dict[str, s
             planted[variable] = f"X-Canary: {secret}\nX-Other: {{queue}} {secret}"
         elif name == "recipient_url":
             planted[variable] = f"{recipient}/{secret}/in?key={secret}&other=%20{secret}"
+        elif name == "traces":
+            # Nobody listens there: its failures are logged.
+            planted[variable] = f"http://127.0.0.1:1/{secret}"
         else:
             # The rest are names and URLs of AWS's API, in which a secret is refused.
             assert option.kind is TEXT

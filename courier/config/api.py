@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-from courier.config.checks import refuse
+from courier.config.checks import check_collector, refuse
 from courier.config.option import option
-from courier.config.units import HOST_NAME, HOST_PORT, PATH, PATH_OR_NONE, one_of, parse_address
+from courier.config.units import HOST_NAME, HOST_PORT, PATH, PATH_OR_NONE, SHARE, TEXT, one_of, parse_address
+from courier.http.url import Url
+from courier.http.url_parsing import read_url
+
+TRACES_PATH: Final = "/v1/traces"
+"""The path of traces below the address of a collector (OTLP 1.0, OTLP/HTTP Request)."""
 
 _option = partial(option, "API and logs")
 
@@ -55,6 +61,24 @@ class ApiConfig:
         "It needs the control socket. Without this option the page only reads.",
         may_hold_secret=True,
     )
+    traces: str = _option(
+        "",
+        "--traces",
+        TEXT,
+        "OpenTelemetry collector to send traces to.",
+        "It is a URL for OTLP over HTTP, such as http://127.0.0.1:4318, and needs pip install 'courier[otel]'. Each "
+        "attempt is a span.",
+        # A path may be a key.
+        may_hold_secret=True,
+    )
+    traces_sample: float = _option(
+        0.01,
+        "--traces-sample",
+        SHARE,
+        "Share of messages to trace.",
+        "It is for messages without a trace of their own: a producer's trace says itself whether it is sampled. "
+        "Their failed attempts are always traced.",
+    )
     log_level: str = _option(
         "info", "--log-level", one_of("debug", "info", "warning", "error"), "Least severe level to log."
     )
@@ -65,6 +89,17 @@ class ApiConfig:
     def _check_api(self) -> None:
         if self.page_control and (self.api_address is None or self.page == "none"):
             refuse("--page-control", "needs the live page; leave out --api none and --page none")
+
+        if self.traces:
+            check_collector("--traces", self.traces)
+
+    @property
+    def collector(self) -> Url | None:
+        """Where traces are sent; None if there are none."""
+        if not self.traces:
+            return None
+        base = self.traces.rstrip("/")
+        return read_url(base if base.endswith(TRACES_PATH) else base + TRACES_PATH)
 
     @property
     def api_address(self) -> tuple[str, int] | None:

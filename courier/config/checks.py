@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from courier.errors import ConfigError
 from courier.http.url_parsing import read_url
 
 SQS_EXAMPLE: Final = "http://127.0.0.1:9324"
+OTEL_MODULES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.common")
+"""What traces need of the extra courier[otel]."""
+
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 
 
@@ -54,3 +58,27 @@ def check_aws_url(flag: str, url: str, example: str) -> None:
         read_url(url)
     except ValueError:
         refuse(flag, f"must be a URL like {example}")
+
+
+def check_collector(flag: str, url: str) -> None:
+    """Check the URL of an OpenTelemetry collector, and that what it needs is installed. The error never quotes it."""
+    if "@" in url or "?" in url or "#" in url:
+        refuse(
+            flag,
+            "must have no user name, no query and no fragment; give headers such as a key in "
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        )
+    try:
+        read_url(url)
+    except ValueError as error:
+        refuse(flag, str(error))
+    if not all(map(_is_installed, OTEL_MODULES)):
+        refuse(flag, "needs OpenTelemetry, which is not installed: pip install 'courier[otel]'")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        # A package above it is missing.
+        return False

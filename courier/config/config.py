@@ -60,11 +60,12 @@ class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConf
     def summary(self) -> dict[str, str | float]:
         """Return the options that differ from their defaults, without secrets, for the log and for ``/status``.
 
-        Of the recipient's URL it has only scheme, host and port, because a path may be a key. A file of secrets is
-        shown by its path only if the file exists: otherwise the value may be the secret itself.
+        Of the URLs of the recipient and the collector it has only scheme, host and port, because a path may be a key. A
+        file of secrets is shown by its path only if the file exists: otherwise the value may be the secret itself.
         """
         values = {name: getattr(self, name) for name in OPTIONS}
         values["recipient_url"] = origin_of(self.recipient)
+        values["traces"] = origin_of(self.collector) if self.collector else ""
         return {
             name: _summary_value(value, secret=OPTIONS[name].may_hold_secret)
             for name, value in values.items()

@@ -189,6 +189,11 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         "--api is none, so nothing is served",
     ),
     (
+        lambda config: not config.traces,
+        ("traces_sample",),
+        "without --traces, nothing is traced",
+    ),
+    (
         lambda config: config.headers == OFF and config.attribute_headers == "prefixed",
         ("attribute_headers",),
         "--headers none has no prefix for attributes; use --attribute-headers bare",

@@ -19,7 +19,7 @@ from courier.errors import ConfigError
 RELOADABLE: Final = frozenset(
     {
         *(each.name for part in (RecipientConfig, LimitsConfig, SecurityConfig) for each in fields(part)),
-        *("senders", "consumers", "concurrency", "log_level"),
+        *("senders", "consumers", "concurrency", "log_level", "traces", "traces_sample"),
     }
 ) - {"failure_queue"}
 """The fields of Config that a reload changes. Any other option needs a restart.

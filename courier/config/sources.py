@@ -32,8 +32,8 @@ class Setting(NamedTuple):
 def settings(config: Config, sources: Mapping[str, str]) -> list[Setting]:
     """Return every option's setting, in the order of the help, without secrets.
 
-    ``sources`` maps field names to sources; an option that isn't in it has its default. Of the recipient's URL only
-    scheme, host and port are shown, because a path may be a key.
+    ``sources`` maps field names to sources; an option that isn't in it has its default. Of the URLs
+    of the recipient and the collector only scheme, host and port are shown, because a path may be a key.
     """
     return [
         Setting(
@@ -65,6 +65,8 @@ def _shown(config: Config, name: str, option: Option) -> str:
     value = getattr(config, name)
     if name == "recipient_url":
         return origin_of(config.recipient)
+    if name == "traces":
+        return origin_of(config.collector) if config.collector else ""
     if value in (None, "", ()):
         return "none" if option.kind.metavar.endswith("|none") else ""
     if option.may_hold_secret and option.kind is PATH:

@@ -23,6 +23,7 @@ from courier.sender.options import SenderOptions
 from courier.sender.reporting import Reporting
 from courier.sender.slots import HeldPacket, Slots
 from courier.sender.tap import Tap
+from courier.sender.traces import Traces
 
 LATE_SECONDS: Final = 2 * SWEEP_SECONDS
 """A message sent with a shorter lease than this is extended immediately: the next sweep may come too late."""
@@ -47,6 +48,7 @@ class Deliveries:
         head: DeliveryHead,
         internal_errors: InternalErrors,
         tap: Tap,
+        traces: Traces | None,
         options: SenderOptions,
     ) -> None:
         self._slots = slots
@@ -64,16 +66,17 @@ class Deliveries:
         self._recorder = options.recorder
         self._backoff = options.backoff
         self._tap = tap
+        self._traces = traces
         self._logs_attempts = self._is_watched = False
         self.watch()
 
     def watch(self) -> None:
-        """Look whether each attempt is to be logged or shown; call it at each beat: a reload may change the level.
+        """Look whether each attempt is to be logged, shown or traced; call it at each beat: the level may change.
 
-        One flag says both, so that a message pays for one.
+        One flag says all of it, so that a message pays for one.
         """
         self._logs_attempts = _LOGGER.isEnabledFor(logging.DEBUG)
-        self._is_watched = self._tap.refresh() or self._logs_attempts
+        self._is_watched = self._tap.refresh() or self._logs_attempts or self._traces is not None
 
     def post(self, packet: HeldPacket) -> None:
         """Send the message whose turn it is, if its lease still holds; otherwise release the rest of its run."""
@@ -138,13 +141,15 @@ class Deliveries:
             slots.resume_taking()
 
     def _show_attempt(self, message: Message, packet: HeldPacket, answer: Answer | Failure) -> None:
-        """Log an attempt, for --log-level debug; show it to whoever taps, unless it failed: that is shown later."""
+        """Log an attempt, for --log-level debug; trace it; show it to whoever taps, but a failure is shown later."""
         attempt = message.receive_count + (0 if packet.failing is None else packet.failing.attempts)
         if self._logs_attempts:
             came = {"status": answer.status} if isinstance(answer, Answer) else {"reason": answer.reason}
             log.debug(
                 "attempt", message_id=message.message_id, attempt=attempt, seconds=round(answer.duration, 4), **came
             )
+        if self._traces is not None:
+            self._traces.note(message, attempt, answer, is_success=is_success(answer, self._rules))
         if self._tap.is_on and is_success(answer, self._rules):
             self._tap.show(message.message_id, attempt, answer, "delivered", is_failure=False)
 

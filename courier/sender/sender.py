@@ -31,6 +31,7 @@ from courier.sender.reporting import Reporting
 from courier.sender.slots import Slots
 from courier.sender.taking import Taking
 from courier.sender.tap import Tap
+from courier.sender.traces import Traces
 
 CUT_MARGIN_SECONDS: Final = 0.3
 """Seconds before its deadline that a sender reserves to report the deliveries that it cuts."""
@@ -51,14 +52,16 @@ class Sender(Role):
         session: Transport,
         head: DeliveryHead,
         options: SenderOptions,
+        traces: Traces | None = None,
     ) -> None:
-        """``channels`` are (work, acks): it reads from work and writes to acks."""
+        """``channels`` are (work, acks): it reads from work and writes to acks. ``None``: no traces."""
         self._life = life
         self._session = session
         self._head = head
         self._gate = Gate(life.slot, life.board, options.limits, time.monotonic())
         self._slots = slots = Slots(life, self._gate, *channels, fifo=options.fifo, visibility=options.visibility)
         tap = Tap(life.board, life.slot.ring)
+        self._traces = traces
         self._reporting = reporting = Reporting(life, head, tap, fifo=options.fifo)
         self._keepalive = keepalive = KeepAlive(slots, options.visibility, self._refresh)
         errors = InternalErrors(life.slot)
@@ -66,7 +69,7 @@ class Sender(Role):
         kept = KeptMessages(slots, outcomes, options.visibility)
         probing = Probing(slots, session, options.limits.concurrency)
         failures = Failures(slots, keepalive, outcomes, kept, probing, reporting, errors, options)
-        deliveries = Deliveries(slots, keepalive, reporting, failures, session, head, errors, tap, options)
+        deliveries = Deliveries(slots, keepalive, reporting, failures, session, head, errors, tap, traces, options)
         self._taking = Taking(slots, keepalive, deliveries, outcomes, kept, probing, fifo=options.fifo)
 
     def start(self) -> None:
@@ -79,6 +82,8 @@ class Sender(Role):
 
         A sender at rest doesn't sweep: most senders are such, and a sweep runs much code.
         """
+        if self._traces is not None:
+            self._traces.refresh()
         self._taking.deliveries.watch()
         if not self._taking.is_at_rest() and self._keepalive.sweep_at is None:
             self._keepalive.sweep()
@@ -117,10 +122,12 @@ class Sender(Role):
         self._life.slot.words[scoreboard.UNSETTLED] += len(slots.outbox)
 
     async def close(self) -> None:
-        """Write the last counts, and close the session."""
+        """Write the last counts, close the session, and let the last spans be exported."""
         self._keepalive.stop()
         self._reporting.publish()
         self._session.close()
+        if self._traces is not None:
+            await self._traces.close(self._life.deadline())
 
     def _release_queued(self) -> None:
         """Release the waiting messages, and those in the channel if no other sender takes them."""

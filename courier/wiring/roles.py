@@ -21,6 +21,7 @@ from courier.wiring.control import control_path
 from courier.wiring.depths import depth_watch
 from courier.wiring.page import page_control
 from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
+from courier.wiring.traces import traces_factory
 
 
 def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> RoleFactory:
@@ -60,6 +61,7 @@ def sender_role(
         redrive=Redrive(queue.dead_letter_name, queue.max_receive_count) if queue.max_receive_count else None,
     )
     connect = transport_factory(config)
+    make_traces = traces_factory(config, queue.name)
     # Without secrets it is made before the fork: all senders share it.
     common_head = None if has_secrets(config) else delivery_head(config, queue.name)
 
@@ -67,7 +69,8 @@ def sender_role(
         tls = recipient_tls(config)
         head = common_head or delivery_head(config, queue.name, tls)
         session = connect(life.loop, tls)
-        return Sender(life, (work, acks), session, head, options)
+        traces = make_traces() if make_traces is not None else None
+        return Sender(life, (work, acks), session, head, options, traces)
 
     return make
 
@@ -150,3 +153,5 @@ def import_roles(config: Config) -> None:
     importlib.import_module("encodings.idna")
     if config.api_address is not None:
         importlib.import_module("courier.api.server")
+    if config.traces:
+        importlib.import_module("courier.sender.spans")

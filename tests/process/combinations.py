@@ -89,6 +89,8 @@ LEFT: Final[Mapping[str, str]] = {
     "--client-cert": "for https",
     "--client-key": "for https",
     "--ca-file": "for https",
+    "--traces": "test_traces.py",
+    "--traces-sample": "test_traces.py",
     "--api": "many run at once",
     "--api-host": "for --api",
     "--page": "for --api",

@@ -19,6 +19,8 @@ SELDOM = {
     "boto3",
     "botocore",
     "cryptography",
+    "google.protobuf",
+    "opentelemetry",
     "requests",
     "urllib3",
     "moto",

@@ -17,6 +17,7 @@ from courier.recipient.views import breaker_state, write_view
 from courier.request.head import DeliveryHead
 from courier.sender.options import SenderOptions
 from courier.sender.sender import Sender
+from courier.sender.traces import Traces
 from tests.unit.stage import (
     FakeTransport,
     Outcome,
@@ -47,6 +48,7 @@ class Stage(Surroundings):
         rules: AnswerRules = DEFAULT_RULES,
         starts: bool = False,
         role_index: int = 0,
+        traces: Traces | None = None,
         **delivery: Any,
     ) -> None:
         super().__init__("sender", role_index)
@@ -66,7 +68,9 @@ class Stage(Surroundings):
             backoff=backoff,
             **({"recorder": recorder("json", "full")} | delivery),
         )
-        self.sender = Sender(self.life, (self.work, self.acks), self.transport, head or delivery_head(), settings)
+        self.sender = Sender(
+            self.life, (self.work, self.acks), self.transport, head or delivery_head(), settings, traces
+        )
         self.role = self.run(self.sender)
 
     def state(self) -> int:
