@@ -8,11 +8,13 @@ import os
 import signal
 import socket
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from courier.api.events import MOST_STREAMS
+from tests.browser.chromium import Tab
 from tests.browser.conftest import OpenTab
 from tests.browser.shop import TOKEN, Shop
 from tests.process.test_api import Api
@@ -244,3 +246,46 @@ def test_any_field_may_be_missing(shop: Shop, open_tab: OpenTab) -> None:
     tab.load()
     tab.wait_text("#state", "ready")
     tab.wait_text("#heard", "live, every 2 s")
+
+
+def status_of(shop: Shop) -> dict[str, Any]:
+    """Return what /status says now."""
+    code, body = Api(shop.courier).get("/status")
+    assert code == 200
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def tab_that_is_told(open_tab: OpenTab, *told: dict[str, Any]) -> Tab:
+    """Open a page that gets these statuses, and the last one for good."""
+    events = "".join(f"event: status\ndata: {json.dumps(each)}\n\n" for each in told)
+    tab = open_tab()
+    tab.page.route("**/events", lambda route: route.fulfill(content_type="text/event-stream", body=events))
+    tab.page.route("**/status", lambda route: route.fulfill(json=told[-1]))
+    return tab.load()
+
+
+PAUSE = {"by": "root (uid 0, pid 1)", "reason": "deploying", "since": 1764150000.0, "seconds": 3.0}
+HALF_OPEN = {"state": "half-open", "faults_in_a_row": 0, "openings": 0, "history": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "mark", "findings"),
+    [
+        # Until the first delivery nobody knows the recipient, so that nothing waits for it.
+        ({"breaker": HALF_OPEN}, "ready", "●", 0),
+        ({"breaker": HALF_OPEN | {"openings": 1}}, "waiting for the recipient", "■", 1),
+        ({"breaker": HALF_OPEN | {"openings": 1}, "pause": PAUSE}, "paused", "⏸", 2),
+        ({"state": "draining", "reasons": ["draining"], "pause": PAUSE}, "draining", "◆", 2),
+        ({"state": "not ready", "reasons": ["no auditor running"], "pause": PAUSE}, "not ready, paused", "■", 2),
+    ],
+)
+def test_the_worst_of_several_states_is_shown_first(
+    changes: dict[str, Any], word: str, mark: str, findings: int, shop: Shop, open_tab: OpenTab
+) -> None:
+    calm: dict[str, Any] = {"state": "ready", "reasons": [], "advice": [], "pause": None, "paused_seconds": 0}
+    tab = tab_that_is_told(open_tab, status_of(shop) | calm | changes)
+    tab.wait_text("#state", word)
+    assert tab.text("#state") == word
+    assert tab.page.title().startswith(mark)
+    assert tab.page.locator("#say > p").count() == findings

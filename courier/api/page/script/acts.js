@@ -44,7 +44,7 @@ $("acts").append(scaled, probeNow, pauseNow, resumeNow);
 function acts(status) {
   $("acts").hidden = !(status.control || {}).page;
   say(count, plural(sendersOf(status), "sender"));
-  probeNow.hidden = !["open", "half-open"].includes((status.breaker || {}).state);
+  probeNow.hidden = !isBroken(status);
   pauseNow.hidden = Boolean(status.pause);
   resumeNow.hidden = !status.pause;
   steps.fewer.disabled = sendersOf(status) < 2;

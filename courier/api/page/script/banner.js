@@ -10,7 +10,7 @@ function findings(status) {
     if (status.pause && reason.startsWith("paused")) return;
     found.push({level, title: capital(title), text: join(" ", sentence(capital(rest.join(": "))), advice && sentence(capital(advice)))});
   });
-  if (breaker.state && breaker.state !== "closed" && !(breaker.refused || {}).messages) found.push(broken(status, breaker));
+  if (isBroken(status) && !(breaker.refused || {}).messages) found.push(broken(status, breaker));
   if (status.paused_seconds > 0) {
     found.push({level: "warn", title: "The recipient asked Courier to wait", text: `It answered with Retry-After. Deliveries go on in ${duration(status.paused_seconds)}.`});
   }

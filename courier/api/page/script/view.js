@@ -19,13 +19,18 @@ function optionOf(status, name) {
   return found ? found.value : (status.settings || {})[name.replaceAll("-", "_")];
 }
 
-/** Return the level and the word of the whole program. */
+/** Return whether receiving waits for the recipient. Until the first delivery the breaker is half-open, and nothing waits. */
+function isBroken(status) {
+  const {state, openings} = status.breaker || {};
+  return state === "open" || (state === "half-open" && openings !== 0);
+}
+
+/** Return the level and the word of the whole program: what ends it first, what needs a person next. */
 function state(status) {
-  const breaker = (status.breaker || {}).state;
-  if (status.pause) return ["paused", "paused"];
   if (status.state === "starting" || status.state === "draining") return ["warn", status.state];
-  if (status.state && status.state !== "ready") return ["bad", status.state];
-  if (breaker === "open" || breaker === "half-open") return ["bad", "waiting for the recipient"];
+  if (status.state && status.state !== "ready") return ["bad", status.pause ? `${status.state}, paused` : status.state];
+  if (status.pause) return ["paused", "paused"];
+  if (isBroken(status)) return ["bad", "waiting for the recipient"];
   if (status.paused_seconds > 0) return ["warn", "asked to wait"];
   return status.state ? ["ok", status.state] : ["", "unknown"];
 }
