@@ -289,3 +289,14 @@ def test_the_worst_of_several_states_is_shown_first(
     assert tab.text("#state") == word
     assert tab.page.title().startswith(mark)
     assert tab.page.locator("#say > p").count() == findings
+
+
+def test_two_reasons_of_one_kind_stay_two(shop: Shop, open_tab: OpenTab) -> None:
+    """SQS that can't be reached is a reason for receiving and another one for deleting."""
+    calls = [f"queue unreachable: {call}: network" for call in ("receive", "delete")]
+    status = status_of(shop) | {"state": "not ready", "reasons": calls, "advice": ["check DNS"] * 2, "pause": None}
+    status |= {"breaker": HALF_OPEN, "paused_seconds": 0}
+    tab = tab_that_is_told(open_tab, *[status] * 6)
+    tab.wait_text("#say", "Receive: network")
+    assert tab.page.locator("#say > p").count() == 2
+    assert "Delete: network" in tab.text("#say")

@@ -35,10 +35,13 @@ function pill(node, level, text) {
 
 /** Keep one child of `parent` for each item, in their order; an item that stays keeps its element. */
 function sync(parent, items, keyOf, make, update) {
-  const old = new Map([...parent.children].map(child => [child.dataset.key, child]));
+  const old = new Map([...parent.children].map(child => [child.dataset.key, child])), taken = new Set();
   let next = parent.firstElementChild;
   for (const item of items) {
-    const key = String(keyOf(item));
+    let key = String(keyOf(item));
+    // Two items may have one key, such as two calls that fail alike; a shared key would leave a child behind each time.
+    while (taken.has(key)) key += " again";
+    taken.add(key);
     let node = old.get(key);
     if (!node) {
       node = make(item);
