@@ -300,3 +300,13 @@ def test_two_reasons_of_one_kind_stay_two(shop: Shop, open_tab: OpenTab) -> None
     tab.wait_text("#say", "Receive: network")
     assert tab.page.locator("#say > p").count() == 2
     assert "Delete: network" in tab.text("#say")
+
+
+def test_the_charts_go_on_after_the_clock_is_set_back(shop: Shop, open_tab: OpenTab) -> None:
+    status = status_of(shop)
+    rates = {window: found | {"delivered": 4321.0} for window, found in status["rates"].items()}
+    earlier = status | {"now": status["now"] - 3600, "rates": rates}
+    tab = tab_that_is_told(open_tab, status, earlier)
+    tab.page.wait_for_function(
+        "() => document.querySelector('[data-chart=rate]').getAttribute('aria-valuetext').startsWith('now 4,321')"
+    )

@@ -30,6 +30,8 @@ class Series {
   push(now, found) {
     const at = Math.floor(now / this.step);
     if (this.end === null || at - this.end > this.length) this.end = at - this.length;
+    // A clock that was set back would leave the charts still until it has caught up.
+    if (at - this.end < -3) this.end = at - 1;
     const gap = at - this.end;
     if (gap < 0) return;
     for (const name of NAMES) {
