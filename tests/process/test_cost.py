@@ -111,7 +111,7 @@ written if the turn of the loop took that long, as it often does under strace.
 IDLE_SECONDS: Final = 5.0
 """Seconds for which an idle program is watched."""
 
-IDLE_CALLS: Final = {"consumer": 22, "sender": 46, "auditor": 28}
+IDLE_CALLS: Final = {"consumer": 22, "sender": 54, "auditor": 28}
 """Calls of functions that the main thread of a worker makes for each beat while nothing happens."""
 
 BY_THE_CLOCK: Final = 40
