@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,25 @@ def test_each_state_is_one_datagram_with_a_status(listener: Listener) -> None:
         ["READY=1", "STATUS=running: no messages yet"],
         ["STOPPING=1", "STATUS=draining: no messages yet"],
     ]
+
+
+def test_a_reload_is_announced_once_and_ends_with_ready_unless_the_program_stops(listener: Listener) -> None:
+    notifier = Notifier(Manager(listener.name), lambda: NOTHING)
+    notifier.ready(1.0)
+    listener.heard()
+    for now, is_busy in ((2.0, False), (3.0, True), (4.0, True), (5.0, False), (6.0, False), (7.0, True)):
+        notifier.show_reload(now, is_busy=is_busy)
+    notifier.stopping(8.0)
+    notifier.show_reload(9.0, is_busy=False)
+    begun, ready, again, stopping = listener.heard()
+    for message in (begun, again):
+        assert message[0] == "RELOADING=1"
+        # By this clock systemd tells the READY=1 that follows from an older one.
+        key, microseconds = message[1].split("=")
+        assert key == "MONOTONIC_USEC"
+        assert abs(int(microseconds) / 1e6 - time.clock_gettime(time.CLOCK_MONOTONIC)) < 60.0
+    assert ready[0] == "READY=1"
+    assert stopping[0] == "STOPPING=1"
 
 
 def test_the_status_has_totals_and_the_rates_since_the_one_before(listener: Listener) -> None:
