@@ -13,7 +13,7 @@ def test_a_stop_is_told_from_a_crash(browser: Any, tmp_path: Path) -> None:
     with Shop.run(tmp_path, steered=False) as shop:
         tab = Tab(browser.new_page(**LOOKS["light"]), shop.url).load()
         # The browser reports each request that fails.
-        tab.allowed.append("ERR_CONNECTION_REFUSED")
+        tab.allowed += ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET"]
         assert tab.page.is_hidden("#acts"), "without --page-control the page only reads"
         assert shop.courier.drain() == 0
         tab.wait_text("#say", "Courier has stopped")
