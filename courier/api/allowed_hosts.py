@@ -7,12 +7,11 @@ loopback names, so both are allowed.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
 
-from courier.server.loopback import is_loopback
+from courier.server.loopback import is_address, is_loopback
 
 _AUTHORITY: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._-]{1,254}))(?::[0-9]{0,5})?")
 
@@ -26,7 +25,7 @@ def host_of(authority: str) -> str | None:
     if match is None:
         return None
     if match["v6"] is not None:
-        return match["v6"].lower() if _is_address(match["v6"]) else None
+        return match["v6"].lower() if is_address(match["v6"]) else None
     return match["name"].lower().removesuffix(".") or None
 
 
@@ -39,12 +38,4 @@ class Hosts:
 
     def admits(self, host: str) -> bool:
         """Return whether requests may use ``host``, a result of :func:`host_of`."""
-        return host in self._names or _is_address(host) or is_loopback(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        return host in self._names or is_address(host) or is_loopback(host)

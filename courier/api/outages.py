@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
+from courier.api.instants import unix
 from courier.board.recent_failures import RecentFailure, recent_failures
 from courier.process.scoreboard import Scoreboard
 from courier.recipient import breaker
@@ -62,18 +63,14 @@ class Outages:
         return {
             "history": [
                 {
-                    "opened_at": _unix(each.opened, now, unix_now),
-                    "closed_at": _unix(each.closed, now, unix_now) if each.closed else None,
+                    "opened_at": unix(each.opened, now, unix_now),
+                    "closed_at": unix(each.closed, now, unix_now),
                     "reason": each.reason,
                 }
                 for each in latest
             ],
             "open_seconds_last_hour": round(seconds, 1),
         }
-
-
-def _unix(at: float, now: float, unix_now: float) -> float:
-    return round(unix_now - (now - at), 3)
 
 
 def _reason(view: View, board: Scoreboard) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from courier.api.about import About
+from courier.api.instants import unix
 from courier.board.depths import DEAD_LETTERS, FAILURE, SOURCE, oldest_age, read_answer
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard
@@ -59,7 +60,7 @@ class QueueView:
             "oldest_seconds": None if oldest is None else round(oldest, 3),
             "growth_per_second": None if growth is None else round(growth, 2),
             "empty_in_seconds": empty_in,
-            "asked_at": _unix(answer.at, now, unix_now),
+            "asked_at": unix(answer.at, now, unix_now),
             "problem": answer.problem or None,
         }
 
@@ -95,7 +96,3 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 def _seconds(waiting: int, falls_per_second: float) -> float | None:
     # A queue that needs longer than that doesn't fall: the numbers of SQS are approximate.
     return round(waiting / falls_per_second, 1) if falls_per_second * LONGEST_SECONDS > waiting else None
-
-
-def _unix(at: float, now: float, unix_now: float) -> float | None:
-    return round(unix_now - (now - at), 3) if at else None

@@ -1,8 +1,17 @@
-"""The test for loopback addresses and host names."""
+"""The tests for addresses, and for loopback addresses and host names."""
 
 from __future__ import annotations
 
 import ipaddress
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

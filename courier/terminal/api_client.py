@@ -6,7 +6,6 @@ bounded, and every failure is one line that says what to do. ``http.client`` bou
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 import threading
@@ -16,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from courier.errors import CourierError
 from courier.log.printable import one_line
+from courier.server.loopback import is_address
 
 SECONDS: Final = 3.0
 """Seconds that a request may take in all, from the name's resolution to the last byte of the answer."""
@@ -180,7 +180,7 @@ class Exchange:
             except (OSError, UnicodeError) as error:
                 failed[0] = f"cannot resolve {host}: {_reason(error)}"
 
-        if _is_address(host):
+        if is_address(host):
             resolve()
         else:
             thread = threading.Thread(target=resolve, daemon=True)
@@ -296,11 +296,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     return "not a valid host name" if isinstance(error, UnicodeError) else str(error) or type(error).__name__
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
