@@ -15,16 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import gmtime, strftime
 from typing import Final
 
 import structlog
 
 from courier.audit.directory import AuditDirectory, as_audit_error
 from courier.audit.lock import DirectoryLock, sync_directory
-from courier.audit.reader import FILE_NAME, audit_files
-from courier.audit.record import rfc3339
 from courier.audit.recover import Recovery, recover
 from courier.audit.regular_file import NEW, write_all
+from courier.audit.segment import Segment, segment_name, segments
 from courier.errors import AuditError
 from courier.log.recurring import RecurringLine
 
@@ -41,41 +41,35 @@ _NAMES: Final = 10
 
 
 class FileNames:
-    """The names of new files. Names sort in the order of the files, so each new name comes after all existing ones.
+    """The names of new segments, numbered without gaps after the newest that is there.
 
-    ``suffix`` is that of the format, ``.jsonl`` or ``.txt``. ``now`` returns Unix time in seconds.
+    ``form`` is that of the format, ``.jsonl`` or ``.txt``. ``now`` returns Unix time in seconds.
     """
 
-    def __init__(self, directory: Path, suffix: str, now: Callable[[], float]) -> None:
+    def __init__(self, directory: Path, form: str, now: Callable[[], float]) -> None:
         self._directory = directory
-        self._suffix = suffix
+        self._form = form
         self._now = now
-        self._stamp = ""
         self._number = 0
         self._known = threading.Event()
         self._taken_line = RecurringLine(log, "warning", "the name of the next audit file is taken, using another one")
 
-    def find(self) -> Sequence[Path]:
-        """Return the existing files, and remember the newest name; raise OSError."""
-        files = audit_files(self._directory)
-        if files:
-            match = FILE_NAME.fullmatch(files[-1].name)
-            assert match is not None
-            self._stamp, self._number = match[1], int(match[2])
+    def find(self) -> Sequence[Segment]:
+        """Return the existing segments, and remember the newest number; raise OSError."""
+        found = segments(self._directory)
+        self._number = max((segment.number for segment in found), default=0)
         self._known.set()
-        return files
+        return found
 
     def create(self) -> tuple[int, Path]:
         """Create the next file under the next free name, and return its descriptor and path; raise OSError."""
         if not self._known.wait(LISTING_SECONDS):
             # The listing is slow or has failed. Try again here, so that an error fails this append.
             self.find()
-        # Never before the newest name, even if the wall clock was set back.
-        stamp = rfc3339(int(self._now() * 1000.0)).replace("-", "").replace(":", "")
-        self._stamp = max(self._stamp, stamp)
+        begun = strftime("%Y%m%dT%H%M%SZ", gmtime(self._now()))
         for _ in range(_NAMES):
             self._number += 1
-            path = self._directory / f"courier-{self._stamp}-{self._number:06d}{self._suffix}"
+            path = self._directory / segment_name(self._number, begun, self._form)
             try:
                 return os.open(path, NEW, 0o640), path
             except FileExistsError:
@@ -133,7 +127,7 @@ class AuditFiles:
         """
         self._directory.prepare()
         with self._directory.reading():
-            recover(self._names.find())
+            recover([segment.path for segment in self._names.find()])
 
     def open_at_once(self, on_damage: Callable[[], None]) -> None:
         """Prepare the directory as :meth:`open` does, but recover the existing files in the background.
@@ -141,7 +135,7 @@ class AuditFiles:
         Another thread calls ``on_damage`` for each damaged line that it finds.
         """
         self._directory.prepare()
-        self._recovery = Recovery(self._names.find, on_damage)
+        self._recovery = Recovery(lambda: [segment.path for segment in self._names.find()], on_damage)
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Make records durable. Each line must end in a newline; all lines go into the same file.

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import structlog
 
 from courier.audit.row import unescape
+from courier.audit.segment import TEXT, Segment, open_segment, segments
 
 log = structlog.get_logger("courier.audit")
-
-FILE_NAME: Final = re.compile(r"courier-(\d{8}T\d{6}\.\d{3}Z)-(\d{6,})(?:\.abandoned)?\.(jsonl|txt)")
-"""The name of an audit file: when it was begun (UTC), a number that grows even over restarts, and its format."""
-
-TEXT: Final = ".txt"
-"""The suffix of files with rows ``<message id> <body>``. The others contain lines of JSON."""
 
 
 class AuditLine(NamedTuple):
@@ -52,18 +47,15 @@ class Record:
 
 def audit_files(directory: Path) -> list[Path]:
     """Return the audit files of a directory, oldest first; raise OSError if it can't be listed."""
-    named = [
-        (match[1], int(match[2]), path) for path in directory.iterdir() if (match := FILE_NAME.fullmatch(path.name))
-    ]
-    return [path for _, _, path in sorted(named)]
+    return [segment.path for segment in segments(directory)]
 
 
-def read_lines(path: Path) -> Iterator[AuditLine]:
-    """Yield the lines of one file, including damaged ones; raise OSError if it can't be read."""
+def read_lines(segment: Segment) -> Iterator[AuditLine]:
+    """Yield the lines of one segment, including damaged ones; raise OSError if it can't be read."""
     offset = 0
-    is_record = record_test(path)
-    with path.open("rb") as file:
-        for raw in file:
+    is_record = record_test(segment.plain)
+    with open_segment(segment) as file, BufferedReader(cast(RawIOBase, file)) as lines:
+        for raw in lines:
             yield AuditLine(offset, raw, raw.endswith(b"\n") and is_record(raw))
             offset += len(raw)
 
@@ -80,18 +72,18 @@ def read_records(directory: Path, damaged: Callable[[Path, int], None] | None = 
     reading continues after it. Raise OSError if something can't be read.
     """
     report = damaged if damaged is not None else warn_of_damage
-    for path in audit_files(directory):
+    for segment in segments(directory):
         broken: AuditLine | None = None
-        for line in read_lines(path):
+        for line in read_lines(segment):
             if broken is not None:
-                report(path, broken.offset)
+                report(segment.path, broken.offset)
             broken = None if line.whole else line
             if line.whole:
-                yield _row(line.raw) if path.suffix == TEXT else _record(orjson.loads(line.raw))
+                yield _row(line.raw) if segment.form == TEXT else _record(orjson.loads(line.raw))
 
 
 def record_test(path: Path) -> Callable[[bytes], bool]:
-    """Return the function that decides whether a line of this file is a whole record."""
+    """Return the function that decides whether a line of this plain file is a whole record."""
     return _is_row if path.suffix == TEXT else _is_json
 
 

@@ -23,6 +23,7 @@ import structlog
 from courier.audit.advice import BY_ERRNO, advice
 from courier.audit.reader import DAMAGE_ADVICE, DAMAGED, damage, record_test
 from courier.audit.regular_file import irregularity, open_regular
+from courier.audit.segment import PACKINGS
 from courier.log.recurring import RecurringLine
 
 log = structlog.get_logger("courier.audit")
@@ -101,7 +102,7 @@ def _log_lines() -> _LogLines:
 
 
 def _recover(files: Sequence[Path], pause: Pause, on_damage: Callable[[], None], lines: _LogLines) -> None:
-    for number, path in enumerate(reversed(files)):
+    for number, path in enumerate(reversed([file for file in files if file.suffix not in PACKINGS])):
         if number % FILES_AT_ONCE == FILES_AT_ONCE - 1 and pause():
             return
         with _log_errors(path, lines.unreadable):

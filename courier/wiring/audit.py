@@ -5,8 +5,8 @@ from __future__ import annotations
 from courier.audit.files import AuditFiles
 from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.lock import DirectoryLock
-from courier.audit.reader import TEXT
 from courier.audit.record import Recorder, recorder
+from courier.audit.segment import JSON_LINES, TEXT
 from courier.audit.stream import Stream
 from courier.auditor.log_thread import AuditLog
 from courier.config.config import Config
@@ -47,7 +47,7 @@ def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | N
         # Never released: the kernel does that at the end of the process.
         lock = DirectoryLock(config.audit_path)
         lock.acquire(config.drain_timeout_seconds)
-        suffix = TEXT if config.audit_format == "text" else ".jsonl"
+        suffix = TEXT if config.audit_format == "text" else JSON_LINES
         limits = config.audit_max_bytes, config.audit_max_age_seconds
         files = AuditFiles(config.audit_path, *limits, suffix=suffix, lock=lock)
         files.open_at_once(lambda: count_damage(slot))

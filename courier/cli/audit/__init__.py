@@ -1,0 +1,46 @@
+"""``courier audit``: what can be done with an audit log. One file a command."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final, NamedTuple
+
+import click
+
+
+class Command(NamedTuple):
+    """A command: its help, and its module in courier.cli.audit, which is imported when the command is called.
+
+    ``logs`` is false for a command that logs nothing, and so starts in half the time.
+    """
+
+    help: str
+    module: str
+    logs: bool = False
+
+
+COMMANDS: Final[dict[str, Command]] = {}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        _, module, logs = COMMANDS[cmd_name]
+        if logs:
+            importlib.import_module("courier.log.setup")
+        command = importlib.import_module(f"{__name__}.{module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+@click.command("audit", cls=_Commands)
+def command() -> None:
+    """Search, count, verify and send again what the audit log holds."""
