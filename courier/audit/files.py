@@ -66,12 +66,15 @@ class FileNames:
         if not self._known.wait(LISTING_SECONDS):
             # The listing is slow or has failed. Try again here, so that an error fails this append.
             self.find()
-        begun = strftime("%Y%m%dT%H%M%SZ", gmtime(self._now()))
-        for _ in range(_NAMES):
-            self._number += 1
-            path = self._directory / segment_name(self._number, begun, self._form)
+        now = self._now()
+        for seconds in range(_NAMES):
+            # Another number would leave a gap when the file in the way is gone.
+            begun = strftime("%Y%m%dT%H%M%SZ", gmtime(now + seconds))
+            path = self._directory / segment_name(self._number + 1, begun, self._form)
             try:
-                return os.open(path, NEW, 0o640), path
+                fd = os.open(path, NEW, 0o640)
+                self._number += 1
+                return fd, path
             except FileExistsError:
                 self._taken_line(
                     None,
@@ -79,7 +82,7 @@ class FileNames:
                     reason="another program or user created a file with that name",
                     advice="find out which one, and let only Courier write to the directory of --audit-path",
                 )
-        raise OSError(errno.EEXIST, f"the names of the next {_NAMES} audit files are taken")
+        raise OSError(errno.EEXIST, f"{_NAMES} names for the next audit file are taken")
 
 
 class AuditFiles:

@@ -110,8 +110,8 @@ def test_a_file_is_left_when_it_has_the_age(tmp_path: Path) -> None:
     clock.seconds += 1
     files.append([line("c")])
     assert [path.name for path in audit_files(tmp_path)] == [
-        "courier-20261124T123140.000Z-000001.jsonl",
-        "courier-20261124T133140.000Z-000002.jsonl",
+        "courier-000001-20261124T123140Z.jsonl",
+        "courier-000002-20261124T133140Z.jsonl",
     ]
     files.close()
 

@@ -10,8 +10,8 @@ from courier.audit.reader import audit_files, read_records
 from courier.audit.record import record_line
 from tests.unit.audit.test_record import MESSAGE
 
-FIRST = "courier-20261124T123140.123Z-000001.jsonl"
-SECOND = "courier-20261124T123140.123Z-000002.jsonl"
+FIRST = "courier-000001-20261124T123140Z.jsonl"
+SECOND = "courier-000002-20261124T123140Z.jsonl"
 
 
 def line(message_id: str, body: bytes = b"x") -> bytes:
@@ -24,11 +24,13 @@ def read_ids(directory: Path) -> tuple[list[str], list[tuple[str, int]]]:
     return [record.message_id for record in records], damaged
 
 
-def test_files_are_read_in_the_order_in_which_they_were_begun(tmp_path: Path) -> None:
-    (tmp_path / "courier-20261124T123141.000Z-000010.jsonl").write_bytes(line("c"))
-    (tmp_path / SECOND).write_bytes(line("b"))
-    (tmp_path / FIRST).write_bytes(line("a"))
-    assert read_ids(tmp_path) == (["a", "b", "c"], [])
+def test_files_are_read_in_the_order_in_which_they_were_begun_those_of_earlier_versions_first(tmp_path: Path) -> None:
+    (tmp_path / "courier-000010-20261124T123139Z.jsonl").write_bytes(line("e"))
+    (tmp_path / SECOND).write_bytes(line("d"))
+    (tmp_path / FIRST).write_bytes(line("c"))
+    (tmp_path / "courier-20261124T123142.000Z-000008.jsonl").write_bytes(line("b"))
+    (tmp_path / "courier-20261124T123141.000Z-000010.jsonl").write_bytes(line("a"))
+    assert read_ids(tmp_path) == (["a", "b", "c", "d", "e"], [])
 
 
 def test_abandoned_files_are_read_and_strangers_are_not(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from courier.audit.reader import audit_files, read_records
 from courier.audit.recover import recover
 from courier.audit.regular_file import open_regular
 from courier.errors import CannotStart
-from tests.unit.audit.test_reader import FIRST, SECOND, line
+from tests.unit.audit.test_reader import FIRST, line
 
 
 def symbolic_link(path: Path, victim: Path) -> None:
@@ -109,7 +109,9 @@ def test_the_name_of_the_next_file_being_taken_another_one_is_used(
     plant(directory / FIRST, victim)
     with capture_logs() as logs:
         writer.append([line("b")])
-    assert writer.path == directory / SECOND
+    assert writer.path == directory / "courier-000001-20261124T123141Z.jsonl", (
+        "the same number, so that none is missing"
+    )
     assert [entry["file"] for entry in logs if entry["log_level"] == "warning"] == [str(directory / FIRST)]
     (directory / FIRST).rmdir() if plant is subdirectory else (directory / FIRST).unlink()
     assert [record.message_id for record in read_records(directory)] == ["b"]
