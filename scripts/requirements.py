@@ -37,9 +37,9 @@ def required() -> list[str]:
 
 
 def floors(requirements: Iterable[str]) -> Iterator[str]:
-    """Pin each requirement to the oldest release that it admits."""
+    """Pin each requirement to the oldest release that it admits, for every Python."""
     for requirement in requirements:
-        name, found, oldest = requirement.partition(">=")
+        name, found, oldest = requirement.partition(";")[0].partition(">=")
         if not found or "," in oldest:
             raise SystemExit(f"setup.cfg: {requirement}: a floor is written NAME >= VERSION")
         yield f"{name.strip()}=={oldest.strip()}"

@@ -108,7 +108,6 @@ def test_what_installs_the_unit_puts_every_file_where_the_unit_looks_for_it(tmp_
         "usr/lib/sysusers.d/courier.conf": 0o644,
         "etc/courier/courier.env": 0o640,
         "etc/systemd/system/courier.service": 0o644,
-        "etc/cron.daily/courier-audit": 0o755,
         "etc/credstore/courier.aws": 0o600,
     }
     unit = (root / "etc/systemd/system/courier.service").read_text()
