@@ -84,16 +84,21 @@ RETRY: Final = 2
 RELEASE: Final = 3
 EXTEND: Final = 4
 REJECTED: Final = 5
+DUPLICATE: Final = 6
+
+Stamp: TypeAlias = tuple[int, ...]
+"""Fields of a :class:`Message` that tell its receives apart: ``receive_count``, ``sent_ms``, ``first_received_ms``."""
 
 
 class Settlement(NamedTuple):
     """An outcome: what the auditor must do with a message.
 
-    ``kind`` is DELIVERED, RETRY, RELEASE, EXTEND or REJECTED, or LOST if nothing of the outcome arrived. ``lease``
-    and ``received_at`` are as in :class:`Message`; a ``lease`` of 0 means that the end of the message's 12 hours has
-    been logged. ``delay`` is the visibility timeout of a RETRY or RELEASE, in seconds. ``record`` is the audit line of
-    a DELIVERED or REJECTED message, with its newline. ``letter`` is the letter of a REJECTED message
-    (:func:`pack_letter`). Both are ``None`` if their descriptor was lost on the way.
+    ``kind`` is DELIVERED, RETRY, RELEASE, EXTEND, REJECTED or DUPLICATE (its record is durable already), or LOST if
+    nothing of the outcome arrived. ``lease`` and ``received_at`` are as in :class:`Message`; a ``lease`` of 0 means
+    that the end of the message's 12 hours has been logged. ``delay`` is the visibility timeout of a RETRY or RELEASE,
+    in seconds. ``record`` is the audit line of a DELIVERED or REJECTED message, with its newline. ``letter`` is the
+    letter of a REJECTED message (:func:`pack_letter`). Both are ``None`` if their descriptor was lost on the way.
+    ``stamp`` is the :data:`Stamp` of a DELIVERED or REJECTED message, empty if it was lost too.
     """
 
     kind: int
@@ -105,19 +110,23 @@ class Settlement(NamedTuple):
     delay: float = 0.0
     record: bytes | None = b""
     letter: bytes | None = b""
+    stamp: Stamp = ()
 
 
-PackedOutcome: TypeAlias = tuple[int, str, str, float, float, str, float, bytes | None, bytes | None]
+PackedOutcome: TypeAlias = tuple[int, str, str, float, float, str, float, bytes | None, bytes | None, Stamp]
 """The fields of a :class:`Settlement` as a plain tuple, because names are too expensive on the hot path.
 
 Fields 1 to 5 are those of a :class:`Handle`.
 """
 
+WIDTH: Final = 10
+"""The number of fields of an outcome."""
+
 WHOLE_BYTES: Final = 60 * 1024
 """Maximum bytes of a head. Outcomes up to this size travel in the head with their records and letters."""
 
 _NAMELESS: Final = ("", "", 0.0, 0.0, "")
-_NOTHING_ARRIVED: Final = (LOST, "", "", 0.0, 0.0, "", 0.0, None, None)
+_NOTHING_ARRIVED: Final = (LOST, "", "", 0.0, 0.0, "", 0.0, None, None, ())
 
 
 class Letter(NamedTuple):
@@ -242,13 +251,13 @@ def unpack_settlements(head: bytes, bulk: bytes | None) -> list[PackedOutcome]:
     if bulk == b"":
         whole: list[PackedOutcome] = packed
         return whole
-    # The rest of an outcome that isn't whole is in the bulk: its record and letter, or all of it.
+    # The rest of an outcome that isn't whole is in the bulk: its record, letter and stamp, or all of it.
     parts: list[tuple[Any, ...]] = packed
     if bulk is None:
-        return [part if len(part) == 9 else _without_bulk(part) for part in parts]
+        return [part if len(part) == WIDTH else _without_bulk(part) for part in parts]
     payloads = iter(marshal.loads(bulk))
-    return [part if len(part) == 9 else part + next(payloads) for part in parts]
+    return [part if len(part) == WIDTH else part + next(payloads) for part in parts]
 
 
 def _without_bulk(outcome: tuple[Any, ...]) -> PackedOutcome:
-    return (*outcome, None, None) if outcome else _NOTHING_ARRIVED
+    return (*outcome, None, None, ()) if outcome else _NOTHING_ARRIVED

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from courier.lease import boottime, fresh_seconds
-from courier.message import DELIVERED, RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, pack_outcomes
+from courier.message import DELIVERED, RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, Stamp, pack_outcomes
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Slot
@@ -86,8 +86,10 @@ class Outbox:
         if not waiting:
             self._fresh_lease = boottime() + self._fresh_seconds
         receipt = message.receipt
+        # A slice of the named tuple, because its fields by name are too expensive here.
+        stamp: Stamp = message[4:7] if record else ()  # type: ignore[assignment]
         waiting.append(
-            (kind, message.message_id, receipt, lease, message.received_at, message.group, delay, record, letter)
+            (kind, message.message_id, receipt, lease, message.received_at, message.group, delay, record, letter, stamp)
         )
         self._size += len(receipt) + len(record) + len(letter) + HEAD_BYTES
         if (count := len(waiting)) >= OUTCOMES_PER_PACKET or self._size >= BYTES_PER_PACKET:

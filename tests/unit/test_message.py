@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from courier.message import (
     DELIVERED,
+    DUPLICATE,
     EXTEND,
     LOST,
     REJECTED,
@@ -47,7 +48,7 @@ messages = st.builds(
 )
 settlements = st.builds(
     Settlement,
-    kind=st.sampled_from([DELIVERED, RELEASE, EXTEND, REJECTED]),
+    kind=st.sampled_from([DELIVERED, RELEASE, EXTEND, REJECTED, DUPLICATE]),
     message_id=text,
     receipt=text,
     lease=st.floats(0, 1e9),
@@ -56,6 +57,7 @@ settlements = st.builds(
     delay=st.floats(0, 43_200),
     record=st.binary(max_size=200),
     letter=st.binary(max_size=50),
+    stamp=st.just(()) | st.tuples(st.integers(1, 1000), st.integers(0, 2**53), st.integers(0, 2**53)),
 )
 
 
@@ -100,7 +102,7 @@ def test_without_its_bulk_a_packet_still_names_its_outcomes_and_those_that_were_
     outcomes.append(Settlement(DELIVERED, "large", "r", 1.0, 0.0, "", 0.0, bytes(WHOLE_BYTES)))
     head, _ = pack_settlements(outcomes)
     left = [
-        outcome._replace(record=None, letter=None) if outcome.record or outcome.letter else outcome
+        outcome._replace(record=None, letter=None, stamp=()) if outcome.record or outcome.letter else outcome
         for outcome in outcomes
     ]
     fits = sum(len(text.encode()) for o in outcomes for text in o[1:6] if isinstance(text, str)) < WHOLE_BYTES // 2

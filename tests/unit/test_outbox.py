@@ -133,3 +133,14 @@ async def test_what_is_released_is_counted_when_it_is_reported() -> None:
     stage.outbox.flush()
     assert stage.word(scoreboard.RELEASED) == 1
     assert stage.outcomes() == [*of_kind(RELEASE, ["a"]), *of_kind(DELIVERED, ["b"])]
+
+
+async def test_what_is_recorded_travels_with_what_tells_its_receives_apart() -> None:
+    stage = Stage()
+    recorded = message("a")._replace(receive_count=3, sent_ms=1_764_000_000_000, first_received_ms=1_764_000_000_500)
+    stage.outbox.add(DELIVERED, recorded, 1.0, 0.0, b"record\n")
+    stage.outbox.add(RELEASE, message("b").handle, 1.0)
+    await until(lambda: stage.sent)
+    received = stage.acks.receive()
+    assert received is not None
+    assert [outcome[9] for outcome in unpack_settlements(*received)] == [recorded[4:7], ()]
