@@ -13,6 +13,7 @@ import pytest
 
 import courier
 from courier import cli
+from courier.cli import audit
 from courier.cli.options import config_parameters, valid_config
 from courier.config.config import OPTIONS, Config
 from courier.config.consequences import OptionNote
@@ -126,10 +127,16 @@ def test_help_shows_the_commands_and_the_options_of_run(capsys: pytest.CaptureFi
     assert all(f"\n  {name} " in shown for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize("name", list(cli.COMMANDS))
-def test_every_command_has_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    assert cli.main([name, "--help"]) == 0
-    assert "Usage: courier" in capsys.readouterr().out
+@pytest.mark.parametrize("words", [*cli.COMMANDS, *(f"audit {name}" for name in audit.COMMANDS)])
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    assert cli.main([*words.split(), "--help"]) == 0
+    assert f"Usage: courier {words} " in capsys.readouterr().out
+
+
+def test_help_of_a_group_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["audit", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in audit.COMMANDS)
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import courier
 from courier import cli, errors
+from courier.cli import audit
 from courier.config.config import OPTIONS, Config
 from scripts.faults.ports import held_port
 from tests.unit.deploy.documents import blocks
@@ -133,7 +134,8 @@ def test_every_option_is_in_the_table_and_every_flag_exists() -> None:
 
 
 def test_every_command_is_told() -> None:
-    assert {name for name in cli.COMMANDS if name != "run"} <= set(re.findall(r"`courier ([a-z]+)`", README))
+    commands = {name for name in cli.COMMANDS if name != "run"} | {f"audit {name}" for name in audit.COMMANDS}
+    assert commands <= set(re.findall(r"`courier ([a-z]+(?: [a-z]+)?)`", README))
 
 
 def test_every_exit_code_is_told() -> None:
