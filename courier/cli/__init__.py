@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import click
 
 from courier import __version__
+from courier.cli.output import with_output
 from courier.errors import EXIT_USAGE, CourierError
 from courier.log.printable import one_line
 from courier.log.stderr import open_standard_streams, write_last_line
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_standard_streams()
     forbid_cores()
     try:
-        code = courier.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        code = with_output(lambda: courier.main(arguments, prog_name=PROGRAM, standalone_mode=False))
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -44,19 +42,14 @@ def command(failures: bool, number: int | None, output: str, url: str) -> int:
     """
     address = find_api(url)
     shown = 0
-    try:
-        with Exchange(address, "/tap?failures=1" if failures else "/tap") as exchange:
-            if exchange.status != HTTPStatus.OK:
-                return _refused(address, exchange)
-            for attempt in _attempts(exchange, failures=failures):
-                click.echo(escaped(attempt.line) if output == "json" else _text(attempt.report))
-                shown += 1
-                if shown == number:
-                    return 0
-    except BrokenPipeError:
-        # Whoever read it has seen enough. Python would complain once more when it flushes the output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    with Exchange(address, "/tap?failures=1" if failures else "/tap") as exchange:
+        if exchange.status != HTTPStatus.OK:
+            return _refused(address, exchange)
+        for attempt in _attempts(exchange, failures=failures):
+            click.echo(escaped(attempt.line) if output == "json" else _text(attempt.report))
+            shown += 1
+            if shown == number:
+                return 0
     write_last_line("courier tap: Courier has ended")
     return 0
 

@@ -72,16 +72,6 @@ def test_in_logfmt_an_error_is_one_printable_line_for_people() -> None:
     assert text.rstrip("\n").isprintable()
 
 
-def test_output_that_nobody_reads_ends_without_a_traceback() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-m", "courier", "--help"]
-    done = subprocess.run(command, env=ENVIRONMENT, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
-    os.close(writer)
-    assert done.returncode == 1
-    assert done.stderr == b""
-
-
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.text(), st.sampled_from(["--log-format", "--log-format=json", "--config", "json"]))))
 def test_whatever_the_arguments_are_the_format_is_found_or_not(arguments: list[str]) -> None:
