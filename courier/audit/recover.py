@@ -23,7 +23,7 @@ import structlog
 from courier.audit.advice import BY_ERRNO, advice
 from courier.audit.reader import DAMAGE_ADVICE, DAMAGED, damage, record_test
 from courier.audit.regular_file import irregularity, open_regular
-from courier.audit.segment import PACKINGS
+from courier.audit.segment import LONGEST_LINE, PACKINGS
 from courier.log.recurring import RecurringLine
 
 log = structlog.get_logger("courier.audit")
@@ -39,9 +39,6 @@ PAUSE_SECONDS: Final = 0.02
 
 FILES_AT_ONCE: Final = 64
 """Files whose ends are checked between two pauses."""
-
-LONGEST_LINE: Final = 16 * 1024**2
-"""Bytes, more than any record: 1 MiB of body with each byte escaped. A longer line is damage, and isn't buffered."""
 
 MOST_LINES: Final = 10
 """Maximum log lines of each kind; further events are counted."""

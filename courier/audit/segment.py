@@ -40,6 +40,10 @@ PACKINGS: Final = (".zst", ".gz")
 """The suffixes of compressed segments."""
 
 
+LONGEST_LINE: Final = 16 * 1024**2
+"""Bytes, more than any record: 1 MiB of body with each byte escaped. A longer line is damage, and isn't buffered."""
+
+
 class Segment(NamedTuple):
     """One segment: its number, when it was begun (UTC, compact), its file, its format and its compression.
 

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from courier.audit import recover as recovery
 from courier.audit.files import AuditFiles
 from courier.audit.reader import audit_files, record_test
-from courier.audit.recover import BLOCK, LONGEST_LINE, MOST_LINES, recover
+from courier.audit.recover import BLOCK, MOST_LINES, recover
+from courier.audit.segment import LONGEST_LINE
 from tests.unit.audit.test_reader import FIRST, SECOND, line
 
 
