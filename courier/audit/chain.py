@@ -67,7 +67,8 @@ def encode(before: str, fields: Mapping[str, Any], key: Ed25519PrivateKey | None
 def read_chain(data: bytes, begins_with: str | None = "") -> Chain:
     """Return the lines of a chain. ``begins_with`` is the hash before its first line; ``None``: its field ``previous``.
 
-    A last line that is complete but for its line feed counts as cut, not as torn.
+    A last line that is complete but for its line feed counts as cut, not as torn. So does one with another byte in the
+    place of its line feed.
     """
     links: list[Link] = []
     start = 0
@@ -77,14 +78,22 @@ def read_chain(data: bytes, begins_with: str | None = "") -> Chain:
         end = newline + 1 or len(data)
         link = _link(data[start:end].removesuffix(b"\n"), start, end, before)
         if newline < 0:
-            torn = isinstance(link, str)
-            return Chain(links, start, "its last line has no end" if torn else "its last line feed is missing", torn)
+            torn = isinstance(link, str) and _can_go_on(data[start:end], before)
+            return Chain(
+                links, start, "its last line has no end" if torn else "its last line feed is missing or changed", torn
+            )
         if isinstance(link, str):
             return Chain(links, start, link, False)
         links.append(link)
         before = link.hash
         start = end
     return Chain(links, start, "", False)
+
+
+def _can_go_on(raw: bytes, before: str | None) -> bool:
+    """Return whether a line without an end may be the beginning of one."""
+    whole = raw[: raw.rfind(b"}") + 1]
+    return raw[:1] == b"{" and isinstance(_link(whole, 0, len(whole), before), str)
 
 
 def _link(raw: bytes, start: int, end: int, before: str | None) -> Link | str:

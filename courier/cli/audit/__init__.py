@@ -19,7 +19,9 @@ class Command(NamedTuple):
     logs: bool = False
 
 
-COMMANDS: Final[dict[str, Command]] = {}
+COMMANDS: Final[dict[str, Command]] = {
+    "verify": Command("Find what was changed, removed or added since it was recorded.", "verify"),
+}
 
 
 class _Commands(click.Group):

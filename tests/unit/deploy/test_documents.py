@@ -22,10 +22,18 @@ NOT_THERE = {"commands-that-are-not-there.md": {"audit"}, "from-trussle-courier.
 PATHS = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in DOCUMENTS]
 
 
+def within(group: click.Group, context: click.Context) -> list[click.Command]:
+    """Return the commands of a group."""
+    return list(filter(None, (group.get_command(context, name) for name in group.list_commands(context))))
+
+
 def options() -> set[str]:
     """Return the options of all commands, and those of the programs under scripts/."""
     with click.Context(cli.courier) as context:
-        commands = [cli.courier, *filter(None, (cli.courier.get_command(context, name) for name in cli.COMMANDS))]
+        commands = [cli.courier, *within(cli.courier, context)]
+        commands += [
+            each for group in commands[1:] if isinstance(group, click.Group) for each in within(group, context)
+        ]
         found = {flag for each in commands for p in each.get_params(context) for flag in (*p.opts, *p.secondary_opts)}
     for script in (ROOT / "scripts").rglob("*.py"):
         found |= set(re.findall(r'"(--[a-z][a-z-]*)"', script.read_text()))

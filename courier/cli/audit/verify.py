@@ -1,0 +1,122 @@
+"""``courier audit verify``: whether the audit log is what was recorded."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from courier.audit.public_key import fingerprint, read_public_key
+from courier.audit.trail import DirectoryTrail, Trail
+from courier.audit.verify import Progress, verify
+from courier.cli.audit.verification import json, text
+from courier.cli.status import output_option
+from courier.errors import ConfigError
+from courier.log.printable import escaped
+from courier.terminal.texts import size
+
+EXIT_INTACT: Final = 0
+EXIT_EVIDENCE: Final = 1
+S3: Final = "s3://"
+QUIET_SECONDS: Final = 1.0
+"""Seconds before progress is shown."""
+
+SHOW_SECONDS: Final = 0.2
+
+
+@click.command(
+    "verify",
+    params=[
+        click.Argument(["place"], metavar="[DIR|s3://BUCKET/PREFIX]", envvar="COURIER_AUDIT_PATH", default="audit"),
+        click.Option(
+            ["--public-key", "key_files"],
+            metavar="FILE",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help="Public key that must have signed the seals. Repeat it for each key that was in use.",
+        ),
+        click.Option(
+            ["--endpoint-url"],
+            metavar="URL",
+            envvar="COURIER_AUDIT_ARCHIVE_ENDPOINT_URL",
+            help="Address of the S3 API, if it is not that of AWS.",
+        ),
+        click.Option(["--region"], metavar="NAME", envvar="COURIER_REGION", help="AWS region of the bucket."),
+        output_option(),
+    ],
+)
+def command(place: str, key_files: tuple[Path, ...], endpoint_url: str | None, region: str | None, output: str) -> int:
+    """Find changed, removed, added, reordered and cut records, and missing and swapped segments.
+
+    Reads a directory of audit files (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it, the
+    copy of an archive, or the archive itself. Exit codes: 0 no evidence of tampering, 1 evidence, 3 something can't be
+    read, 130 Ctrl-C.
+    """
+    try:
+        keys = [read_public_key(path) for path in key_files]
+    except ValueError as error:
+        raise ConfigError(f"--public-key: {error}") from None
+    trail = _trail(place, endpoint_url, region)
+    progress = _Shown() if sys.stderr.isatty() else Progress()
+    try:
+        report = verify(trail, keys, progress)
+    finally:
+        if isinstance(progress, _Shown):
+            progress.clear()
+    fingerprints = [fingerprint(key) for key in keys]
+    if output == "json":
+        click.echo(json(str(trail), report, fingerprints), nl=False)
+    else:
+        for line in text(str(trail), report, fingerprints):
+            click.echo(escaped(line))
+    return EXIT_EVIDENCE if report.evidence else EXIT_INTACT
+
+
+def _trail(place: str, endpoint_url: str | None, region: str | None) -> Trail:
+    if not place.startswith(S3):
+        return DirectoryTrail(Path(place))
+    raise ConfigError(f"{place}: give a directory, such as a copy that `aws s3 sync` made of the archive")
+
+
+class _Shown(Progress):
+    """Progress on a terminal, in one line that the report replaces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = time.monotonic()
+        self._next = self._begun + QUIET_SECONDS
+        self._is_shown = False
+
+    def at_next(self) -> None:
+        super().at_next()
+        self._show()
+
+    def read(self, number: int) -> None:
+        super().read(number)
+        self._show()
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._is_shown:
+            self._write("\r\x1b[K")
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + SHOW_SECONDS
+        self._is_shown = True
+        rate = self.bytes / (now - self._begun)
+        self._write(
+            f"\r\x1b[Kverifying segment {self.segment:,} of {self.segments:,}, {size(self.bytes)}, {size(rate)}/s"
+        )
+
+    def _write(self, line: str) -> None:
+        try:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        except OSError:
+            self._next = float("inf")
