@@ -11,6 +11,7 @@ crash tore has no line feed at its end.
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -21,8 +22,14 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from courier.audit.regular_file import open_regular
+
 SIGNED: Final = b"courier chain 1\n"
 """What precedes the hash in the bytes that are signed, so that no signature of another program fits."""
+
+
+UNENDED: Final = "its last line feed is missing or changed"
+"""The fault of a chain whose last line has no end, but isn't just the beginning of one."""
 
 
 class Link(NamedTuple):
@@ -50,6 +57,11 @@ class Chain(NamedTuple):
     sound: int
     fault: str
     torn: bool
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ends in the middle of a line, as a crash or a full disk may leave it, and has no other fault."""
+        return self.torn or self.fault == UNENDED
 
 
 def encode(before: str, fields: Mapping[str, Any], key: Ed25519PrivateKey | None = None) -> tuple[bytes, str]:
@@ -79,9 +91,7 @@ def read_chain(data: bytes, begins_with: str | None = "") -> Chain:
         link = _link(data[start:end].removesuffix(b"\n"), start, end, before)
         if newline < 0:
             torn = isinstance(link, str) and _can_go_on(data[start:end], before)
-            return Chain(
-                links, start, "its last line has no end" if torn else "its last line feed is missing or changed", torn
-            )
+            return Chain(links, start, "its last line has no end" if torn else UNENDED, torn)
         if isinstance(link, str):
             return Chain(links, start, link, False)
         links.append(link)
@@ -134,6 +144,8 @@ def _verifies(key: Ed25519PublicKey, signature: bytes, digest: str) -> bool:
 def read_chain_file(path: Path, begins_with: str | None = "") -> Chain:
     """Return the lines of a chain in a file, none if it is missing; raise OSError if it can't be read."""
     try:
-        return read_chain(path.read_bytes(), begins_with)
+        fd = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return Chain([], 0, "", False)
+    with os.fdopen(fd, "rb") as file:
+        return read_chain(file.read(), begins_with)

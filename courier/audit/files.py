@@ -8,81 +8,35 @@ Instead the file is truncated to its durable part and abandoned, and the caller 
 
 from __future__ import annotations
 
-import errno
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import gmtime, strftime
 from typing import Final
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from courier.audit.directory import AuditDirectory, as_audit_error
 from courier.audit.lock import DirectoryLock, sync_directory
-from courier.audit.recover import Recovery, recover
-from courier.audit.regular_file import NEW, write_all
-from courier.audit.segment import Segment, segment_name, segments
+from courier.audit.names import FileNames
+from courier.audit.recover import recover
+from courier.audit.regular_file import write_all
+from courier.audit.sealing import ChoreMaker
+from courier.audit.segment import JSON_LINES
+from courier.audit.tally import after, nothing
+from courier.audit.upkeep import Upkeep, Written
 from courier.errors import AuditError
 from courier.log.recurring import RecurringLine
 
 log = structlog.get_logger("courier.audit")
 
-LISTING_SECONDS: Final = 5.0
-"""Seconds that the first record waits for the names of the existing files; 100,000 take a second or two."""
-
 _PIECE_BYTES: Final = 96 * 1024
 """Approximate bytes of one write. malloc maps memory for each larger piece."""
 
-_NAMES: Final = 10
-"""Maximum names tried for a new file. A name is taken only if another program plants files in the directory."""
-
-
-class FileNames:
-    """The names of new segments, numbered without gaps after the newest that is there.
-
-    ``form`` is that of the format, ``.jsonl`` or ``.txt``. ``now`` returns Unix time in seconds.
-    """
-
-    def __init__(self, directory: Path, form: str, now: Callable[[], float]) -> None:
-        self._directory = directory
-        self._form = form
-        self._now = now
-        self._number = 0
-        self._known = threading.Event()
-        self._taken_line = RecurringLine(log, "warning", "the name of the next audit file is taken, using another one")
-
-    def find(self) -> Sequence[Segment]:
-        """Return the existing segments, and remember the newest number; raise OSError."""
-        found = segments(self._directory)
-        self._number = max((segment.number for segment in found), default=0)
-        self._known.set()
-        return found
-
-    def create(self) -> tuple[int, Path]:
-        """Create the next file under the next free name, and return its descriptor and path; raise OSError."""
-        if not self._known.wait(LISTING_SECONDS):
-            # The listing is slow or has failed. Try again here, so that an error fails this append.
-            self.find()
-        now = self._now()
-        for seconds in range(_NAMES):
-            # Another number would leave a gap when the file in the way is gone.
-            begun = strftime("%Y%m%dT%H%M%SZ", gmtime(now + seconds))
-            path = self._directory / segment_name(self._number + 1, begun, self._form)
-            try:
-                fd = os.open(path, NEW, 0o640)
-                self._number += 1
-                return fd, path
-            except FileExistsError:
-                self._taken_line(
-                    None,
-                    file=str(path),
-                    reason="another program or user created a file with that name",
-                    advice="find out which one, and let only Courier write to the directory of --audit-path",
-                )
-        raise OSError(errno.EEXIST, f"{_NAMES} names for the next audit file are taken")
+CLOSE_SECONDS: Final = 0.5
+"""Seconds that the close waits until the last segment is sealed. If the disk is slower, the next start seals it."""
 
 
 class AuditFiles:
@@ -106,15 +60,17 @@ class AuditFiles:
     ) -> None:
         self._directory = AuditDirectory(directory, lock, clock)
         self._names = FileNames(directory, suffix, now)
+        self._now = now
         self._max_bytes = max_bytes
         self._max_age = max_age_seconds
         self._clock = clock
         self._fd = -1
         self._path = directory
-        self._durable = 0
+        self._is_timed = suffix == JSON_LINES
+        self._tally = nothing()
         self._begun = 0.0
         self._rotate_asked = False
-        self._recovery: Recovery | None = None
+        self._upkeep: Upkeep | None = None
         self._moved_line = RecurringLine(log, "warning", "the audit file was renamed; a new one is begun")
         self._abandoned_line = RecurringLine(log, "warning", "abandoned an audit file")
 
@@ -130,15 +86,23 @@ class AuditFiles:
         """
         self._directory.prepare()
         with self._directory.reading():
-            recover([segment.path for segment in self._names.find()])
+            recover([segment.path for segment in self._names.find().segments])
 
-    def open_at_once(self, on_damage: Callable[[], None]) -> None:
-        """Prepare the directory as :meth:`open` does, but recover the existing files in the background.
+    def open_at_once(
+        self,
+        on_damage: Callable[[], None] = lambda: None,
+        *,
+        key: Ed25519PrivateKey | None = None,
+        chores: Sequence[ChoreMaker] = (),
+    ) -> None:
+        """Prepare the directory as :meth:`open` does, but leave the existing files to a thread: the upkeep.
 
-        Another thread calls ``on_damage`` for each damaged line that it finds.
+        It also seals the segments, with ``key``, does the ``chores``, and calls ``on_damage`` for each damaged line
+        that a predecessor left.
         """
         self._directory.prepare()
-        self._recovery = Recovery(lambda: [segment.path for segment in self._names.find()], on_damage)
+        self._upkeep = Upkeep(self._directory.path, self._names, on_damage, key=key, chores=chores, now=self._now)
+        self._upkeep.start()
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Make records durable. Each line must end in a newline; all lines go into the same file.
@@ -158,23 +122,30 @@ class AuditFiles:
             self._leave_if_due(size)
             if self._fd < 0:
                 self._begin()
+            # The tally before stays as it is, for a group that fails.
+            digest = self._tally.hash.copy()
             for start in range(0, len(lines), at_once):
-                write_all(self._fd, b"".join(lines[start : start + at_once]))
+                piece = b"".join(lines[start : start + at_once])
+                write_all(self._fd, piece)
+                digest.update(piece)
             os.fdatasync(self._fd)
-            intact = self._is_intact(self._durable + size)
+            intact = self._is_intact(self._tally.offset + size)
         except OSError as error:
             self._abandon(error)
             raise as_audit_error(
                 f"cannot make {len(lines)} records durable in {self._directory.path}", error
             ) from error
         if not intact:
-            path, self._fd = self._path, _close(self._fd)
+            path = self._path
+            self._leave()
             raise AuditError(
                 f"another program removed or changed the audit file {path}; make it leave the newest file alone. "
                 "Courier writes the last records again to a new file",
                 code="changed",
             )
-        self._durable += size
+        self._tally = after(self._tally, lines, size, digest, timed=self._is_timed)
+        if self._upkeep is not None:
+            self._upkeep.wrote(Written(self._path, self._tally))
 
     def rotate(self) -> None:
         """Let the next record begin a new file; nothing more is added to the existing ones."""
@@ -185,16 +156,25 @@ class AuditFiles:
         self._directory.probe()
 
     def close(self) -> None:
-        """Close the active file, if there is one, and stop the recovery. All records are durable already."""
-        if self._recovery is not None:
-            self._recovery.stop()
-        self._fd = _close(self._fd)
+        """Close the active file, if there is one, and stop the upkeep. All records are durable already."""
+        self._leave()
+        if self._upkeep is not None:
+            self._upkeep.stop(CLOSE_SECONDS)
 
     def _leave_if_due(self, incoming: int) -> None:
-        full = self._durable > 0 and self._durable + incoming > self._max_bytes
-        if self._fd >= 0 and (self._rotate_asked or full or self._clock() - self._begun >= self._max_age):
-            self._fd = _close(self._fd)
+        full = self._tally.offset > 0 and self._tally.offset + incoming > self._max_bytes
+        if self._rotate_asked or full or self._clock() - self._begun >= self._max_age:
+            self._leave()
         self._rotate_asked = False
+
+    def _leave(self) -> None:
+        """Close the active file, if there is one, with what is durable of it."""
+        if self._fd >= 0:
+            self._fd = _close(self._fd)
+            if self._tally.offset == 0 and not self._path.exists():
+                self._names.take_back()
+            elif self._upkeep is not None:
+                self._upkeep.ended(Written(self._path, self._tally))
 
     def _leave_if_renamed(self) -> None:
         """Close the active file if another program has renamed it. Its records are durable."""
@@ -206,7 +186,7 @@ class AuditFiles:
                 return
         except FileNotFoundError:
             pass
-        self._fd = _close(self._fd)
+        self._leave()
         if ours.st_nlink:
             self._moved_line(
                 None,
@@ -218,7 +198,7 @@ class AuditFiles:
     def _begin(self) -> None:
         self._directory.keep()
         self._fd, self._path = self._names.create()
-        self._durable = 0
+        self._tally = nothing()
         self._begun = self._clock()
         sync_directory(self._directory.path)
         log.debug("began an audit file", file=str(self._path))
@@ -231,22 +211,28 @@ class AuditFiles:
     def _abandon(self, reason: OSError) -> None:
         if self._fd < 0:
             return
-        path = self._path
+        path, durable = self._path, self._tally.offset
+        is_gone = False
         try:
-            os.ftruncate(self._fd, self._durable)
-            if self._durable == 0:
+            os.ftruncate(self._fd, durable)
+            if durable == 0:
                 path.unlink()
+                is_gone = True
         except OSError:
             # Its last lines may be torn, and the next file repeats them; the name shows that to people.
             with suppress(OSError):
-                path.rename(path.with_suffix(f".abandoned{path.suffix}"))
+                self._path = path.rename(path.with_suffix(f".abandoned{path.suffix}"))
                 sync_directory(self._directory.path)
         self._fd = _close(self._fd)
-        if self._durable:
+        if is_gone:
+            self._names.take_back()
+        elif self._upkeep is not None:
+            self._upkeep.ended(Written(self._path, self._tally, torn=True))
+        if durable:
             self._abandoned_line(
                 reason.errno,
                 file=str(path),
-                durable_bytes=self._durable,
+                durable_bytes=durable,
                 reason=reason.strerror or str(reason),
                 advice="nothing about the file: the records go to a new one. For the cause, see 'audit log failing'",
             )

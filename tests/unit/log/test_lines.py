@@ -84,7 +84,6 @@ LIMITED: Final = {
         "waiting for the audit directory: another process writes in it": ONCE,
         "the audit directory is free": ONCE,
     },
-    "audit/recover.py": {"cannot check the audit files that are there": ONCE},
     "auditor/committer.py": {
         "audit log failing": OUTAGE,
         "audit log can be written again": OUTAGE,
