@@ -72,10 +72,6 @@ class BlockReader:
             return block
         return None
 
-    def forget_rest(self) -> None:
-        """Forget the beginning of a line that was read already, because the file has been cut before its end."""
-        self._rest = b""
-
     def _keep(self, piece: bytes) -> None:
         self._rest += piece
         if len(self._rest) > LONGEST_LINE:

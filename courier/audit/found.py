@@ -42,7 +42,7 @@ def body_of(fields: Fields) -> bytes | None:
     return None if encoded is None else b64decode(encoded)
 
 
-_TEXTS: Final = ("time", "message_id", "outcome", "sent_at", "group", "reason", "source_queue", "answer", "body")
+_TEXTS: Final = ("outcome", "sent_at", "group", "reason", "source_queue", "answer")
 
 
 def _json(raw: bytes) -> Fields | None:
@@ -55,15 +55,16 @@ def _json(raw: bytes) -> Fields | None:
 
 def _is_record(fields: dict[str, Any]) -> bool:
     """Return whether each field that is there has its type, so that no reader fails on a hostile one."""
-    if "message_id" not in fields:
+    get = fields.get
+    if type(get("message_id")) is not str or type(get("time", "")) is not str or type(get("body", "")) is not str:
+        return False
+    status, duration = get("status"), get("duration_ms", 0.0)
+    if (status is not None and type(status) is not int) or type(duration) not in (int, float):
         return False
     for name in _TEXTS:
         if name in fields and type(fields[name]) is not str:
             return False
-    if "body_base64" in fields and not _is_base64(fields["body_base64"]):
-        return False
-    status, duration = fields.get("status"), fields.get("duration_ms", 0.0)
-    return (status is None or type(status) is int) and type(duration) in (int, float)
+    return "body_base64" not in fields or _is_base64(fields["body_base64"])
 
 
 def _is_base64(value: object) -> bool:

@@ -6,6 +6,7 @@ record, the one that Courier writes: JSON escapes only what it must, and so does
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -24,9 +25,10 @@ MOST_NEEDLES: Final = 8
 
 _TIME: Final = b'{"time":"'
 _TIME_END: Final = len(_TIME) + len("2026-11-24T12:31:40.123Z")
-_DURATION: Final = b'"duration_ms":'
+MOST_DIGITS: Final = 9
+_DURATIONS: Final = tuple(re.compile(b'"duration_ms":[0-9]{%d}' % digits) for digits in range(MOST_DIGITS + 1))
+_ESCAPED: Final = re.compile(rb'[\x00-\x1f"\\]')
 _BASE64: Final = b'"body_base64":'
-_DIGITS: Final = frozenset(b"0123456789")
 
 
 def sieve(wanted: Filter, form: str) -> Callable[[bytes], Lines]:
@@ -61,7 +63,7 @@ def _json_needs(wanted: Filter) -> Iterator[Sequence[bytes]]:
     for text in (wanted.text, _literal(wanted)):
         if text:
             # A body in base64 hides what it contains; there are few of them, or the search is slower.
-            yield [*_escaped(text), _BASE64]
+            yield [_in_json(text), _BASE64]
     if 0 < len(wanted.groups) <= MOST_NEEDLES:
         yield [b'"group":' + orjson.dumps(each) for each in wanted.groups if _is_text(each)]
     if statuses := _statuses(wanted.statuses):
@@ -75,6 +77,7 @@ def _row_needs(wanted: Filter) -> Iterator[Sequence[bytes]]:
     if 0 < len(wanted.message_ids) <= MOST_NEEDLES and not any("\ufffd" in each for each in wanted.message_ids):
         yield [each.encode() for each in wanted.message_ids if _is_text(each)]
     for text in (wanted.text, _literal(wanted)):
+        # A row escapes a few characters as a whole, of which other bytes may be a part.
         if text and _is_utf8(text):
             # Courier 0.1.0 left backslashes alone, so that a row has escapes of other bytes too.
             yield [escape(text), text, b"\\x"]
@@ -99,9 +102,9 @@ def _statuses(statuses: frozenset[int | None]) -> list[bytes]:
     return needles if len(needles) <= MOST_NEEDLES else []
 
 
-def _escaped(text: bytes) -> list[bytes]:
-    """Return how a JSON string spells this part of it. Bytes that aren't UTF-8 are in no string."""
-    return [orjson.dumps(text.decode())[1:-1]] if _is_utf8(text) else []
+def _in_json(text: bytes) -> bytes:
+    """Return how a JSON string spells these bytes, which may begin or end within a character."""
+    return _ESCAPED.sub(lambda match: orjson.dumps(match[0].decode())[1:-1], text)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -143,10 +146,8 @@ def _with_any(block: bytes, needles: Sequence[bytes]) -> Lines:
 
 def _slow(block: bytes, digits: int) -> Lines:
     """Yield the lines whose duration has at least this many digits before its point."""
-    start = 0
-    while (at := block.find(_DURATION, start)) >= 0:
-        start = at + len(_DURATION)
-        if start + digits <= len(block) and block[start + digits - 1] in _DIGITS:
-            line, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at) + 1
-            yield line, end
-            start = end
+    end = 0
+    for match in _DURATIONS[min(digits, MOST_DIGITS)].finditer(block):
+        if match.start() >= end:
+            start, end = block.rfind(b"\n", 0, match.start()) + 1, block.find(b"\n", match.end()) + 1
+            yield start, end

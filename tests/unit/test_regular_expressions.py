@@ -87,6 +87,10 @@ def test_so_does_one_without_a_name(source: str) -> None:
     assert hostile_text(re.compile(source), searched=True) is None
 
 
+OF_THE_USER = {"cli/audit/filters.py": "source"}
+"""Where a user's own expression is compiled. It takes as long as it does, in the user's own process."""
+
+
 def test_one_that_no_module_shows_is_of_literals_alone() -> None:
     for path, source in SOURCES.items():
         tree = ast.parse(source)
@@ -95,6 +99,8 @@ def test_one_that_no_module_shows_is_of_literals_alone() -> None:
         ]
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "re.compile" and id(call) not in shown:
+                if ast.unparse(call.args[0]) == OF_THE_USER.get(path.relative_to(ROOT).as_posix()):
+                    continue
                 # Alternatives without a repeat: as many tries at a place as there are, however long the text is.
                 assert ast.unparse(call.args[0]) == "b'|'.join(map(re.escape, alternatives))", path
 

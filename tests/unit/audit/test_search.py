@@ -148,6 +148,7 @@ one_field = st.sampled_from(
     block=st.sampled_from([1, 7, 100, 256 * 1024]),
     sealed=st.booleans(),
 )
+@example([[Delivery(body="½".encode())]], Filter(text=b"\xbd"), "text", "", 100, False)
 @run_with(max_examples=examples(400))
 def test_a_search_finds_what_a_look_at_each_record_finds(
     written: list[list[Delivery]], drawn: Filter, only: str | None, packing: str, block: int, sealed: bool
