@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from courier.lease import boottime, fresh_seconds
-from courier.message import DELIVERED, RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, Stamp, pack_outcomes
+from courier.message import DELIVERED, EVENT, RELEASE, WHOLE_BYTES, Handle, Message, PackedOutcome, Stamp, pack_outcomes
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Slot
@@ -28,6 +28,12 @@ SOON_SECONDS: Final = 0.004
 
 FULL_SECONDS: Final = 0.005
 """Seconds until the next try after the channel was full."""
+
+EVENT_SECONDS: Final = 0.050
+"""Seconds that an event line may wait for an outcome that leaves earlier."""
+
+MOST_EVENT_BYTES: Final = 256 * 1024
+"""Bytes of event lines that may wait while the channel is full; more are dropped."""
 
 CAPACITY: Final = 256
 """Waiting outcomes at which the outbox counts as full."""
@@ -61,6 +67,8 @@ class Outbox:
         self._fresh_seconds = fresh_seconds(visibility) + GATHER_SECONDS
         self._waiting: list[PackedOutcome] = []
         self._size = 0
+        self._events: list[PackedOutcome] = []
+        self._event_bytes = 0
         # A lease that ends earlier is no longer fresh when the packet is sent.
         self._fresh_lease = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -69,8 +77,31 @@ class Outbox:
         self._patience = math.inf
 
     def __len__(self) -> int:
-        """Return the number of unsent outcomes."""
+        """Return the number of unsent outcomes; event lines don't count."""
         return len(self._waiting)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether event lines wait to be sent."""
+        return bool(self._events)
+
+    def note(self, line: bytes) -> None:
+        """Send an event line, empty for none, behind the outcomes; drop and count it if too many wait."""
+        if not line:
+            return
+        if self._event_bytes + len(line) > MOST_EVENT_BYTES:
+            self._words[scoreboard.EVENTS_LOST] += 1
+            return
+        self._events.append((EVENT, "", "", 0.0, 0.0, "", 0.0, line, b"", ()))
+        self._event_bytes += len(line)
+        if self._patience > EVENT_SECONDS:
+            self._flush_in(EVENT_SECONDS)
+
+    def drop_events(self) -> None:
+        """Count the event lines that weren't sent as lost, because the worker ends."""
+        self._words[scoreboard.EVENTS_LOST] += len(self._events)
+        self._events.clear()
+        self._event_bytes = 0
 
     def add(
         self,
@@ -126,7 +157,20 @@ class Outbox:
             del self._waiting[: len(outcomes)]
             self.is_full = len(self._waiting) >= CAPACITY
             self._size -= size
+        if self._events:
+            self._send_events()
         self._on_sent()
+
+    def _send_events(self) -> None:
+        """Send the event lines; if the channel is full, try the rest again later."""
+        while lines := self._events[:OUTCOMES_PER_PACKET]:
+            if not self._acks.send(*pack_outcomes(lines)):
+                # An outcome that comes meanwhile doesn't wait for it.
+                self._flush_in(EVENT_SECONDS)
+                return
+            self._words[scoreboard.SETTLE_PUT] += len(lines)
+            del self._events[: len(lines)]
+            self._event_bytes -= sum(len(line[7] or b"") for line in lines)
 
     def _flush_in(self, seconds: float) -> None:
         """Send all outcomes after so many seconds, or earlier if that is planned already."""

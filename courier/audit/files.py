@@ -147,6 +147,11 @@ class AuditFiles:
         if self._upkeep is not None:
             self._upkeep.wrote(Written(self._path, self._tally))
 
+    def append_with_events(self, lines: Sequence[bytes], events: Sequence[bytes]) -> int:
+        """Make records durable, and event lines behind them in the same write. Return 0: either all are or none is."""
+        self.append([*lines, *events])
+        return 0
+
     def rotate(self) -> None:
         """Let the next record begin a new file; nothing more is added to the existing ones."""
         self._rotate_asked = True

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from courier.audit.firehose_batch import batches, refusals
 from courier.audit.firehose_errors import CALL_ERRORS, KEYS, PASSING, FirehoseFailure, explain_failure, partly_refused
+from courier.audit.firehose_events import EventPuts
 from courier.audit.firehose_stream import Calling, connect, describe_call
 from courier.audit.stream import Stream
 from courier.errors import AuditError, CannotStart
@@ -65,6 +66,7 @@ class FirehoseLog:
         self._threads: ThreadPoolExecutor | None = None
         self._closing = threading.Event()
         self._trouble: FirehoseFailure | None = None
+        self._events = EventPuts(self._put_events)
 
     def open(self) -> None:
         """Make the client. Raise CannotStart if boto3 finds no region or can't read its configuration."""
@@ -94,6 +96,24 @@ class FirehoseLog:
         }
         self._conclude(self._gather(puts, deadline), len(lines))
 
+    def append_with_events(self, lines: Sequence[bytes], events: Sequence[bytes]) -> int:
+        """Put lines as :meth:`append` does, and event lines later: no line waits for them.
+
+        Return how many event lines the stream didn't take since the last call.
+        """
+        self.append(lines)
+        return self._events.add(events)
+
+    def _put_events(self, events: Sequence[bytes]) -> int:
+        """Put event lines, in the thread of the events; return how many aren't confirmed."""
+        try:
+            if self._client is None:
+                self.open()
+        except CannotStart:
+            return len(events)
+        client, deadline = self._client, time.monotonic() + self._patience.seconds
+        return sum(len(self._put(client, events, batch, deadline).indexes) for batch in batches(events))
+
     def rotate(self) -> None:
         """Do nothing: a stream has no files."""
 
@@ -107,7 +127,8 @@ class FirehoseLog:
             raise AuditError(self._trouble.line, code=self._trouble.kind)
 
     def close(self) -> None:
-        """Release the client and the threads, without waiting for running calls."""
+        """Release the client and the threads, without waiting for running calls, but a moment for event lines."""
+        self._events.close()
         self._closing.set()
         self._leave_threads()
         if self._client is not None:

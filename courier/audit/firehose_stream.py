@@ -43,7 +43,8 @@ def connect(stream: Stream, calling: Calling) -> Any:
         connect_timeout=calling.connect_seconds,
         read_timeout=calling.read_seconds,
         retries={"mode": "standard", "total_max_attempts": calling.attempts},
-        max_pool_connections=calling.calls,
+        # One more for the event lines.
+        max_pool_connections=calling.calls + 1,
         # The records are bytes within the limits; validating each again is 40 % of the cost of a call.
         parameter_validation=False,
         user_agent_extra=f"courier/{courier.__version__}",

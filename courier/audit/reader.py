@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 import structlog
 
+from courier.audit.event import is_event
 from courier.audit.row import unescape
 from courier.audit.segment import TEXT, Segment, open_segment, segments
 
@@ -64,8 +65,10 @@ DAMAGED: Final = "the audit log is damaged; the line is left as it is"
 DAMAGE_ADVICE: Final = "keep the file, and look at the disk and dmesg, and for programs that write to the directory"
 
 
-def read_records(directory: Path, damaged: Callable[[Path, int], None] | None = None) -> Iterator[Record]:
-    """Yield every record of a directory, in the order of writing.
+def read_records(
+    directory: Path, damaged: Callable[[Path, int], None] | None = None, *, events: bool = False
+) -> Iterator[Record]:
+    """Yield every record of a directory, in the order of writing; with ``events``, the event lines too.
 
     A torn last line of a file is skipped: it is still being written, or its writer died, and its message wasn't
     deleted. Damage before the last line is reported to ``damaged`` (path, byte offset), by default as a warning, and
@@ -79,7 +82,9 @@ def read_records(directory: Path, damaged: Callable[[Path, int], None] | None = 
                 report(segment.path, broken.offset)
             broken = None if line.whole else line
             if line.whole:
-                yield _row(line.raw) if segment.form == TEXT else _record(orjson.loads(line.raw))
+                record = _row(line.raw) if segment.form == TEXT else _record(orjson.loads(line.raw))
+                if events or not is_event(record.outcome):
+                    yield record
 
 
 def record_test(path: Path) -> Callable[[bytes], bool]:

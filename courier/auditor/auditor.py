@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from courier.audit import event
+from courier.audit.event import EventRecorder, lapsed_line, no_events
 from courier.auditor.committer import Committer
 from courier.auditor.depth_watch import DepthWatch
 from courier.auditor.held_receipts import HeldReceipt, HeldReceipts
@@ -25,7 +27,7 @@ from courier.http.advice import BY_SHORTAGE
 from courier.http.answer import NO_DESCRIPTORS
 from courier.lease import fresh_seconds
 from courier.log.recurring import RecurringLine
-from courier.message import DELIVERED, EXTEND, LOST, REJECTED, Handle, PackedOutcome, unpack_settlements
+from courier.message import DELIVERED, EVENT, EXTEND, LOST, REJECTED, Handle, PackedOutcome, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.internal_errors import InternalErrors
@@ -37,6 +39,9 @@ from courier.sqs.calls import Closable, SendClient, SettleClient
 
 PACKETS_PER_TURN: Final = 256
 """Maximum packets read in one turn of the loop, so that calls and the beat get their turns."""
+
+EVENTS_SECONDS: Final = 1.0
+"""Seconds that a drain waits for the last event lines once everything is settled."""
 
 _RECORDED: Final = (DELIVERED, REJECTED)
 
@@ -68,6 +73,7 @@ class Auditor(Role):
         clients: tuple[SettleClient, SendClient | None],
         options: AuditorOptions,
         depths: DepthWatch | None = None,
+        events: EventRecorder = no_events,
     ) -> None:
         """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue.
 
@@ -81,6 +87,7 @@ class Auditor(Role):
         self._clients: Sequence[Closable | None] = clients
         self._options = options
         self._depths = depths
+        self._events = events
         self._lost_line = RecurringLine(
             log,
             "warning",
@@ -90,7 +97,7 @@ class Auditor(Role):
         self._not_taken_line = RecurringLine(
             log, "error", "the failure queue refuses a rejected message; it stays in its source queue"
         )
-        self._held = HeldReceipts(self._words)
+        self._held = HeldReceipts(self._words, self._note_lapse)
         self._settler = Settler(client, self._held, options.visibility, fifo=options.fifo, on_change=self._write_counts)
         self._letters = None
         self._letter_bytes = 0
@@ -130,6 +137,7 @@ class Auditor(Role):
         if self._letters is not None:
             self._letters.stop_gathering()
         await self._settle_the_rest()
+        await self._write_last_events()
 
     async def close(self) -> None:
         """Close the clients and the audit log, and count the unsettled outcomes."""
@@ -138,6 +146,8 @@ class Auditor(Role):
         for client in filter(None, self._clients):
             client.close()
         self._words[scoreboard.UNSETTLED] += self._held.unsettled()
+        if self._committer is not None:
+            self._committer.events.drop()
         self._write_counts()
         if self._committer is not None:
             self._committer.close()
@@ -162,6 +172,12 @@ class Auditor(Role):
                 advice="nothing, if duplicates do no harm; otherwise use a longer --drain-timeout, and see the lines "
                 "before",
             )
+
+    async def _write_last_events(self) -> None:
+        """Wait a moment until the event lines are written too; those that aren't are lost."""
+        until = min(time.monotonic() + EVENTS_SECONDS, self._life.deadline())
+        while self._committer is not None and self._committer.events and time.monotonic() < until:
+            await asyncio.sleep(0.01)
 
     def _take_outcomes(self) -> None:
         """Read the outcomes that senders and consumers report."""
@@ -195,14 +211,18 @@ class Auditor(Role):
                     recorded.append(held)
                     records.append(record)
                     continue
-                entry = self._held.hold(handle, extends=kind == EXTEND) if kind != LOST else None
+                if kind not in _RECORDED and record != b"":
+                    self._note(record)
+                if kind in (EVENT, LOST):
+                    continue
+                entry = self._held.hold(handle, record or b"", extends=kind == EXTEND)
                 if entry is None:
                     continue
                 if kind == EXTEND:
                     settler.extend(entry)
-                elif record is None:
+                elif record is None and kind in _RECORDED:
                     # A message without its record must not be deleted.
-                    settler.change(entry, self._log_lost_bulk(handle.message_id, delay))
+                    settler.change(entry, self._log_lost_bulk(handle, delay))
                 else:
                     settler.change(entry, delay)
             except Exception:
@@ -222,16 +242,32 @@ class Auditor(Role):
             return 0.0
         return min([held.lease for held in recorded]) - self._fresh_seconds
 
-    def _log_lost_bulk(self, message_id: str, delay: float) -> float:
+    def _note(self, line: bytes | None) -> None:
+        """Write an event line with the next records. ``None``: it was lost on its way."""
+        if line is None:
+            self._words[scoreboard.EVENTS_LOST] += 1
+        elif line and self._committer is not None:
+            self._committer.note(line)
+
+    def _note_lapse(self, handle: Handle, line: bytes) -> None:
+        """Write the event line of a lapse; the line of the outcome that came too late knows the message better."""
+        now = time.time()
+        if line:
+            self._note(lapsed_line(line, event.LATE, now, f"{self._life.slot.role} {self._life.slot.index}"))
+        else:
+            self._note(self._events(handle, event.LAPSED, event.LATE, now))
+
+    def _log_lost_bulk(self, handle: Handle, delay: float) -> float:
         """Log that a message's record or letter was lost on the way; return the seconds until the message comes again.
 
         ``delay`` is the back-off from its sender, 0 if unknown.
         """
         self._words[scoreboard.BULK_LOST] += 1
         delay = self._options.backoff.after_shortage(delay, random.random())
+        self._note(self._events(handle, event.RETRY, NO_DESCRIPTORS, time.time()))
         self._lost_line(
             NO_DESCRIPTORS,
-            message_id=message_id,
+            message_id=handle.message_id,
             seconds=math.ceil(delay),
             reason=NO_DESCRIPTORS,
             advice=BY_SHORTAGE[NO_DESCRIPTORS],
@@ -275,6 +311,8 @@ class Auditor(Role):
             detail=failure.detail,
             advice=advice_on(failure.code, "SendMessageBatch"),
         )
+        reason = f"the failure queue refuses it: {failure.code}"
+        self._note(self._events(held.handle, event.REJECTED, reason, time.time()))
         self._drop_letter(held)
         self._settler.change(held, self._options.visibility)
 
@@ -304,6 +342,11 @@ class Auditor(Role):
                 words[scoreboard.RECORDED] += committer.recorded
                 words[scoreboard.RECORDS_LOST] += committer.lost
                 committer.recorded = committer.lost = 0
+            events = committer.events
+            if events.written or events.lost:
+                words[scoreboard.EVENTS_WRITTEN] += events.written
+                words[scoreboard.EVENTS_LOST] += events.lost
+                events.written = events.lost = 0
         words[scoreboard.HELD_BYTES] = held_bytes
 
 

@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Final, Generic, TypeVar
 
-import structlog
-
+from courier.auditor.event_buffer import EventBuffer
+from courier.auditor.log_state import LogState
 from courier.auditor.log_thread import LogThread
-from courier.board.audit_states import FAILING, LOSING, WELL
 from courier.errors import AuditError
 from courier.lease import boottime
-from courier.log.outage import Outage
 
 GATHER_SECONDS: Final = 0.010
 """Seconds that records may wait for more, so that one fdatasync covers many. A single urgent one doesn't wait."""
@@ -48,55 +46,7 @@ FAILING_PROBE_SECONDS: Final = 1.0
 
 NONE_FAILED: Final[Set[int]] = frozenset()
 
-log = structlog.get_logger("courier.audit")
-
 Item = TypeVar("Item")
-
-
-class LogState:
-    """The state of the audit log, passed to ``on_state`` and logged when it changes."""
-
-    def __init__(self, on_state: Callable[[int], None], *, required: bool) -> None:
-        self._on_state = on_state
-        self._required = required
-        self._state = WELL
-        self._outage = Outage()
-
-    @property
-    def is_well(self) -> bool:
-        """Whether the last write or probe succeeded."""
-        return self._state == WELL
-
-    def failed(self, error: AuditError, waiting: int) -> None:
-        """Record a failed write or probe while ``waiting`` records wait."""
-        if self._state == WELL:
-            self._set(FAILING if self._required else LOSING)
-        due = self._outage.failed(error.code or error.reason, time.monotonic(), time.time())
-        if due is None:
-            return
-        if self._required:
-            consequence = "nothing is deleted and intake pauses until it can be written again"
-        else:
-            consequence = "messages are deleted without their record until it can be written again"
-        log.error(
-            f"audit log failing: {consequence}",
-            error=error.reason,
-            advice=f"{error.advice}; Courier recovers by itself",
-            waiting=waiting,
-            **due,
-        )
-
-    def succeeded(self, lost: int) -> None:
-        """Record that the log can be written; ``lost`` is the number of lost records."""
-        failures = self._outage.worked(time.monotonic())
-        if self._state != WELL:
-            self._set(WELL)
-        if failures:
-            log.info("audit log can be written again", records_lost=lost, failures=failures)
-
-    def _set(self, state: int) -> None:
-        self._state = state
-        self._on_state(state)
 
 
 class Committer(Generic[Item]):
@@ -119,6 +69,7 @@ class Committer(Generic[Item]):
         self.pending_bytes = 0
         self.recorded = 0
         self.lost = 0
+        self.events = EventBuffer()
         self._thread = log_thread
         self._on_durable = on_durable
         self._required = required
@@ -153,9 +104,16 @@ class Committer(Generic[Item]):
         if is_first or (hastens and patient_until < self._due_at) or (were_few and not self._are_few()):
             self._wake()
 
+    def note(self, line: bytes) -> None:
+        """Write an event line with the next group, which doesn't come earlier because of it."""
+        if self.events.add(line, time.monotonic()) and not self._items:
+            # The idle committer looks when it is due.
+            self._wake()
+
     def stop_gathering(self) -> None:
         """Stop waiting for larger groups, because the program is stopping."""
         self._hurry = True
+        self.events.hurry()
         self._wake()
 
     def rotate(self) -> None:
@@ -183,10 +141,22 @@ class Committer(Generic[Item]):
         while not self._items:
             every = PROBE_SECONDS if self._state.is_well else FAILING_PROBE_SECONDS
             left = math.inf if self._hurry else every - self._thread.idle_seconds()
+            alone = self.events.seconds_to_write(time.monotonic()) if self._state.is_well else math.inf
             if left <= 0:
                 await self._probe()
+            elif alone <= 0:
+                await self._write_events()
             else:
-                await self._pause(min(every, max(SHORTEST_WAIT_SECONDS, left)))
+                await self._pause(min(every, max(SHORTEST_WAIT_SECONDS, min(left, alone))))
+
+    async def _write_events(self) -> None:
+        """Write event lines while no records come. A failure counts only if a record couldn't be written either."""
+        events = self.events.take(time.monotonic())
+        try:
+            self.events.wrote(events, await self._thread.append([], events))
+        except AuditError:
+            self.events.failed(events, time.monotonic())
+            await self._probe()
 
     async def _gather(self) -> None:
         """Wait for more records as long as that is worth it."""
@@ -255,14 +225,19 @@ class Committer(Generic[Item]):
         return not (failed and self._required)
 
     async def _append(self, lines: list[bytes]) -> Set[int]:
-        """Write lines; return the positions of those that aren't durable."""
+        """Write lines, and event lines along with them; return the positions of those that aren't durable.
+
+        While the log fails it gets the records alone.
+        """
+        events = self.events.take(time.monotonic()) if self.events and self._state.is_well else []
         try:
-            await self._thread.append(lines)
+            self.events.wrote(events, await self._thread.append(lines, events))
         except AuditError as error:
+            self.events.failed(events, time.monotonic())
             self._state.failed(error, len(self._items))
             if error.failed is not None:
-                return set(error.failed)
-            if self._required:
+                return {position for position in error.failed if position < len(lines)}
+            if self._required and not events:
                 # A smaller group may fit on a nearly full disk.
                 self._most = max(1, len(lines) // 2)
             return set(range(len(lines)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -71,10 +72,14 @@ class HeldReceipt:
 class HeldReceipts(dict[str, HeldReceipt]):
     """The entries of the receipts that aren't settled, by receipt. ``words`` count how they end."""
 
-    def __init__(self, words: memoryview[int]) -> None:
-        """``words`` are those of the auditor's slot on the scoreboard."""
+    def __init__(self, words: memoryview[int], on_lapse: Callable[[Handle, bytes], None] = lambda *_: None) -> None:
+        """``words`` are those of the auditor's slot on the scoreboard.
+
+        ``on_lapse`` is called with each lapsed message, and with the event line of the outcome that came too late.
+        """
         super().__init__()
         self.words = words
+        self._on_lapse = on_lapse
         # The number of those that only need extensions: their deliveries are in flight, or lost.
         self._extended_only = 0
         self._expired_line = RecurringLine(
@@ -86,23 +91,28 @@ class HeldReceipts(dict[str, HeldReceipt]):
             log, "error", "SQS refuses to settle a message; it is shown again when its lease ends"
         )
 
-    def hold(self, handle: Handle, *, extends: bool = False) -> HeldReceipt | None:
+    def lapsed(self, handle: Handle, line: bytes = b"") -> None:
+        """Count an outcome that isn't carried out, because the lease of its message has ended."""
+        self.words[scoreboard.LAPSED] += 1
+        self._on_lapse(handle, line)
+
+    def hold(self, handle: Handle, line: bytes = b"", *, extends: bool = False) -> HeldReceipt | None:
         """Return the entry of a receipt, a new one if necessary; ``None``, counted as lapsed, if its lease has ended.
 
         Return ``None`` for a delivered message too, because only its delete is left. With ``extends`` its sender keeps
-        the message and may report again; otherwise this is the last report.
+        the message and may report again; otherwise this is the last report. ``line`` is the event line of the outcome.
         """
         held, now = self.get(handle.receipt), boottime()
         if held is None:
             if handle.lease <= now:
-                self.words[scoreboard.LAPSED] += 1
+                self.lapsed(handle, line)
                 return None
             held = self[handle.receipt] = HeldReceipt(handle, NOTHING)
             self._extended_only += 1
         elif held.goal in (RECORD, DELETE):
             return None
         elif held.lease <= now and not held.calling:
-            self.words[scoreboard.LAPSED] += 1
+            self.lapsed(handle, line)
             if extends:
                 # Its sender doesn't know that the extensions failed, and continues. Remember the end of the lease.
                 held.lease = now
@@ -157,7 +167,7 @@ class HeldReceipts(dict[str, HeldReceipt]):
                 waiting.append(held)
             elif held.lease <= now and not held.calling:
                 if held.goal == CHANGE:
-                    self.words[scoreboard.LAPSED] += 1
+                    self.lapsed(held.handle)
                     self.settled(held)
                 # Remembered as lapsed, because the sender of a late outcome may believe that its lease still holds.
                 elif held.lease + REMEMBERED * visibility <= now:

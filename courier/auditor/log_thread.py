@@ -19,6 +19,15 @@ class AuditLog(Protocol):
     def append(self, lines: Sequence[bytes], /) -> None:
         """Make all lines durable; raise AuditError, which names those that aren't."""
 
+    def append_with_events(self, lines: Sequence[bytes], events: Sequence[bytes], /) -> int:
+        """Make all lines durable as :meth:`append` does, and write event lines along with them.
+
+        Return the number of event lines that are known to be lost, of these or earlier ones. Raise AuditError only
+        about the lines, or if nothing was written.
+        """
+        self.append([*lines, *events])
+        return 0
+
     def rotate(self) -> None:
         """Start a new file with the next record."""
 
@@ -52,9 +61,16 @@ class LogThread:
         # Not an executor: its futures and locks cost twice as much as the switch to the thread and back.
         threading.Thread(target=self._make_calls, name="audit", daemon=True).start()
 
-    async def append(self, lines: Sequence[bytes]) -> None:
-        """Make the lines durable."""
-        await self._call(lambda: self._append(lines))
+    async def append(self, lines: Sequence[bytes], events: Sequence[bytes] = ()) -> int:
+        """Make the lines durable, and write event lines along; return how many of those are known to be lost."""
+        lost = 0
+
+        def append() -> None:
+            nonlocal lost
+            lost = self._append(lines, events)
+
+        await self._call(append)
+        return lost
 
     async def probe(self) -> None:
         """Check whether a record can be made durable now."""
@@ -70,10 +86,14 @@ class LogThread:
             self._log.close()
         self._calls.put(None)
 
-    def _append(self, lines: Sequence[bytes]) -> None:
-        began = time.monotonic()
-        self._log.append(lines)
+    def _append(self, lines: Sequence[bytes], events: Sequence[bytes]) -> int:
+        began, lost = time.monotonic(), 0
+        if events:
+            lost = self._log.append_with_events(lines, events)
+        else:
+            self._log.append(lines)
         self._on_sync(time.monotonic() - began)
+        return lost
 
     async def _call(self, call: Callable[[], None]) -> None:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -144,7 +144,7 @@ class Settler:
                 # A call now would hide a message that another consumer may have received.
                 held.extend = False
                 if held.goal not in (RECORD, DELETE):
-                    self._words[scoreboard.LAPSED] += 1
+                    self._held.lapsed(held.handle)
                 if held.goal == CHANGE:
                     self._held.settled(held)
             else:

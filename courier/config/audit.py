@@ -58,6 +58,14 @@ class AuditConfig:
         "Format of the records.",
         "json: one line of JSON per message. text: rows of message id and body, as trussle/courier wrote them.",
     )
+    audit_events: str = _option(
+        "delivered",
+        "--audit-events",
+        one_of("delivered", "all"),
+        "What leaves a line in the audit log.",
+        "delivered: deliveries, and rejected messages that the failure queue gets. all: also failed attempts, "
+        "rejections without a failure queue, lapsed leases, releases and duplicates.",
+    )
     audit_max_bytes: int = _option(
         256 * 1024**2, "--audit-max-bytes", size(4096, 1024**4), "Size at which a new audit file begins."
     )
@@ -83,5 +91,11 @@ class AuditConfig:
             )
         if self.audit == "firehose" and not _STREAM_NAME.fullmatch(name):
             refuse(flag, f"{name!r} must be a name, not an ARN: up to 64 letters, digits, dots, hyphens and _")
+        if self.audit_events == "all" and self.audit_format == "text" and self.audit != "none":
+            refuse(
+                "--audit-events",
+                "all needs --audit-format json, because a row of text has no place for what happened; give json, or "
+                "leave --audit-events out",
+            )
         if self.firehose_endpoint_url:
             check_aws_url("--firehose-endpoint-url", self.firehose_endpoint_url, "http://127.0.0.1:4566")

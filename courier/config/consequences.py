@@ -125,7 +125,7 @@ def _is_covered(statuses: str, *others: str) -> bool:
 _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str], ...]] = (
     (
         lambda config: config.audit == "none",
-        ("audit_policy", "audit_format", "audit_body"),
+        ("audit_policy", "audit_format", "audit_body", "audit_events"),
         "--audit is none, so nothing is recorded; use --audit files or firehose",
     ),
     (

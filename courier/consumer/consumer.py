@@ -14,16 +14,16 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from courier.audit.event import CORRUPT, EventRecorder, no_events
 from courier.board import tally
 from courier.board.depths import OldestReceived
 from courier.consumer.duty import Duty
-from courier.consumer.handover import Handover, packets, poll_grace, settlement
+from courier.consumer.handover import Handover, packets, poll_grace
 from courier.consumer.intake import Intake
 from courier.consumer.pace import ReceivePace
 from courier.consumer.pause_watch import PauseWatch
 from courier.consumer.polls import Poll, Polls
 from courier.errors import SqsError
-from courier.message import RETRY
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.life import Life, Role
@@ -55,7 +55,13 @@ class Consumer(Role):
     """One consumer: checks for room whenever a receive has ended, or a moment later if there was none."""
 
     def __init__(
-        self, life: Life, work: Channel, acks: Channel, client: ReceiveClient, options: ConsumerOptions
+        self,
+        life: Life,
+        work: Channel,
+        acks: Channel,
+        client: ReceiveClient,
+        options: ConsumerOptions,
+        events: EventRecorder = no_events,
     ) -> None:
         """Write to ``work`` and ``acks``. The client is this process's own."""
         self._life = life
@@ -73,7 +79,7 @@ class Consumer(Role):
             time.monotonic(),
         )
         self._pace = ReceivePace(options.poll_interval, self._intake.distance)
-        self._handover = Handover(life, work, acks, options.fifo)
+        self._handover = Handover(life, work, acks, options.fifo, events)
         self._polls = Polls()
         self._pause = PauseWatch(life, self._paused, self._cut_polls, self._resumed)
         self._duty = Duty(
@@ -218,8 +224,8 @@ class Consumer(Role):
         if received.messages:
             left = await self._handover.hand_over(packets(received.messages, options.fifo, self._intake.bundle), asked)
         self._words[scoreboard.ASKED] -= left
-        if received.hidden:
-            await self._handover.settle([settlement(RETRY, handle, delay) for handle, delay in received.hidden])
+        for handle, delay in received.hidden:
+            await self._handover.retry(handle, delay, CORRUPT)
 
     def _received(self, received: Received, poll: Poll) -> None:
         slot, now = self._life.slot, time.monotonic()

@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from courier.audit.event import BEHIND, NO_ROOM, RELEASED, STOPPING, EventRecorder, no_events
+from courier.audit.event import RETRY as FAILED
 from courier.errors import ChannelError, PacketTooLargeError
 from courier.message import RELEASE, RETRY, Handle, Message, Settlement, pack_messages, pack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
-from courier.process.internal_errors import InternalErrors
+from courier.process.internal_errors import INTERNAL_ERROR, InternalErrors
 from courier.process.life import Life
 from courier.recipient.policy import Backoff
 
@@ -45,12 +47,13 @@ def poll_grace(life: Life, began: float) -> float:
 class Handover:
     """A consumer's writes to the channels."""
 
-    def __init__(self, life: Life, work: Channel, acks: Channel, fifo: bool) -> None:
+    def __init__(self, life: Life, work: Channel, acks: Channel, fifo: bool, events: EventRecorder = no_events) -> None:
         self._life = life
         self._words = life.slot.words
         self._work = work
         self._acks = acks
         self._fifo = fifo
+        self._events = events
         self._internal_errors = InternalErrors(life.slot)
 
     async def hand_over(self, cut: list[list[Message]], asked: int) -> int:
@@ -65,7 +68,7 @@ class Handover:
                 asked = 0
                 if self._life.drains_all():
                     await self._wait_for_polls()
-                await self.settle([settlement(RELEASE, m) for rest in cut[done:] for m in rest])
+                await self._release([message for rest in cut[done:] for message in rest])
                 break
             put = min(len(messages), asked)
             self._words[scoreboard.ASKED] -= put
@@ -109,13 +112,28 @@ class Handover:
         if len(messages) > 1 and not self._fifo:
             for message in messages:
                 if not await self._put([message]):
-                    await self.settle([settlement(RELEASE, message)])
+                    await self._release([message])
             return True
         first = messages[0]
         self._internal_errors.note(first.message_id, "it is returned to its queue, and tried again later")
         delay = UNPACKABLE_BACKOFF.delay(first.receive_count, random.random())
-        await self.settle([settlement(RETRY, first, delay), *(settlement(RELEASE, m) for m in messages[1:])])
+        await self.retry(first, delay, INTERNAL_ERROR)
+        await self._release(messages[1:], BEHIND)
         return True
+
+    async def retry(self, message: Message | Handle, delay: float, reason: str) -> None:
+        """Return a message that can't be handed over, to be shown again after ``delay`` seconds."""
+        line = self._events(message, FAILED, reason, time.time())
+        await self.settle([settlement(RETRY, message, delay, line)])
+
+    async def _release(self, messages: Sequence[Message], reason: str = "") -> None:
+        """Return messages that were not handed over."""
+        if messages:
+            reason = reason or (STOPPING if self._life.draining.is_set() else NO_ROOM)
+            at = time.time()
+            await self.settle(
+                [settlement(RELEASE, each, 0.0, self._events(each, RELEASED, reason, at)) for each in messages]
+            )
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Return messages through the auditor, which alone changes visibility."""
@@ -129,7 +147,7 @@ class Handover:
         self._words[scoreboard.SETTLE_PUT] += len(settlements)
 
 
-def settlement(kind: int, message: Message | Handle, delay: float = 0.0) -> Settlement:
-    """Return the settlement of a message: ``kind``, with a delay in seconds."""
+def settlement(kind: int, message: Message | Handle, delay: float = 0.0, line: bytes = b"") -> Settlement:
+    """Return the settlement of a message: ``kind``, with a delay in seconds and an event line."""
     m = message
-    return Settlement(kind, m.message_id, m.receipt, m.lease, m.received_at, m.group, delay)
+    return Settlement(kind, m.message_id, m.receipt, m.lease, m.received_at, m.group, delay, line)

@@ -79,6 +79,12 @@ CUT: Final = _sender(TOTAL | METRIC, "Deliveries cut at the end of a drain.")
 UNSETTLED: Final = _worker(TOTAL | METRIC, "Outcomes neither deleted nor returned at the end of a drain.")
 CORRUPT: Final = _consumer(TOTAL | METRIC, "Messages received whose body doesn't match its MD5; left to SQS.")
 RECORDS_LOST: Final = _auditor(TOTAL | METRIC, "Messages deleted without their record, under best-effort.")
+EVENTS_WRITTEN: Final = _auditor(COUNTER | METRIC, "Event lines written, with --audit-events all.", "audit_events")
+EVENTS_LOST: Final = _worker(
+    TOTAL | METRIC,
+    "Event lines dropped because the audit log or the channel to it could not take them.",
+    "audit_events_lost",
+)
 AUDIT_FAILURES: Final = _auditor(TOTAL | METRIC, "Failed writes to the audit log, including checks of an idle one.")
 RESTARTS: Final = _worker(TOTAL, "Workers replaced.")
 AUDIT_DAMAGED: Final = _auditor(

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from courier.audit.event import BEHIND, LAPSED, STOPPING, UNSENT
 from courier.http.answer import Answer, Failure
 from courier.http.exchange import Transport
 from courier.lease import boottime
@@ -87,8 +88,9 @@ class Deliveries:
             if message.lease <= now:
                 # SQS shows it again by itself. The messages behind it must not overtake it.
                 self._words[scoreboard.LAPSED] += 1
+                self._slots.outbox.note(self._slots.events(message, LAPSED, UNSENT, time.time()))
                 packet.position += 1
-                self._slots.release(packet)
+                self._slots.release(packet, BEHIND)
                 return
             self._keepalive.extend(packet, now)
         if self._gate.rate.is_on:
@@ -142,7 +144,7 @@ class Deliveries:
 
     def _show_attempt(self, message: Message, packet: HeldPacket, answer: Answer | Failure) -> None:
         """Log an attempt, for --log-level debug; trace it; show it to whoever taps, but a failure is shown later."""
-        attempt = message.receive_count + (0 if packet.failing is None else packet.failing.attempts)
+        attempt = packet.attempts
         if self._logs_attempts:
             came = {"status": answer.status} if isinstance(answer, Answer) else {"reason": answer.reason}
             log.debug(
@@ -168,7 +170,7 @@ class Deliveries:
         """Send the next message of a run, or the same one again, as soon as the rate limit allows."""
         slots, gate = self._slots, self._gate
         if slots.life.draining.is_set():
-            slots.release(packet)
+            slots.release(packet, STOPPING)
         elif gate.phase.is_shut or gate.phase.is_outage:
             slots.keep_waiting(packet)
         elif wait := gate.rate.seconds_to_token(time.monotonic()):

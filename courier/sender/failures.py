@@ -6,6 +6,7 @@ import random
 import time
 from typing import Final
 
+from courier.audit.event import STOPPING
 from courier.board.shortage import RETRY_SECONDS
 from courier.http.answer import RESET, SHORTAGES, UNREACHABLE, Answer, Failure
 from courier.message import Message
@@ -85,7 +86,7 @@ class Failures:
         slots.active.discard(packet)
         self._probing.note_shortage(failure)
         if self._life.draining.is_set():
-            slots.release(packet)
+            slots.release(packet, STOPPING)
         elif self._gate.phase.is_shut:
             slots.keep_waiting(packet)
         elif slots.active:
@@ -126,8 +127,9 @@ class Failures:
                 action = self._sent_to_failure_queue()
             else:
                 is_unsent = retry.reason in UNREACHABLE
+                line = self._outcomes.event_of(packet, outcome, answer.duration, now)
                 failing.failed(answer, retry, time.monotonic(), asked=asked, is_unsent=is_unsent)
-                action = self._keep_or_return(packet, failing)
+                action = self._keep_or_return(packet, failing, line)
             self._reporting.note_failure(message, attempt, outcome, answer, action)
         if self._gate.phase.is_shut:
             self._slots.keep_all_waiting()
@@ -140,8 +142,9 @@ class Failures:
         failing = _failing(packet)
         attempt = packet.message.receive_count + failing.attempts
         retry = Retry(self._options.backoff.delay(attempt, random.random()), INTERNAL_ERROR, None)
+        line = self._outcomes.event_of(packet, retry, 0.0, time.time())
         failing.failed(BUG, retry, time.monotonic())
-        self._keep_or_return(packet, failing)
+        self._keep_or_return(packet, failing, line)
 
     def _report_to_gate(
         self,
@@ -185,15 +188,19 @@ class Failures:
             failing.probes, self._gate.breaker.since, time.monotonic()
         )
 
-    def _keep_or_return(self, packet: HeldPacket, failing: FailingMessage) -> Action:
-        """Keep a failed message for another attempt, or settle it. Return which."""
+    def _keep_or_return(self, packet: HeldPacket, failing: FailingMessage, line: bytes) -> Action:
+        """Keep a failed message for another attempt, or settle it. Return which. ``line`` is the attempt's event line.
+
+        A rejection has a record in place of it.
+        """
         gate, slots, outcomes, outcome = self._gate, self._slots, self._outcomes, failing.outcome
         if self._life.draining.is_set():
             self._reporting.observe_run(packet.began)
             outcomes.count_retry(outcome)
-            return outcomes.return_to_queue(packet, outcome)
+            return outcomes.return_to_queue(packet, outcome, line)
         if gate.phase.is_outage:
             outcomes.count_retry(outcome)
+            slots.outbox.note(line)
             failing.stopped()
             failing.probes += 1
             if outcome.refusal or failing.probes % PROBES_EACH == 0:
@@ -209,6 +216,7 @@ class Failures:
         if next_at is not None:
             failing.delivered = delivered
             outcomes.count_retry(outcome)
+            slots.outbox.note(line)
             slots.kept.append(packet)
             self._keepalive.sweep_soon()
             slots.free(packet)
@@ -216,7 +224,7 @@ class Failures:
         if outcomes.reject_after_last_receive(packet):
             return self._sent_to_failure_queue()
         outcomes.count_retry(outcome)
-        return outcomes.return_to_queue(packet, outcome)
+        return outcomes.return_to_queue(packet, outcome, line)
 
     def _sent_to_failure_queue(self) -> Action:
         failure_queue = self._options.failure_queue

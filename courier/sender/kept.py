@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from courier.audit.event import NOT_TAKEN
 from courier.process import scoreboard
 from courier.recipient.kept_messages import (
     ALONE,
@@ -168,7 +169,7 @@ class KeptMessages:
         else:
             most = 0
         while len(waiting) > most:
-            self._slots.release(waiting.pop())
+            self._slots.release(waiting.pop(), NOT_TAKEN)
 
     def _return_long_kept(self) -> None:
         """Return messages of an outage that were kept for long, if few failed: they may be the cause."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from courier.audit import event
 from courier.board.tally import reason_place
 from courier.http.advice import BY_SHORTAGE
 from courier.http.answer import NO_DESCRIPTORS, Answer, Failure
@@ -52,26 +53,40 @@ class Outcomes:
         for handle in handles:
             if handle.receipt:
                 delay = self._options.backoff.after_shortage(0.0, random.random())
-                self._slots.outbox.add(RETRY, handle, handle.lease, delay)
+                line = self._slots.events(handle, event.RETRY, NO_DESCRIPTORS, time.time())
+                self._slots.outbox.add(RETRY, handle, handle.lease, delay, line)
 
     def count_retry(self, outcome: Retry) -> None:
         """Count a failed attempt after which the message is tried again."""
         self._words[scoreboard.RETRIED] += 1
         self._words[scoreboard.RETRIED_BY + reason_place(outcome.status, outcome.reason)] += 1
 
-    def return_to_queue(self, packet: HeldPacket, outcome: Retry) -> Action:
-        """Return a message and the rest of its run to the queue."""
+    def return_to_queue(self, packet: HeldPacket, outcome: Retry, line: bytes = b"") -> Action:
+        """Return a message and the rest of its run to the queue. ``line`` is the event line of its last attempt."""
         slots, message, delay = self._slots, packet.message, outcome.delay
         if slots.gate.phase.is_shut and not slots.life.draining.is_set():
             # During a pause nothing is sent, so this message stays hidden at least until it ends.
             delay = max(delay, slots.gate.pause.seconds(time.monotonic()))
-        slots.outbox.add(RETRY, message, message.lease, delay)
+        slots.outbox.add(RETRY, message, message.lease, delay, line)
         packet.position += 1
         self._words[scoreboard.COMPLETED] += 1
-        slots.release(packet)
+        slots.release(packet, event.BEHIND)
         redrive = self._options.redrive
         is_last = redrive is not None and message.receive_count >= redrive.receives
         return returned(delay, redrive.dead_letter_queue if redrive and is_last else "")
+
+    def event_of(self, packet: HeldPacket, outcome: Retry | Rejected, duration: float, unix_now: float) -> bytes:
+        """Return the event line of a failed attempt after which the message stays in its queue or in memory."""
+        stays = isinstance(outcome, Rejected) and not self._options.failure_queue
+        return self._slots.events(
+            packet.message,
+            event.REJECTED if stays else event.RETRY,
+            outcome.reason,
+            unix_now,
+            status=outcome.status,
+            duration=duration,
+            attempt=packet.attempts,
+        )
 
     def papers(
         self, message: Message, rejected: Rejected, answer: Answer | Failure, unix_now: float

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from courier.audit.event import CUT, STOPPING, EventRecorder, no_events
 from courier.http.exchange import Transport
 from courier.process import scoreboard
 from courier.process.channel import Channel
@@ -36,6 +37,9 @@ from courier.sender.traces import Traces
 CUT_MARGIN_SECONDS: Final = 0.3
 """Seconds before its deadline that a sender reserves to report the deliveries that it cuts."""
 
+EVENTS_SECONDS: Final = 0.5
+"""Seconds that a sender which is done waits for a full channel to take its last event lines."""
+
 LOOK_SECONDS: Final = 0.2
 """Seconds between checks of the deadline during a drain."""
 
@@ -53,13 +57,16 @@ class Sender(Role):
         head: DeliveryHead,
         options: SenderOptions,
         traces: Traces | None = None,
+        events: EventRecorder = no_events,
     ) -> None:
         """``channels`` are (work, acks): it reads from work and writes to acks. ``None``: no traces."""
         self._life = life
         self._session = session
         self._head = head
         self._gate = Gate(life.slot, life.board, options.limits, time.monotonic())
-        self._slots = slots = Slots(life, self._gate, *channels, fifo=options.fifo, visibility=options.visibility)
+        self._slots = slots = Slots(
+            life, self._gate, *channels, fifo=options.fifo, visibility=options.visibility, events=events
+        )
         tap = Tap(life.board, life.slot.ring)
         self._traces = traces
         self._reporting = reporting = Reporting(life, head, tap, fifo=options.fifo)
@@ -108,7 +115,7 @@ class Sender(Role):
         self._gate.stop_sending()
         self._release_queued()
         for packet in [packet for packet in slots.active if packet.resume is not None]:
-            slots.release(packet)
+            slots.release(packet, STOPPING)
         # The deadline may move closer meanwhile: by a second signal, or the supervisor's death.
         while slots.active and (left := self._life.deadline() - CUT_MARGIN_SECONDS - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
@@ -120,6 +127,10 @@ class Sender(Role):
         while slots.outbox and time.monotonic() < self._life.deadline():
             await asyncio.sleep(0.005)
         self._life.slot.words[scoreboard.UNSETTLED] += len(slots.outbox)
+        events_until = min(time.monotonic() + EVENTS_SECONDS, self._life.deadline())
+        while slots.outbox.has_events and time.monotonic() < events_until:
+            await asyncio.sleep(0.005)
+        slots.outbox.drop_events()
 
     async def close(self) -> None:
         """Write the last counts, close the session, and let the last spans be exported."""
@@ -137,7 +148,7 @@ class Sender(Role):
             assert packet.failing is not None
             self._outcomes.return_to_queue(packet, packet.failing.outcome)
         while slots.waiting or (self._life.drains_all() and self._taking.receive()):
-            slots.release(slots.waiting.popleft())
+            slots.release(slots.waiting.popleft(), STOPPING)
 
     def _cut_deliveries(self) -> None:
         """Cut the deliveries in flight. The recipient may have taken them, or not: SQS shows them again immediately."""
@@ -153,4 +164,4 @@ class Sender(Role):
             if packet.exchange is not None:
                 packet.exchange.cancel()
                 packet.exchange = None
-            self._slots.release(packet)
+            self._slots.release(packet, CUT, packet.attempts)

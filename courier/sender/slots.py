@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from courier.audit.event import RELEASED, EventRecorder, no_events
 from courier.http.answer import Answer, Failure
 from courier.http.exchange import Exchange
 from courier.message import RELEASE, Message
@@ -55,6 +57,12 @@ class HeldPacket:
         """The message whose turn it is."""
         return self.messages[self.position]
 
+    @property
+    def attempts(self) -> int:
+        """The attempts with the message whose turn it is, over all its receives; one that is under way counts."""
+        failed = 0 if self.failing is None else self.failing.attempts
+        return self.message.receive_count + failed
+
     def answered(self, answer: Answer | Failure) -> None:
         """Accept the recipient's answer. The session calls this once for each attempt."""
         if self.exchange is not None:
@@ -77,6 +85,7 @@ class Slots:
 
     - ``gate``: how many slots may be filled, and when; ``life``: whether the sender drains.
     - ``outbox``: where the outcomes go; ``work``: the channel that packets come from.
+    - ``events``: makes the event lines that go with the outcomes.
     - ``active``: packets in a slot: the message is in flight, or waits in its slot for its next attempt.
     - ``waiting``: packets without a slot, in the order in which they get one.
     - ``kept``: packets that failed, without a slot until their next attempt; see
@@ -88,11 +97,22 @@ class Slots:
 
     take: Callable[[], None]
 
-    def __init__(self, life: Life, gate: Gate, work: Channel, acks: Channel, *, fifo: bool, visibility: float) -> None:
+    def __init__(
+        self,
+        life: Life,
+        gate: Gate,
+        work: Channel,
+        acks: Channel,
+        *,
+        fifo: bool,
+        visibility: float,
+        events: EventRecorder = no_events,
+    ) -> None:
         """Read from ``work``, and write to ``acks``. ``visibility`` is the visibility timeout in seconds."""
         self.life = life
         self.gate = gate
         self.work = work
+        self.events = events
         self.active: set[HeldPacket] = set()
         self.waiting: deque[HeldPacket] = deque()
         self.kept: list[HeldPacket] = []
@@ -136,11 +156,16 @@ class Slots:
         if self.all_free is not None and not self.active:
             self.all_free.set()
 
-    def release(self, packet: HeldPacket) -> None:
-        """Release the messages of the run that weren't tried, and free the slot."""
+    def release(self, packet: HeldPacket, reason: str, attempt: int = 0) -> None:
+        """Release the messages of the run that weren't tried, and free the slot.
+
+        ``attempt`` is the number of the attempt that was cut, if there is one.
+        """
         packet.cancel_resume()
         for message in packet.messages[packet.position :]:
-            self.outbox.add(RELEASE, message, message.lease)
+            line = self.events(message, RELEASED, reason, time.time(), attempt=attempt)
+            self.outbox.add(RELEASE, message, message.lease, 0.0, line)
+            attempt = 0
         self.free(packet)
 
     def keep_waiting(self, packet: HeldPacket) -> None:

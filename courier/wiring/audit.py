@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from courier.audit.event import EventRecorder, event_recorder, no_events
 from courier.audit.files import AuditFiles
 from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.lock import DirectoryLock
@@ -27,6 +28,13 @@ def audit_recorder(config: Config) -> Recorder | None:
         return None
     make = firehose_recorder if config.audit == "firehose" else recorder
     return make(config.audit_format, config.audit_body)
+
+
+def audit_events(config: Config, slot: Slot) -> EventRecorder:
+    """Return the recorder of a worker's event lines."""
+    if config.audit == "none" or config.audit_events == "delivered":
+        return no_events
+    return event_recorder(f"{slot.role} {slot.index}")
 
 
 def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | None:

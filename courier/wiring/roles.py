@@ -15,7 +15,7 @@ from courier.sender.options import Redrive, SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
 from courier.sqs.queue import QueueInfo
-from courier.wiring.audit import audit_recorder, open_audit_log
+from courier.wiring.audit import audit_events, audit_recorder, open_audit_log
 from courier.wiring.aws import key_source, sqs_client
 from courier.wiring.control import control_path
 from courier.wiring.depths import depth_watch
@@ -40,7 +40,7 @@ def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel
         if config.queue_type == "nop":
             return Role()
         client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True)
-        return Consumer(life, work, acks, client, options)
+        return Consumer(life, work, acks, client, options, audit_events(config, life.slot))
 
     return make
 
@@ -70,7 +70,7 @@ def sender_role(
         head = common_head or delivery_head(config, queue.name, tls)
         session = connect(life.loop, tls)
         traces = make_traces() if make_traces is not None else None
-        return Sender(life, (work, acks), session, head, options, traces)
+        return Sender(life, (work, acks), session, head, options, traces, audit_events(config, life.slot))
 
     return make
 
@@ -98,7 +98,8 @@ def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | No
         depths = None
         if config.api_address is not None and config.queue_type != "nop":
             depths = depth_watch(life, queue, client, failure_queue, failure_client)
-        return Auditor(life, acks, audit_log, (client, failure_client), options, depths)
+        events = audit_events(config, life.slot)
+        return Auditor(life, acks, audit_log, (client, failure_client), options, depths, events)
 
     return make
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from courier.auditor import auditor as auditor_module
 from courier.auditor.auditor import Auditor, AuditorOptions
 from courier.auditor.committer import GATHER_SECONDS, IDLE_GATHER_SECONDS, MANY_RECORDS, Committer
-from courier.auditor.log_thread import LogThread
+from courier.auditor.log_thread import AuditLog, LogThread
 from courier.errors import AuditError
 from courier.lease import fresh_seconds, lease_end
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY, Letter, Message, pack_letter
@@ -43,15 +43,15 @@ class LogOnTheClock(LogThread):
 
     seconds = 0.0
 
-    async def append(self, lines: Sequence[bytes]) -> None:
+    async def append(self, lines: Sequence[bytes], events: Sequence[bytes] = ()) -> int:
         await asyncio.sleep(self.seconds)
-        self._log.append(lines)
+        return self._log.append_with_events(lines, events)
 
     async def probe(self) -> None:
         await asyncio.sleep(0)
 
 
-class Log:
+class Log(AuditLog):
     """An audit log in memory. Its next calls fail as ``failures`` say: as a whole, or for some lines, or not."""
 
     def __init__(self, clock: Clock, failures: Sequence[str] = ()) -> None:

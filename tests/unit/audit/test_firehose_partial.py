@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from courier.auditor.committer import Committer
-from courier.auditor.log_thread import LogThread
+from courier.auditor.log_thread import AuditLog, LogThread
 from courier.board.audit_states import FAILING, LOSING, WELL
 from courier.errors import AuditError
 
 
-class PickyLog:
+class PickyLog(AuditLog):
     """A log that doesn't take the lines in ``refused``."""
 
     def __init__(self, *refused: bytes) -> None:

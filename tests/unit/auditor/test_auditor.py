@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from courier.auditor import committer
 from courier.auditor.auditor import Auditor, AuditorOptions
 from courier.auditor.held_receipts import HeldReceipt
+from courier.auditor.log_thread import AuditLog
 from courier.consumer.backlog import HELD_CAP
 from courier.errors import AuditError, SqsError
 from courier.message import (
@@ -53,7 +54,7 @@ class Events:
         return [name for kind, name in self.all if kind in kinds]
 
 
-class FakeLog:
+class FakeLog(AuditLog):
     """An audit log in memory; it waits for ``gate`` and fails while it is told to."""
 
     def __init__(self, events: Events) -> None:

@@ -15,7 +15,7 @@ from courier.audit.files import AuditFiles
 from courier.audit.reader import read_records
 from courier.auditor import committer
 from courier.auditor.committer import Committer
-from courier.auditor.log_thread import LogThread
+from courier.auditor.log_thread import AuditLog, LogThread
 from courier.board.audit_states import FAILING, LOSING, WELL
 from courier.errors import AuditError
 from tests.waiting import until
@@ -24,7 +24,7 @@ URGENT = 0.0
 """A time on CLOCK_BOOTTIME that has passed."""
 
 
-class ScriptedLog:
+class ScriptedLog(AuditLog):
     """A log that fails as told; ``fits`` is the most lines that it takes at once."""
 
     def __init__(self) -> None:

@@ -12,12 +12,12 @@ import pytest
 
 from courier.audit.files import AuditFiles
 from courier.audit.reader import read_records
-from courier.auditor.log_thread import LogThread
+from courier.auditor.log_thread import AuditLog, LogThread
 from courier.errors import AuditError
 from tests.waiting import until
 
 
-class Full:
+class Full(AuditLog):
     """A log on a full disk."""
 
     def append(self, lines: Sequence[bytes], /) -> None:
