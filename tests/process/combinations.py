@@ -53,6 +53,7 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--audit-max-bytes": one_of(4096, 100_000, None),
     "--audit-max-age": one_of(1, 3600, None),
     "--audit-policy": one_of("required", "best-effort"),
+    "--audit-events": one_of("delivered", "all", None),
     "--transport": one_of("native", "native", "requests"),
     "--headers": one_of("sqsd", "courier", "none"),
     "--header": seldom("X-Queue: {queue}"),
@@ -197,7 +198,10 @@ def _make_legal(options: dict[str, Any], failure_queue: str) -> None:
         options["--allow-cidr"] = "127.0.0.0/8"
     if options["--attribute-headers"] != "bare":
         options["--attribute-allow"] = None
+    if options["--audit-format"] == "text" and options["--audit-events"] == "all":
+        options["--audit-events"] = None
     if options["--audit"] == "none":
+        options["--audit-events"] = None
         for flag in ("--audit-format", "--audit-body", "--audit-max-bytes", "--audit-max-age", "--audit-policy"):
             options[flag] = None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple, cast
 from unittest.mock import patch
@@ -45,10 +46,13 @@ class LogOnTheClock(LogThread):
 
     async def append(self, lines: Sequence[bytes], events: Sequence[bytes] = ()) -> int:
         await asyncio.sleep(self.seconds)
+        self._used_at = time.monotonic()
         return self._log.append_with_events(lines, events)
 
     async def probe(self) -> None:
         await asyncio.sleep(0)
+        self._used_at = time.monotonic()
+        self._log.probe()
 
 
 class Log(AuditLog):
@@ -59,8 +63,10 @@ class Log(AuditLog):
         self.commits: list[tuple[float, int]] = []
         self._clock = clock
         self._failures = list(failures)
+        self.fails_until = 0.0
 
     def append(self, lines: Sequence[bytes], /) -> None:
+        self.probe()
         failure = self._failures.pop(0) if self._failures else ""
         if failure == "whole":
             raise AuditError("nothing was taken")
@@ -70,7 +76,9 @@ class Log(AuditLog):
         if failed:
             raise AuditError("a part wasn't taken", failed)
 
-    def probe(self) -> None: ...
+    def probe(self) -> None:
+        if self._clock.now < self.fails_until:
+            raise AuditError("the disk is full")
 
     def rotate(self) -> None: ...
 
@@ -272,10 +280,10 @@ class Chain:
         auditor = Auditor(self.stage.life, self.stage.acks, log if audited else None, (client, client), options)
         self.role = self.stage.run(auditor)
 
-    def report(self, reported: Reported) -> None:
+    def report(self, reported: Reported, line: bytes = b"") -> None:
         message = message_of(len(self.added), reported, self.visibility, self.clock.now)
         self.added.append((self.clock.now, reported, message.receipt))
-        record = f"{message.receipt}\n".encode() if reported.kind in (DELIVERED, REJECTED) and self._audited else b""
+        record = f"{message.receipt}\n".encode() if reported.kind in (DELIVERED, REJECTED) and self._audited else line
         letter = LETTER if reported.kind == REJECTED else b""
         self.outbox.add(reported.kind, message, message.lease, 0.0, record, letter)
 

@@ -17,12 +17,13 @@ from typing import Any, Final, NamedTuple
 
 from structlog.testing import capture_logs
 
+from courier.audit.event import event_recorder, no_events
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.http.answer import CANCELLED, CONNECT_REFUSED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Answer, Failure
 from courier.http.exchange import Done, Exchange
 from courier.http.url_parsing import read_url
 from courier.lease import hidden_seconds, lease_end
-from courier.message import DELIVERED, EXTEND, REJECTED, RETRY, Message, unpack_settlements
+from courier.message import DELIVERED, EVENT, EXTEND, REJECTED, RETRY, Message, unpack_settlements
 from courier.process import child, scoreboard
 from courier.process.bells import NO_BELLS, Bells
 from courier.process.channel import Channel
@@ -66,6 +67,7 @@ class Options(NamedTuple):
     reject_window: float = 60.0
     failure_queue: bool = False
     rejects_at: int = 0
+    events: bool = False
 
 
 class Stored(NamedTuple):
@@ -243,6 +245,7 @@ class Program:
         self._channels = [self._acks, work]
         self._bells = {"consumer": Bells.create(options.consumers), "sender": Bells.create(options.senders)}
         self._lives: list[Life] = []
+        self.event_lines: list[bytes] = []
         self.tasks: list[asyncio.Task[None]] = []
         self._live("auditor", 0).ready()
         self._loop.add_reader(self._acks.reader_fileno(), self._settle)
@@ -274,11 +277,14 @@ class Program:
             channels = of_another_process(work), self._acks
             self._channels.append(channels[0])
             life = self._live("sender", index)
-            self._start(child.run_role(Sender(life, channels, transport, head, delivery), life))
+            events = event_recorder(f"sender {index}") if options.events else no_events
+            sender = Sender(life, channels, transport, head, delivery, events=events)
+            self._start(child.run_role(sender, life))
         for index in range(options.consumers):
             client = QueueClient(queue)
             life = self._live("consumer", index)
-            self._start(child.run_role(Consumer(life, work, self._acks, client, intake), life))
+            events = event_recorder(f"consumer {index}") if options.events else no_events
+            self._start(child.run_role(Consumer(life, work, self._acks, client, intake, events), life))
 
     def _live(self, role: str, index: int) -> Life:
         bells = self._bells.get(role, NO_BELLS)
@@ -299,8 +305,12 @@ class Program:
     def _settle(self) -> None:
         words, queue, now = self.board.slots("auditor")[0].words, self._queue, self._clock.now
         while (received := self._acks.receive()) is not None:
-            for kind, name, receipt, _, received_at, _, delay, *_ in unpack_settlements(*received):
+            for kind, name, receipt, _, received_at, _, delay, record, *_ in unpack_settlements(*received):
                 words[scoreboard.SETTLE_TAKEN] += 1
+                if record and kind not in (DELIVERED, REJECTED):
+                    self.event_lines.append(record)
+                if kind == EVENT:
+                    continue
                 if kind in (DELIVERED, REJECTED):
                     queue.delete(name, receipt)
                     if kind == REJECTED:

@@ -41,6 +41,8 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"audit": "none", "audit_path": Path("a"), "audit_format": "text"}, {"--audit-path", "--audit-format"}),
         ({"audit": "none", "audit_policy": "required"}, {"--audit-policy"}),
+        ({"audit": "none", "audit_events": "all", "audit_format": "text"}, {"--audit-events", "--audit-format"}),
+        ({"audit_events": "all"}, set()),
         ({"firehose_stream": "records"}, {"--firehose-stream"}),
         ({"reject_share": 0.0, "reject_window_seconds": 9.0}, {"--reject-window"}),
         ({"reject_share": 0.5, "reject_window_seconds": 9.0}, set()),
