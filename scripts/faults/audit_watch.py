@@ -25,6 +25,9 @@ LIST_SECONDS: Final = 1.0
 _BLOCK: Final = 1 << 20
 _ABANDONED: Final = ".abandoned"
 
+EVENTS: Final = frozenset({"retry", "rejected", "lapsed", "released", "duplicate"})
+"""The outcomes of event lines, which prove nothing about a message that left its queue."""
+
 
 class Line(NamedTuple):
     """A record: the message, and its outcome."""
@@ -88,6 +91,8 @@ class AuditWatch:
                 record = parse(line, text=path.suffix == ".txt")
                 if record is None:
                     damaged += 1
+                elif record.outcome in EVENTS:
+                    continue
                 elif record.outcome == "delivered":
                     records.delivered[record.message_id] += 1
                 else:
@@ -143,7 +148,8 @@ class _File:
                 self.ids, self._end = CompactIds(), 0
             if limit > self._end:
                 for end, line in _lines(self.path, self._end, limit):
-                    if record := parse(line, text=self.path.suffix == ".txt"):
+                    record = parse(line, text=self.path.suffix == ".txt")
+                    if record and record.outcome not in EVENTS:
                         self.ids.add(record.message_id)
                     self._end = end
 

@@ -12,7 +12,7 @@ import json
 import random
 import signal
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -234,6 +234,21 @@ class Run:
         assert "Traceback" not in log, self.explain()
         if drawn.options["--log-level"] != "warning" and drawn.options["--log-format"] == "logfmt":
             assert totals(log)["unsettled"] == totals(log)["cut"] == 0
+            if drawn.options["--audit-events"] == "all":
+                self._check_events(totals(log))
+
+    def _check_events(self, counted: dict[str, int]) -> None:
+        """Hold that each outcome has at most one event line, and one if nobody was killed who may have held it."""
+        lines = Counter(line["outcome"] for line in self.courier.events())
+        counts = {
+            "retried": lines["retry"] + lines["rejected"],
+            "released": lines["released"],
+            "lapsed": lines["lapsed"],
+        }
+        for name, count in counts.items():
+            assert count <= counted[name], (name, lines, self.explain())
+        if self.drawn.victim == "consumer" and not self.drawn.stopped:
+            assert counts["retried"] == counted["retried"], (lines, self.explain())
 
     def _in_failure_queue(self) -> set[int]:
         """Return the numbers of the messages in the failure queue; each has its reason, where that fits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from courier.audit.reader import read_records
+from courier.audit.reader import audit_files, read_records
 from courier.local.exchange import Request, Response
 from scripts.faults.process_tree import alive as alive
 from scripts.faults.process_tree import kill as kill
@@ -237,6 +238,12 @@ class Courier:
     def recorded(self) -> Counter[str]:
         """Count the audit records by message id."""
         return Counter(record.message_id for record in read_records(self.audit)) if self.audit.exists() else Counter()
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the event lines of the audit log."""
+        lines = [line for path in audit_files(self.audit) for line in path.read_bytes().splitlines(keepends=True)]
+        fields = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return [each for each in fields if "worker" in each]
 
     def kill(self) -> None:
         """End the whole tree, whatever state it is in."""
