@@ -84,7 +84,7 @@ LIMITED: Final = {
         "waiting for the audit directory: another process writes in it": ONCE,
         "the audit directory is free": ONCE,
     },
-    "auditor/committer.py": {
+    "auditor/log_state.py": {
         "audit log failing": OUTAGE,
         "audit log can be written again": OUTAGE,
     },
