@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import orjson
@@ -16,6 +17,7 @@ from courier.audit.record import recorder
 from courier.message import Handle, Message
 from tests.unit.stage import message
 
+ROOT = Path(__file__).parents[3]
 ANY_TEXT = st.text(st.characters(), max_size=3000)
 
 
@@ -80,3 +82,13 @@ def test_readers_get_events_only_if_they_ask_for_them(tmp_path: Path) -> None:
 
 def test_without_all_there_is_no_line() -> None:
     assert no_events(message("m"), RETRY, "why", 0.0, status=500, duration=1.0, attempt=2) == b""
+
+
+def test_the_page_has_an_example_with_each_field_and_a_row_for_each_field_and_outcome() -> None:
+    page = (ROOT / "docs/audit.md").read_text()
+    section = page.partition("## Event lines")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"^```json\n(.*?)\n```", section, re.M | re.S)
+    made = orjson.loads(event_recorder("sender 3")(message("m", group="g"), RETRY, "why", 0.0))
+    assert {*orjson.loads(example)} | {"group"} == set(made)
+    rows = set(re.findall(r"^\| `(\w+)` \|", section, re.M))
+    assert rows == set(made) | EVENTS
