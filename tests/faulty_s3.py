@@ -28,6 +28,9 @@ SKEW: Final = "skew"
 CUT: Final = "cut"
 LOSE: Final = "lose"
 STALL: Final = "stall"
+TEAR: Final = "tear"
+"""Half of the answer's body comes."""
+
 FAULTS: Final = (FAIL, THROTTLE, DENY, SKEW, CUT, LOSE)
 
 _REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
@@ -86,6 +89,7 @@ def kept(content: bytes, headers: Mapping[str, str] | None = None) -> Kept:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    is_torn = False
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -113,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         if met == LOSE:
             self._hang_up()
         else:
+            self.is_torn = met == TEAR
             answer()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 (names of http.server)
@@ -180,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or ""):
             content, status = content[int(found[1]) : int(found[2]) + 1], 206
         headers = {"ETag": f'"{kept.etag}"', **kept.headers}
-        if self.server.s3.checksums and self.headers.get("x-amz-checksum-mode"):
+        if status == 200 and self.server.s3.checksums and self.headers.get("x-amz-checksum-mode"):
             headers["x-amz-checksum-sha256"] = kept.checksum
         self._answer(status, content, headers)
 
@@ -219,7 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if self.is_torn else body)
+        if self.is_torn:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         self.close_connection = True

@@ -94,6 +94,8 @@ class _Neighbours:
         self._checks = [check for check in found.checks if not check.group.legacy]
         sealed = [index for index, check in enumerate(self._checks) if check.has_lines]
         self._last_sealed = sealed[-1] if sealed else -1
+        whole = [index for index in sealed if self._checks[index].segment is not None]
+        self._first_whole = self._checks[whole[0]] if whole else None
 
     def findings(self) -> list[Evidence | Doubt]:
         findings: list[Evidence | Doubt] = [
@@ -137,11 +139,9 @@ class _Neighbours:
                 yield Evidence("unsealed", check.number, name, None, None, what, FETCH)
 
     def _is_expiring(self, check: SegmentCheck) -> bool:
-        """Return whether a lifecycle rule may be removing the segment now: it is of the first day of the archive."""
-        if not self._found.is_archive:
-            return False
-        whole = next((one for one in self._checks if one.segment is not None and one.has_lines), None)
-        if whole is None or whole.seal is None or not whole.seal.previous:
+        """Return whether a lifecycle rule may be removing the segment now: it precedes the first whole one."""
+        whole = self._first_whole
+        if not self._found.is_archive or whole is None or whole.seal is None or not whole.seal.previous:
             return False
         return check.number < whole.number
 

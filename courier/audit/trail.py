@@ -164,7 +164,7 @@ def _files(directory: Path) -> Iterator[Entry]:
     number = 0
     with os.scandir(directory) as entries:
         for entry in entries:
-            if not entry.name.startswith(_PREFIX) or not _is_ours(entry.name):
+            if not entry.name.startswith(_PREFIX) or not is_ours(entry.name):
                 continue
             number += 1
             if number > MOST_NAMES:
@@ -176,7 +176,8 @@ def _files(directory: Path) -> Iterator[Entry]:
             yield Entry(entry.name, entry.path, status.st_size, _strangeness(status.st_mode))
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Return whether a file of this name belongs to an audit trail."""
     return name in (LEDGER, JOURNAL) or name.endswith(SEAL_SUFFIX) or segment_of(Path(name)) is not None
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from courier.audit.archive_place import SCHEME, archive_place
 from courier.audit.public_key import fingerprint, read_public_key
 from courier.audit.trail import DirectoryTrail, Trail
 from courier.audit.verify import Progress, verify
@@ -20,7 +21,6 @@ from courier.terminal.texts import size
 
 EXIT_INTACT: Final = 0
 EXIT_EVIDENCE: Final = 1
-S3: Final = "s3://"
 QUIET_SECONDS: Final = 1.0
 """Seconds before progress is shown."""
 
@@ -39,7 +39,7 @@ SHOW_SECONDS: Final = 0.2
             help="Public key that must have signed the seals. Repeat it for each key that was in use.",
         ),
         click.Option(
-            ["--endpoint-url"],
+            ["--audit-archive-endpoint-url", "endpoint_url"],
             metavar="URL",
             envvar="COURIER_AUDIT_ARCHIVE_ENDPOINT_URL",
             help="Address of the S3 API, if it is not that of AWS.",
@@ -76,9 +76,14 @@ def command(place: str, key_files: tuple[Path, ...], endpoint_url: str | None, r
 
 
 def _trail(place: str, endpoint_url: str | None, region: str | None) -> Trail:
-    if not place.startswith(S3):
+    if not place.startswith(SCHEME):
         return DirectoryTrail(Path(place))
-    raise ConfigError(f"{place}: give a directory, such as a copy that `aws s3 sync` made of the archive")
+    from courier.audit.archive_trail import ArchiveTrail
+
+    try:
+        return ArchiveTrail(archive_place(place), region, endpoint_url)
+    except ValueError as error:
+        raise ConfigError(f"{place} {error}") from None
 
 
 class _Shown(Progress):

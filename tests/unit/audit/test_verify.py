@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from courier.audit.seal import CHECKPOINT, FINAL, STORED
 from courier.audit.trail import JOURNAL, LEDGER, CannotRead, DirectoryTrail
 from courier.audit.verdicts import Report
 from courier.audit.verify import verify
-from tests.unit.audit.sealed_trail import archive, pack, record, retain, write_segment, write_trail
+from tests.examples import examples
+from tests.unit.audit.sealed_trail import PACK, append, archive, pack, record, retain, write_segment, write_trail
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -278,3 +283,67 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
         verified(tmp_path)
     with pytest.raises(CannotRead, match="--audit-path"):
         verified(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("packing", [".zst", ".gz"])
+def test_a_bomb_is_unpacked_no_further_than_its_seal_says(tmp_path: Path, packing: str) -> None:
+    written = write_trail(tmp_path, 3, packings=[packing])
+    # 64 GiB of zeros, behind the records and instead of them.
+    frame = PACK[packing](bytes(64 * 1024**2)) * 1024
+    for bomb in (PACK[packing](written[0].records) + frame, frame):
+        written[0].path.write_bytes(bomb)
+        (found,) = verified(tmp_path).evidence
+        assert (found.segment, found.file) == (1, written[0].path.name)
+
+
+def test_a_seal_of_garbage_is_read_no_further_than_its_first_line(tmp_path: Path) -> None:
+    written = write_trail(tmp_path, 3)
+    with written[1].seal.open("wb") as seal:
+        seal.truncate(2**40)
+    assert [(one.kind, one.segment) for one in verified(tmp_path).evidence] == [("seal", 2)]
+    with written[1].seal.open("wb") as seal:
+        seal.write(written[1].seal_lines[0])
+        seal.truncate(2**40)
+    (found,) = verified(tmp_path).evidence
+    assert (found.kind, found.start) == ("seal", len(written[1].seal_lines[0]))
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**53), 2**63), st.floats(allow_nan=False), st.text(), st.lists(st.text())
+)
+
+
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(
+            ["seal", "segment", "file", "previous", "offset", "records", "sha256", "at", "by", "final", "bytes"]
+        ),
+        VALUES
+        | st.sampled_from([FINAL, CHECKPOINT, STORED, "courier-000002-20261125T090200Z.jsonl", "0" * 64, "stored"]),
+    ),
+    name=st.sampled_from([LEDGER, JOURNAL, "courier-000002-20261125T090200Z.seal"]),
+    first=st.booleans(),
+)
+@settings(max_examples=examples(500))
+def test_lines_with_any_fields_that_fit_their_hashes_end_in_a_verdict(
+    fields: dict[str, object], name: str, first: bool
+) -> None:
+    with TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        write_trail(directory, 3)
+        if first:
+            (directory / name).unlink(missing_ok=True)
+        append(directory / name, fields, None, None if name.endswith(".seal") and not first else "")
+        verified(directory)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_very_many_names_end_in_a_verdict(tmp_path: Path) -> None:
+    write_trail(tmp_path, 3)
+    for number in range(50_000):
+        os.close(os.open(tmp_path / f"courier-{number + 10:06d}-20261125T093000Z.jsonl", os.O_CREAT | os.O_WRONLY))
+        os.close(os.open(tmp_path / f"courier-{number + 10:06d}-20261125T093000Z.seal", os.O_CREAT | os.O_WRONLY))
+    report = verified(tmp_path)
+    assert kinds(report) == [("missing", 4)]
+    assert len(report.doubts) == 50_000
