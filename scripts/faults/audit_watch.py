@@ -6,27 +6,33 @@ that writer and reader have in common would hide from that one.
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
 
+from courier.audit.zstd import zstd
 from scripts.faults.compact_ids import CompactIds
 
 LIST_SECONDS: Final = 1.0
 """Seconds after which the directories are listed anew, so that records that were removed are missed."""
 
+PLAIN: Final = (".jsonl", ".txt")
+PACKED: Final = (".zst", ".gz")
+"""The ends of the names of files with records, and of compressed ones behind that."""
+
 _BLOCK: Final = 1 << 20
 _ABANDONED: Final = ".abandoned"
 
 EVENTS: Final = frozenset({"retry", "rejected", "lapsed", "released", "duplicate"})
-"""The outcomes of event lines, which prove nothing about a message that left its queue."""
+"""The outcomes of event lines."""
 
 
 class Line(NamedTuple):
@@ -51,12 +57,19 @@ class AuditWatch:
     """The records of one or several audit directories. Any thread may call it.
 
     ``durable_length`` returns how much of a file is on disk for sure, or None if that is unknown; then everything that
-    was written counts.
+    was written counts. ``archived`` returns what the archive holds, by key; it is durable.
     """
 
-    def __init__(self, directory: Path, durable_length: Callable[[Path], int | None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        durable_length: Callable[[Path], int | None],
+        archived: Callable[[], Mapping[str, bytes]] | None = None,
+    ) -> None:
         self._directories = [directory]
         self._durable_length = durable_length
+        self._archived = archived
+        self._of_archive: dict[str, CompactIds] = {}
         self._files: dict[tuple[str, int], _File] = {}
         self._newest: list[_File] = []
         self._listed_at = -LIST_SECONDS
@@ -80,15 +93,29 @@ class AuditWatch:
                 if missing := self._unknown(missing):
                     self._refresh()
                     missing = self._unknown(missing)
+                if missing:
+                    # A listing may miss a file that is compressed meanwhile under both of its names.
+                    self._refresh()
+                    missing = self._not_archived(self._unknown(missing))
         return wanted - missing
 
     def final(self) -> Records:
         """Read all files from the beginning, with all whole lines, durable or not."""
         records = Records(Counter(), {}, 0)
         damaged = 0
-        for path, _ in self._listing():
-            for _, line in _lines(path, 0, None):
-                record = parse(line, text=path.suffix == ".txt")
+        names = {path for path, _ in self._listing()}
+        archived = self._archived() if self._archived is not None else {}
+        contents = [
+            (path.suffix == ".txt", lines_of(path)) for path, _ in self._listing() if path.with_suffix("") not in names
+        ]
+        contents += [
+            (".txt" in key, iter(unpacked(key, content).split(b"\n")[:-1]))
+            for key, content in archived.items()
+            if is_audit_file(key.rsplit("/", 1)[-1])
+        ]
+        for is_text, lines in contents:
+            for line in lines:
+                record = parse(line, text=is_text)
                 if record is None:
                     damaged += 1
                 elif record.outcome in EVENTS:
@@ -103,6 +130,17 @@ class AuditWatch:
         # The newest files are the last, and most questions are about a record that has just been written.
         files = list(reversed(self._files.values()))
         return {message_id for message_id in message_ids if not any(message_id in file.ids for file in files)}
+
+    def _not_archived(self, message_ids: set[str]) -> set[str]:
+        """Return those of the messages that aren't in the archive."""
+        if self._archived is None or not message_ids:
+            return message_ids
+        for key, content in self._archived().items():
+            if key not in self._of_archive and is_audit_file(key.rsplit("/", 1)[-1]):
+                ids = self._of_archive[key] = CompactIds()
+                for line in unpacked(key, content).split(b"\n")[:-1]:
+                    _add(ids, line, is_text=".txt" in key)
+        return {name for name in message_ids if not any(name in ids for ids in self._of_archive.values())}
 
     def _read(self, files: Iterable[_File]) -> None:
         for file in files:
@@ -142,21 +180,48 @@ class _File:
         """Read the whole lines that are new below ``durable``, or all new ones if it is None."""
         with suppress(FileNotFoundError):  # removed or renamed; the next listing notices
             size = self.path.stat().st_size
+            if self.path.suffix in PACKED:
+                self._read_packed(size, durable)
+                return
             limit = size if durable is None else min(size, durable)
             if limit < self._end:
                 # Records that were durable are gone.
                 self.ids, self._end = CompactIds(), 0
             if limit > self._end:
                 for end, line in _lines(self.path, self._end, limit):
-                    record = parse(line, text=self.path.suffix == ".txt")
-                    if record and record.outcome not in EVENTS:
-                        self.ids.add(record.message_id)
+                    _add(self.ids, line, is_text=self.path.suffix == ".txt")
                     self._end = end
+
+    def _read_packed(self, size: int, durable: int | None) -> None:
+        """Read a compressed file once all of it is on disk: less of it is worth nothing."""
+        if self._end or (durable is not None and durable < size):
+            return
+        for line in unpacked(self.path.name, self.path.read_bytes()).split(b"\n")[:-1]:
+            _add(self.ids, line, is_text=".txt" in self.path.name)
+        self._end = size
 
 
 def is_audit_file(name: str) -> bool:
     """Return whether a file of the audit directory has records, by its name."""
-    return name.startswith("courier-") and name.endswith((".jsonl", ".txt"))
+    for suffix in PACKED:
+        name = name.removesuffix(suffix)
+    return name.startswith("courier-") and name.endswith(PLAIN)
+
+
+def unpacked(name: str, content: bytes) -> bytes:
+    """Return the records in the content of a file, which its name may call compressed; nothing if it is damaged."""
+    with suppress(OSError, EOFError, *([zstd.ZstdError] if zstd is not None else [])):
+        if name.endswith(".zst"):
+            return zstd.decompress(content) if zstd is not None else b""
+        return gzip.decompress(content) if name.endswith(".gz") else content
+    return b""
+
+
+def _add(ids: CompactIds, line: bytes, *, is_text: bool) -> None:
+    """Add the message of a record; an event line proves nothing about a message that left its queue."""
+    record = parse(line, text=is_text)
+    if record and record.outcome not in EVENTS:
+        ids.add(record.message_id)
 
 
 def parse(line: bytes, *, text: bool = False) -> Line | None:
@@ -173,6 +238,15 @@ def parse(line: bytes, *, text: bool = False) -> Line | None:
     if not isinstance(fields, dict) or not isinstance(fields.get("message_id"), str):
         return None
     return Line(fields["message_id"], str(fields.get("outcome", "")))
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the whole lines of a file, compressed or not."""
+    if path.suffix in PACKED:
+        with suppress(FileNotFoundError):
+            yield from unpacked(path.name, path.read_bytes()).split(b"\n")[:-1]
+        return
+    yield from (line for _, line in _lines(path, 0, None))
 
 
 def _lines(path: Path, start: int, limit: int | None) -> Iterator[tuple[int, bytes]]:

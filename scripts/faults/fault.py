@@ -80,6 +80,8 @@ class Row:
     failure_queue: bool = False
     server: Kind = "courier"
     audit: Literal["files", "firehose"] = "files"
+    archive: bool = False
+    """Whether sealed segments go to an S3 stand-in, ``--audit-archive``."""
     tls: bool = False
     link: bool = False
     """Whether a TCP proxy stands in front of the recipient."""

@@ -30,6 +30,7 @@ from scripts.faults.recipient_behaviours import Behaviour
 from scripts.faults.shims.build import combined
 from scripts.faults.sockets import ports_of
 from scripts.faults.sqs_servers import start_server
+from tests.faulty_s3 import faulty_s3
 
 __all__ = ["Injury", "Program", "World"]
 
@@ -166,7 +167,9 @@ class World:
         self.clock = Clock(self.directory / "clock") if row.clock else None
         self.credentials = Credentials(self.directory / "credentials") if row.credentials else None
         self._disks: dict[Path, Disk] = {}
-        self.watch = AuditWatch(self._directory_of(0) / "audit", self._surviving_length)
+        self.archive = stack.enter_context(faulty_s3()) if row.archive else None
+        archived = self.archive.contents if self.archive is not None else None
+        self.watch = AuditWatch(self._directory_of(0) / "audit", self._surviving_length, archived)
         self.programs: list[Program] = []
         for number in range(row.programs):
             self.add_program(stack, number)
@@ -216,6 +219,9 @@ class World:
         if self.firehose is not None:
             options += ("--audit", "firehose", "--firehose-stream", self.firehose.name)
             options += ("--firehose-endpoint-url", self.firehose.url)
+        if self.archive is not None:
+            options += ("--audit-archive", f"s3://{self.archive.bucket}/trail")
+            options += ("--audit-archive-endpoint-url", self.archive.url)
         if self.failures is not None:
             options += ("--failure-queue", self.failures.name)
         return options

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.faults.catalogue import acts, clocks, disks, duties, firehose, instances, processes, recipients, sqs
+from scripts.faults.catalogue import (
+    acts,
+    audits,
+    clocks,
+    disks,
+    duties,
+    firehose,
+    instances,
+    processes,
+    recipients,
+    sqs,
+)
 from scripts.faults.fault import Row
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -12,6 +23,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *acts.ROWS,
     *duties.ROWS,
     *disks.ROWS,
+    *audits.ROWS,
     *firehose.ROWS,
     *sqs.ROWS,
     *recipients.ROWS,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from scripts.faults.audit_watch import PLAIN
 from scripts.faults.disk import Disk, Point
 from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.injury import Program
@@ -168,8 +169,8 @@ def has_new_data(disk: Disk) -> bool:
 
 
 def audit_files(disk: Disk) -> list[Path]:
-    """Return the audit files, the oldest first."""
-    return sorted(disk.directory.glob("courier-*"))
+    """Return the audit files that aren't compressed, the oldest first."""
+    return sorted(path for path in disk.directory.glob("courier-*") if path.name.endswith(PLAIN))
 
 
 def cut_power(world: World) -> float:

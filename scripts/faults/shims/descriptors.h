@@ -71,3 +71,35 @@ int dup3(int from, int to, int flags) {
     forget(to);
     return REAL(dup3)(from, to, flags);
 }
+
+/* A temporary file gets its final name: until the directory is synced, a power cut may take that name back. What is
+   renamed otherwise, such as an abandoned audit file, keeps one of two names that are both read. */
+static void renamed(const char *from, int into, const char *to) {
+    const char *slash = strrchr(from, '/');
+    int error = errno;
+    struct stat status;
+    if (control && (slash ? slash[1] : from[0]) == '.' && !fstatat(into, to, &status, AT_SYMLINK_NOFOLLOW) &&
+        S_ISREG(status.st_mode)) {
+        bool is_new;
+        struct slot *slot = slot_of(key_of(&status), &is_new);
+        if (slot && is_new)
+            slot->durable = status.st_size;
+        if (slot)
+            slot->created = ++control->sequence;
+    }
+    errno = error;
+}
+
+int rename(const char *from, const char *to) {
+    int failed = REAL(rename)(from, to);
+    if (!failed)
+        renamed(from, AT_FDCWD, to);
+    return failed;
+}
+
+int renameat(int directory, const char *from, int into, const char *to) {
+    int failed = REAL(renameat)(directory, from, into, to);
+    if (!failed)
+        renamed(from, into, to);
+    return failed;
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 from collections import Counter
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from courier.audit.event import event_recorder
 from courier.audit.files import AuditFiles
 from courier.audit.reader import audit_files
 from courier.audit.record import recorder
+from courier.audit.zstd import zstd
 from scripts.faults import audit_watch
 from scripts.faults.audit_watch import AuditWatch
 from tests.unit.audit.test_reader import FIRST, SECOND, line
 from tests.unit.audit.test_record import MESSAGE
+from tests.unit.stage import message
 
 
 def unknown(path: Path) -> None:
@@ -184,3 +188,53 @@ def test_the_final_count_has_repeats_rejections_and_damage(tmp_path: Path) -> No
     (tmp_path / "LOCK").write_bytes(line("stranger"))
     final = AuditWatch(tmp_path, unknown).final()
     assert final == ({"a": 2, "b": 1}, {"r": "rejected: status 422"}, 2)
+
+
+PACKERS = {".gz": gzip.compress, ".zst": zstd.compress}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_compressed_file_counts_once_all_of_it_is_on_disk(tmp_path: Path, suffix: str) -> None:
+    synced = Synced()
+    watch = AuditWatch(tmp_path, synced)
+    plain = tmp_path / "courier-000001-20261125T093000Z.jsonl"
+    plain.write_bytes(line("a") + line("b"))
+    synced.sync(plain)
+    assert watch.recorded(["a", "b"]) == {"a", "b"}
+    packed = plain.with_name(plain.name + suffix)
+    packed.write_bytes(PACKERS[suffix](plain.read_bytes()))
+    synced.sync(packed, 5)
+    plain.unlink()
+    watch._listed_at = -1e9
+    assert watch.recorded(["a", "b"]) == set()
+    synced.sync(packed)
+    assert watch.recorded(["a", "b"]) == {"a", "b"}
+    assert watch.final().delivered == Counter(["a", "b"])
+
+
+def test_a_file_under_both_names_counts_once_and_one_that_retention_removed_counts_in_the_archive(
+    tmp_path: Path,
+) -> None:
+    archive: dict[str, bytes] = {}
+    watch = AuditWatch(tmp_path, unknown, lambda: archive)
+    plain = tmp_path / "courier-000001-20261125T093000Z.jsonl"
+    packed = plain.with_name(plain.name + ".zst")
+    plain.write_bytes(line("a"))
+    packed.write_bytes(zstd.compress(line("a")))
+    assert watch.final().delivered == Counter(["a"])
+    archive[f"trail/2026/11/25/{packed.name}"] = packed.read_bytes()
+    archive["trail/2026/11/25/courier-000001-20261125T093000Z.seal"] = b"no records\n"
+    plain.unlink()
+    packed.unlink()
+    assert watch.recorded(["a", "b"]) == {"a"}
+    assert watch.final().delivered == Counter(["a"])
+    assert watch.final().damaged == 0
+
+
+def test_an_event_line_proves_nothing(tmp_path: Path) -> None:
+    watch = AuditWatch(tmp_path, unknown)
+    path = tmp_path / "courier-000001-20261125T093000Z.jsonl"
+    path.write_bytes(line("a") + event_recorder("sender 0")(message("b"), "rejected", "status 404", 0.0))
+    assert watch.recorded(["a", "b"]) == {"a"}
+    final = watch.final()
+    assert (final.delivered, final.rejected, final.damaged) == (Counter(["a"]), {}, 0)

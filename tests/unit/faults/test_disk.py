@@ -319,3 +319,16 @@ def test_a_power_cut_follows_its_seed(tmp_path: Path) -> None:
         return [cut._replace(path=Path(cut.path.name)) for cut in disk.power_cut(random.Random(7))]
 
     assert cut(1) == cut(2)
+
+
+def test_the_final_name_of_a_temporary_file_is_durable_once_the_directory_is_synced(disk: Disk, program: Child) -> None:
+    packed, moved = disk.directory / "courier-2.zst", disk.directory / "courier-1.abandoned"
+    program.ask("exec(\"two = new('.tmp-2'); os.write(two, b'x' * 100); os.fsync(two); sync_directory()\")")
+    program.ask("os.rename(directory / '.tmp-2', directory / 'courier-2.zst')")
+    assert disk.durable_length(packed) == 100
+    assert not disk.is_entry_durable(packed)
+    assert disk.surviving_length(packed) == 0
+    program.ask("sync_directory()")
+    program.ask("os.rename(directory / 'courier-1', directory / 'courier-1.abandoned')")
+    assert disk.surviving_length(packed) == 100
+    assert disk.is_entry_durable(moved)

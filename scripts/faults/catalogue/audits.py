@@ -1,0 +1,27 @@
+"""Rows for what the audit log has beside its records: event lines, compressed segments and an archive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from scripts.faults.fault import Fault, Limits, Row
+from scripts.faults.workload import Workload
+
+_HALF_503: Final = {"kind": "status", "status": 503, "share": 0.5}
+
+_EVENTS: Final = Row(
+    "audit-events",
+    "--audit-events all: kills, a full disk, and 503 for half of the messages",
+    Workload(4000, rate=200.0),
+    (
+        Fault("misbehave", lasts=16.0, detail={"behaviours": [_HALF_503]}),
+        Fault("kill", "any", at=2.0, times=5, every=2.0, disturbed=True),
+        Fault("fail-disk", "audit", at=13.0, lasts=2.0, detail={"how": "full"}, disturbed=True),
+    ),
+    limits=Limits(stall=4.0, receives=4),
+    options=("--audit-events", "all"),
+)
+
+ROWS: Final = (replace(_EVENTS, full=replace(_EVENTS, workload=Workload(20_000, rate=200.0))),)
+"""The rows."""
