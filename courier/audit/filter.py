@@ -18,7 +18,8 @@ class Filter:
 
     ``text`` and ``regex`` are for the body: ``text`` is part of its bytes, and ``regex`` is searched in it as text, in
     which bytes that aren't UTF-8 are lone surrogates. A record whose body isn't kept has neither. ``since`` and
-    ``until`` are RFC 3339 in UTC with milliseconds, both included. ``slower_than_ms`` is exceeded or reached.
+    ``until`` are RFC 3339 in UTC with milliseconds, both included. ``slower_than_ms`` is exceeded or reached. An
+    outcome is the word before the colon: the record of a rejected message has ``rejected: `` and the reason.
 
     A row of text has only an id and a body. It has no status, outcome, group or latency, and so never matches a filter
     on these. Its time is that of its segment, which the search decides on.
@@ -53,7 +54,7 @@ class Filter:
     def _admits_delivery(self, fields: Fields) -> bool:
         if self.statuses and fields.get("status", -1) not in self.statuses:
             return False
-        if self.outcomes and fields.get("outcome") not in self.outcomes:
+        if self.outcomes and fields.get("outcome", "").partition(":")[0] not in self.outcomes:
             return False
         if self.groups and fields.get("group") not in self.groups:
             return False

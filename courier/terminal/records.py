@@ -35,7 +35,7 @@ def as_text(found: Found, at: int = 0) -> str:
     fields = found.fields
     facts = [
         _word(fields, "time") if "time" in fields else DASH,
-        f"{_word(fields, 'outcome') or DASH:<9}",
+        f"{_outcome(fields):<9}",
         f"{_status(fields):>3}",
         f"{_took(fields):>7}",
         _word(fields, "message_id"),
@@ -56,7 +56,7 @@ def table_row(found: Found, width: int, at: int = 0) -> str:
     fields = found.fields
     cells = [
         _word(fields, "time") or DASH,
-        _word(fields, "outcome") or DASH,
+        _outcome(fields),
         _status(fields),
         _took(fields),
         str(_number(fields, "receive_count") or DASH),
@@ -80,6 +80,11 @@ def _row(cells: Sequence[str], body: str, width: int) -> str:
 def _word(fields: Fields, name: str) -> str:
     value = fields.get(name)
     return "" if value is None else escaped(str(value))
+
+
+def _outcome(fields: Fields) -> str:
+    """Return the outcome without the reason, which the record of a rejected message has behind a colon."""
+    return _word(fields, "outcome").partition(":")[0] or DASH
 
 
 def _number(fields: Fields, name: str) -> int:

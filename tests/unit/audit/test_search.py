@@ -50,7 +50,7 @@ deliveries = st.builds(
     Delivery,
     message_id=st.sampled_from(["id-1", "id-2", "id-22", 'a"b']) | texts.map(lambda text: f"x{text}"),
     body=bodies,
-    outcome=st.sampled_from(["delivered", "rejected"]),
+    outcome=st.sampled_from(["delivered", "rejected", "rejected: status 404", "rejectedly"]),
     status=st.sampled_from([None, 200, 202, 404, 500, 503]),
     seconds=st.sampled_from([0.0, 0.0099, 0.9999, 1.0, 12.5]),
     at=st.integers(0, 20_000).map(lambda ms: AT + ms / 1000),
@@ -97,7 +97,7 @@ def admits(wanted: Filter, each: Delivery) -> bool:
         and (not wanted.since or each.time >= wanted.since)
         and (not wanted.until or each.time <= wanted.until)
         and (not wanted.statuses or each.status in wanted.statuses)
-        and (not wanted.outcomes or each.outcome in wanted.outcomes)
+        and (not wanted.outcomes or each.outcome.split(":")[0] in wanted.outcomes)
         and (not wanted.groups or each.group in wanted.groups)
         and (wanted.slower_than_ms is None or each.seconds * 1000 >= wanted.slower_than_ms)
     )

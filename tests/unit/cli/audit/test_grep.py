@@ -25,7 +25,7 @@ def directory(tmp_path: Path) -> Path:
     write(
         tmp_path,
         2,
-        [Delivery(message_id="b", body=HOSTILE, status=503, outcome="rejected", group="g").line()],
+        [Delivery(message_id="b", body=HOSTILE, status=503, outcome="rejected: status 503", group="g").line()],
         packing=".zst",
     )
     write(tmp_path, 3, [Delivery(message_id="c", body=b"order 3\\x41").line("text")], form=".txt")
