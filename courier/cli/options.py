@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,7 +81,7 @@ def option(
     )
 
 
-def shared_options(*fields: str) -> list[click.Parameter]:
+def shared_options(*fields: str, defaults: Mapping[str, Any] = DEFAULTS) -> list[click.Parameter]:
     """Return some of the configuration's options, for a command other than the pipeline's."""
     shared = ((field, OPTIONS[field]) for field in fields)
     return [
@@ -89,7 +89,7 @@ def shared_options(*fields: str) -> list[click.Parameter]:
             each.flag,
             field,
             each.kind,
-            DEFAULTS[field],
+            defaults[field],
             each.help,
             each.variables,
             repeated=each.repeated,
@@ -107,19 +107,29 @@ def valid_config(command: Callable[[Config, Sequence[OptionNote]], int]) -> Call
 
     @wraps(command)
     def with_config(**values: Any) -> int:
-        context = click.get_current_context()
-        given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-        preset = PRESETS[values["preset"]]
-        values |= {name: preset[name] for name in preset if name not in given}
-        values |= (changes := adapt_defaults(values, given))
-        config = Config(**values, sources=find_sources(values, _sources(context, given), changes))
-        # Variables of other programs may be set for those programs.
-        ours = given - set(_from_others(context))
-        return command(
-            config, [*options_without_effect(config, ours, environment()), *unknown_variables(environment())]
-        )
+        return command(*read_config(values))
 
     return with_config
+
+
+def read_config(
+    values: dict[str, Any], change: Callable[[dict[str, Any], set[str]], dict[str, Any]] = lambda values, given: values
+) -> tuple[Config, list[OptionNote]]:
+    """Return the Config of option values in the current context, and notes on settings without effect.
+
+    ``change`` gets the values and the names of those that were given, and returns the values that count. Raise
+    ConfigError.
+    """
+    context = click.get_current_context()
+    given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    preset = PRESETS[values["preset"]]
+    values |= {name: preset[name] for name in preset if name not in given}
+    values |= (changes := adapt_defaults(values, given))
+    values = change(values, given)
+    config = Config(**values, sources=find_sources(values, _sources(context, given), changes))
+    # Variables of other programs may be set for those programs.
+    ours = given - set(_from_others(context))
+    return config, [*options_without_effect(config, ours, environment()), *unknown_variables(environment())]
 
 
 def _sources(context: click.Context, given: Iterable[str]) -> dict[str, str]:
@@ -144,21 +154,22 @@ def _from_others(context: click.Context) -> Iterator[str]:
 
 def config_parameters() -> list[click.Parameter]:
     """Return the options of the configuration, in the order of the help, and ``--config``."""
-    parameters = shared_options(*OPTIONS)
-    parameters.append(
-        click.Option(
-            ["--config", "config_file"],
-            type=ClickType(PATH),
-            metavar=PATH.metavar,
-            envvar=CONFIG_VARIABLE,
-            # Processed before all others, because it provides their values.
-            is_eager=True,
-            expose_value=False,
-            callback=_load_file,
-            help="TOML file of options. A key is an option without its dashes.",
-        )
+    return [*shared_options(*OPTIONS), file_option()]
+
+
+def file_option() -> click.Option:
+    """Return the option ``--config``, whose file has the values of others."""
+    return click.Option(
+        ["--config", "config_file"],
+        type=ClickType(PATH),
+        metavar=PATH.metavar,
+        envvar=CONFIG_VARIABLE,
+        # Processed before all others, because it provides their values.
+        is_eager=True,
+        expose_value=False,
+        callback=_load_file,
+        help="TOML file of options. A key is an option without its dashes.",
     )
-    return parameters
 
 
 def where_from(ctx: click.Context, parameter: click.Parameter) -> str:

@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "verify": Command("Find what was changed, removed or added since it was recorded.", "verify"),
     "grep": Command("Show the records that have a text, a status, a time and more.", "grep"),
     "tail": Command("Show the last records, and follow those that come.", "tail"),
+    "replay": Command("Send chosen records again, to a recipient.", "replay", logs=True),
 }
 
 

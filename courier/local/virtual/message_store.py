@@ -52,6 +52,10 @@ class MessageStore:
         self._surface(now)
         return MessageCounts(self._visible, self._in_flight, self._delayed)
 
+    def held_bytes(self) -> int:
+        """Return the size of all messages. It takes time for each of them."""
+        return sum(message.size for message in self._live.values())
+
     def next_change(self) -> float | None:
         """Return when a message may next become visible by itself; ``None`` if none will."""
         return self._later[0][0] if self._later else None

@@ -71,6 +71,11 @@ class VirtualQueue(MessageStore):
         self._store(message, now, self.settings.delay if delay is None else delay)
         return Accepted(message.message_id, self.sequence(message))
 
+    def restore(self, message: StoredMessage, now: float) -> None:
+        """Accept a message that already has its id, and the time at which it was sent."""
+        self._surface(now)
+        self._store(message, now, 0)
+
     def receive(self, count: int, now: float, visibility: int | None = None) -> list[StoredMessage]:
         """Hand out up to ``count`` visible messages, hidden for ``visibility`` seconds (``None``: the queue's own).
 

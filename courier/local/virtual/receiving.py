@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES: Final = 10
 MAX_WAIT_SECONDS: Final = 20
-SENDER_ID: Final = "AIDACKCEVSQ6C2EXAMPLE"
 ATTEMPT_ID: Final = re.compile(r"[!-~]{1,128}")
 SYSTEM_ATTRIBUTES: Final = frozenset(
     {
@@ -144,7 +143,7 @@ def _render_message(queue: VirtualQueue, wanted: _Wanted, message: StoredMessage
 
 def _system_attributes(queue: VirtualQueue, message: StoredMessage) -> dict[str, str]:
     attributes = {
-        "SenderId": SENDER_ID,
+        "SenderId": message.sender_id,
         "SentTimestamp": str(int(message.sent * 1000)),
         "ApproximateReceiveCount": str(message.receive_count),
         "ApproximateFirstReceiveTimestamp": str(int(message.first_received * 1000)),

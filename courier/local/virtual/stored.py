@@ -12,6 +12,9 @@ GONE: Final = 3
 
 NEVER: Final = -1.0
 
+SENDER_ID: Final = "AIDACKCEVSQ6C2EXAMPLE"
+"""The identity of whoever sends a message to the virtual queue."""
+
 
 @dataclass(slots=True, eq=False)
 class StoredMessage:
@@ -44,6 +47,7 @@ class StoredMessage:
     receive_count: int = 0
     earlier_receives: int = 0
     source_arn: str = ""
+    sender_id: str = SENDER_ID
 
     def copy(self) -> StoredMessage:
         """Return another message with the same values, for the queue that it moves to."""

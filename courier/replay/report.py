@@ -1,0 +1,68 @@
+"""What a replay prints: what it would send, and what came of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from courier.log.printable import one_line
+from courier.replay.answered import Failed
+from courier.replay.candidate import Candidate, Shown
+from courier.replay.selection import Tally
+from courier.replay.verdict import Ending
+
+SAMPLES: Final = 5
+LISTED: Final = 20
+BODY_CHARACTERS: Final = 60
+
+WHY: Final = {
+    Ending.STOPPED: "interrupted",
+    Ending.CANNOT_READ: "the records can't be read any further; the log says why",
+    Ending.CANNOT_RECORD: "the replay's own records can't be written; the log says why",
+    Ending.FEEDER_DIED: "the process that feeds the replay died",
+    Ending.CANNOT_START: "it cannot start; the log says why",
+    Ending.GAVE_UP: "given up: nothing of it succeeded for the time of --give-up-after; the log says why",
+}
+
+
+class Sample(NamedTuple):
+    """A message that would be sent, and what its record says."""
+
+    candidate: Candidate
+    shown: Shown
+
+
+def plan(tally: Tally, samples: Sequence[Sample], source: str, target: str) -> Iterator[str]:
+    """Yield the lines about what would be sent."""
+    yield f"{tally.sendable} of {_records(tally.records)} in {one_line(source)} to {target}"
+    for candidate, about in samples:
+        status = "" if about.status is None else f" {about.status}"
+        group = f"  group {candidate.group}" if candidate.group else ""
+        body = candidate.body if len(candidate.body) <= BODY_CHARACTERS else candidate.body[:BODY_CHARACTERS] + "…"
+        yield "  " + one_line(f"{about.time} {candidate.message_id}  {about.outcome}{status}{group}  {body}".strip())
+    if tally.sendable > len(samples) > 0:
+        yield f"  … and {tally.sendable - len(samples)} more"
+    if tally.done:
+        yield f"{tally.done} were answered with success by this replay already, and aren't sent again"
+    if tally.repeated:
+        yield f"{tally.repeated} have the message id of another chosen record; each message is sent once"
+    for reason, count in sorted(tally.unsendable.items(), key=lambda each: -each[1]):
+        yield f"{count} can't be sent: {reason}"
+    if tally.removed:
+        yield f"{tally.removed} segments were removed before they were read"
+
+
+def result(sent: int, failed: Collection[Failed], left: int, ending: Ending) -> Iterator[str]:
+    """Yield the lines about a replay that has ended, without how to go on."""
+    why = "" if ending is Ending.FINISHED else f" ({WHY[ending]})"
+    yield f"{sent} sent, {len(failed)} failed, {left} not sent yet{why}"
+    for each in islice(failed, LISTED):
+        status = "" if each.status is None else f"{each.status} "
+        yield "  " + one_line(f"{each.message_id}  {status}{each.reason}  {each.answer}".rstrip())
+    if len(failed) > LISTED:
+        yield f"  … and {len(failed) - LISTED} more"
+
+
+def _records(count: int) -> str:
+    return f"{count} record" if count == 1 else f"{count} records"
