@@ -10,15 +10,15 @@ import orjson
 
 from courier.audit.segment import segments
 from courier.errors import CannotStart
+from courier.replay.candidate import outcome_of
 from courier.replay.id_set import IdSet
 from courier.replay.selection import read_whole_lines
 
 
 class Failed(NamedTuple):
-    """A message that failed for good: its last status (``None`` without an answer), the reason, and the answer."""
+    """A message that failed for good: the reason, and the recipient's answer, if there was one."""
 
     message_id: str
-    status: int | None
     reason: str
     answer: str
 
@@ -38,13 +38,12 @@ def read_answered(directory: Path) -> Answered:
     delivered, failed = IdSet(), dict[str, Failed]()
     for record in _records(directory):
         message_id = record["message_id"]
-        if record.get("outcome") == "delivered":
+        outcome = outcome_of(record)
+        if outcome == "delivered":
             delivered.add(message_id)
             failed.pop(message_id, None)
-        elif record.get("outcome") == "rejected" and message_id not in delivered:
-            failed[message_id] = Failed(
-                message_id, record.get("status"), str(record.get("reason", "")), str(record.get("answer", ""))
-            )
+        elif outcome == "rejected" and message_id not in delivered:
+            failed[message_id] = Failed(message_id, str(record.get("reason", "")), str(record.get("answer", "")))
     return Answered(delivered, failed)
 
 

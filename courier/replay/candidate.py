@@ -69,13 +69,19 @@ def read_candidate(raw: bytes, form: str, outcomes: Collection[str] = OUTCOMES) 
     fields = _fields(raw)
     if fields is None:
         return Unsendable("", NO_RECORD)
-    if fields.get("outcome", "") not in outcomes:
+    if outcome_of(fields) not in outcomes:
         return None
     message_id = fields["message_id"]
     body = _body(fields)
     if isinstance(body, str):
         return _checked(message_id, fields.get("group", ""), _unix_ms(fields.get("sent_at")), body)
     return Unsendable(_id_shown(message_id), body.reason)
+
+
+def outcome_of(fields: Mapping[str, Any]) -> str:
+    """Return the outcome of a record without its reason: "rejected" of "rejected: status 422"."""
+    outcome = fields.get("outcome")
+    return outcome.partition(":")[0] if isinstance(outcome, str) else ""
 
 
 def shown(raw: bytes, form: str) -> Shown:

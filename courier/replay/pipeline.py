@@ -43,6 +43,9 @@ from courier.wiring.roles import auditor_role, consumer_role, import_roles, send
 
 CHECK_SECONDS: Final = 60.0
 
+LOCK_SECONDS: Final = 5.0
+"""Seconds in which the workers of a replay that was killed are gone."""
+
 START_SECONDS: Final = 10.0
 """Seconds after which a consumer doesn't wait for the queue any more."""
 
@@ -80,7 +83,7 @@ def check(config: Config) -> None:
     """Check what the senders and the auditor need, in a child. Raise as :func:`run_in_child` does."""
 
     def checks() -> bytes:
-        raise_failed([check_audit(config, 0.0), *check_sending(config)])
+        raise_failed([check_audit(config, LOCK_SECONDS), *check_sending(config)])
         return b""
 
     run_in_child(checks, CHECK_SECONDS, "the check before the replay", lambda: import_roles(config))

@@ -58,8 +58,7 @@ def result(sent: int, failed: Collection[Failed], left: int, ending: Ending) -> 
     why = "" if ending is Ending.FINISHED else f" ({WHY[ending]})"
     yield f"{sent} sent, {len(failed)} failed, {left} not sent yet{why}"
     for each in islice(failed, LISTED):
-        status = "" if each.status is None else f"{each.status} "
-        yield "  " + one_line(f"{each.message_id}  {status}{each.reason}  {each.answer}".rstrip())
+        yield "  " + one_line(f"{each.message_id} {each.reason}{f': {each.answer}' if each.answer else ''}")
     if len(failed) > LISTED:
         yield f"  … and {len(failed) - LISTED} more"
 
