@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from courier.config.checks import check_aws_url, refuse
 from courier.config.option import DAY, option
-from courier.config.units import PATH, TEXT, one_of, seconds, size
+from courier.config.units import PATH, TEXT, one_of, or_off, plain_size, seconds, size
 
 _STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _option = partial(option, "Audit")
@@ -72,6 +75,28 @@ class AuditConfig:
     audit_max_age_seconds: float = _option(
         3600.0, "--audit-max-age", seconds(1, 366 * DAY), "Age at which a new audit file begins."
     )
+    audit_compress: str = _option(
+        "auto",
+        "--audit-compress",
+        one_of("auto", "zstd", "gzip", "none"),
+        "How finished audit files are compressed.",
+        "auto: zstd if its library is there, otherwise none. Another process of low priority does it, and reads what "
+        "it has written before the plain file goes. gzip takes four times as long.",
+    )
+    audit_keep_seconds: float | None = _option(
+        None,
+        "--audit-keep",
+        or_off(seconds(1, 36_600 * DAY)),
+        "Age at which a finished audit file is removed.",
+        "Counted from its last record. The file that Courier writes to stays.",
+    )
+    audit_keep_bytes: int | None = _option(
+        None,
+        "--audit-keep-bytes",
+        or_off(size(8192, 1024**5)),
+        "Size of the audit files at which the oldest are removed.",
+        "At least twice --audit-max-bytes, since the newest file grows to that.",
+    )
     firehose_endpoint_url: str | None = _option(
         None,
         "--firehose-endpoint-url",
@@ -97,5 +122,32 @@ class AuditConfig:
                 "all needs --audit-format json, because a row of text has no place for what happened; give json, or "
                 "leave --audit-events out",
             )
+        if self.audit == "files":
+            self._check_files()
         if self.firehose_endpoint_url:
             check_aws_url("--firehose-endpoint-url", self.firehose_endpoint_url, "http://127.0.0.1:4566")
+
+    def _check_files(self) -> None:
+        least = 2 * self.audit_max_bytes
+        if self.audit_keep_bytes is not None and self.audit_keep_bytes < least:
+            refuse(
+                "--audit-keep-bytes",
+                f"{plain_size(self.audit_keep_bytes)} must be at least {plain_size(least)}, twice --audit-max-bytes; "
+                "raise it, or lower that",
+            )
+        if self.audit_compress == "zstd" and not _has_zstd():
+            refuse("--audit-compress", "zstd needs a library; install backports.zstd, or use gzip or none")
+
+    @property
+    def audit_packing(self) -> str:
+        """The suffix of compressed audit files; empty if they aren't compressed."""
+        if self.audit_compress == "auto":
+            return ".zst" if _has_zstd() else ""
+        return {"zstd": ".zst", "gzip": ".gz", "none": ""}[self.audit_compress]
+
+
+def _has_zstd() -> bool:
+    """Return whether the library is there. It isn't imported: only a child of the auditor needs it."""
+    with suppress(ModuleNotFoundError):
+        return find_spec("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd") is not None
+    return False

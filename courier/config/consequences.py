@@ -130,7 +130,14 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
     ),
     (
         lambda config: config.audit != "files",
-        ("audit_path", "audit_max_bytes", "audit_max_age_seconds"),
+        (
+            "audit_path",
+            "audit_max_bytes",
+            "audit_max_age_seconds",
+            "audit_compress",
+            "audit_keep_seconds",
+            "audit_keep_bytes",
+        ),
         "only --audit files writes files",
     ),
     (

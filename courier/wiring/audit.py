@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from courier.audit.compression import Compression
 from courier.audit.event import EventRecorder, event_recorder, no_events
 from courier.audit.files import AuditFiles
 from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.lock import DirectoryLock
 from courier.audit.record import Recorder, recorder
+from courier.audit.retention import Retention
+from courier.audit.retention_plan import Limits
+from courier.audit.sealing import ChoreMaker
 from courier.audit.segment import JSON_LINES, TEXT
 from courier.audit.stream import Stream
 from courier.auditor.log_thread import AuditLog
@@ -58,9 +62,18 @@ def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | N
         suffix = TEXT if config.audit_format == "text" else JSON_LINES
         limits = config.audit_max_bytes, config.audit_max_age_seconds
         files = AuditFiles(config.audit_path, *limits, suffix=suffix, lock=lock)
-        files.open_at_once(lambda: count_damage(slot))
+        files.open_at_once(lambda: count_damage(slot), chores=audit_chores(config))
         return files
     return None
+
+
+def audit_chores(config: Config) -> list[ChoreMaker]:
+    """Return what is done with sealed segments, in this order."""
+    chores: list[ChoreMaker] = [lambda sealing: Compression(sealing, config.audit_packing)]
+    if config.audit_keep_seconds is not None or config.audit_keep_bytes is not None:
+        limits = Limits(config.audit_keep_seconds, config.audit_keep_bytes, config.audit_max_bytes)
+        chores.append(lambda sealing: Retention(sealing, limits))
+    return chores
 
 
 def count_damage(slot: Slot) -> None:

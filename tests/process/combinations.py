@@ -54,6 +54,7 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--audit-max-age": one_of(1, 3600, None),
     "--audit-policy": one_of("required", "best-effort"),
     "--audit-events": one_of("delivered", "all", None),
+    "--audit-compress": one_of("zstd", "gzip", "none", None),
     "--transport": one_of("native", "native", "requests"),
     "--headers": one_of("sqsd", "courier", "none"),
     "--header": seldom("X-Queue: {queue}"),
@@ -82,6 +83,8 @@ LEFT: Final[Mapping[str, str]] = {
     "--failure-queue": "drawn with the queue",
     "--allow-cidr": "given with --deny-private",
     "--audit-path": "given",
+    "--audit-keep": "removes what is counted: test_audit_upkeep.py",
+    "--audit-keep-bytes": "removes what is counted: test_audit_upkeep.py",
     "--firehose-stream": "test_firehose.py",
     "--firehose-endpoint-url": "test_firehose.py",
     "--webhook-secret-file": "test_request.py",
@@ -202,7 +205,14 @@ def _make_legal(options: dict[str, Any], failure_queue: str) -> None:
         options["--audit-events"] = None
     if options["--audit"] == "none":
         options["--audit-events"] = None
-        for flag in ("--audit-format", "--audit-body", "--audit-max-bytes", "--audit-max-age", "--audit-policy"):
+        for flag in (
+            "--audit-format",
+            "--audit-body",
+            "--audit-max-bytes",
+            "--audit-max-age",
+            "--audit-policy",
+            "--audit-compress",
+        ):
             options[flag] = None
 
 

@@ -84,6 +84,7 @@ LIMITED: Final = {
         "waiting for the audit directory: another process writes in it": ONCE,
         "the audit directory is free": ONCE,
     },
+    "audit/retention.py": {"removed an old audit file": "as often as an audit file begins"},
     "auditor/log_state.py": {
         "audit log failing": OUTAGE,
         "audit log can be written again": OUTAGE,
