@@ -130,7 +130,8 @@ class _Reader:
             return
         chain = read_chain(rest, self._before)
         span = Span(self.at, self.at + len(rest), chain.fault)
-        if chain.torn:
+        # A crash may tear a line anywhere, also before its line feed.
+        if chain.torn or not read_chain(rest + b"\n", self._before).fault:
             self._torn = span
         else:
             self._fault = span
