@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import orjson
-
-from courier.audit.row import unescape
+from courier.audit.found import Fields
 from courier.audit.segment import TEXT
 from courier.message import LONGEST_ID
 
@@ -22,9 +20,6 @@ MOST_BYTES: Final = 1_048_576
 
 LONGEST_GROUP: Final = 128
 
-_DIGEST: Final = re.compile(rb"sha256:[0-9a-f]{64}")
-
-NO_RECORD: Final = "its line is damaged"
 DIGEST_ONLY: Final = "only the SHA-256 of its body was kept (--audit-body sha256)"
 NO_BODY: Final = "its body was not kept (--audit-body none)"
 LIKE_A_DIGEST: Final = "its body is a SHA-256, as --audit-body sha256 writes it into rows of text"
@@ -32,6 +27,9 @@ NO_TEXT: Final = "its body is no UTF-8, which no message of SQS can be"
 TOO_LARGE: Final = "its body is larger than any message of SQS"
 NO_ID: Final = f"its message id is none: it must have 1 to {LONGEST_ID} characters"
 NO_GROUP: Final = f"its group is none: it must have up to {LONGEST_GROUP} characters"
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 class Candidate(NamedTuple):
@@ -51,105 +49,51 @@ class Unsendable(NamedTuple):
     reason: str
 
 
-class Shown(NamedTuple):
-    """What a record says about its message beside the body, for a list of samples."""
-
-    time: str
-    outcome: str
-    status: int | None
-
-
-def read_candidate(raw: bytes, form: str, outcomes: Collection[str] = OUTCOMES) -> Candidate | Unsendable | None:
+def read_candidate(fields: Fields, form: str, outcomes: Collection[str] = OUTCOMES) -> Candidate | Unsendable | None:
     """Return the message of a record; ``None`` if the record has another outcome than these.
 
-    ``raw`` is a line of a segment of the format ``form``. A row of text has no outcome, and counts as delivered.
+    ``fields`` are those of :func:`courier.audit.found.parse`, ``form`` is the format of the segment. A row of text has
+    no outcome, and counts as delivered.
     """
-    if form == TEXT:
-        return _of_row(raw) if "delivered" in outcomes else None
-    fields = _fields(raw)
-    if fields is None:
-        return Unsendable("", NO_RECORD)
-    if outcome_of(fields) not in outcomes:
+    if ("delivered" if form == TEXT else outcome_of(fields)) not in outcomes:
         return None
-    message_id = fields["message_id"]
-    body = _body(fields)
-    if isinstance(body, str):
-        return _checked(message_id, fields.get("group", ""), _unix_ms(fields.get("sent_at")), body)
-    return Unsendable(_id_shown(message_id), body.reason)
+    message_id, group = fields["message_id"], fields.get("group", "")
+    if not isinstance(message_id, str) or not 1 <= len(message_id) <= LONGEST_ID:
+        return Unsendable(message_id if isinstance(message_id, str) else "", NO_ID)
+    if len(group) > LONGEST_GROUP:
+        return Unsendable(message_id, NO_GROUP)
+    body, reason = _body(fields, form)
+    size = len(body.encode())
+    if size > MOST_BYTES:
+        reason = TOO_LARGE
+    return Unsendable(message_id, reason) if reason else Candidate(message_id, group, _unix_ms(fields), body, size)
 
 
-def outcome_of(fields: Mapping[str, Any]) -> str:
+def outcome_of(fields: Fields) -> str:
     """Return the outcome of a record without its reason: "rejected" of "rejected: status 422"."""
     outcome = fields.get("outcome")
     return outcome.partition(":")[0] if isinstance(outcome, str) else ""
 
 
-def shown(raw: bytes, form: str) -> Shown:
-    """Return what a record says about its message; a row of text says nothing."""
-    fields = None if form == TEXT else _fields(raw)
-    if fields is None:
-        return Shown("", "delivered", None)
-    status = fields.get("status")
-    return Shown(str(fields.get("time", "")), str(fields.get("outcome", "")), status if type(status) is int else None)
-
-
-def _fields(raw: bytes) -> dict[str, Any] | None:
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
-    return fields if isinstance(fields, dict) and "message_id" in fields else None
-
-
-def _body(fields: Mapping[str, Any]) -> str | Unsendable:
+def _body(fields: Fields, form: str) -> tuple[str, str]:
+    """Return the body, or why there is none that can be sent."""
     body = fields.get("body")
     if isinstance(body, str):
-        return body
+        return (body, "") if form != TEXT or not _DIGEST.fullmatch(body) else ("", LIKE_A_DIGEST)
     encoded = fields.get("body_base64")
-    if isinstance(encoded, str):
-        try:
-            return b64decode(encoded, validate=True).decode()
-        except ValueError:
-            return Unsendable("", NO_TEXT)
-    return Unsendable("", DIGEST_ONLY if "body_sha256" in fields else NO_BODY)
-
-
-def _of_row(raw: bytes) -> Candidate | Unsendable:
-    name, space, rest = raw.removesuffix(b"\n").partition(b" ")
-    message_id = name.decode(errors="replace")
-    if not space:
-        return Unsendable(message_id, NO_BODY)
-    if _DIGEST.fullmatch(rest):
-        return Unsendable(message_id, LIKE_A_DIGEST)
+    if encoded is None:
+        return "", DIGEST_ONLY if "body_sha256" in fields else NO_BODY
     try:
-        return _checked(message_id, "", 0, unescape(rest).decode())
+        return b64decode(encoded).decode(), ""
     except UnicodeDecodeError:
-        return Unsendable(message_id, NO_TEXT)
+        return "", NO_TEXT
 
 
-def _checked(message_id: object, group: object, sent_ms: int, body: str) -> Candidate | Unsendable:
-    if not isinstance(message_id, str) or not 1 <= len(message_id) <= LONGEST_ID:
-        return Unsendable(_id_shown(message_id), NO_ID)
-    if not isinstance(group, str) or len(group) > LONGEST_GROUP:
-        return Unsendable(message_id, NO_GROUP)
-    size = len(body.encode())
-    if size > MOST_BYTES:
-        return Unsendable(message_id, TOO_LARGE)
-    return Candidate(message_id, group, sent_ms, body, size)
-
-
-def _id_shown(message_id: object) -> str:
-    return message_id if isinstance(message_id, str) else ""
-
-
-def _unix_ms(text: object) -> int:
-    """Return an instant in RFC 3339 as Unix milliseconds, 0 if it is none."""
+def _unix_ms(fields: Fields) -> int:
+    """Return when a message was sent, in Unix milliseconds; 0 if its record doesn't say."""
     try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+        at = datetime.fromisoformat(fields.get("sent_at", ""))
         # Not by its timestamp(), a float that may be off by a millisecond.
-        return 0 if at is None else max(0, round((at - _EPOCH).total_seconds() * 1000))
+        return max(0, round((at - _EPOCH).total_seconds() * 1000))
     except (ValueError, TypeError, OverflowError):
         return 0
-
-
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from courier.audit.found import Found
 from courier.errors import CannotStart
 from courier.local.exchange import Request, Response
 from courier.local.server import Server, serve
@@ -28,7 +29,7 @@ from courier.process import scoreboard
 from courier.process.life import Life, Role
 from courier.replay.answered import read_answered
 from courier.replay.candidate import Candidate, Unsendable
-from courier.replay.selection import Line, Selection, Tally
+from courier.replay.selection import Selection, Stopped, Tally
 from courier.replay.verdict import Ending, Verdict
 from courier.sqs.queue import QueueInfo
 
@@ -122,13 +123,15 @@ class Feeder(Role):
         loop = asyncio.get_running_loop()
         try:
             answered = await loop.run_in_executor(None, read_answered, self._feed.directory)
-            found = self._feed.selection.candidates(answered.delivered, self._tally)
+            found = self._feed.selection.candidates(answered.delivered, self._tally, self._life.drains_all)
             while (batch := await loop.run_in_executor(None, _next_batch, found)) is not None:
                 self._put(batch)
                 while self._is_full():
                     self._show()
                     await asyncio.sleep(PAUSE_SECONDS)
                 self._show()
+        except Stopped:
+            return
         except CannotStart as error:
             log.error("cannot read the records to send again", reason=error.reason, advice=error.advice)
             self._stop(Ending.CANNOT_READ)
@@ -189,7 +192,7 @@ def stored(candidate: Candidate, now: float) -> StoredMessage:
     )
 
 
-def _next_batch(found: Iterator[tuple[Line, Candidate | Unsendable] | None]) -> list[Candidate] | None:
+def _next_batch(found: Iterator[tuple[Found, Candidate | Unsendable] | None]) -> list[Candidate] | None:
     """Return the next messages, none if there were none for a while; ``None`` at the end. It blocks."""
     batch: list[Candidate] = []
     size = 0

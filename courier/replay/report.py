@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
+from courier.audit.found import Fields
 from courier.log.printable import one_line
 from courier.replay.answered import Failed
-from courier.replay.candidate import Candidate, Shown
+from courier.replay.candidate import Candidate
 from courier.replay.selection import Tally
 from courier.replay.verdict import Ending
 
@@ -26,21 +27,19 @@ WHY: Final = {
 }
 
 
-class Sample(NamedTuple):
-    """A message that would be sent, and what its record says."""
+def sample(fields: Fields, candidate: Candidate) -> str:
+    """Return a line about a message that would be sent."""
+    status = "" if fields.get("status") is None else f" {fields['status']}"
+    group = f" group {candidate.group}" if candidate.group else ""
+    body = candidate.body if len(candidate.body) <= BODY_CHARACTERS else candidate.body[:BODY_CHARACTERS] + "…"
+    about = f"{fields.get('time', '')} {candidate.message_id} {fields.get('outcome', 'delivered')}{status}"
+    return one_line(f"{about}{group} {body}")
 
-    candidate: Candidate
-    shown: Shown
 
-
-def plan(tally: Tally, samples: Sequence[Sample], source: str, target: str) -> Iterator[str]:
+def plan(tally: Tally, samples: Sequence[str], source: str, target: str) -> Iterator[str]:
     """Yield the lines about what would be sent."""
     yield f"{tally.sendable} of {_records(tally.records)} in {one_line(source)} to {target}"
-    for candidate, about in samples:
-        status = "" if about.status is None else f" {about.status}"
-        group = f"  group {candidate.group}" if candidate.group else ""
-        body = candidate.body if len(candidate.body) <= BODY_CHARACTERS else candidate.body[:BODY_CHARACTERS] + "…"
-        yield "  " + one_line(f"{about.time} {candidate.message_id}  {about.outcome}{status}{group}  {body}".strip())
+    yield from (f"  {each}" for each in samples)
     if tally.sendable > len(samples) > 0:
         yield f"  … and {tally.sendable - len(samples)} more"
     if tally.done:
@@ -49,18 +48,24 @@ def plan(tally: Tally, samples: Sequence[Sample], source: str, target: str) -> I
         yield f"{tally.repeated} have the message id of another chosen record; each message is sent once"
     for reason, count in sorted(tally.unsendable.items(), key=lambda each: -each[1]):
         yield f"{count} can't be sent: {reason}"
-    if tally.removed:
-        yield f"{tally.removed} segments were removed before they were read"
+    if tally.damaged:
+        yield f"{tally.damaged} damaged lines are left out; courier audit verify says where"
 
 
-def result(sent: int, failed: Collection[Failed], left: int, ending: Ending) -> Iterator[str]:
-    """Yield the lines about a replay that has ended, without how to go on."""
+def result(
+    sent: int, failed: Collection[Failed], left: int, ending: Ending, given_up: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield the lines about a replay that has ended, without how to go on.
+
+    ``given_up`` has some of those that are left, if the replay gave up.
+    """
     why = "" if ending is Ending.FINISHED else f" ({WHY[ending]})"
     yield f"{sent} sent, {len(failed)} failed, {left} not sent yet{why}"
     for each in islice(failed, LISTED):
         yield "  " + one_line(f"{each.message_id} {each.reason}{f': {each.answer}' if each.answer else ''}")
     if len(failed) > LISTED:
         yield f"  … and {len(failed) - LISTED} more"
+    yield from (f"  {one_line(each)} had no success" for each in given_up)
 
 
 def _records(count: int) -> str:

@@ -24,13 +24,15 @@ MOST_BYTES: Final = 1024**2
 class Run:
     """A replay: its id, the directory of the records, the filters that chose them, where they end, and the recipient.
 
-    ``filters`` are the options that choose, by name, as JSON values. ``recipient`` is scheme, host and port of the URL,
-    or the queue.
+    ``filters`` are the options that choose, by flag, as they were given. ``since`` and ``until`` are the instants that
+    two of them meant then. ``recipient`` is scheme, host and port of the URL, or the queue.
     """
 
     run_id: str
     source: str
-    filters: dict[str, object]
+    filters: dict[str, list[str]]
+    since: str
+    until: str
     end: End
     recipient: str
 

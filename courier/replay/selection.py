@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from courier.audit.segment import Segment, open_segment, segment_of, segments
-from courier.audit.zstd import zstd
+from courier.audit.blocks import READ_ERRORS, blocks, listed, open_listed
+from courier.audit.filter import Filter
+from courier.audit.found import Found
+from courier.audit.search import Observer, choose, search_segment
+from courier.audit.segment import Segment, segment_of
 from courier.errors import CannotStart
 from courier.replay.candidate import OUTCOMES, Candidate, Unsendable, read_candidate
 from courier.replay.id_set import IdSet
 
 SLICE_SECONDS: Final = 0.05
-"""Seconds after which a search pauses, whether it has found anything or not."""
+"""Seconds after which a search pauses after what it has found."""
 
-_DAMAGE: Final = (EOFError, zlib.error, *((zstd.ZstdError,) if zstd is not None else ()))
+WHAT_TO_DO: Final = "see what courier audit verify says of it; choose other records by their time, or repair the disk"
 
 
 class End(NamedTuple):
@@ -29,16 +30,8 @@ class End(NamedTuple):
     offset: int
 
 
-class Line(NamedTuple):
-    """A whole line of a segment."""
-
-    segment: Segment
-    offset: int
-    raw: bytes
-
-
-Chooses = Callable[[Segment, bytes], bool]
-"""Decides whether a line of a segment is chosen."""
+class Stopped(Exception):
+    """The search was told to stop."""
 
 
 @dataclass(slots=True)
@@ -46,7 +39,7 @@ class Tally:
     """What a pass over the selection has met: ``sendable`` counts messages, the rest records.
 
     ``repeated`` have an id that was chosen before; ``done`` were answered in an earlier run; ``unsendable`` maps each
-    reason to its count; ``removed`` counts segments that retention removed before they were read.
+    reason to its count; ``damaged`` counts lines that are no records.
     """
 
     records: int = 0
@@ -54,57 +47,52 @@ class Tally:
     repeated: int = 0
     done: int = 0
     grouped: int = 0
-    removed: int = 0
+    damaged: int = 0
     unsendable: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The records of ``directory`` that ``chooses`` accepts, of these outcomes, up to ``end`` (``None``: all of them).
+    """The records of ``directory`` that a filter admits, of these outcomes, up to ``end`` (``None``: all of them).
 
-    ``skips`` decides whether a whole segment has nothing to choose. With ``wanted`` only messages with these ids count.
+    With ``ids`` only messages with these ids count.
     """
 
     directory: Path
-    chooses: Chooses = lambda segment, raw: True
-    skips: Callable[[Segment], bool] = lambda segment: False
+    wanted: Filter = Filter()  # noqa: RUF009 (immutable)
     outcomes: Collection[str] = OUTCOMES
-    wanted: Collection[str] | None = None
+    ids: Collection[str] | None = None
     end: End | None = None
 
     def find_end(self) -> End:
         """Return where the directory ends now, after its last whole line. Raise CannotStart if it can't be read."""
         for segment in reversed(self._segments()):
-            offset = 0
-            try:
-                for line in read_whole_lines(segment):
-                    offset = line.offset + len(line.raw)
-            except FileNotFoundError:
-                continue
-            return End(segment.plain.name, offset)
+            if (size := plain_size(self.directory, segment)) is not None:
+                return End(segment.plain.name, size)
         return End("", 0)
 
-    def candidates(self, done: IdSet, tally: Tally) -> Iterator[tuple[Line, Candidate | Unsendable] | None]:
+    def candidates(
+        self, done: IdSet, tally: Tally, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[Found, Candidate | Unsendable] | None]:
         """Yield the chosen records, each message once; ``None`` now and then, so that the caller can do other things.
 
-        ``done`` has the ids of messages that need not be sent. Raise CannotStart if a segment can't be read.
+        ``done`` has the ids of messages that need not be sent. Raise CannotStart if a segment can't be read, and
+        Stopped soon after ``is_stopped`` returns true.
         """
         pause_at = time.monotonic() + SLICE_SECONDS
         before = IdSet()
-        for line in self._lines(tally):
-            if line is not None and self.chooses(line.segment, line.raw):
-                found = read_candidate(line.raw, line.segment.form, self.outcomes)
-                if found is not None and self._is_wanted(found) and self._is_new(found, done, before, tally):
-                    yield line, found
+        for found in self._records(_Observer(tally, is_stopped)):
+            candidate = read_candidate(found.fields, found.segment.form, self.outcomes)
+            if candidate is not None and self._is_new(candidate, done, before, tally):
+                yield found, candidate
             if time.monotonic() >= pause_at:
                 yield None
                 pause_at = time.monotonic() + SLICE_SECONDS
 
-    def _is_wanted(self, found: Candidate | Unsendable) -> bool:
-        return self.wanted is None or found.message_id in self.wanted
-
     def _is_new(self, found: Candidate | Unsendable, done: IdSet, before: IdSet, tally: Tally) -> bool:
         """Count a chosen record; return whether it is to be yielded."""
+        if self.ids is not None and found.message_id not in self.ids:
+            return False
         tally.records += 1
         if isinstance(found, Unsendable):
             tally.unsendable[found.reason] = tally.unsendable.get(found.reason, 0) + 1
@@ -119,28 +107,22 @@ class Selection:
         tally.sendable += 1
         return True
 
-    def _lines(self, tally: Tally) -> Iterator[Line | None]:
+    def _records(self, observer: Observer) -> Iterator[Found]:
         end = None if self.end is None else segment_of(Path(self.end.name))
         if self.end is not None and end is None:
             return
-        for segment in self._segments():
+        for segment in choose(self._segments(), self.wanted):
             if end is not None and place(segment) > place(end):
                 return
-            if self.skips(segment):
-                continue
             is_last = end is not None and place(segment) == place(end)
-            try:
-                for line in read_whole_lines(segment):
-                    if is_last and self.end is not None and line.offset >= self.end.offset:
-                        return
-                    yield line
-            except FileNotFoundError:
-                tally.removed += 1
-            yield None
+            for found in search_segment(self.directory, segment, self.wanted, observer):
+                if is_last and self.end is not None and found.offset >= self.end.offset:
+                    return
+                yield found
 
     def _segments(self) -> list[Segment]:
         try:
-            return segments(self.directory)
+            return listed(self.directory)
         except OSError as error:
             raise CannotStart(
                 f"cannot read the audit directory {self.directory}: {error.strerror}; "
@@ -148,31 +130,38 @@ class Selection:
             ) from None
 
 
+class _Observer(Observer):
+    def __init__(self, tally: Tally, is_stopped: Callable[[], bool]) -> None:
+        self._tally = tally
+        self._is_stopped = is_stopped
+
+    def read(self, segment: Segment, size: int) -> None:
+        if self._is_stopped():
+            raise Stopped
+
+    def damaged(self, segment: Segment, offset: int, reason: str) -> None:
+        self._tally.damaged += 1
+
+    def unreadable(self, segment: Segment, reason: str) -> None:
+        raise CannotStart(f"cannot read {segment.path}: {reason}; {WHAT_TO_DO}")
+
+
 def place(segment: Segment) -> tuple[bool, str, int, str]:
     """Return what orders segments as :func:`courier.audit.segment.segments` does."""
     return not segment.legacy, segment.begun if segment.legacy else "", segment.number, segment.stem
 
 
-def read_whole_lines(segment: Segment) -> Iterator[Line]:
-    """Yield the lines of a segment. A last line without an end is left out: it is being written, or a crash tore it.
-
-    Raise FileNotFoundError if the segment has been removed, and CannotStart if it can't be read.
-    """
-    offset = 0
+def plain_size(directory: Path, segment: Segment) -> int | None:
+    """Return the bytes of all whole lines of a segment; ``None`` if it was removed. Raise CannotStart."""
+    size = 0
     try:
-        with open_segment(segment) as file, BufferedReader(cast(RawIOBase, file), 1 << 17) as lines:
-            for raw in lines:
-                if not raw.endswith(b"\n"):
-                    return
-                yield Line(segment, offset, raw)
-                offset += len(raw)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CannotStart(f"cannot read {segment.path}: {reason}") from None
-    except _DAMAGE:
-        raise CannotStart(
-            f"{segment.path} is damaged from its plain offset {offset} on; "
-            "see what courier audit verify says of it, and choose the records of other segments by their time"
-        ) from None
+        file = open_listed(directory, segment)
+        if file is None:
+            return None
+        with file:
+            for block in blocks(file, 0, lambda offset: None):
+                size = block.offset + len(block.data)
+    except READ_ERRORS as error:
+        reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        raise CannotStart(f"cannot read {segment.path}: {reason}; {WHAT_TO_DO}") from None
+    return size

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from courier.audit.filter import Filter
 from courier.cli import EXIT_INTERRUPTED
+from courier.cli.audit.filters import filter_of, filter_options
 from courier.cli.help import GroupedCommand
 from courier.cli.options import file_option, option, read_config, shared_options
 from courier.config.config import DEFAULTS, Config
@@ -18,11 +21,11 @@ from courier.config.units import PATH, or_off, seconds
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, ConfigError
 from courier.log import setup as logging
 from courier.process.collection import no_collection
-from courier.replay.answered import read_answered
-from courier.replay.candidate import Candidate, shown
+from courier.replay.answered import Answered, read_answered
+from courier.replay.candidate import OUTCOMES, Candidate
 from courier.replay.chosen_ids import read_ids
 from courier.replay.id_set import IdSet
-from courier.replay.report import SAMPLES, Sample, plan, result
+from courier.replay.report import LISTED, SAMPLES, plan, result, sample
 from courier.replay.run_file import Run, new_run_id, read_run
 from courier.replay.selection import Selection, Tally
 from courier.replay.settings import OWN_DEFAULTS, replay_options, replay_values
@@ -30,16 +33,23 @@ from courier.replay.verdict import Ending
 
 EXIT_FAILED: Final = 1
 
-_EXIT_CODES: Final = {Ending.STOPPED: EXIT_INTERRUPTED, Ending.FINISHED: EXIT_DRAINED, Ending.GAVE_UP: EXIT_FAILED}
+_EXIT_CODES: Final = {
+    Ending.STOPPED: EXIT_INTERRUPTED,
+    Ending.FINISHED: EXIT_DRAINED,
+    Ending.GAVE_UP: EXIT_FAILED,
+}
+
+_FILTERS: Final = {str(each.name): each.opts[0] for each in filter_options()}
+"""The flags of the options that choose records, by the names of their values."""
 
 
-@click.command(
-    "replay",
-    cls=GroupedCommand,
-    params=[
-        click.Argument(["directory"], type=click.Path(path_type=Path), required=False),
+def parameters() -> list[click.Parameter]:
+    """Return the options of the command: its own, those that choose records, and those of the recipient."""
+    return [
+        click.Argument(["directory"], metavar="[DIR]", type=click.Path(path_type=Path), required=False),
         click.Option(["--yes"], is_flag=True, help="Send. Without it, only count and show samples."),
-        option("--ids", "ids", PATH, None, "File of the message ids to send again, one a line."),
+        option("--ids", "ids_file", PATH, None, "File of the message ids to send again, one a line."),
+        *filter_options(),
         option("--replay-audit", "replay_audit", PATH, None, "New directory of the replay's own records."),
         option("--resume", "resume", PATH, None, "Directory of a replay to go on with."),
         option(
@@ -52,19 +62,21 @@ _EXIT_CODES: Final = {Ending.STOPPED: EXIT_INTERRUPTED, Ending.FINISHED: EXIT_DR
         *shared_options("audit_path"),
         *shared_options(*replay_options(), defaults={**DEFAULTS, **OWN_DEFAULTS}),
         file_option(),
-    ],
-)
+    ]
+
+
+@click.command("replay", cls=GroupedCommand, params=parameters())
 def command(
     directory: Path | None,
     yes: bool,
-    ids: Path | None,
+    ids_file: Path | None,
     replay_audit: Path | None,
     resume: Path | None,
     give_up_after: float | None,
     audit_path: Path,
     **values: Any,
 ) -> int:
-    """Send records of the audit log in DIRECTORY (default: --audit-path) again, to --recipient-url.
+    """Send chosen records of the audit log in DIR (default: --audit-path) again, to --recipient-url.
 
     Each message is sent once, whatever the number of its records, in the order of the log; the messages of a group one
     after another. Requests are those of run, with the header Courier-Replay. Without --yes nothing is sent. Exit codes:
@@ -76,20 +88,19 @@ def command(
     before = None if resume is None else read_run(resume)
     run_id = new_run_id() if before is None else before.run_id
     own = resume or replay_audit or Path(f"replay-{run_id}")
+    chosen = {name: values.pop(name) for name in _FILTERS}
+    wanted = filter_of(chosen)
     config, _ = read_config(values, lambda values, given: replay_values(values, given, run_id, own))
-    filters: dict[str, object] = {"ids": None if ids is None else str(ids)}
-    run = Run(run_id, str(source.absolute()), filters, Selection(source).find_end(), origin_of(config.recipient))
-    if before is not None:
-        _check_same(before, run)
-        run = before
-    chosen = None if ids is None else read_ids(ids)
-    selection = Selection(source, end=run.end)
-    if chosen is not None:
-        selection = replace(selection, wanted=chosen)
     logging.configure(config.log_level, config.log_format)
     logging.catch_the_rest()
-    answered = read_answered(own) if before is not None else None
-    tally, samples = _count(selection, answered.delivered if answered is not None else IdSet())
+    run = before or Run(
+        run_id, *_identity(source, chosen, ids_file), wanted.since, wanted.until, Selection(source).find_end(), ""
+    )
+    run = replace(run, recipient=run.recipient or origin_of(config.recipient))
+    _check_same(run, source, chosen, ids_file, config)
+    selection = _selection(source, wanted, run, ids_file)
+    answered = Answered(IdSet(), {}) if before is None else read_answered(own)
+    tally, samples = _count(selection, answered.delivered)
     for line in plan(tally, samples, str(source), origin_of(config.recipient)):
         click.echo(line)
     if not yes:
@@ -101,22 +112,45 @@ def command(
     return _send(config, selection, tally, own, give_up_after)
 
 
-def _check_same(before: Run, now: Run) -> None:
-    """Raise ConfigError if this command chooses other records than the one before, or sends them elsewhere."""
-    for option_name, then, given in (
-        ("DIRECTORY", before.source, now.source),
-        *((f"--{name.replace('_', '-')}", before.filters.get(name), value) for name, value in now.filters.items()),
-        ("--recipient-url", before.recipient, now.recipient),
+def _selection(source: Path, wanted: Filter, run: Run, ids_file: Path | None) -> Selection:
+    """Return what a replay sends. A time like 2h means what it meant when the replay began."""
+    wanted = replace(wanted, since=run.since, until=run.until, outcomes=frozenset())
+    ids = None if ids_file is None else read_ids(ids_file)
+    outcomes = frozenset(str(each).lower().strip() for each in run.filters.get("--outcome", [])) or OUTCOMES
+    return Selection(source, wanted, outcomes, ids, run.end)
+
+
+def _identity(source: Path, chosen: Mapping[str, Any], ids_file: Path | None) -> tuple[str, dict[str, list[str]]]:
+    """Return what must be the same when a replay goes on: the directory, and the options that choose, as given."""
+    given: dict[str, list[str]] = {}
+    for name, value in chosen.items():
+        if value:
+            given[_FILTERS[name]] = sorted(value) if isinstance(value, tuple) else [str(value)]
+    if ids_file is not None:
+        given["--ids"] = [str(ids_file)]
+    return str(source.absolute()), given
+
+
+def _check_same(run: Run, source: Path, chosen: Mapping[str, Any], ids_file: Path | None, config: Config) -> None:
+    """Raise ConfigError if this command chooses other records than that of the replay, or sends them elsewhere."""
+    where, given = _identity(source, chosen, ids_file)
+    flags = sorted({*run.filters, *given})
+    for flag, then, now in (
+        ("DIR", [run.source], [where]),
+        ("--recipient-url", [run.recipient], [origin_of(config.recipient)]),
+        *((flag, run.filters.get(flag, []), given.get(flag, [])) for flag in flags),
     ):
-        if then != given:
-            raise ConfigError(f"--resume: that replay had {option_name} {then or 'not given'}; repeat its command")
+        if then != now:
+            was = f"was given as {' '.join(then)}" if then else "was not given"
+            raise ConfigError(f"--resume: {flag} {was} when the replay began; repeat its command")
 
 
-def _count(selection: Selection, done: IdSet) -> tuple[Tally, list[Sample]]:
-    tally, samples = Tally(), list[Sample]()
+def _count(selection: Selection, done: IdSet) -> tuple[Tally, list[str]]:
+    """Return what would be sent: the counts, and samples as lines."""
+    tally, samples = Tally(), list[str]()
     for each in selection.candidates(done, tally):
         if each is not None and isinstance(each[1], Candidate) and len(samples) < SAMPLES:
-            samples.append(Sample(each[1], shown(each[0].raw, each[0].segment.form)))
+            samples.append(sample(each[0].fields, each[1]))
     return tally, samples
 
 
@@ -133,7 +167,8 @@ def _send(config: Config, selection: Selection, tally: Tally, own: Path, give_up
     answered = read_answered(own)
     failed = list(answered.failed.values())
     left = max(0, tally.sendable + tally.done - len(answered.delivered) - len(failed))
-    for line in result(len(answered.delivered), failed, left, ending):
+    given_up = _left(selection, answered) if ending is Ending.GAVE_UP else []
+    for line in result(len(answered.delivered), failed, left, ending, given_up):
         click.echo(line)
     code = _EXIT_CODES.get(ending, EXIT_CANNOT_START)
     if code == EXIT_DRAINED and (failed or left or tally.unsendable):
@@ -141,3 +176,14 @@ def _send(config: Config, selection: Selection, tally: Tally, own: Path, give_up
     if failed or left:
         click.echo(f"to go on: repeat the command with --resume {own}")
     return code
+
+
+def _left(selection: Selection, answered: Answered) -> list[str]:
+    """Return the ids of some messages that were given up."""
+    ids: list[str] = []
+    for each in selection.candidates(answered.delivered, Tally()):
+        if each is not None and isinstance(each[1], Candidate) and each[1].message_id not in answered.failed:
+            ids.append(each[1].message_id)
+            if len(ids) == LISTED:
+                break
+    return ids

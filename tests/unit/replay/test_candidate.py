@@ -8,6 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courier.audit.found import parse
 from courier.audit.record import Rejection, recorder
 from courier.message import Message
 from courier.replay.candidate import (
@@ -16,13 +17,11 @@ from courier.replay.candidate import (
     NO_BODY,
     NO_GROUP,
     NO_ID,
-    NO_RECORD,
     NO_TEXT,
     TOO_LARGE,
     Candidate,
     Unsendable,
     read_candidate,
-    shown,
 )
 
 IDS = st.text(st.characters(codec="ascii", exclude_categories=["C"], exclude_characters=" "), min_size=1, max_size=100)
@@ -34,8 +33,13 @@ def message(message_id: str = "m1", body: str = "b", group: str = "", sent_ms: i
     return Message(message_id, "receipt", 0.0, 0.0, 3, sent_ms, sent_ms, "sender", group, "", (), body.encode())
 
 
+def read(raw: bytes, form: str = ".jsonl") -> Candidate | Unsendable | None:
+    fields = parse(form, raw)
+    return None if fields is None else read_candidate(fields, form)
+
+
 def reason_of(raw: bytes, form: str = ".jsonl") -> str:
-    found = read_candidate(raw, form)
+    found = read(raw, form)
     assert isinstance(found, Unsendable)
     return found.reason
 
@@ -47,13 +51,13 @@ def test_a_json_record_comes_back_as_the_message_that_it_was(
     rejection = Rejection("status 422", "orders", "no") if is_rejected else None
     outcome = "rejected: status 422" if is_rejected else "delivered"
     raw = recorder("json", "full")(message(message_id, body, group, sent_ms), outcome, 200, 0.1, 1.0, rejection)
-    assert read_candidate(raw, ".jsonl") == Candidate(message_id, group, sent_ms, body, len(body.encode()))
+    assert read(raw) == Candidate(message_id, group, sent_ms, body, len(body.encode()))
 
 
 @given(IDS, BODIES.filter(lambda body: not body.startswith("sha256:")))
 def test_a_row_of_text_comes_back_with_its_id_and_its_body(message_id: str, body: str) -> None:
     raw = recorder("text", "full")(message(message_id, body), "delivered", 200, 0.1, 1.0)
-    assert read_candidate(raw, ".txt") == Candidate(message_id, "", 0, body, len(body.encode()))
+    assert read(raw, ".txt") == Candidate(message_id, "", 0, body, len(body.encode()))
 
 
 def test_a_record_without_its_body_is_refused_with_the_option_that_left_it_out() -> None:
@@ -66,18 +70,17 @@ def test_a_record_without_its_body_is_refused_with_the_option_that_left_it_out()
 
 def test_what_no_message_of_sqs_can_be_is_refused() -> None:
     assert reason_of(b'{"message_id":"m","outcome":"delivered","body_base64":"/w=="}\n') == NO_TEXT
-    assert reason_of(b'{"message_id":"m","outcome":"delivered","body_base64":"%%"}\n') == NO_TEXT
     assert reason_of(b"m \xff\n", ".txt") == NO_TEXT
     assert reason_of(orjson.dumps({"message_id": "m", "outcome": "delivered", "body": "x" * 1_048_577})) == TOO_LARGE
     assert reason_of(orjson.dumps({"message_id": "m" * 129, "outcome": "delivered", "body": ""})) == NO_ID
-    assert reason_of(b'{"message_id":7,"outcome":"delivered","body":""}') == NO_ID
-    assert reason_of(b'{"message_id":"m","outcome":"delivered","body":"","group":{}}') == NO_GROUP
-    assert reason_of(b"[1]\n") == reason_of(b"{\n") == reason_of(b'{"a":1}\n') == NO_RECORD
+    assert (
+        reason_of(orjson.dumps({"message_id": "m", "outcome": "delivered", "body": "", "group": "g" * 129})) == NO_GROUP
+    )
 
 
 def test_events_and_other_outcomes_are_no_candidates() -> None:
     for outcome in ("retry", "lapsed", "released", "duplicate", ""):
-        assert read_candidate(b'{"message_id":"m","outcome":"%b","reason":"x"}\n' % outcome.encode(), ".jsonl") is None
+        assert read(b'{"message_id":"m","outcome":"%b","reason":"x"}\n' % outcome.encode()) is None
 
 
 @given(
@@ -94,6 +97,5 @@ def test_events_and_other_outcomes_are_no_candidates() -> None:
     st.sampled_from([".jsonl", ".txt"]),
 )
 def test_no_line_raises(raw: bytes, form: str) -> None:
-    found = read_candidate(raw + b"\n", form)
+    found = read(raw + b"\n", form)
     assert found is None or isinstance(found, (Candidate, Unsendable))
-    shown(raw + b"\n", form)

@@ -11,7 +11,15 @@ from courier.errors import ConfigError
 from courier.replay.run_file import FILE_NAME, Run, new_run_id, read_run
 from courier.replay.selection import End
 
-RUN = Run("20261126T120000Z-abcdef", "/audit", {"ids": "lost.txt"}, End("courier-000001-x.jsonl", 7), "http://host")
+RUN = Run(
+    "20261126T120000Z-abcdef",
+    "/audit",
+    {"--ids": ["lost.txt"]},
+    "",
+    "",
+    End("courier-000001-x.jsonl", 7),
+    "http://host",
+)
 
 
 def test_a_replay_is_read_as_it_was_written(tmp_path: Path) -> None:

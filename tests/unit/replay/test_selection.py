@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courier.audit.filter import Filter
 from courier.errors import CannotStart
 from courier.replay.candidate import Candidate
 from courier.replay.id_set import IdSet
-from courier.replay.selection import End, Selection, Tally
+from courier.replay.selection import End, Selection, Stopped, Tally
 
 
 def line(name: str, body: str = "b", outcome: str = "delivered") -> bytes:
@@ -81,6 +82,27 @@ def test_a_directory_without_records_has_an_end_before_all_later_ones(tmp_path: 
     assert chosen(Selection(tmp_path, end=end)) == []
 
 
+def test_the_filters_of_grep_choose(tmp_path: Path) -> None:
+    segment(tmp_path, 1, *(line(f"m{n}", f"order {n}") for n in range(30)))
+    tally = Tally()
+    selection = Selection(tmp_path, Filter(text=b"order 2"), ids={"m2", "m21", "m3"})
+    assert chosen(selection, tally=tally) == ["m2", "m21"]
+    assert tally.records == 2
+
+
+def test_a_search_is_stopped_before_it_has_found_anything(tmp_path: Path) -> None:
+    segment(tmp_path, 1, *(line(f"m{n}") for n in range(30)))
+    with pytest.raises(Stopped):
+        list(Selection(tmp_path, Filter(text=b"none")).candidates(IdSet(), Tally(), lambda: True))
+
+
+def test_a_rejected_record_is_chosen_whatever_its_reason(tmp_path: Path) -> None:
+    segment(tmp_path, 1, line("a", outcome="rejected: status 422"), line("b", outcome="retry"))
+    assert chosen(Selection(tmp_path)) == ["a"]
+    assert chosen(Selection(tmp_path, outcomes={"rejected"})) == ["a"]
+    assert chosen(Selection(tmp_path, outcomes={"delivered"})) == []
+
+
 def test_what_was_answered_before_is_counted_and_left_out(tmp_path: Path) -> None:
     segment(tmp_path, 1, line("a"), line("b"), line("c", outcome="rejected"), line("d", outcome="retry"))
     tally = Tally()
@@ -93,7 +115,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     compress(path)
     packed = path.with_name(path.name + ".gz")
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(CannotStart, match=r"courier-000001-.*\.gz is damaged"):
+    with pytest.raises(CannotStart, match=r"cannot read .*courier-000001-"):
         chosen(Selection(tmp_path))
 
 
