@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from setproctitle import setproctitle
 
-from courier.board.tally import totals
+from courier.board.tally import call_counter, totals
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.errors import EXIT_CANNOT_START
@@ -35,11 +35,15 @@ from courier.process.stage import Stage, SupervisorOptions
 from courier.process.supervisor import Supervisor
 from courier.replay.feeder import Feed, open_feeder
 from courier.replay.progress import ProgressBar
+from courier.replay.queue_transport import QueueHead, QueueTransport
 from courier.replay.selection import Selection
 from courier.replay.settings import replay_queues
 from courier.replay.verdict import Ending, Verdict
+from courier.sender.sender import Sender
+from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
-from courier.wiring.roles import auditor_role, consumer_role, import_roles, sender_role
+from courier.wiring.aws import configured_aws, key_source, sqs_client
+from courier.wiring.roles import auditor_role, consumer_role, import_roles, sender_options, sender_role
 
 CHECK_SECONDS: Final = 60.0
 
@@ -68,25 +72,53 @@ def to_recipient(config: Config, queue: QueueInfo, failures: QueueInfo, channels
     return sender_role(config, queue, failures, *channels)
 
 
+def into_queue(target: QueueInfo, run_id: str) -> Sending:
+    """Return what makes the factory of senders to a queue."""
+    keys = key_source(target)
+
+    def sending(config: Config, queue: QueueInfo, failures: QueueInfo, channels: Channels) -> RoleFactory:
+        options, head = sender_options(config, queue, failures), QueueHead(target)
+
+        async def make(life: Life) -> Role:
+            client = sqs_client(life, target, keys, call_counter(life.slot))
+            transport = QueueTransport(life.loop, client, run_id, fifo=target.fifo)
+            return Sender(life, channels, transport, head, options)
+
+        return make
+
+    return sending
+
+
 @dataclass(frozen=True)
 class Replay:
-    """A replay to run: what is sent, how many messages that is for the bar, and whether any has a group."""
+    """A replay to run: its id, what is sent, how many messages that is for the bar, and whether any has a group.
 
+    With ``queue``, its name or URL, they are sent there and not to the recipient.
+    """
+
+    run_id: str
     selection: Selection
     messages: int
     has_groups: bool
     give_up_seconds: float | None = None
-    sending: Sending = to_recipient
+    queue: str = ""
 
 
-def check(config: Config) -> None:
-    """Check what the senders and the auditor need, in a child. Raise as :func:`run_in_child` does."""
+def check(config: Config, replay: Replay) -> Sending:
+    """Check what the senders and the auditor need, in a child; return how to send.
+
+    Raise as :func:`run_in_child` does.
+    """
 
     def checks() -> bytes:
-        raise_failed([check_audit(config, LOCK_SECONDS), *check_sending(config)])
-        return b""
+        raise_failed([check_audit(config, LOCK_SECONDS), *([] if replay.queue else check_sending(config))])
+        if not replay.queue:
+            return b""
+        aws = configured_aws()
+        return resolve_queue(aws, replay.queue, config.region, config.endpoint_url, "--to-queue").to_json()
 
-    run_in_child(checks, CHECK_SECONDS, "the check before the replay", lambda: import_roles(config))
+    target = run_in_child(checks, CHECK_SECONDS, "the check before the replay", lambda: import_roles(config))
+    return into_queue(QueueInfo.from_json(target), replay.run_id) if target else to_recipient
 
 
 def run(config: Config, replay: Replay) -> Ending:
@@ -98,14 +130,17 @@ def run(config: Config, replay: Replay) -> Ending:
     setproctitle("courier: supervisor of a replay")
     config, _ = fit_concurrency(config, raise_limit())
     with no_collection():
-        check(config)
+        if replay.queue:
+            # Before the first fork, so that all share what it imports.
+            configured_aws()
+        sending = check(config, replay)
     workers_for_cores()
     channels = Channels(Channel.create("work"), Channel.create("acks"))
     queues = replay_queues(config, fifo=replay.has_groups)
     verdict = Verdict()
     bar = ProgressBar(replay.messages)
     feed = Feed(replay.selection, config.audit_path, *queues, verdict, replay.give_up_seconds, bar.show, bar.close)
-    flow = build_stages(config, replay, feed, channels)
+    flow = build_stages(config, sending, feed, channels)
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in flow[::-1]})
     options = SupervisorOptions(
         drain_order=tuple(stage.role for stage in flow),
@@ -130,7 +165,7 @@ def after_the_queue(make: RoleFactory) -> RoleFactory:
     return make_after
 
 
-def build_stages(config: Config, replay: Replay, feed: Feed, channels: Channels) -> list[Stage]:
+def build_stages(config: Config, sending: Sending, feed: Feed, channels: Channels) -> list[Stage]:
     """Return the stages in the order of a drain."""
     work, acks = channels
     receiving = Stage(
@@ -142,10 +177,10 @@ def build_stages(config: Config, replay: Replay, feed: Feed, channels: Channels)
         drain_reserve=SENDER_RESERVE_SECONDS,
         bells=Bells.create(config.consumers),
     )
-    sending = Stage(
+    delivering = Stage(
         "sender",
         config.senders,
-        replay.sending(config, feed.queue, feed.failures, channels),
+        sending(config, feed.queue, feed.failures, channels),
         reads=(work,),
         writes=(acks,),
         drain_reserve=SENDER_RESERVE_SECONDS,
@@ -158,4 +193,4 @@ def build_stages(config: Config, replay: Replay, feed: Feed, channels: Channels)
     async def feeder(life: Life) -> Role:
         return await open_feeder(life, feed)
 
-    return [receiving, sending, auditing, Stage("queue", 1, feeder)]
+    return [receiving, delivering, auditing, Stage("queue", 1, feeder)]

@@ -23,7 +23,16 @@ GROUPS: Final = frozenset({"Recipient", "Retries and limits", "Processes", "Secu
 """The groups of options that a replay takes."""
 
 SINGLE: Final = frozenset(
-    {"queue", "log_level", "log_format", "audit_body", "audit_max_bytes", "audit_max_age_seconds"}
+    {
+        "queue",
+        "region",
+        "endpoint_url",
+        "log_level",
+        "log_format",
+        "audit_body",
+        "audit_max_bytes",
+        "audit_max_age_seconds",
+    }
 )
 """The options that it takes from other groups."""
 
@@ -40,7 +49,16 @@ def replay_options() -> list[str]:
     return [name for name in taken if name not in LEFT_OUT]
 
 
-def replay_values(values: Mapping[str, Any], given: Collection[str], run_id: str, directory: Path) -> dict[str, Any]:
+NO_RECIPIENT: Final[Mapping[str, Any]] = {
+    "recipient_url": "https://queue.invalid/",
+    **{name: DEFAULTS[name] for name in ("success", "retry", "reject", "transport")},
+}
+"""The values for a replay into a queue, which has no recipient."""
+
+
+def replay_values(
+    values: Mapping[str, Any], given: Collection[str], run_id: str, directory: Path, *, into_queue: bool = False
+) -> dict[str, Any]:
     """Return the values of a Config for the replay, from the values of its options.
 
     Everything that isn't about the recipient is fixed. So nothing of a run's own log is changed, archived or removed.
@@ -51,6 +69,7 @@ def replay_values(values: Mapping[str, Any], given: Collection[str], run_id: str
         **fixed,
         **values,
         **{name: value for name, value in OWN_DEFAULTS.items() if name not in given},
+        **(NO_RECIPIENT if into_queue else {}),
         "header": (*values["header"], header),
         "queue": values["queue"] or "courier",
         "queue_type": "remote",

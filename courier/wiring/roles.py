@@ -49,17 +49,7 @@ def sender_role(
     config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, work: Channel, acks: Channel
 ) -> RoleFactory:
     """Return the factory of senders."""
-    options = SenderOptions(
-        limits=gate_options(config),
-        visibility=config.visibility_timeout_seconds,
-        fifo=queue.fifo,
-        rules=config.rules,
-        backoff=backoff(config),
-        recorder=audit_recorder(config),
-        failure_queue=_failure_queue(queue, failure_queue) if failure_queue else None,
-        max_receives=config.max_receives,
-        redrive=Redrive(queue.dead_letter_name, queue.max_receive_count) if queue.max_receive_count else None,
-    )
+    options = sender_options(config, queue, failure_queue)
     connect = transport_factory(config)
     make_traces = traces_factory(config, queue.name)
     # Without secrets it is made before the fork: all senders share it.
@@ -73,6 +63,21 @@ def sender_role(
         return Sender(life, (work, acks), session, head, options, traces, audit_events(config, life.slot))
 
     return make
+
+
+def sender_options(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None) -> SenderOptions:
+    """Return the options of senders."""
+    return SenderOptions(
+        limits=gate_options(config),
+        visibility=config.visibility_timeout_seconds,
+        fifo=queue.fifo,
+        rules=config.rules,
+        backoff=backoff(config),
+        recorder=audit_recorder(config),
+        failure_queue=_failure_queue(queue, failure_queue) if failure_queue else None,
+        max_receives=config.max_receives,
+        redrive=Redrive(queue.dead_letter_name, queue.max_receive_count) if queue.max_receive_count else None,
+    )
 
 
 def _failure_queue(source: QueueInfo, queue: QueueInfo) -> FailureQueue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,10 +14,11 @@ from courier.cli import EXIT_INTERRUPTED
 from courier.cli.audit.filters import filter_of, filter_options
 from courier.cli.help import GroupedCommand
 from courier.cli.options import file_option, option, read_config, shared_options
+from courier.config.checks import check_queue_name
 from courier.config.config import DEFAULTS, Config
 from courier.config.option import DAY
 from courier.config.recipient import origin_of
-from courier.config.units import PATH, or_off, seconds
+from courier.config.units import PATH, TEXT, or_off, seconds
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, ConfigError
 from courier.log import setup as logging
 from courier.process.collection import no_collection
@@ -30,6 +31,9 @@ from courier.replay.run_file import Run, new_run_id, read_run
 from courier.replay.selection import Selection, Tally
 from courier.replay.settings import OWN_DEFAULTS, replay_options, replay_values
 from courier.replay.verdict import Ending
+
+if TYPE_CHECKING:
+    from courier.replay.pipeline import Replay
 
 EXIT_FAILED: Final = 1
 
@@ -50,6 +54,7 @@ def parameters() -> list[click.Parameter]:
         click.Option(["--yes"], is_flag=True, help="Send. Without it, only count and show samples."),
         option("--ids", "ids_file", PATH, None, "File of the message ids to send again, one a line."),
         *filter_options(),
+        option("--to-queue", "to_queue", TEXT, "", "Send to this SQS queue (name or URL) and not to a recipient."),
         option("--replay-audit", "replay_audit", PATH, None, "New directory of the replay's own records."),
         option("--resume", "resume", PATH, None, "Directory of a replay to go on with."),
         option(
@@ -70,6 +75,7 @@ def command(
     directory: Path | None,
     yes: bool,
     ids_file: Path | None,
+    to_queue: str,
     replay_audit: Path | None,
     resume: Path | None,
     give_up_after: float | None,
@@ -90,18 +96,25 @@ def command(
     own = resume or replay_audit or Path(f"replay-{run_id}")
     chosen = {name: values.pop(name) for name in _FILTERS}
     wanted = filter_of(chosen)
-    config, _ = read_config(values, lambda values, given: replay_values(values, given, run_id, own))
+    if to_queue:
+        check_queue_name("--to-queue", to_queue)
+
+    def replayed(values: dict[str, Any], given: set[str]) -> dict[str, Any]:
+        return replay_values(values, given, run_id, own, into_queue=bool(to_queue))
+
+    config, _ = read_config(values, replayed)
+    target = f"the queue {to_queue}" if to_queue else origin_of(config.recipient)
     logging.configure(config.log_level, config.log_format)
     logging.catch_the_rest()
     run = before or Run(
         run_id, *_identity(source, chosen, ids_file), wanted.since, wanted.until, Selection(source).find_end(), ""
     )
-    run = replace(run, recipient=run.recipient or origin_of(config.recipient))
-    _check_same(run, source, chosen, ids_file, config)
+    run = replace(run, recipient=run.recipient or target)
+    _check_same(run, source, chosen, ids_file, target)
     selection = _selection(source, wanted, run, ids_file)
     answered = Answered(IdSet(), {}) if before is None else read_answered(own)
     tally, samples = _count(selection, answered.delivered)
-    for line in plan(tally, samples, str(source), origin_of(config.recipient)):
+    for line in plan(tally, samples, str(source), target):
         click.echo(line)
     if not yes:
         click.echo("nothing was sent; add --yes to send")
@@ -109,7 +122,12 @@ def command(
     if before is None:
         run.write(own)
     click.echo(f"replay {run_id}, with its records in {own}")
-    return _send(config, selection, tally, own, give_up_after)
+    with no_collection():
+        # Imported here, because it imports everything that a worker needs.
+        from courier.replay.pipeline import Replay
+
+    replay = Replay(run_id, selection, tally.sendable, bool(tally.grouped), give_up_after, to_queue)
+    return _send(config, replay, tally, own)
 
 
 def _selection(source: Path, wanted: Filter, run: Run, ids_file: Path | None) -> Selection:
@@ -131,13 +149,13 @@ def _identity(source: Path, chosen: Mapping[str, Any], ids_file: Path | None) ->
     return str(source.absolute()), given
 
 
-def _check_same(run: Run, source: Path, chosen: Mapping[str, Any], ids_file: Path | None, config: Config) -> None:
+def _check_same(run: Run, source: Path, chosen: Mapping[str, Any], ids_file: Path | None, target: str) -> None:
     """Raise ConfigError if this command chooses other records than that of the replay, or sends them elsewhere."""
     where, given = _identity(source, chosen, ids_file)
     flags = sorted({*run.filters, *given})
     for flag, then, now in (
         ("DIR", [run.source], [where]),
-        ("--recipient-url", [run.recipient], [origin_of(config.recipient)]),
+        ("--recipient-url or --to-queue", [run.recipient], [target]),
         *((flag, run.filters.get(flag, []), given.get(flag, [])) for flag in flags),
     ):
         if then != now:
@@ -154,20 +172,18 @@ def _count(selection: Selection, done: IdSet) -> tuple[Tally, list[str]]:
     return tally, samples
 
 
-def _send(config: Config, selection: Selection, tally: Tally, own: Path, give_up_after: float | None) -> int:
-    # Imported here, because it imports everything that a worker needs.
-    with no_collection():
-        from courier.process.short_lived_child import Interrupted
-        from courier.replay.pipeline import Replay, run
+def _send(config: Config, replay: Replay, tally: Tally, own: Path) -> int:
+    from courier.process.short_lived_child import Interrupted
+    from courier.replay.pipeline import run
 
     try:
-        ending = run(config, Replay(selection, tally.sendable, bool(tally.grouped), give_up_after))
+        ending = run(config, replay)
     except Interrupted:
         ending = Ending.STOPPED
     answered = read_answered(own)
     failed = list(answered.failed.values())
     left = max(0, tally.sendable + tally.done - len(answered.delivered) - len(failed))
-    given_up = _left(selection, answered) if ending is Ending.GAVE_UP else []
+    given_up = _left(replay.selection, answered) if ending is Ending.GAVE_UP else []
     for line in result(len(answered.delivered), failed, left, ending, given_up):
         click.echo(line)
     code = _EXIT_CODES.get(ending, EXIT_CANNOT_START)
