@@ -18,14 +18,17 @@ from tests.process.world import children, kill
 SENT_MS = 1_764_000_000_123
 
 
-def write_records(directory: Path, numbers: Iterable[int], segment: int = 1, groups: int = 0) -> list[str]:
-    """Write a segment with a record for each number; return the message ids."""
+def write_records(
+    directory: Path, numbers: Iterable[int], segment: int = 1, groups: int = 0, size: int = 0
+) -> list[str]:
+    """Write a segment with a record for each number, with bodies of at least ``size`` bytes; return the ids."""
     directory.mkdir(parents=True, exist_ok=True)
     ids = []
+    body = b'{"n":%d}' + b" " * size
     with (directory / f"courier-{segment:06d}-20261125T093000Z.jsonl").open("wb") as file:
         for n in numbers:
             group = f"g{n % groups}" if groups else ""
-            message = Message(f"id-{n}", "r", 0, 0, 1, SENT_MS + n, SENT_MS, "s", group, "", (), b'{"n":%d}' % n)
+            message = Message(f"id-{n}", "r", 0, 0, 1, SENT_MS + n, SENT_MS, "s", group, "", (), body % n)
             file.write(record_line(message, "delivered", 200, 0.01, 1_764_000_000 + n / 1000))
             ids.append(f"id-{n}")
     return ids
@@ -40,7 +43,9 @@ class Replay:
         self.own = own
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "courier", "audit", "replay", str(source), "--yes", *where, *options],
-            env=environment | {"COURIER_RECIPIENT_URL": url},
+            env=environment
+            | {"COURIER_RECIPIENT_URL": url}
+            | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

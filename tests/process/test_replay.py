@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import signal
@@ -15,8 +16,9 @@ import pytest
 
 from courier.local.exchange import Response
 from courier.replay.answered import read_answered
+from courier.replay.run_file import FILE_NAME
 from tests.process.replaying import Replay, write_records
-from tests.process.world import Recipient, alive, children, missing, until
+from tests.process.world import Queue, Recipient, alive, children, missing, until
 
 Begin = Callable[..., Replay]
 
@@ -154,6 +156,134 @@ def test_after_kills_at_random_each_record_is_answered_and_none_again_whose_reco
     assert done, last.output
     assert not missing(ids, recipient.accepted)
     assert not {delivery.message_id for delivery in recipient.deliveries[before:]} & durable
+
+
+def test_a_rate_limit_holds_for_the_whole_replay(tmp_path: Path, recipient: Recipient, begin: Begin) -> None:
+    write_records(tmp_path / "audit", range(120))
+    replay = begin("--rate-limit", "40")
+    assert replay.wait() == 0, replay.output
+    first, last = recipient.deliveries[0].at, recipient.deliveries[-1].at
+    # Each sender may begin with one token more than its share.
+    assert len(recipient.deliveries) <= 40 * (last - first) + 2 * 2
+
+
+def test_an_outage_of_the_recipient_pauses_it_and_costs_no_message_its_attempts(
+    tmp_path: Path, recipient: Recipient, begin: Begin
+) -> None:
+    ids = write_records(tmp_path / "audit", range(600))
+    recipient.behave = lambda delivery: Response(200 if len(recipient.accepted) < 100 else 503)
+    replay = begin("--breaker-cool-down", "0.2")
+    # More than what both senders had under way: it probes.
+    until(lambda: len(recipient.deliveries) - len(recipient.accepted) > 50)
+    failed = Counter(d.message_id for d in recipient.deliveries if d.message_id not in recipient.accepted)
+    recipient.behave = lambda delivery: Response(200)
+    assert replay.wait() == 0, replay.output
+    assert recipient.accepted == dict.fromkeys(ids, 1)
+    assert len(failed) <= 50
+    assert {d.receive_count for d in recipient.deliveries if d.message_id not in failed} == {1}
+
+
+def test_what_never_succeeds_is_given_up_named_and_tried_again_when_it_goes_on(
+    tmp_path: Path, recipient: Recipient, begin: Begin
+) -> None:
+    write_records(tmp_path / "audit", range(200))
+    recipient.behave = lambda delivery: Response(500 if int(delivery.message_id[3:]) % 10 == 3 else 200)
+    first = begin("--give-up-after", "2")
+    assert first.wait() == 1
+    assert "180 sent" in first.output
+    assert "(given up" in first.output
+    assert "  id-193 had no success\n" in first.output or "  id-193 status 500" in first.output
+    recipient.behave = lambda delivery: Response(200)
+    second = begin()
+    assert second.wait() == 0, second.output
+    assert len(recipient.accepted) == 200
+    assert not recipient.duplicates()
+
+
+def test_a_replay_of_a_log_that_is_written_rotated_and_compressed_sends_what_was_there(
+    tmp_path: Path, recipient: Recipient, begin: Begin
+) -> None:
+    audit = tmp_path / "audit"
+    ids = [name for n in range(1, 11) for name in write_records(audit, range(n * 100, n * 100 + 100), n)]
+    replay = begin("--rate-limit", "400")
+    until(lambda: (replay.own / FILE_NAME).exists())
+    for n, path in enumerate(sorted(audit.iterdir()), 1):
+        if n < 10:
+            compressed = path.with_name(path.name + ".gz")
+            compressed.write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+        else:
+            with path.open("ab") as active:
+                active.write(b'{"message_id":"late","outcome":"delivered","body":"late"}\n{"message_id":"torn"')
+        write_records(audit, range(5000 + n * 10, 5010 + n * 10), 10 + n)
+    assert replay.wait() == 0, replay.output
+    assert recipient.accepted == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_records_go_into_a_queue_with_their_groups_and_the_ids_that_they_had(
+    tmp_path: Path, begin: Begin, virtual_queue: str, fifo: bool
+) -> None:
+    ids = write_records(tmp_path / "audit", range(150), groups=5)
+    queue = Queue(virtual_queue, fifo=fifo)
+    replay = begin("--to-queue", queue.name, "--endpoint-url", virtual_queue)
+    assert replay.wait() == 0, replay.output
+    assert "150 sent, 0 failed, 0 not sent yet" in replay.output
+    got = list(_received(queue))
+    assert sorted(name for _, name in got) == sorted(ids)
+    assert all(group == f"g{int(name[3:]) % 5}" for group, name in got)
+    for group in range(5 if fifo else 0):
+        numbers = [int(name[3:]) for of, name in got if of == f"g{group}"]
+        assert numbers == sorted(numbers)
+
+
+def _received(queue: Queue) -> Iterator[tuple[str, str]]:
+    while messages := queue.sqs.receive_message(
+        QueueUrl=queue.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], AttributeNames=["All"]
+    ).get("Messages"):
+        for message in messages:
+            assert message["MessageAttributes"]["CourierReplay"]["StringValue"]
+            yield (
+                message["Attributes"]["MessageGroupId"],
+                message["MessageAttributes"]["CourierMessageId"]["StringValue"],
+            )
+            queue.sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=message["ReceiptHandle"])
+
+
+TWO_DISKS = """
+mount -t tmpfs -o size=1m tmpfs "$DISK" || exit 99
+"$@" --replay-audit "$DISK/own"
+echo "first: $?"
+mount -o remount,size=64m "$DISK" || exit 99
+"$@" --resume "$DISK/own"
+echo "second: $?"
+"""
+
+
+def test_a_full_disk_under_its_own_records_stops_it_with_a_line_and_with_space_it_goes_on(
+    tmp_path: Path, recipient: Recipient
+) -> None:
+    enter = ["unshare", "-m" if os.getuid() == 0 else "-Urm"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("neither root nor user namespaces")
+    ids = write_records(tmp_path / "audit", range(300), size=10_000)
+    (tmp_path / "disk").mkdir()
+    replay = [sys.executable, "-m", "courier", "audit", "replay", str(tmp_path / "audit"), "--yes"]
+    options = ["--recipient-url", recipient.url, "--drain-timeout", "3"]
+    done = subprocess.run(
+        [*enter, "sh", "-c", TWO_DISKS, "sh", *replay, *options],
+        env=os.environ | {"DISK": str(tmp_path / "disk")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "first: 3\n" in done.stdout, done.stdout + done.stderr
+    assert "not sent yet (the replay's own records can't be written; the log says why)" in done.stdout
+    assert "audit log failing" in done.stderr
+    assert "second: 0\n" in done.stdout, done.stdout + done.stderr
+    assert "300 sent, 0 failed, 0 not sent yet" in done.stdout
+    assert not missing(ids, recipient.accepted)
 
 
 def _recorded(own: Path) -> Iterator[str]:
