@@ -35,7 +35,7 @@ class _Observer(Observer):
 
 
 def read_answered(directory: Path) -> Answered:
-    """Read the directory, which may be torn by a kill. Raise CannotStart if it can't be read.
+    """Read the directory, which may be missing, or torn by a kill. Raise CannotStart if it can't be read.
 
     A message that failed in one run and was delivered in a later one is delivered.
     """
@@ -49,6 +49,8 @@ def read_answered(directory: Path) -> Answered:
                 failed.pop(message_id, None)
             elif outcome == "rejected" and message_id not in delivered:
                 failed[message_id] = Failed(message_id, str(fields.get("reason", "")), str(fields.get("answer", "")))
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise CannotStart(f"cannot read the replay's own records in {directory}: {error.strerror}") from None
     return Answered(delivered, failed)
