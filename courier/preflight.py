@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from courier.api.listener import listen
 from courier.audit.directory import AuditDirectory
 from courier.audit.lock import DirectoryLock
+from courier.audit.sign_key import read_sign_key
 from courier.audit.stream import Stream
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
@@ -182,10 +183,12 @@ def describe(queue: QueueInfo) -> str:
 
 
 def check_audit(config: Config, lock_timeout: float) -> Check:
-    """Check that the audit directory can be locked and takes durable writes."""
+    """Check that the audit directory can be locked and takes durable writes, and the key that signs seals."""
     lock = DirectoryLock(config.audit_path)
     directory = AuditDirectory(config.audit_path)
     try:
+        if config.audit_sign_key is not None:
+            read_sign_key(config.audit_sign_key)
         lock.acquire(lock_timeout)
         directory.check()
         directory.probe()

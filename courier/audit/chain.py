@@ -16,13 +16,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from courier.audit.regular_file import open_regular
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SIGNED: Final = b"courier chain 1\n"
 """What precedes the hash in the bytes that are signed, so that no signature of another program fits."""
@@ -134,6 +135,9 @@ def _hash(before: str, fields: Mapping[str, Any]) -> str:
 
 
 def _verifies(key: Ed25519PublicKey, signature: bytes, digest: str) -> bool:
+    # Imported here, because it takes 30 ms, and most programs have no key.
+    from cryptography.exceptions import InvalidSignature
+
     try:
         key.verify(signature, SIGNED + digest.encode())
     except InvalidSignature:

@@ -6,16 +6,18 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from courier.audit.chain import Chain, encode, read_chain_file
 from courier.audit.lock import sync_directory
 from courier.audit.reader import DAMAGE_ADVICE
 from courier.audit.regular_file import open_regular, write_all
 from courier.log.recurring import RecurringLine
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 log = structlog.get_logger("courier.audit")
 

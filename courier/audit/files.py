@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from courier.audit.directory import AuditDirectory, as_audit_error
 from courier.audit.lock import DirectoryLock, sync_directory
@@ -29,6 +28,9 @@ from courier.audit.tally import after, nothing
 from courier.audit.upkeep import Upkeep, Written
 from courier.errors import AuditError
 from courier.log.recurring import RecurringLine
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 log = structlog.get_logger("courier.audit")
 

@@ -15,10 +15,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from courier.audit.advice import advice
 from courier.audit.names import FileNames, RecentListing
@@ -30,6 +29,9 @@ from courier.audit.sealing import Chore, ChoreMaker, Sealing
 from courier.audit.segment import Segment, segment_of
 from courier.audit.tally import Tally
 from courier.log.recurring import RecurringLine
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 log = structlog.get_logger("courier.audit")
 
@@ -123,13 +125,21 @@ class Upkeep:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def step(self) -> float:
+        """Do what is due, and return the seconds until more may be due. Raise Stopped if the thread is to end."""
+        seconds = self._seal_what_is_due()
+        if self._stopping.is_set():
+            # One attempt is enough. The next start seals the rest.
+            raise Stopped
+        return min(seconds, self._do_chores()) if self._previous is not None else seconds
+
     def _run(self) -> None:
         with suppress(OSError, AttributeError):
             # On Linux each thread has a separate priority.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         while True:
             try:
-                seconds = self._step()
+                seconds = self.step()
             except Stopped:
                 return
             except Exception as error:
@@ -142,14 +152,6 @@ class Upkeep:
                 seconds = CHECKPOINT_SECONDS
             self._work.wait(min(seconds, threading.TIMEOUT_MAX))
             self._work.clear()
-
-    def _step(self) -> float:
-        """Do what is due, and return the seconds until more may be due."""
-        seconds = self._seal_what_is_due()
-        if self._stopping.is_set():
-            # One attempt is enough. The next start seals the rest.
-            raise Stopped
-        return min(seconds, self._do_chores()) if self._previous is not None else seconds
 
     def _seal_what_is_due(self) -> float:
         now = self._clock()

@@ -97,6 +97,15 @@ class AuditConfig:
         "Size of the audit files at which the oldest are removed.",
         "At least twice --audit-max-bytes, since the newest file grows to that.",
     )
+    audit_sign_key: Path | None = _option(  # noqa: RUF009 (immutable)
+        None,
+        "--audit-sign-key",
+        PATH,
+        "Private key (ed25519, PEM) to sign the seals of audit files with.",
+        "courier audit keygen makes one, and courier audit verify checks the signatures with its public half. Every "
+        "user of the machine being able to read it is an error.",
+        may_hold_secret=True,
+    )
     firehose_endpoint_url: str | None = _option(
         None,
         "--firehose-endpoint-url",

@@ -12,6 +12,7 @@ from courier.audit.retention import Retention
 from courier.audit.retention_plan import Limits
 from courier.audit.sealing import ChoreMaker
 from courier.audit.segment import JSON_LINES, TEXT
+from courier.audit.sign_key import read_sign_key
 from courier.audit.stream import Stream
 from courier.auditor.log_thread import AuditLog
 from courier.config.config import Config
@@ -62,7 +63,8 @@ def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | N
         suffix = TEXT if config.audit_format == "text" else JSON_LINES
         limits = config.audit_max_bytes, config.audit_max_age_seconds
         files = AuditFiles(config.audit_path, *limits, suffix=suffix, lock=lock)
-        files.open_at_once(lambda: count_damage(slot), chores=audit_chores(config))
+        key = read_sign_key(config.audit_sign_key) if config.audit_sign_key is not None else None
+        files.open_at_once(lambda: count_damage(slot), key=key, chores=audit_chores(config))
         return files
     return None
 

@@ -85,6 +85,7 @@ LEFT: Final[Mapping[str, str]] = {
     "--audit-path": "given",
     "--audit-keep": "removes what is counted: test_audit_upkeep.py",
     "--audit-keep-bytes": "removes what is counted: test_audit_upkeep.py",
+    "--audit-sign-key": "test_audit_seals.py",
     "--firehose-stream": "test_firehose.py",
     "--firehose-endpoint-url": "test_firehose.py",
     "--webhook-secret-file": "test_request.py",

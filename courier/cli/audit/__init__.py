@@ -20,6 +20,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "keygen": Command("Make a pair of keys, with which seals are signed and verified.", "keygen"),
     "verify": Command("Find what was changed, removed or added since it was recorded.", "verify"),
     "grep": Command("Show the records that have a text, a status, a time and more.", "grep"),
     "tail": Command("Show the last records, and follow those that come.", "tail"),
