@@ -221,8 +221,9 @@ class AuditFiles:
         path, durable = self._path, self._tally.offset
         is_gone = False
         try:
-            os.ftruncate(self._fd, durable)
-            if durable == 0:
+            if durable:
+                os.ftruncate(self._fd, durable)
+            else:
                 path.unlink()
                 is_gone = True
         except OSError:

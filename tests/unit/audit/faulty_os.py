@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 OPERATIONS = ("open", "write", "fdatasync", "fsync", "ftruncate", "unlink", "rename")
+
+FULL = ("write", "fdatasync", "fsync")
+"""What fails on a full disk."""
+
+BROKEN = (*FULL, "ftruncate")
+"""What fails on a broken one."""
 
 
 class Killed(BaseException):
@@ -22,6 +28,7 @@ class FaultyOs:
         self.done = 0
         self._left = -1
         self._is_dead = False
+        self._failing: Collection[str] = FULL
         self._fails: Callable[[str], bool] = lambda name: False
 
     def kill_after(self, operations: int) -> None:
@@ -33,9 +40,10 @@ class FaultyOs:
         self._left = -1
         self._is_dead = False
 
-    def fail(self, fails: Callable[[str], bool]) -> None:
-        """Let writes and syncs of files fail for whose names ``fails`` returns true; a write does half of it."""
+    def fail(self, fails: Callable[[str], bool], operations: Collection[str] = FULL) -> None:
+        """Let operations fail on files for whose names ``fails`` returns true; a write does half of it."""
         self._fails = fails
+        self._failing = operations
 
     def heal(self) -> None:
         """End the errors."""
@@ -54,7 +62,7 @@ class FaultyOs:
                 original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
             raise Killed
         self._left -= 1
-        if name in ("write", "fdatasync", "fsync", "ftruncate") and self._fails(_name(arguments[0])):
+        if name in self._failing and self._fails(_name(arguments[0])):
             if name == "write":
                 original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -27,7 +27,7 @@ from courier.audit.upkeep import CHECKPOINT_SECONDS, RETRY_SECONDS, Upkeep
 from courier.audit.verdicts import Report
 from courier.audit.verify import verify
 from courier.errors import AuditError
-from tests.unit.audit.faulty_os import FaultyOs, Killed, faulty_os
+from tests.unit.audit.faulty_os import BROKEN, FULL, FaultyOs, Killed, faulty_os
 from tests.unit.audit.test_reader import line
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -96,7 +96,7 @@ class Writer:
                 case "kill":
                     self._faults.kill_after(number)
                 case "fail":
-                    self._faults.fail(FAILING[number])
+                    self._faults.fail(FAILING[number // 2], BROKEN if number % 2 else FULL)
                 case "heal":
                     self._faults.heal()
         except Killed:
@@ -162,7 +162,7 @@ steps = st.one_of(
     st.tuples(st.just("append"), st.integers(1, 4)),
     st.tuples(st.sampled_from(["rotate", "checkpoint", "close", "heal"]), st.just(0)),
     st.tuples(st.just("kill"), st.integers(0, 12)),
-    st.tuples(st.just("fail"), st.integers(0, len(FAILING) - 1)),
+    st.tuples(st.just("fail"), st.integers(0, 2 * len(FAILING) - 1)),
 )
 
 
