@@ -15,8 +15,9 @@ import structlog
 
 from courier.audit.advice import advice
 from courier.audit.lock import DirectoryLock, make_directory, prepare_directory
-from courier.audit.reader import audit_files
 from courier.audit.regular_file import NEW, check_regular, write_all
+from courier.audit.sealing import JOURNAL_NAME, LEDGER_NAME
+from courier.audit.segment import SEAL_SUFFIX, segment_of
 from courier.errors import AuditError, CannotStart
 from courier.log.recurring import RecurringLine
 
@@ -70,8 +71,9 @@ class AuditDirectory:
         Call it at the start of the program. The auditor ignores such files if they appear later.
         """
         with self.reading():
-            for path in audit_files(self.path):
-                check_regular(path)
+            for path in self.path.iterdir():
+                if segment_of(path) or path.suffix == SEAL_SUFFIX or path.name in (LEDGER_NAME, JOURNAL_NAME):
+                    check_regular(path)
 
     def open_to_all(self) -> bool:
         """Return whether every user of the machine can create files in the directory; ``False`` if unknown."""

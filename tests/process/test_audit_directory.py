@@ -42,7 +42,7 @@ def recorded(courier: Courier) -> Counter[str]:
     rotated = courier.audit / "rotated"
     found = courier.recorded()
     if rotated.exists():
-        (courier.audit / "courier-19990101T000000.000Z-000001.jsonl").hardlink_to(rotated)
+        rotated.rename(courier.audit / "courier-19990101T000000.000Z-000001.jsonl")
         found = Counter(record.message_id for record in read_records(courier.audit))
     return found
 

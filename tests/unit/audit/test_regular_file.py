@@ -65,7 +65,18 @@ def directory(tmp_path: Path) -> Path:
 
 
 @plants
-@pytest.mark.parametrize("name", [FIRST, FIRST.replace(".jsonl", ".txt"), FIRST.replace(".jsonl", ".abandoned.jsonl")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        FIRST,
+        FIRST.replace(".jsonl", ".txt"),
+        FIRST.replace(".jsonl", ".abandoned.jsonl"),
+        FIRST + ".zst",
+        FIRST.replace(".jsonl", ".seal"),
+        "courier.ledger",
+        "courier.archive",
+    ],
+)
 def test_an_audit_file_that_is_no_plain_file_stops_the_start_and_is_named(
     directory: Path, victim: Path, plant: Callable[[Path, Path], None], name: str
 ) -> None:
