@@ -8,6 +8,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from courier.audit.event import is_event
 from courier.audit.found import Fields
 from courier.audit.segment import TEXT
 from courier.message import LONGEST_ID
@@ -70,8 +71,13 @@ def read_candidate(fields: Fields, form: str, outcomes: Collection[str] = OUTCOM
 
 
 def outcome_of(fields: Fields) -> str:
-    """Return the outcome of a record without its reason: "rejected" of "rejected: status 422"."""
+    """Return the outcome of a record without its reason: "rejected" of "rejected: status 422".
+
+    Event lines have none: they have no body, and the message that such a line calls rejected is still in its queue.
+    """
     outcome = fields.get("outcome")
+    if isinstance(outcome, str) and is_event(outcome) and "worker" in fields:
+        return ""
     return outcome.partition(":")[0] if isinstance(outcome, str) else ""
 
 

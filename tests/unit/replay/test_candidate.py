@@ -8,6 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courier.audit.event import EVENTS, event_recorder
 from courier.audit.found import parse
 from courier.audit.record import Rejection, recorder
 from courier.message import Message
@@ -76,6 +77,15 @@ def test_what_no_message_of_sqs_can_be_is_refused() -> None:
     assert (
         reason_of(orjson.dumps({"message_id": "m", "outcome": "delivered", "body": "", "group": "g" * 129})) == NO_GROUP
     )
+
+
+def test_no_event_line_is_a_candidate_whatever_its_outcome() -> None:
+    for outcome in EVENTS:
+        line = event_recorder("sender 0")(message(), outcome, "status 404", 1.0, status=404)
+        fields = parse(".jsonl", line)
+        assert fields is not None
+        assert read_candidate(fields, ".jsonl") is None
+        assert read_candidate(fields, ".jsonl", EVENTS) is None
 
 
 def test_events_and_other_outcomes_are_no_candidates() -> None:
