@@ -23,5 +23,20 @@ _EVENTS: Final = Row(
     options=("--audit-events", "all"),
 )
 
-ROWS: Final = (replace(_EVENTS, full=replace(_EVENTS, workload=Workload(20_000, rate=200.0))),)
+_POWER: Final = Row(
+    "power-cut-packed",
+    "Power cuts around rotations, with compression",
+    Workload(4000, rate=100.0),
+    (Fault("power-cut", "audit", at=2.5, times=12, every=1.0, detail={"seconds": 0.05, "packing": True}),),
+    visibility=6,
+    options=("--audit-max-bytes", "4096", "--audit-compress", "zstd"),
+)
+
+ROWS: Final = (
+    replace(_EVENTS, full=replace(_EVENTS, workload=Workload(20_000, rate=200.0))),
+    replace(
+        _POWER,
+        full=replace(_POWER, workload=Workload(45_000, rate=100.0), faults=(replace(_POWER.faults[0], times=100),)),
+    ),
+)
 """The rows."""

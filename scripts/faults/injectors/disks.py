@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from scripts.faults.audit_watch import PLAIN
+from scripts.faults.audit_watch import PACKED, PLAIN
 from scripts.faults.disk import Disk, Point
 from scripts.faults.fault import Fault, NothingHappened
 from scripts.faults.injury import Program
@@ -124,7 +124,8 @@ def power_cut(world: World, fault: Fault) -> None:
     """Cut the power of the first program ``times`` times, and start it again with what a file system may leave.
 
     In turn it happens while the name of a new audit file isn't durable and while records aren't; with
-    ``detail["records"]`` only the latter, where files may be too large to begin a new one. The disk is slow, by
+    ``detail["records"]`` only the latter, where files may be too large to begin a new one. With ``detail["packing"]``
+    it also happens while a compressed file or its name isn't durable, and while there is neither. The disk is slow, by
     ``detail["seconds"]`` for each sync, so that there is something to lose.
     """
     chance = random.Random(fault.seed)
@@ -134,13 +135,17 @@ def power_cut(world: World, fault: Fault) -> None:
         world.program.disk.heal()
     if not lost:
         raise NothingHappened(f"{fault.times} power cuts lost nothing")
+    if world.archive is not None and not world.archive.contents():
+        raise NothingHappened("nothing came into the archive")
 
 
 def _cut_power_once(world: World, fault: Fault, turn: int, chance: random.Random) -> int:
     """Return how many audit files lost something."""
     disk = world.program.disk
     disk.slow_sync(fault.detail["seconds"])
-    if turn % 2 == 0 and not fault.detail.get("records"):
+    if fault.detail.get("packing") and turn % 4 > 1:
+        _wait_for_packing(world, disk, chance, under_way=turn % 4 == 2)
+    elif turn % 2 == 0 and not fault.detail.get("records"):
         wait_until(world, lambda: has_new_name(disk), "an audit file is begun")
     else:
         wait_until(world, lambda: has_new_data(disk), "a record is written")
@@ -151,6 +156,26 @@ def _cut_power_once(world: World, fault: Fault, turn: int, chance: random.Random
     world.note(f"power cut: {shown or 'nothing was lost'}")
     start_again(world, began)
     return sum(cut.path in files for cut in cuts)
+
+
+def _wait_for_packing(world: World, disk: Disk, chance: random.Random, *, under_way: bool) -> None:
+    """Wait until a segment is being compressed; or else for an instant between, at which a plain one may just go."""
+    if under_way:
+        wait_until(world, lambda: is_packing(disk), "a segment is compressed")
+    else:
+        plain = len(audit_files(disk))
+        wait_until(world, lambda: len(audit_files(disk)) != plain, "a segment is begun or compressed")
+    world.wait(chance.uniform(0.0, 0.1))
+
+
+def is_packing(disk: Disk) -> bool:
+    """Return whether a temporary file or a compressed one isn't durable, content and name."""
+    for path in disk.directory.iterdir():
+        if path.name.startswith(".tmp-") or path.name.endswith(PACKED):
+            with suppress(FileNotFoundError):
+                if disk.surviving_length(path) < path.stat().st_size:
+                    return True
+    return False
 
 
 def has_new_name(disk: Disk) -> bool:
