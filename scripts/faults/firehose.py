@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 import orjson
 
+from scripts.faults.audit_watch import EVENTS
 from scripts.faults.firehose_server import AFTER, GOOD, INTERNAL, THROTTLED, Call, Fate, Firehose
 
 FirehoseFaultKind = Literal["partial", "throttled", "error", "reset-after", "silent-after", "slow"]
@@ -92,8 +93,11 @@ class FaultyFirehose:
             except (KeyError, TypeError, orjson.JSONDecodeError):
                 self.unreadable.append(line)
                 continue
+            if fields.get("outcome") in EVENTS:
+                # It proves nothing about a message that left its queue.
+                continue
             self.records[message_id] += 1
-            if fields.get("outcome") == "rejected":
+            if str(fields.get("outcome")).startswith("rejected:"):
                 self.rejected[message_id] = str(fields.get("reason", ""))
 
 

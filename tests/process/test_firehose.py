@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from courier.audit.event import is_event
 from courier.local.exchange import Request, Response
 from courier.local.virtual.service import VirtualSqs
 from scripts.faults.firehose_server import Firehose, at_random
@@ -28,7 +29,12 @@ class WatchedStream(Firehose):
     def __init__(self) -> None:
         self.recorded: set[str] = set()
         super().__init__()
-        self.on_store = lambda record: self.recorded.add(str(orjson.loads(record)["message_id"]))
+        self.on_store = self._note
+
+    def _note(self, record: bytes) -> None:
+        fields = orjson.loads(record)
+        if not is_event(fields["outcome"]):
+            self.recorded.add(str(fields["message_id"]))
 
     def records(self) -> list[dict[str, Any]]:
         return [orjson.loads(record) for record in self.stored]
@@ -106,6 +112,25 @@ def test_every_delivery_is_in_the_stream_before_its_message_is_deleted(
     assert all(record.endswith(b"}\n") and record.count(b"\n") == 1 for record in stream.stored)
     assert totals(courier.log())["recorded"] == len(sent)
     assert not (tmp_path / "audit").exists()
+
+
+def test_event_lines_come_into_the_stream_too_and_hold_up_no_delete(
+    stream: WatchedStream, sqs: WatchedSqs, queue: Queue, recipient: Recipient, start: Start
+) -> None:
+    stream.behave = at_random(3, **FAULTS)
+    recipient.behave = lambda delivery: Response(503 if delivery.number == 1 and delivery.body[-2:] != b"7}" else 200)
+    sent = queue.send(bodies(300))
+    options = ["--audit-events", "all", "--breaker-threshold", "0", "--backoff-cap", "1"]
+    courier = start(queue, *into(stream, *options))
+    until(lambda: queue.counts() == (0, 0), 60, courier.log)
+    assert courier.drain() == 0
+    assert stream.recorded == set(sent)
+    assert not sqs.deleted_too_early
+    lines = {record for record in stream.stored if is_event(orjson.loads(record)["outcome"])}
+    # A call that was cut after its effect is repeated, so that a line may be there twice.
+    retried = totals(courier.log())["retried"]
+    assert retried > 100
+    assert len(lines) == retried, courier.log()
 
 
 def test_an_auditor_that_is_killed_in_mid_call_deletes_nothing_unrecorded(

@@ -63,7 +63,7 @@ def test_a_record_may_hold_several_lines(firehose: FaultyFirehose, client: Any) 
 
 def test_a_rejection_is_kept_with_its_reason(firehose: FaultyFirehose, client: Any) -> None:
     rejection = Rejection("status 404", "queue", "no such thing")
-    put(client, record_line(message("a"), "rejected", 404, 0.001, 1_795_523_500.0, rejection), record("b"))
+    put(client, record_line(message("a"), "rejected: status 404", 404, 0.001, 1_795_523_500.0, rejection), record("b"))
     assert firehose.rejected == {"a": "status 404"}
     assert firehose.durable(["a", "b"]) == {"a", "b"}
 
