@@ -16,8 +16,9 @@ import pytest
 
 from courier.local.exchange import Response
 from courier.replay.answered import read_answered
-from courier.replay.run_file import FILE_NAME
-from tests.process.replaying import Replay, write_records
+from courier.replay.run_file import FILE_NAME, read_run
+from tests.process.conftest import Start
+from tests.process.replaying import BusyLog, Replay, capture, write_records
 from tests.process.world import Queue, Recipient, alive, children, missing, until
 
 Begin = Callable[..., Replay]
@@ -218,6 +219,44 @@ def test_a_replay_of_a_log_that_is_written_rotated_and_compressed_sends_what_was
         write_records(audit, range(5000 + n * 10, 5010 + n * 10), 10 + n)
     assert replay.wait() == 0, replay.output
     assert recipient.accepted == dict.fromkeys(ids, 1)
+
+
+def test_a_log_that_is_written_at_ten_thousand_records_a_second_is_replayed_up_to_where_it_ended(
+    tmp_path: Path, recipient: Recipient, begin: Begin
+) -> None:
+    log = BusyLog(tmp_path / "audit")
+    log.append(3000)
+    with log.busy():
+        replay = begin()
+        assert replay.wait() == 0, replay.output
+    chosen = log.before(*read_run(replay.own).end)
+    assert len(chosen) >= 3000
+    assert recipient.accepted == dict.fromkeys(chosen, 1)
+    assert f"{log.number:06d}" > read_run(replay.own).end.name.split("-")[1]
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+def test_a_request_is_that_of_the_delivery_byte_by_byte_but_for_the_header_of_the_replay(
+    tmp_path: Path, start: Start, queue: Queue, transport: str
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("a-token")
+    secret.chmod(0o600)
+    templates = ["X-Id: {message_id}", "X-At: {sent_at}", "X-Count: {receive_count}", "X-Queue: {queue}"]
+    options = ["--headers", "none", "--bearer-token-file", str(secret), "--transport", transport]
+    options += ["--content-type", "application/json", *(f"--header={each}" for each in templates)]
+    bodies = [f"{n}: ü\\n\t\u2028 {'x' * n * 50}" for n in range(40)]
+    with capture() as first:
+        queue.send(bodies)
+        courier = start(queue, *options, COURIER_RECIPIENT_URL=first.url)
+        until(lambda: len(first.requests) == 40, explain=courier.log)
+        assert courier.drain() == 0
+    with capture(first.port) as again:
+        replay = Replay(tmp_path / "audit", again.url, tmp_path / "own", "--queue", queue.name, *options)
+        assert replay.wait() == 0, replay.output
+    header = f"Courier-Replay: {read_run(tmp_path / 'own').run_id}\r\n".encode()
+    assert all(request.count(header) == 1 for request in again.requests)
+    assert sorted(request.replace(header, b"") for request in again.requests) == sorted(first.requests)
 
 
 @pytest.mark.parametrize("fifo", [False, True])
