@@ -148,6 +148,7 @@ def run(config: Config, replay: Replay) -> Ending:
         drain_timeout=config.drain_timeout_seconds,
     )
     code = Supervisor(flow[::-1], board, options, totals=lambda: totals(board)).run()
+    bar.restore()
     return Ending.CANNOT_START if code == EXIT_CANNOT_START else verdict.read()
 
 

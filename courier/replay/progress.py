@@ -38,6 +38,12 @@ class ProgressBar:
             self._progress.stop()
             self._progress = None
 
+    def restore(self) -> None:
+        """Show the cursor again, which a process that was killed has left hidden."""
+        if self._is_terminal:
+            sys.stderr.write("\x1b[?25h")
+            sys.stderr.flush()
+
     def _start(self) -> Progress:
         # Imported here, in the process of the feeder, because rich takes long to import.
         from rich.console import Console

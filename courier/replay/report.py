@@ -36,8 +36,8 @@ def sample(fields: Fields, candidate: Candidate) -> str:
     return one_line(f"{about}{group} {body}")
 
 
-def plan(tally: Tally, samples: Sequence[str], source: str, target: str) -> Iterator[str]:
-    """Yield the lines about what would be sent."""
+def plan(tally: Tally, samples: Sequence[str], source: str, target: str, gone: int = 0) -> Iterator[str]:
+    """Yield the lines about what would be sent. ``gone`` were there when the replay began, and aren't any more."""
     yield f"{tally.sendable} of {_records(tally.records)} in {one_line(source)} to {target}"
     yield from (f"  {each}" for each in samples)
     if tally.sendable > len(samples) > 0:
@@ -48,6 +48,8 @@ def plan(tally: Tally, samples: Sequence[str], source: str, target: str) -> Iter
         yield f"{tally.repeated} have the message id of another chosen record; each message is sent once"
     for reason, count in sorted(tally.unsendable.items(), key=lambda each: -each[1]):
         yield f"{count} can't be sent: {reason}"
+    if gone:
+        yield f"{gone} were in the log when the replay began, and have been removed from it since"
     if tally.damaged:
         yield f"{tally.damaged} damaged lines are left out; courier audit verify says where"
 

@@ -25,7 +25,8 @@ class Run:
     """A replay: its id, the directory of the records, the filters that chose them, where they end, and the recipient.
 
     ``filters`` are the options that choose, by flag, as they were given. ``since`` and ``until`` are the instants that
-    two of them meant then. ``recipient`` is scheme, host and port of the URL, or the queue.
+    two of them meant then. ``recipient`` is scheme, host and port of the URL, or the queue. ``messages`` is how many
+    there were to send.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class Run:
     until: str
     end: End
     recipient: str
+    messages: int = 0
 
     def write(self, directory: Path) -> None:
         """Write the file durably into a new directory. Raise CannotStart if that fails, or if anything is there."""

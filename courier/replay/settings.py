@@ -32,6 +32,8 @@ SINGLE: Final = frozenset(
         "audit_body",
         "audit_max_bytes",
         "audit_max_age_seconds",
+        "audit_compress",
+        "audit_sign_key",
     }
 )
 """The options that it takes from other groups."""

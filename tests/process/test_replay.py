@@ -159,6 +159,37 @@ def test_after_kills_at_random_each_record_is_answered_and_none_again_whose_reco
     assert not {delivery.message_id for delivery in recipient.deliveries[before:]} & durable
 
 
+def test_what_was_removed_from_the_log_meanwhile_is_counted_and_fails_it(
+    tmp_path: Path, recipient: Recipient, begin: Begin
+) -> None:
+    write_records(tmp_path / "audit", range(100), 1)
+    write_records(tmp_path / "audit", range(100, 2000), 2)
+    first = begin("--rate-limit", "300")
+    until(lambda: len(recipient.accepted) > 150)
+    first.interrupt()
+    assert first.wait() == 130
+    (removed,) = (tmp_path / "audit").glob("courier-000002-*")
+    records = removed.read_bytes().splitlines(keepends=True)
+    removed.write_bytes(b"".join(records[:1000]))
+    second = begin()
+    assert second.wait() == 1
+    assert "900 were in the log when the replay began, and have been removed from it since" in second.output
+    third = begin()
+    assert third.wait() == 1
+    assert "nothing is left to send" in third.output
+    assert len(recipient.accepted) == 1100
+    assert not recipient.duplicates()
+
+
+def test_a_replay_goes_on_only_with_the_same_choice(tmp_path: Path, recipient: Recipient, begin: Begin) -> None:
+    write_records(tmp_path / "audit", range(10))
+    assert begin("--since", "2025-11-24T00:00Z", "--status", "2xx").wait() == 0
+    assert len(recipient.accepted) == 10
+    other = begin("--since", "2h", "--status", "2xx")
+    assert other.wait() == 2
+    assert "--resume: --since was given as 2025-11-24T00:00Z when the replay began" in other.output
+
+
 def test_a_rate_limit_holds_for_the_whole_replay(tmp_path: Path, recipient: Recipient, begin: Begin) -> None:
     write_records(tmp_path / "audit", range(120))
     replay = begin("--rate-limit", "40")

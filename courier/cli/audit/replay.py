@@ -114,12 +114,17 @@ def command(
     selection = _selection(source, wanted, run, ids_file)
     answered = Answered(IdSet(), {}) if before is None else read_answered(own)
     tally, samples = _count(selection, answered.delivered)
-    for line in plan(tally, samples, str(source), target):
+    gone = max(0, run.messages - tally.sendable - tally.done)
+    for line in plan(tally, samples, str(source), target, gone):
         click.echo(line)
     if not yes:
         click.echo("nothing was sent; add --yes to send")
         return EXIT_DRAINED
+    if not tally.sendable:
+        click.echo("nothing is left to send")
+        return EXIT_FAILED if tally.unsendable or run.messages > tally.done else EXIT_DRAINED
     if before is None:
+        run = replace(run, messages=tally.sendable)
         run.write(own)
     click.echo(f"replay {run_id}, with its records in {own}")
     with no_collection():
@@ -127,7 +132,7 @@ def command(
         from courier.replay.pipeline import Replay
 
     replay = Replay(run_id, selection, tally.sendable, bool(tally.grouped), give_up_after, to_queue)
-    return _send(config, replay, tally, own)
+    return _send(config, replay, own, len(answered.delivered), may_be_all=not (tally.unsendable or gone))
 
 
 def _selection(source: Path, wanted: Filter, run: Run, ids_file: Path | None) -> Selection:
@@ -172,7 +177,8 @@ def _count(selection: Selection, done: IdSet) -> tuple[Tally, list[str]]:
     return tally, samples
 
 
-def _send(config: Config, replay: Replay, tally: Tally, own: Path) -> int:
+def _send(config: Config, replay: Replay, own: Path, before: int, *, may_be_all: bool) -> int:
+    """Send, and say what came of it. ``before`` is how many were sent in earlier runs."""
     from courier.process.short_lived_child import Interrupted
     from courier.replay.pipeline import run
 
@@ -182,12 +188,12 @@ def _send(config: Config, replay: Replay, tally: Tally, own: Path) -> int:
         ending = Ending.STOPPED
     answered = read_answered(own)
     failed = list(answered.failed.values())
-    left = max(0, tally.sendable + tally.done - len(answered.delivered) - len(failed))
+    left = max(0, replay.messages - (len(answered.delivered) - before) - len(failed))
     given_up = _left(replay.selection, answered) if ending is Ending.GAVE_UP else []
     for line in result(len(answered.delivered), failed, left, ending, given_up):
         click.echo(line)
     code = _EXIT_CODES.get(ending, EXIT_CANNOT_START)
-    if code == EXIT_DRAINED and (failed or left or tally.unsendable):
+    if code == EXIT_DRAINED and (failed or left or not may_be_all):
         code = EXIT_FAILED
     if failed or left:
         click.echo(f"to go on: repeat the command with --resume {own}")
