@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import orjson
 import structlog
 
 from courier.audit.found import Found
 from courier.errors import CannotStart
-from courier.local.exchange import Request, Response
+from courier.local.exchange import Handler, Request, Response
 from courier.local.server import Server, serve
-from courier.local.virtual.service import LIMITS, TARGET_PREFIX, VirtualSqs
+from courier.local.virtual.service import CONTENT_TYPE, LIMITS, TARGET_PREFIX, VirtualSqs
 from courier.local.virtual.stored import StoredMessage
 from courier.process import scoreboard
 from courier.process.life import Life, Role
@@ -52,9 +53,9 @@ RETENTION_SECONDS: Final = 10**12
 """How long the queue keeps a message, whose age counts from when it was first sent. No record is too old."""
 
 CALLS: Final = frozenset(
-    TARGET_PREFIX + action
-    for action in ("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch")
+    TARGET_PREFIX + action for action in ("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 )
+SEND: Final = TARGET_PREFIX + "SendMessageBatch"
 
 log = structlog.get_logger("courier.replay")
 
@@ -86,9 +87,7 @@ class Feeder(Role):
         self._server = server
         self._feed = feed
         self._queue = sqs.registry.find(queue_name(feed.queue))
-        self._failures = sqs.registry.find(queue_name(feed.failures))
-        for queue in (self._queue, self._failures):
-            queue.apply(queue.settings._replace(retention=RETENTION_SECONDS))
+        self._queue.apply(self._queue.settings._replace(retention=RETENTION_SECONDS))
         self._tally = Tally()
         self._fed = 0
         self._failing_since = 0.0
@@ -101,8 +100,7 @@ class Feeder(Role):
             self._life.start(self._run())
 
     def beat(self) -> None:
-        """Forget the rejected messages, which are recorded, and stop if nothing can be recorded."""
-        self._failures.purge()
+        """Stop if nothing can be recorded."""
         failing = any(self._life.board.column(scoreboard.AUDIT_FAILING, "auditor"))
         now = time.monotonic()
         if not failing:
@@ -212,19 +210,52 @@ def queue_name(queue: QueueInfo) -> str:
     return queue.url.rpartition("/")[2]
 
 
+def door(sqs: VirtualSqs, failures: QueueInfo) -> Handler:
+    """Return the handler of the server. It answers what the replay's processes ask, for queues whose names they know.
+
+    No call that it answers tells the name of a queue.
+    """
+
+    def handle(request: Request) -> Response | Awaitable[Response]:
+        target = request.headers.get("x-amz-target", "")
+        if target == SEND:
+            return take_failures(request, failures)
+        return sqs.handle(request) if target in CALLS else Response(403)
+
+    return handle
+
+
+def take_failures(request: Request, failures: QueueInfo) -> Response:
+    """Take messages that failed, and forget them: they are recorded, and the log that they come from has them.
+
+    Whatever they hold, a failure queue that refused one would keep it from being settled.
+    """
+    try:
+        asked = orjson.loads(request.body)
+        if asked["QueueUrl"] != failures.url:
+            return Response(403)
+        taken = [
+            {
+                "Id": entry["Id"],
+                "MessageId": entry["Id"],
+                "MD5OfMessageBody": hashlib.md5(entry["MessageBody"].encode(), usedforsecurity=False).hexdigest(),
+            }
+            for entry in asked["Entries"]
+        ]
+        return Response(200, (CONTENT_TYPE,), orjson.dumps({"Successful": taken, "Failed": []}))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # Whoever sent this is none of the replay's processes, and must not end this one.
+        return Response(400)
+
+
 async def open_feeder(life: Life, feed: Feed) -> Role:
     """Serve the queue, and return the role that feeds it. Raise CannotStart if the port has been taken."""
     sqs = VirtualSqs()
-    visibility = {"VisibilityTimeout": str(feed.queue.visibility_timeout)}
-    for queue in (feed.queue, feed.failures):
-        sqs.create_queue(queue_name(queue), visibility)
-
-    def handle(request: Request) -> Response | Awaitable[Response]:
-        return sqs.handle(request) if request.headers.get("x-amz-target", "") in CALLS else Response(403)
+    sqs.create_queue(queue_name(feed.queue), {"VisibilityTimeout": str(feed.queue.visibility_timeout)})
 
     host, port = feed.queue.endpoint.host, feed.queue.endpoint.port
     try:
-        server = await serve(handle, host, port, limits=LIMITS)
+        server = await serve(door(sqs, feed.failures), host, port, limits=LIMITS)
     except OSError as error:
         raise CannotStart(f"cannot serve the records on {host}:{port}: {error.strerror}; start it again") from None
     return Feeder(life, sqs, server, feed)

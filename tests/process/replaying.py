@@ -25,6 +25,16 @@ from tests.process.world import children, kill
 SENT_MS = 1_764_000_000_123
 
 
+def write_bodies(directory: Path, bodies: Sequence[str]) -> list[str]:
+    """Write a segment with a record of each body; return the ids."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "courier-000001-20261125T093000Z.jsonl").open("wb") as file:
+        for n, body in enumerate(bodies):
+            message = Message(f"id-{n}", "r", 0, 0, 1, SENT_MS + n, SENT_MS, "s", "", "", (), body.encode())
+            file.write(record_line(message, "delivered", 200, 0.01, 1_764_000_000 + n / 1000))
+    return [f"id-{n}" for n in range(len(bodies))]
+
+
 def write_records(
     directory: Path, numbers: Iterable[int], segment: int = 1, groups: int = 0, size: int = 0
 ) -> list[str]:

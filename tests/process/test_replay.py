@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import random
 import signal
@@ -18,7 +19,9 @@ from courier.local.exchange import Response
 from courier.replay.answered import read_answered
 from courier.replay.run_file import FILE_NAME, read_run
 from tests.process.conftest import Start
-from tests.process.replaying import BusyLog, Replay, capture, write_records
+from tests.process.hostile_recipient import ENDLESS_SUCCESS, HOSTILITIES, RETRY_AFTER, HostileRecipient
+from tests.process.replaying import BusyLog, Replay, capture, write_bodies, write_records
+from tests.process.strict_recipient import StrictRecipient
 from tests.process.world import Queue, Recipient, alive, children, missing, until
 
 Begin = Callable[..., Replay]
@@ -188,6 +191,45 @@ def test_a_replay_goes_on_only_with_the_same_choice(tmp_path: Path, recipient: R
     other = begin("--since", "2h", "--status", "2xx")
     assert other.wait() == 2
     assert "--resume: --since was given as 2025-11-24T00:00Z when the replay began" in other.output
+
+
+def test_a_strict_recipient_finds_nothing_to_refuse_in_requests_with_any_content(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    strange = '\x00\x01\r\n\t"\\\u0085\u2028\ufffe\U0010ffff\u202eäß\U0001f600'
+    bodies = ["".join(draw.choices(strange, k=draw.randint(1, 40))) + f"{n}" for n in range(300)]
+    ids = write_bodies(tmp_path / "audit", bodies)
+    strict = StrictRecipient()
+    try:
+        replay = Replay(tmp_path / "audit", strict.url, tmp_path / "own", "--senders", "2")
+        code = replay.wait()
+    finally:
+        strict.stop()
+    assert not strict.faults
+    assert strict.taken.keys() | strict.refused.keys() == set(ids)
+    assert strict.digests == {f"id-{n}": hashlib.md5(body.encode()).hexdigest() for n, body in enumerate(bodies)}
+    assert f"{len(strict.taken)} sent, {len(strict.refused)} failed, 0 not sent yet" in replay.output
+    assert code == (1 if strict.refused else 0)
+
+
+def test_a_hostile_recipient_gets_no_false_success_and_no_message_out_of_a_replay(tmp_path: Path) -> None:
+    kinds = [ENDLESS_SUCCESS, RETRY_AFTER, *HOSTILITIES] * 2
+    ids = write_bodies(tmp_path / "audit", kinds)
+    patient = (
+        *("--senders", "2", "--backoff-base", "0.1", "--backoff-cap", "0.3", "--breaker-threshold", "0"),
+        *("--breaker-cool-down", "0.1", "--breaker-longest-cool-down", "0.1"),
+    )
+    options = (*patient, "--timeout", "2", "--connect-timeout", "1", "--max-receives", "2", "--give-up-after", "8")
+    with HostileRecipient() as hostile:
+        first = Replay(tmp_path / "audit", hostile.url, tmp_path / "own", *options)
+        assert first.wait() == 1, first.output
+        delivered = read_answered(first.own).delivered
+        assert {kind for name, kind in zip(ids, kinds, strict=True) if name in delivered} == {ENDLESS_SUCCESS}
+        assert all(hostile.attempts[name] for name in ids)
+        assert not hostile.redirected
+        hostile.calm_down()
+        second = Replay(tmp_path / "audit", hostile.url, tmp_path / "own", *options)
+        assert second.wait() == 0, second.output
+        assert {hostile.attempts[name] for name, kind in zip(ids, kinds, strict=True) if kind == ENDLESS_SUCCESS} == {1}
 
 
 def test_a_rate_limit_holds_for_the_whole_replay(tmp_path: Path, recipient: Recipient, begin: Begin) -> None:

@@ -61,7 +61,7 @@ def parameters() -> list[click.Parameter]:
             "--give-up-after",
             "give_up_after",
             or_off(seconds(0.1, DAY)),
-            60.0,
+            120.0,
             "Time without a success after which the last messages are given up, once all others were sent.",
         ),
         *shared_options("audit_path"),
