@@ -85,6 +85,22 @@ def replay_values(
     }
 
 
+IN_RECORDS: Final = frozenset({"message_id", "group", "sent_at", "queue", "receive_count", "first_received_at"})
+"""The placeholders of headers that a replay can fill."""
+
+
+def left_out(config: Config) -> list[str]:
+    """Return a line for each option that asks for what no record has: attributes, the sender, the receipt, a trace."""
+    lines = [
+        f"--header {header.name}: left out, since no record has {' and '.join(sorted(lacking))}"
+        for header in config.header
+        if (lacking := header.placeholders - IN_RECORDS)
+    ]
+    if config.content_type_attribute:
+        lines.append("--content-type-attribute: no record has attributes; all are sent with --content-type")
+    return lines
+
+
 def replay_queues(config: Config, *, fifo: bool) -> tuple[QueueInfo, QueueInfo]:
     """Return the queue that the records wait in, and the one for those that fail.
 

@@ -62,10 +62,13 @@ def test_each_record_is_sent_once_with_its_id_its_time_and_the_id_of_the_replay(
 def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path, recipient: Recipient) -> None:
     write_records(tmp_path / "audit", range(20))
     command = [sys.executable, "-m", "courier", "audit", "replay", "audit", "--recipient-url", recipient.url]
+    command += ["--header", "X-Tenant: {attribute.tenant}", "--header", "X-Id: {message_id}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert "20 of 20 records in audit to http://127.0.0.1:" in done.stdout
     assert "id-0" in done.stdout
     assert "nothing was sent; add --yes to send" in done.stdout
+    assert "--header X-Tenant: left out, since no record has attribute.tenant\n" in done.stdout
+    assert "X-Id" not in done.stdout
     assert not recipient.deliveries
     assert os.listdir(tmp_path) == ["audit"]
 

@@ -29,7 +29,7 @@ from courier.replay.id_set import IdSet
 from courier.replay.report import LISTED, SAMPLES, plan, result, sample
 from courier.replay.run_file import Run, new_run_id, read_run
 from courier.replay.selection import Selection, Tally
-from courier.replay.settings import OWN_DEFAULTS, replay_options, replay_values
+from courier.replay.settings import OWN_DEFAULTS, left_out, replay_options, replay_values
 from courier.replay.verdict import Ending
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def command(
     answered = Answered(IdSet(), {}) if before is None else read_answered(own)
     tally, samples = _count(selection, answered.delivered)
     gone = max(0, run.messages - tally.sendable - tally.done)
-    for line in plan(tally, samples, str(source), target, gone):
+    for line in (*plan(tally, samples, str(source), target, gone), *([] if to_queue else left_out(config))):
         click.echo(line)
     if not yes:
         click.echo("nothing was sent; add --yes to send")
