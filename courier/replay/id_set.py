@@ -1,4 +1,4 @@
-"""A set of message ids that takes little memory: some 80 bytes an id, whatever its length."""
+"""A set of message ids that takes little memory: some 100 bytes an id, whatever its length."""
 
 from __future__ import annotations
 
