@@ -2,8 +2,8 @@
 
 ``python dying.py DIRECTORY PACKING WHO WHERE HOW``: ``WHO`` is ``auditor`` or ``child``, which dies when it comes to a
 line of the watched files for the first time, if that is the line number ``WHERE`` to which it comes. With HOW ``all``
-the other one dies in the same instant. The directory of this file must be on PYTHONPATH, as the site customization
-of the child. It prints how many lines the auditor came to.
+the other one dies in the same instant. The child calls :func:`die_as_a_child`. It prints how many lines the auditor
+came to.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ from courier.audit.chore_child import MOST_OUTPUT, ChoreChild, ChoreResult
 DEADLINE_SECONDS = 30.0
 
 CHILD = """
-import os, sys, time
-from courier.audit.chore_child import ChoreError, run_chore
+import json, os, sys, time
+from courier.audit.chore_work import ChoreError, run_chore
 
 def work():
     what = sys.argv[1]
     if what == "result":
-        return {"n": 7, "ä": sys.argv[2]}
+        return json.dumps({"n": 7, "ä": sys.argv[2]})
     if what == "oserror":
         raise OSError(28, "No space left on device")
     if what == "choreerror":
@@ -42,9 +42,9 @@ def work():
         os._exit(0)
     if what == "write":
         os.write(int(sys.argv[2]), b"from the child")
-        return {}
+        return "{}"
     if what == "variable":
-        return {"value": os.environ["CHORE_TEST"]}
+        return json.dumps({"value": os.environ["CHORE_TEST"]})
     print("working", flush=True)
     time.sleep(60)
 
@@ -56,6 +56,7 @@ run_chore(work)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "child_of_the_test.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     return "child_of_the_test"
 

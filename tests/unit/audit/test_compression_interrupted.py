@@ -26,7 +26,7 @@ DYING = Path(__file__).with_name("dying.py")
 DEADLINE_SECONDS = 60.0
 SHARES = 20
 AUDITOR_LINES = 160
-CHILD_LINES = 75
+CHILD_LINES = 60
 """At least as many as there are."""
 
 
@@ -34,8 +34,14 @@ def dying(directory: Path, packing: str, who: str, where: int, how: str, disk: D
     """Compress and die; return how many lines the auditor came to, or ``None`` if it died."""
     customization = directory.parent / "site"
     customization.mkdir(exist_ok=True)
-    (customization / "sitecustomize.py").write_text(
-        f"import runpy\nrunpy.run_path({str(DYING)!r}, run_name='dying')['die_as_a_child']()\n"
+    # A module that the child imports, in place of Python's own.
+    (customization / "hashlib.py").write_text(
+        "import importlib.util, os, runpy, sys\n"
+        f"runpy.run_path({str(DYING)!r}, run_name='dying')['die_as_a_child']()\n"
+        "path = os.path.join(os.path.dirname(os.__file__), 'hashlib.py')\n"
+        "spec = importlib.util.spec_from_file_location('hashlib', path)\n"
+        "sys.modules['hashlib'] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules['hashlib'])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(customization)}
     ran = subprocess.run(
