@@ -73,7 +73,7 @@ def pack(packing: str, plain: int, target: int) -> str:
 
 
 def compare(packing: str, plain: int, target: int) -> str:
-    """Return, as JSON, size and SHA-256 of a compressed file; raise ChoreError if it has other content than a plain one."""
+    """Return, as JSON, size and SHA-256 of a compressed file; raise ChoreError if it isn't the plain one compressed."""
     raw = Digested(target)
     at = 0
     try:

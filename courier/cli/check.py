@@ -22,6 +22,7 @@ def command(config: Config, notes: Sequence[OptionNote]) -> int:
     Takes the options of run. Exit codes: 0 run can start, 2 wrong usage, 3 run cannot start.
     """
     from courier.preflight import preflight
+    from courier.risks import cron_job_of_old
 
     setup.configure(config.log_level, config.log_format)
     found = preflight(config, lock_timeout=0.0, connect=True)
@@ -31,6 +32,8 @@ def command(config: Config, notes: Sequence[OptionNote]) -> int:
             click.echo(f"      {'':<11}  warning: {warning}")
         if check.advice:
             click.echo(f"      {'':<11}  to fix it: {check.advice}")
+    if old_job := cron_job_of_old(config):
+        click.echo(f"risk  {old_job}")
     for note in notes:
         click.echo(f"note  {note.name} has no effect: {note.reason}")
     return EXIT_DRAINED if found.ok else EXIT_CANNOT_START

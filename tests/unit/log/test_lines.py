@@ -59,6 +59,7 @@ LIMITED: Final = {
             "too few open files for --concurrency, delivering fewer messages at a time",
             "messages may be deleted without an audit record",
             "messages may drain into the dead-letter or failure queue while the recipient fails or refuses them",
+            "a cron job works on the audit files too",
         ),
         ONCE,
     ),
