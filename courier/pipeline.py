@@ -19,6 +19,7 @@ import structlog
 from setproctitle import setproctitle
 
 from courier import __version__
+from courier.audit.recorded_ids import RecordedIds
 from courier.board.tally import totals
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
@@ -74,7 +75,8 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     # Before the fork, so that no worker reads the same files.
     workers_for_cores()
     work, acks = Channel.create("work"), Channel.create("acks")
-    flow = build_stages(config, queues, work, acks)
+    recorded = RecordedIds.create(config.dedupe_window) if config.recognises_duplicates else None
+    flow = build_stages(config, queues, work, acks, recorded)
     stages = flow[::-1]
     board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
 
@@ -90,7 +92,7 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     def factories(new: Config) -> Mapping[str, RoleFactory]:
         return {
             "sender": sender_role(new, *queues, work, acks),
-            "consumer": consumer_role(new, queues.queue, work, acks),
+            "consumer": consumer_role(new, queues.queue, work, acks, recorded),
         }
 
     most = {stage.role: stage.count + stage.spare for stage in stages}
@@ -105,13 +107,18 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     return Supervisor(stages, board, options, totals=lambda: totals(board)).run()
 
 
-def build_stages(config: Config, queues: Queues, work: Channel, acks: Channel) -> list[Stage]:
-    """Return the stages in the order in which a message meets them, which is the order of a drain."""
+def build_stages(
+    config: Config, queues: Queues, work: Channel, acks: Channel, recorded: RecordedIds | None = None
+) -> list[Stage]:
+    """Return the stages in the order in which a message meets them, which is the order of a drain.
+
+    ``recorded`` is the dedupe window, which the auditor writes and the consumers read.
+    """
     queue, failure_queue = queues
     receiving = Stage(
         "consumer",
         config.consumers,
-        consumer_role(config, queue, work, acks),
+        consumer_role(config, queue, work, acks, recorded),
         spare=SPARE_CONSUMERS,
         writes=(work, acks),
         watches=(work, acks),
@@ -132,7 +139,7 @@ def build_stages(config: Config, queues: Queues, work: Channel, acks: Channel) -
     auditing = Stage(
         "auditor",
         1,
-        auditor_role(config, queue, failure_queue, acks),
+        auditor_role(config, queue, failure_queue, acks, recorded),
         reads=(acks,),
         takes_rotate=True,
         restart_in_drain=True,

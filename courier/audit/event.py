@@ -39,6 +39,7 @@ NO_ROOM: Final = "no sender had room before its lease ended"
 BEHIND: Final = "an earlier message of its group comes again first"
 UNSENT: Final = "its lease ended before it was sent"
 CORRUPT: Final = "its body isn't what its MD5 says"
+RECORDED: Final = "its record is durable, and its delete was lost"
 LATE: Final = "its lease ended before SQS could be told"
 """Reasons of what happens without an answer of the recipient."""
 

@@ -23,7 +23,7 @@ from courier.audit.names import FileNames
 from courier.audit.recover import recover
 from courier.audit.regular_file import write_all
 from courier.audit.sealing import ChoreMaker
-from courier.audit.segment import JSON_LINES
+from courier.audit.segment import JSON_LINES, segment_of
 from courier.audit.tally import after, nothing
 from courier.audit.upkeep import Upkeep, Written
 from courier.errors import AuditError
@@ -80,6 +80,13 @@ class AuditFiles:
     def path(self) -> Path | None:
         """The active file, or ``None`` if the next :meth:`append` begins one."""
         return self._path if self._fd >= 0 else None
+
+    @property
+    def durable_end(self) -> tuple[int, int]:
+        """The number of the active segment and the offset up to which it is durable. There must be an active one."""
+        segment = segment_of(self._path)
+        assert segment is not None
+        return segment.number, self._tally.offset
 
     def open(self) -> None:
         """Prepare the directory and recover the files of a predecessor. The caller must hold the directory's lock.

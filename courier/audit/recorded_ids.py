@@ -55,9 +55,9 @@ class PackedIds(NamedTuple):
     stamps: bytes
 
     def unpack(self) -> Ids:
-        """Return the ids and stamps; raise ValueError if they aren't what :func:`pack_ids` makes."""
+        """Return the ids and stamps."""
         ids = [
-            self.ids[start : start + ID_BYTES].rstrip(b"\0").decode("ascii")
+            self.ids[start : start + ID_BYTES].rstrip(b"\0").decode(errors="replace")
             for start in range(0, self.number * ID_BYTES, ID_BYTES)
         ]
         numbers = _stamps(self.number).unpack(self.stamps)
@@ -67,7 +67,8 @@ class PackedIds(NamedTuple):
 def pack_ids(ids: Sequence[str], stamps: Sequence[Stamp]) -> tuple[Ids, PackedIds]:
     """Return the ids that can be kept, and the same packed."""
     joined = "".join(ids)
-    if len(joined) != ID_BYTES * len(ids) or not joined.isascii():
+    are_full = len(joined) == ID_BYTES * len(ids) and max(map(len, ids), default=0) <= ID_BYTES
+    if not are_full or not joined.isascii() or "\0" in joined:
         kept = [number for number, each in enumerate(ids) if is_kept(each)]
         ids, stamps = [ids[number] for number in kept], [stamps[number] for number in kept]
         joined = "".join([each.ljust(ID_BYTES, "\0") for each in ids])

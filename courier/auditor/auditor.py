@@ -18,8 +18,9 @@ import structlog
 from courier.audit import event
 from courier.audit.event import EventRecorder, lapsed_line, no_events
 from courier.auditor.committer import Committer
+from courier.auditor.dedupe import Dedupe
 from courier.auditor.depth_watch import DepthWatch
-from courier.auditor.held_receipts import HeldReceipt, HeldReceipts
+from courier.auditor.held_receipts import DELETE, RECORD, HeldReceipt, HeldReceipts
 from courier.auditor.letters import Letters
 from courier.auditor.log_thread import AuditLog, LogThread
 from courier.auditor.settler import Settler
@@ -27,7 +28,17 @@ from courier.http.advice import BY_SHORTAGE
 from courier.http.answer import NO_DESCRIPTORS
 from courier.lease import fresh_seconds
 from courier.log.recurring import RecurringLine
-from courier.message import DELIVERED, EVENT, EXTEND, LOST, REJECTED, Handle, PackedOutcome, unpack_settlements
+from courier.message import (
+    DELIVERED,
+    DUPLICATE,
+    EVENT,
+    EXTEND,
+    LOST,
+    REJECTED,
+    Handle,
+    PackedOutcome,
+    unpack_settlements,
+)
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.internal_errors import InternalErrors
@@ -74,10 +85,12 @@ class Auditor(Role):
         options: AuditorOptions,
         depths: DepthWatch | None = None,
         events: EventRecorder = no_events,
+        dedupe: Dedupe | None = None,
     ) -> None:
         """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue.
 
-        ``depths`` asks SQS how much the queues hold, if somebody may want to see it.
+        ``depths`` asks SQS how much the queues hold, if somebody may want to see it. ``dedupe`` is told of
+        each message before it is deleted, when nothing but its delete is left to do.
         """
         client, failure_client = clients
         self._life = life
@@ -88,6 +101,7 @@ class Auditor(Role):
         self._options = options
         self._depths = depths
         self._events = events
+        self._dedupe = dedupe
         self._lost_line = RecurringLine(
             log,
             "warning",
@@ -199,12 +213,14 @@ class Auditor(Role):
         hold_delivered = self._held.hold_delivered
         recorded: list[HeldReceipt] = []
         records: list[bytes] = []
+        duplicates: list[HeldReceipt] = []
         for outcome in outcomes:
             try:
                 kind, delay, record, letter = outcome[0], outcome[6], outcome[7], outcome[8]
                 handle = new(Handle, outcome[1:6])
                 if record is not None and kind in _RECORDED:
                     held = hold_delivered(handle)
+                    held.stamp = outcome[9]
                     if letter:
                         self._letter_bytes += len(letter) - len(held.letter)
                         held.letter = letter
@@ -214,6 +230,12 @@ class Auditor(Role):
                 if kind not in _RECORDED and record != b"":
                     self._note(record)
                 if kind in (EVENT, LOST):
+                    continue
+                if kind == DUPLICATE:
+                    self._words[scoreboard.DUPLICATES] += 1
+                    known = self._held.get(handle.receipt)
+                    if known is None or known.goal not in (RECORD, DELETE):
+                        duplicates.append(hold_delivered(handle))
                     continue
                 entry = self._held.hold(handle, record or b"", extends=kind == EXTEND)
                 if entry is None:
@@ -228,6 +250,8 @@ class Auditor(Role):
             except Exception:
                 # The rest of the packet belongs to other messages.
                 self._internal_errors.note(str(outcome[1:2]), "its queue shows it again when its lease ends")
+        if duplicates:
+            self._settler.delete(*duplicates)
         if not recorded:
             return
         if self._committer is None:
@@ -285,6 +309,9 @@ class Auditor(Role):
         rejected = [held for held in durable if held.letter]
         if rejected and not (self._options.fifo and self._letters is not None):
             durable = [held for held in durable if not held.letter]
+        if self._dedupe is not None:
+            done = [held for held in durable if not held.letter] if rejected else durable
+            self._dedupe.recorded([held.handle[0] for held in done], [held.stamp for held in done])
         # On a FIFO queue, deletes with a letter keep their places in the order of their group.
         self._settler.delete(*durable)
         for held in rejected:
@@ -299,6 +326,8 @@ class Auditor(Role):
     def _letter_sent(self, held: HeldReceipt) -> None:
         """Delete a message that the failure queue has."""
         self._drop_letter(held)
+        if self._dedupe is not None:
+            self._dedupe.taken(held.handle.message_id, held.stamp)
         self._settler.letter_taken(held)
 
     def _letter_refused(self, held: HeldReceipt, failure: EntryFailure) -> None:

@@ -10,7 +10,7 @@ import structlog
 from courier.http.secret_mask import Mask
 from courier.lease import boottime
 from courier.log.recurring import RecurringLine
-from courier.message import Handle
+from courier.message import Handle, Stamp
 from courier.process import scoreboard
 from courier.sqs.advice import advice_on
 from courier.sqs.batch import EntryFailure
@@ -33,7 +33,8 @@ class HeldReceipt:
     """A receipt that isn't settled.
 
     ``goal`` is NOTHING, RECORD, DELETE or CHANGE; ``extend`` asks for an extension as well. ``letter`` is the packed
-    letter of a rejected message. It is empty for all others, and after the failure queue has it.
+    letter of a rejected message. It is empty for all others, and after the failure queue has it. ``stamp`` is that of a
+    message with a record.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class HeldReceipt:
         "heads_group",
         "lease",
         "letter",
+        "stamp",
         "tries",
     )
 
@@ -57,6 +59,7 @@ class HeldReceipt:
         self.handle = handle
         self.lease = handle.lease
         self.letter = b""
+        self.stamp: Stamp = ()
         self.goal = goal
         self.extend = False
         self.calling = False

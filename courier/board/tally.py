@@ -161,5 +161,10 @@ COUNTED: Final = {word.name: word.place for word in scoreboard.WORDS if scoreboa
 
 def totals(board: Scoreboard) -> dict[str, int]:
     """Return what the program has done since its start, for its last log line."""
-    words = {**COUNTED, "cut": scoreboard.CUT, "unsettled": scoreboard.UNSETTLED}
+    words = {
+        **COUNTED,
+        "duplicates": scoreboard.DUPLICATES,
+        "cut": scoreboard.CUT,
+        "unsettled": scoreboard.UNSETTLED,
+    }
     return {name: board.total(word) for name, word in words.items()}

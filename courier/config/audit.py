@@ -13,7 +13,7 @@ from typing import Final
 
 from courier.config.checks import check_aws_url, refuse
 from courier.config.option import DAY, option
-from courier.config.units import PATH, TEXT, one_of, or_off, plain_size, seconds, size
+from courier.config.units import PATH, TEXT, number, one_of, or_off, plain_size, seconds, size
 
 _STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _option = partial(option, "Audit")
@@ -105,6 +105,15 @@ class AuditConfig:
         "courier audit keygen makes one, and courier audit verify checks the signatures with its public half. Every "
         "user of the machine being able to read it is an error.",
         may_hold_secret=True,
+    )
+    dedupe_window: int = _option(
+        100_000,
+        "--dedupe-window",
+        number(0, 10_000_000),
+        "How many recorded messages are recognised if they come again.",
+        "A message whose record is durable but whose delete was lost comes again; then it is deleted without a second "
+        "delivery. Each takes about 75 bytes of memory, which all processes share. 0 recognises none. Only --audit "
+        "files with --audit-policy required knows what is recorded.",
     )
     firehose_endpoint_url: str | None = _option(
         None,

@@ -57,6 +57,12 @@ class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConf
         if self.failure_queue and self.failure_queue == self.queue:
             refuse("--failure-queue", "must be another queue than --queue")
 
+    @property
+    def recognises_duplicates(self) -> bool:
+        """Whether messages are recognised that come again after their record was durable."""
+        knows_records = self.audit == "files" and self.audit_policy == "required"
+        return self.dedupe_window > 0 and knows_records and self.queue_type != "nop"
+
     def summary(self) -> dict[str, str | float]:
         """Return the options that differ from their defaults, without secrets, for the log and for ``/status``.
 

@@ -142,6 +142,16 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         "only --audit files writes files",
     ),
     (
+        lambda config: config.audit != "files" and config.dedupe_window > 0,
+        ("dedupe_window",),
+        "only --audit files knows which messages are recorded, so none is recognised that comes again",
+    ),
+    (
+        lambda config: config.audit == "files" and config.audit_policy != "required" and config.dedupe_window > 0,
+        ("dedupe_window",),
+        "--audit-policy best-effort also deletes what isn't recorded, so no message is recognised that comes again",
+    ),
+    (
         lambda config: config.audit != "firehose",
         ("firehose_stream", "firehose_endpoint_url"),
         "records go to a stream only with --audit firehose",
@@ -173,7 +183,14 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
     ),
     (
         _receives_nothing,
-        ("queue", "batch_size", "wait_time_seconds", "poll_interval_seconds", "visibility_timeout_seconds"),
+        (
+            "queue",
+            "batch_size",
+            "wait_time_seconds",
+            "poll_interval_seconds",
+            "visibility_timeout_seconds",
+            "dedupe_window",
+        ),
         "--queue-type nop receives nothing; use remote or virtual",
     ),
     (

@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 import structlog
 
 from courier.audit.event import CORRUPT, EventRecorder, no_events
+from courier.audit.recorded_ids import RecordedIds
 from courier.board import tally
 from courier.board.depths import OldestReceived
+from courier.consumer.duplicates import split_duplicates
 from courier.consumer.duty import Duty
 from courier.consumer.handover import Handover, packets, poll_grace
 from courier.consumer.intake import Intake
@@ -62,8 +64,12 @@ class Consumer(Role):
         client: ReceiveClient,
         options: ConsumerOptions,
         events: EventRecorder = no_events,
+        recorded: RecordedIds | None = None,
     ) -> None:
-        """Write to ``work`` and ``acks``. The client is this process's own."""
+        """Write to ``work`` and ``acks``. The client is this process's own.
+
+        What ``recorded`` recognises isn't handed over, but deleted.
+        """
         self._life = life
         self._words = life.slot.words
         self._oldest = OldestReceived(life.slot)
@@ -80,6 +86,7 @@ class Consumer(Role):
         )
         self._pace = ReceivePace(options.poll_interval, self._intake.distance)
         self._handover = Handover(life, work, acks, options.fifo, events)
+        self._recorded = recorded
         self._polls = Polls()
         self._pause = PauseWatch(life, self._paused, self._cut_polls, self._resumed)
         self._duty = Duty(
@@ -220,9 +227,14 @@ class Consumer(Role):
         if poll.is_overdue:
             self._words[scoreboard.ASKED] += asked
         self._received(received, poll)
-        left = asked
-        if received.messages:
-            left = await self._handover.hand_over(packets(received.messages, options.fifo, self._intake.bundle), asked)
+        messages, left = received.messages, asked
+        if self._recorded is not None:
+            messages, duplicates = split_duplicates(messages, self._recorded)
+            if duplicates:
+                # First, because on a FIFO queue the deletes of a group keep its order.
+                await self._handover.delete(duplicates)
+        if messages:
+            left = await self._handover.hand_over(packets(messages, options.fifo, self._intake.bundle), asked)
         self._words[scoreboard.ASKED] -= left
         for handle, delay in received.hidden:
             await self._handover.retry(handle, delay, CORRUPT)

@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from courier.audit.event import BEHIND, NO_ROOM, RELEASED, STOPPING, EventRecorder, no_events
+from courier.audit.event import BEHIND, NO_ROOM, RECORDED, RELEASED, STOPPING, EventRecorder, no_events
+from courier.audit.event import DUPLICATE as REPEATED
 from courier.audit.event import RETRY as FAILED
 from courier.errors import ChannelError, PacketTooLargeError
-from courier.message import RELEASE, RETRY, Handle, Message, Settlement, pack_messages, pack_settlements
+from courier.message import DUPLICATE, RELEASE, RETRY, Handle, Message, Settlement, pack_messages, pack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.internal_errors import INTERNAL_ERROR, InternalErrors
@@ -125,6 +126,13 @@ class Handover:
         """Return a message that can't be handed over, to be shown again after ``delay`` seconds."""
         line = self._events(message, FAILED, reason, time.time())
         await self.settle([settlement(RETRY, message, delay, line)])
+
+    async def delete(self, duplicates: Sequence[Message]) -> None:
+        """Let the auditor delete messages whose record is durable already."""
+        at = time.time()
+        await self.settle(
+            [settlement(DUPLICATE, each, 0.0, self._events(each, REPEATED, RECORDED, at)) for each in duplicates]
+        )
 
     async def _release(self, messages: Sequence[Message], reason: str = "") -> None:
         """Return messages that were not handed over."""

@@ -6,14 +6,17 @@ from courier.audit.compression import Compression
 from courier.audit.event import EventRecorder, event_recorder, no_events
 from courier.audit.files import AuditFiles
 from courier.audit.firehose_batch import firehose_recorder
+from courier.audit.ids_file import IdsFiles
 from courier.audit.lock import DirectoryLock
 from courier.audit.record import Recorder, recorder
+from courier.audit.recorded_ids import RecordedIds
 from courier.audit.retention import Retention
 from courier.audit.retention_plan import Limits
 from courier.audit.sealing import ChoreMaker
 from courier.audit.segment import JSON_LINES, TEXT
 from courier.audit.sign_key import read_sign_key
 from courier.audit.stream import Stream
+from courier.auditor.dedupe import Dedupe
 from courier.auditor.log_thread import AuditLog
 from courier.config.config import Config
 from courier.process import scoreboard
@@ -76,6 +79,15 @@ def audit_chores(config: Config) -> list[ChoreMaker]:
         limits = Limits(config.audit_keep_seconds, config.audit_keep_bytes, config.audit_max_bytes)
         chores.append(lambda sealing: Retention(sealing, limits))
     return chores
+
+
+def open_dedupe(config: Config, queue: QueueInfo, slot: Slot, log: AuditLog | None, window: RecordedIds) -> Dedupe:
+    """Return the audit log with its dedupe window, which it loads in the background. ``log`` writes files."""
+    assert isinstance(log, AuditFiles)
+    ids = IdsFiles(config.audit_path, queue.url, config.dedupe_window)
+    dedupe = Dedupe(log, window, ids, config.audit_path, slot.words)
+    dedupe.start()
+    return dedupe
 
 
 def count_damage(slot: Slot) -> None:

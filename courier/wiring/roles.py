@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+from courier.audit.recorded_ids import RecordedIds
 from courier.auditor.auditor import Auditor, AuditorOptions
 from courier.board.tally import FAILURE_QUEUE, call_counter, call_watcher
 from courier.config.config import Config
@@ -15,7 +16,7 @@ from courier.sender.options import Redrive, SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
 from courier.sqs.queue import QueueInfo
-from courier.wiring.audit import audit_events, audit_recorder, open_audit_log
+from courier.wiring.audit import audit_events, audit_recorder, open_audit_log, open_dedupe
 from courier.wiring.aws import key_source, sqs_client
 from courier.wiring.control import control_path
 from courier.wiring.depths import depth_watch
@@ -24,8 +25,10 @@ from courier.wiring.recipient import backoff, delivery_head, gate_options, has_s
 from courier.wiring.traces import traces_factory
 
 
-def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel) -> RoleFactory:
-    """Return the factory of consumers."""
+def consumer_role(
+    config: Config, queue: QueueInfo, work: Channel, acks: Channel, recorded: RecordedIds | None = None
+) -> RoleFactory:
+    """Return the factory of consumers, which read the dedupe window ``recorded``."""
     options = ConsumerOptions(
         batch_size=config.batch_size,
         wait_time=config.wait_time_seconds,
@@ -40,7 +43,7 @@ def consumer_role(config: Config, queue: QueueInfo, work: Channel, acks: Channel
         if config.queue_type == "nop":
             return Role()
         client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True)
-        return Consumer(life, work, acks, client, options, audit_events(config, life.slot))
+        return Consumer(life, work, acks, client, options, audit_events(config, life.slot), recorded)
 
     return make
 
@@ -84,12 +87,19 @@ def _failure_queue(source: QueueInfo, queue: QueueInfo) -> FailureQueue:
     return FailureQueue(source.name, queue.maximum_message_size, queue.name)
 
 
-def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, acks: Channel) -> RoleFactory:
-    """Return the factory of the auditor."""
+def auditor_role(
+    config: Config,
+    queue: QueueInfo,
+    failure_queue: QueueInfo | None,
+    acks: Channel,
+    recorded: RecordedIds | None = None,
+) -> RoleFactory:
+    """Return the factory of the auditor, which writes the dedupe window ``recorded``."""
     keys = key_source(queue)
 
     async def make(life: Life) -> Role:
         audit_log = await life.loop.run_in_executor(None, open_audit_log, config, queue, life.slot)
+        dedupe = open_dedupe(config, queue, life.slot, audit_log, recorded) if recorded is not None else None
         client = sqs_client(life, queue, keys, call_watcher(life.slot))
         options = AuditorOptions(
             visibility=config.visibility_timeout_seconds,
@@ -104,7 +114,9 @@ def auditor_role(config: Config, queue: QueueInfo, failure_queue: QueueInfo | No
         if config.api_address is not None and config.queue_type != "nop":
             depths = depth_watch(life, queue, client, failure_queue, failure_client)
         events = audit_events(config, life.slot)
-        return Auditor(life, acks, audit_log, (client, failure_client), options, depths, events)
+        if dedupe is not None:
+            audit_log = dedupe
+        return Auditor(life, acks, audit_log, (client, failure_client), options, depths, events, dedupe)
 
     return make
 

@@ -55,6 +55,7 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--audit-policy": one_of("required", "best-effort"),
     "--audit-events": one_of("delivered", "all", None),
     "--audit-compress": one_of("zstd", "gzip", "none", None),
+    "--dedupe-window": one_of(0, 1, 7, 100_000, None),
     "--transport": one_of("native", "native", "requests"),
     "--headers": one_of("sqsd", "courier", "none"),
     "--header": seldom("X-Queue: {queue}"),

@@ -65,6 +65,13 @@ def test_a_large_group_is_written_in_pieces_and_around_the_end_of_the_ring(count
     assert [entry for entry in entries if window.holds(*entry) != (entry in last)] == []
 
 
+@given(st.lists(st.tuples(ids | st.text("a\0", min_size=ID_BYTES, max_size=ID_BYTES), stamps), max_size=12))
+def test_what_is_packed_comes_out_again(entries: list[tuple[str, Stamp]]) -> None:
+    kept, packed = pack_ids([each for each, _ in entries], [stamp for _, stamp in entries])
+    assert [*zip(*kept, strict=True)] == [entry for entry in entries if is_kept(entry[0])]
+    assert [*map(list, packed.unpack())] == [*map(list, kept)]
+
+
 RECORDED = (2, SENT, SENT + 5)
 
 

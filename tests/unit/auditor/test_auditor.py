@@ -19,6 +19,7 @@ from courier.consumer.backlog import HELD_CAP
 from courier.errors import AuditError, SqsError
 from courier.message import (
     DELIVERED,
+    DUPLICATE,
     EXTEND,
     REJECTED,
     RELEASE,
@@ -552,3 +553,38 @@ async def test_an_outcome_that_was_lost_with_its_name_is_passed_over() -> None:
     stage.report(DELIVERED, "next")
     await stage.comes("delete", "next")
     assert stage.events.of("record") == ["next"]
+
+
+async def test_a_duplicate_is_deleted_without_a_record_even_while_the_log_fails() -> None:
+    stage = Stage()
+    stage.log.full = True
+    stage.report(DELIVERED, "new")
+    stage.report(DUPLICATE, "again", "late", lease=-1.0)
+    await stage.comes("delete", "again", "late")
+    assert stage.events.of("record") == []
+    assert stage.word(scoreboard.DUPLICATES) == 2
+    await stays(lambda: "new" not in stage.events.of("delete"))
+
+
+async def test_on_a_fifo_queue_a_duplicate_keeps_its_place_in_the_order_of_its_group() -> None:
+    stage = Stage(fifo=True)
+    stage.sqs.gate.clear()
+    stage.report(DELIVERED, "a1", group="a")
+    await until(lambda: stage.word(scoreboard.RECORDED) == 1)
+    stage.report(DUPLICATE, "a2", group="a")
+    stage.report(DELIVERED, "a3", group="a")
+    await until(lambda: stage.word(scoreboard.RECORDED) == 2)
+    stage.sqs.gate.set()
+    await stage.comes("delete", "a1", "a2", "a3")
+    assert stage.events.of("delete") == ["a1", "a2", "a3"]
+
+
+async def test_a_receipt_reported_twice_as_a_duplicate_is_deleted_once() -> None:
+    stage = Stage()
+    stage.sqs.gate.clear()
+    stage.report(DUPLICATE, "a")
+    stage.report(DUPLICATE, "a")
+    await until(lambda: stage.word(scoreboard.DUPLICATES) == 2)
+    stage.sqs.gate.set()
+    await until(lambda: stage.word(scoreboard.HELD) == 0)
+    assert stage.events.of("delete") == ["a"]

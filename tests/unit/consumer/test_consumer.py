@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from courier.audit.recorded_ids import RecordedIds, pack_ids
 from courier.board.audit_states import FAILING, LOSING
 from courier.consumer.backlog import HELD_BYTES_CAP, HELD_CAP
 from courier.consumer.consumer import Consumer, ConsumerOptions
@@ -15,7 +16,7 @@ from courier.consumer.handover import packets
 from courier.consumer.intake import PATIENCE_SECONDS
 from courier.consumer.pace import MOST_RECEIVES
 from courier.errors import SqsError
-from courier.message import RELEASE, RETRY, Handle, Message, pack_messages, unpack_messages
+from courier.message import DUPLICATE, RELEASE, RETRY, Handle, Message, pack_messages, unpack_messages
 from courier.process import scoreboard
 from courier.process.standby import HAS_ROOM
 from courier.sqs.received import Received
@@ -81,7 +82,7 @@ class FakeSqs:
 class Stage(Surroundings):
     """A consumer that runs, between an SQS in the test's hand and the slots of one sender and an auditor."""
 
-    def __init__(self, *, slots: int = 16, busy: int = 0, **intake: Any) -> None:
+    def __init__(self, *, slots: int = 16, busy: int = 0, recorded: RecordedIds | None = None, **intake: Any) -> None:
         super().__init__("consumer")
         self.sender = self.board.slots("sender")[0]
         self.auditor = self.board.slots("auditor")[0]
@@ -100,7 +101,7 @@ class Stage(Surroundings):
         settings = ConsumerOptions(**({**given, "fifo": False} | intake))
         self.sqs = FakeSqs()
         self.started = time.monotonic()
-        consumer = Consumer(self.life, self.work, self.acks, self.sqs, settings)
+        consumer = Consumer(self.life, self.work, self.acks, self.sqs, settings, recorded=recorded)
         self.role = self.run(consumer)
 
     def beat(self, ago: float = 0.0) -> None:
@@ -477,3 +478,54 @@ async def test_a_message_that_is_corrupt_again_is_hidden_for_longer_by_the_audit
     await until(lambda: stage.outcomes() == [Outcome(RETRY, "bad")])
     (settlement,) = stage.settlements
     assert (settlement.receipt, settlement.delay) == ("receipt-bad", 120.0)
+
+
+def window_with(*recorded: Message) -> RecordedIds:
+    window = RecordedIds.create(100)
+    window.add(*pack_ids([each.message_id for each in recorded], [each[4:7] for each in recorded]))
+    return window
+
+
+def times(name: str, receives: int = 1, group: str = "") -> Message:
+    made = message(name, group=group)
+    return made._replace(receive_count=receives, sent_ms=1_764_000_000_000, first_received_ms=1_764_000_000_009)
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+async def test_what_is_recorded_goes_to_the_auditor_and_the_rest_of_its_run_to_a_sender(fifo: bool) -> None:
+    stage = Stage(fifo=fifo, recorded=window_with(times("a1"), times("a3"), times("b1")))
+    a1, a2, a3, b1 = times("a1", 2, "a"), times("a2", 2, "a"), times("a3", 3, "a"), times("b1", 2, "b")
+    stage.sqs.script.append([a1, a2, a3, b1])
+    await until(lambda: len(stage.outcomes()) == 3)
+    assert stage.outcomes() == of_kind(DUPLICATE, ["a1", "a3", "b1"])
+    await until(lambda: stage.work.unread_bytes())
+    received = stage.work.receive()
+    assert received is not None
+    assert [each.message_id for each in unpack_messages(*received)] == ["a2"]
+    assert stage.work.receive() is None
+    assert stage.word(scoreboard.RECEIVED) == 4
+
+
+async def test_a_first_receive_is_delivered_whatever_is_recorded() -> None:
+    stage = Stage(recorded=window_with(times("a")._replace(receive_count=0)))
+    stage.sqs.script.append([times("a")])
+    await until(lambda: stage.work.unread_bytes())
+    assert stage.outcomes() == []
+
+
+async def test_of_two_messages_with_one_receipt_only_the_recorded_one_is_not_delivered() -> None:
+    stage = Stage(recorded=window_with(times("a")))
+    stage.sqs.script.append([times("a", 2), times("b", 2)._replace(receipt=times("a", 2).receipt)])
+    await until(lambda: stage.work.unread_bytes())
+    received = stage.work.receive()
+    assert received is not None
+    assert [each.message_id for each in unpack_messages(*received)] == ["b"]
+
+
+async def test_what_a_poll_brings_at_a_drain_is_deleted_if_it_is_recorded() -> None:
+    stage = Stage(recorded=window_with(times("a")))
+    await stage.asks(1)
+    stage.drain_all()
+    stage.sqs.script.append([times("a", 2), times("b", 2)])
+    await until(lambda: len(stage.outcomes()) == 2)
+    assert stage.outcomes() == [*of_kind(DUPLICATE, ["a"]), *of_kind(RELEASE, ["b"])]
