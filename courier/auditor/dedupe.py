@@ -113,6 +113,9 @@ class Dedupe(AuditLog):
         self._add((message_id,), (stamp,))
 
     def _add(self, ids: Sequence[str], stamps: Sequence[Stamp]) -> None:
+        if not all(stamps):
+            # A stamp may be lost on its way, and no bug here may keep a message from its delete.
+            ids, stamps = [*compress(ids, stamps)], [*filter(None, stamps)]
         kept, packed = pack_ids(ids, stamps)
         if not packed.number:
             return
