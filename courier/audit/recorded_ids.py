@@ -89,7 +89,7 @@ def _stamps(count: int) -> struct.Struct:
 class RecordedIds:
     """The last ``window`` ids whose records are durable. Create it before the fork.
 
-    Its memory is about 73 bytes an id, of which untouched pages cost nothing. The processes that share it must be forks
+    Its memory is about 77 bytes an id, of which untouched pages cost nothing. The processes that share it must be forks
     of one interpreter, because the hashes of strings differ between others.
     """
 

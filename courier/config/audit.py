@@ -112,7 +112,7 @@ class AuditConfig:
         number(0, 10_000_000),
         "How many recorded messages are recognised if they come again.",
         "A message whose record is durable but whose delete was lost comes again; then it is deleted without a second "
-        "delivery. Each takes about 75 bytes of memory, which all processes share. 0 recognises none. Only --audit "
+        "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. Only --audit "
         "files with --audit-policy required knows what is recorded.",
     )
     firehose_endpoint_url: str | None = _option(
