@@ -64,8 +64,11 @@ def _content(
         return
     sealed = check.sealed.offset
     if measured.beyond or (not segment.packing and check.size > sealed):
-        yield _beyond(check, segment, entry, seal, measured)
-    elif segment.packing and seal.final is not None:
+        beyond = _beyond(check, segment, entry, seal, measured)
+        yield beyond
+        if isinstance(beyond, Evidence):
+            return
+    if segment.packing and seal.final is not None:
         yield from _packed(check, entry, seal, measured)
 
 

@@ -347,3 +347,20 @@ def test_very_many_names_end_in_a_verdict(tmp_path: Path) -> None:
     report = verified(tmp_path)
     assert kinds(report) == [("missing", 4)]
     assert len(report.doubts) == 50_000
+
+
+@pytest.mark.parametrize("packing", ["", ".zst", ".gz"])
+def test_the_torn_end_of_an_abandoned_segment_is_unverifiable(tmp_path: Path, packing: str) -> None:
+    first = write_segment(tmp_path, 1, [3, 4], tail=b'{"torn')
+    first.path = first.path.rename(first.path.with_suffix(".abandoned.jsonl"))
+    write_segment(tmp_path, 2, [3, 4], first.final)
+    if packing:
+        pack(first, packing)
+    report = verified(tmp_path)
+    assert report.evidence == []
+    assert [(one.kind, one.segment, one.start) for one in report.doubts] == [("abandoned", 1, first.offsets[-1])]
+    content = first.path.read_bytes()
+    first.path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    report = verified(tmp_path)
+    # The end of the plain file is vouched for by nothing, that of the compressed one by the line about the file.
+    assert {one.segment for one in report.evidence} == ({1} if packing else set())
