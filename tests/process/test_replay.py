@@ -133,6 +133,23 @@ def test_ctrl_c_finishes_what_is_under_way_and_the_same_command_sends_the_rest(
     assert recipient.accepted == dict.fromkeys(ids, 1)
 
 
+def test_its_own_records_are_segments_that_verify_and_that_it_goes_on_from_when_compressed(
+    tmp_path: Path, recipient: Recipient, begin: Begin
+) -> None:
+    ids = write_records(tmp_path / "audit", range(800))
+    small = ("--audit-max-bytes", "8192", "--audit-compress", "gzip")
+    first = begin("--rate-limit", "200", *small)
+    until(lambda: list(first.own.glob("*.gz")))
+    first.interrupt()
+    assert first.wait() == 130, first.output
+    assert begin(*small).wait() == 0
+    assert recipient.accepted == dict.fromkeys(ids, 1)
+    command = [sys.executable, "-m", "courier", "audit", "verify", str(first.own)]
+    verified = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "800 records" in verified.stdout
+
+
 @pytest.mark.parametrize("seed", [0, 8, *(pytest.param(n, marks=pytest.mark.full) for n in range(9, 27))])
 def test_after_kills_at_random_each_record_is_answered_and_none_again_whose_record_was_durable(
     tmp_path: Path, recipient: Recipient, begin: Begin, seed: int
