@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import structlog
+
 from courier.api.listener import listen
+from courier.audit.archive_place import ArchiveSettings
 from courier.audit.directory import AuditDirectory
 from courier.audit.lock import DirectoryLock
 from courier.audit.sign_key import read_sign_key
@@ -31,10 +34,15 @@ from courier.local.embedded import local_queue
 from courier.process.short_lived_child import run_in_child
 from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
-from courier.wiring.audit import audit_stream
+from courier.wiring.audit import archive_settings, audit_stream
 from courier.wiring.aws import configured_aws
 from courier.wiring.page import page_token
 from courier.wiring.recipient import authentication, check_header_room, delivery_head, recipient_tls
+
+log = structlog.get_logger("courier")
+
+ARCHIVE: Final = "archive"
+"""The name of the check of the archive."""
 
 FEW_RECEIVES: Final = 3
 """Receives below which a redrive policy moves messages even after a restart or a short outage."""
@@ -100,6 +108,8 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
             checks.append(check._replace(name="failure queue"))
     if config.audit == "files":
         checks.append(check_audit(config, lock_timeout))
+        if settings := archive_settings(config, queue):
+            checks.append(check_archive(settings))
     elif config.audit == "firehose" and keys:
         checks.append(check_stream(audit_stream(config, queue)))
     if connect:
@@ -138,7 +148,11 @@ def raise_failed(checks: Iterable[Check]) -> None:
         if not check.ok:
             raise CannotStart(f"{check.detail}; {check.advice}" if check.advice else check.detail)
         for warning in check.warnings:
-            log_exposure(warning)
+            if check.name == ARCHIVE:
+                reason, _, advice = warning.partition("; ")
+                log.warning("the archive was not checked", reason=reason, advice=advice)
+            else:
+                log_exposure(warning)
 
 
 def check_descriptors(config: Config) -> Check:
@@ -212,6 +226,18 @@ def check_stream(stream: Stream) -> Check:
         return Check("audit", True, check_stream_active(stream))
     except CourierError as error:
         return _failed("audit", str(error))
+
+
+def check_archive(settings: ArchiveSettings) -> Check:
+    """Check that the bucket of the archive is there, and warn of what may keep uploads from it: deliveries go on."""
+    # Imported here, in the process of the preflight, because boto3 is large.
+    from courier.audit import archive_check
+
+    try:
+        detail, warning = archive_check.check_archive(settings)
+    except CourierError as error:
+        return _failed(ARCHIVE, str(error))
+    return Check(ARCHIVE, True, detail, warnings=(warning,) if warning else ())
 
 
 def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:

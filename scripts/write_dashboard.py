@@ -105,6 +105,7 @@ ROWS: Final = (
                 [
                     gauge("stopped_by_refusals", "stopped by refusals"),
                     gauge("audit_failing", "audit log failing"),
+                    gauge("archive_full", "archive full"),
                     gauge("draining", "draining"),
                     gauge("receiving_paused", "paused by a person"),
                 ],
@@ -170,6 +171,35 @@ ROWS: Final = (
                 "One fdatasync or PutRecordBatch for a group of records. A slow disk shows here first.",
                 SECONDS,
                 quantiles("audit_sync_seconds"),
+            ),
+        ),
+    ),
+    Row(
+        "The archive of the audit log",
+        (
+            Panel(
+                "Audit files that wait for the archive",
+                "They are on this machine alone. The log says why uploads fail.",
+                COUNT,
+                [gauge("archive_waiting_segments", "waiting"), gauge("archive_failing", "failing")],
+            ),
+            Panel(
+                "Bytes that wait for the archive",
+                "At --audit-keep-bytes, intake pauses.",
+                BYTES,
+                [gauge("archive_waiting_bytes", "waiting")],
+            ),
+            Panel(
+                "Age of what waits for the archive",
+                "Since the oldest of these files ended.",
+                SECONDS,
+                [Query(f"max by (instance) (courier_archive_oldest_seconds{{{CHOSEN}}})", "{{instance}}")],
+            ),
+            Panel(
+                "Uploads to the archive",
+                "Files that it confirmed, and failures.",
+                PER_SECOND,
+                [rate("archived_segments", "archived"), rate("archive_failures", "failed")],
             ),
         ),
     ),

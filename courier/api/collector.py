@@ -22,6 +22,7 @@ from courier.api.observed import Observed
 from courier.api.queue_view import DEAD_LETTER_QUEUE, FAILURE_QUEUE
 from courier.api.readiness import draining, not_ready
 from courier.api.workers import CAUSES, ON_STANDBY, SILENT, STATES, on_duty, state_of
+from courier.board.archive import BEHIND, FULL, archive_view
 from courier.board.depths import DEAD_LETTERS, FAILURE, SOURCE, oldest_age, read_answer
 from courier.board.pause import is_paused
 from courier.board.shortage import RESOURCES, shortages
@@ -71,9 +72,22 @@ class BoardCollector(Collector):
         yield _one(GaugeMetricFamily, "draining", "1 while the program stops.", draining(board))
         failing = board.gauge(scoreboard.AUDIT_FAILING, now) > 0
         yield _one(GaugeMetricFamily, "audit_failing", "1 while the audit log can't be written.", failing)
+        yield from self._archive(now)
         last = max((slot.reals[scoreboard.LAST_RECEIVE] for slot in board.slots("consumer")), default=0.0)
         text = "When SQS last answered a receive, Unix time; 0 before the first."
         yield _one(GaugeMetricFamily, "last_receive_timestamp_seconds", text, _unix(last, now) if last else 0)
+
+    def _archive(self, now: float) -> Iterator[Metric]:
+        archive = archive_view(self._board, now)
+        text = "1 while uploads to the archive of the audit log fail, or are too slow for --audit-keep-bytes."
+        yield _one(GaugeMetricFamily, "archive_failing", text, archive.state >= BEHIND)
+        text = "1 while intake pauses because files that wait for the archive fill --audit-keep-bytes."
+        yield _one(GaugeMetricFamily, "archive_full", text, archive.state == FULL)
+        text = "Age of the oldest audit file that waits for the archive, since it ended; 0 if none waits."
+        yield _one(GaugeMetricFamily, "archive_oldest_seconds", text, archive.oldest)
+        text = "When the archive last confirmed an audit file, Unix time; 0 before the first since the start."
+        at = 0 if archive.last is None else time.time() - archive.last
+        yield _one(GaugeMetricFamily, "archived_timestamp_seconds", text, at)
 
     def _recipient(self) -> Iterator[Metric]:
         recipient = self._observed.recipient(time.monotonic())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from courier.api.observed import API, Observed
+from courier.board.archive import FULL, ArchiveView, archive_view
 from courier.board.audit_states import FAILING
 from courier.board.shortage import lasting_shortage
 from courier.board.tally import (
@@ -46,6 +47,8 @@ BY_STATE: Final[Mapping[str, str]] = {
     "answering": "nothing at first, the supervisor replaces it after --hang-timeout; if it lasts, give it more CPU",
     "internal errors": "report the traceback in the log; each such message goes back to its queue and costs a receive: "
     "if messages are near their last one, stop Courier or go back to the version before",
+    "audit waits for the archive": "see the lines about the archive in the log: what failed, and what to do; or raise "
+    "--audit-keep-bytes if the disk has room; intake resumes by itself",
     "audit failing": "see 'audit log failing' in the log: what failed, and what to do; Courier recovers by itself",
 }
 """What to do, by the state of the program or of the workers of a role."""
@@ -88,6 +91,8 @@ def unready(observed: Observed, now: float) -> list[Unready]:
     found = [absent for role in observed.working_roles() if (absent := _absent(board, role, now))]
     if any(slot.words[scoreboard.AUDIT_FAILING] == FAILING for slot in board.beating("auditor", now)):
         found.append(_state("audit failing"))
+    if (archive := archive_view(board, now)).state == FULL:
+        found.append(_waits_for_archive(archive))
     if short := lasting_shortage(board, now):
         found.append(Unready(f"shortage: {short}", advice(None, f"out of {short}")))
     for bug in bugs(board, now):
@@ -106,6 +111,12 @@ def draining(board: Scoreboard) -> bool:
 
 def _state(word: str) -> Unready:
     return Unready(word, BY_STATE[word])
+
+
+def _waits_for_archive(archive: ArchiveView) -> Unready:
+    word = "audit waits for the archive"
+    what = f"{archive.segments} files of {archive.bytes} bytes fill --audit-keep-bytes, so receiving stops"
+    return Unready(f"{word}: {what}", BY_STATE[word])
 
 
 def _absent(board: Scoreboard, role: str, now: float) -> Unready | None:

@@ -20,6 +20,7 @@ from courier.api.rates import WINDOWS, Rates
 from courier.api.readiness import unready
 from courier.api.samples import Samples
 from courier.api.workers import workers
+from courier.board.archive import archive_view
 from courier.board.pause import pause_status
 from courier.board.recent_failures import recent_failures
 from courier.board.settings_in_force import read_changes
@@ -137,6 +138,8 @@ class Status:
             "shortages": shortages(board, now),
             "held": board.gauge(scoreboard.HELD, now),
             "held_bytes": board.gauge(scoreboard.HELD_BYTES, now),
+            # How the archive of the audit log stands; null without one.
+            "archive": archive_view(board, now).as_status(),
             "queued": {name: depth._asdict() for name, depth in self._observed.depths().items()},
         }
 

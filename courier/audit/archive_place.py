@@ -11,6 +11,7 @@ The place is ``s3://bucket/prefix``. A segment lies under the date on which it w
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final, NamedTuple
 
 SCHEME: Final = "s3://"
@@ -40,6 +41,15 @@ class ArchivePlace(NamedTuple):
     def dated_key(self, begun: str, name: str) -> str:
         """Return the key of a file of a segment that was ``begun`` (UTC, compact), under that date."""
         return self.key(f"{begun[:4]}/{begun[4:6]}/{begun[6:8]}/{name}")
+
+
+class ArchiveSettings(NamedTuple):
+    """Where the archive is: its place (``s3://bucket/prefix``), the region, the endpoint, and the audit directory."""
+
+    place: str
+    region: str | None
+    endpoint_url: str | None
+    directory: Path
 
 
 def archive_place(url: str) -> ArchivePlace:

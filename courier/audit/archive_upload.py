@@ -28,6 +28,7 @@ from courier.audit.archive_errors import (
 from courier.audit.archive_failure import CHANGED, COLLISION, OWNER, ArchiveFailure, NotArchived
 from courier.audit.archive_place import ArchivePlace
 from courier.audit.file_part import Digests, FilePart, digest, is_same, open_part
+from courier.audit.sealing import JOURNAL_NAME
 
 OWNER_BYTES: Final = 1024
 """Bytes of the archive's journal that are read for its first line."""
@@ -91,11 +92,16 @@ class Archiver:
             content.seek(0)
             self._upload(key, content, digest(content), condition, {})
 
-    def check_owner(self, path: Path, key: str) -> None:
-        """Raise NotArchived, of the kind OWNER, if another directory's journal is at the key. ``path`` is ours."""
-        with open_part(path) as content:
-            first = content.read(OWNER_BYTES).partition(b"\n")[0]
-        theirs = self._first_line(key)
+    def check_owner(self, path: Path | None) -> None:
+        """Raise NotArchived, of the kind OWNER, if the journal in the archive is that of another directory.
+
+        ``path`` is the journal of ours, ``None`` if it has none yet.
+        """
+        first = None
+        if path is not None:
+            with open_part(path) as content:
+                first = content.read(OWNER_BYTES).partition(b"\n")[0]
+        theirs = self._first_line(self._place.key(JOURNAL_NAME))
         if theirs is not None and theirs != first:
             raise NotArchived(ArchiveFailure(OWNER, self._another_owner()))
 

@@ -72,6 +72,7 @@ class AuditFiles:
         self._tally = nothing()
         self._begun = 0.0
         self._rotate_asked = False
+        self._finish_seconds = CLOSE_SECONDS
         self._upkeep: Upkeep | None = None
         self._moved_line = RecurringLine(log, "warning", "the audit file was renamed; a new one is begun")
         self._abandoned_line = RecurringLine(log, "warning", "abandoned an audit file")
@@ -103,12 +104,14 @@ class AuditFiles:
         *,
         key: Ed25519PrivateKey | None = None,
         chores: Sequence[ChoreMaker] = (),
+        finish_seconds: float = CLOSE_SECONDS,
     ) -> None:
         """Prepare the directory as :meth:`open` does, but leave the existing files to a thread: the upkeep.
 
         It also seals the segments, with ``key``, does the ``chores``, and calls ``on_damage`` for each damaged line
-        that a predecessor left.
+        that a predecessor left. ``finish_seconds`` is the most that :meth:`finish` may take for all that.
         """
+        self._finish_seconds = finish_seconds
         self._directory.prepare()
         self._upkeep = Upkeep(self._directory.path, self._names, on_damage, key=key, chores=chores, now=self._now)
         self._upkeep.start()
@@ -166,8 +169,18 @@ class AuditFiles:
         self._rotate_asked = True
 
     def probe(self) -> None:
-        """Raise AuditError if a durable write to the directory is impossible."""
+        """Raise AuditError if a durable write to the directory is impossible.
+
+        It also ends a file that is old enough: without records, nothing else does, and only an ended file is archived.
+        """
         self._directory.probe()
+        self._leave_if_due(0)
+
+    def finish(self, seconds: float) -> None:
+        """End the active file, and wait up to so many seconds until it is sealed and, with an archive, uploaded."""
+        self._leave()
+        if self._upkeep is not None:
+            self._upkeep.stop(min(seconds, self._finish_seconds))
 
     def close(self) -> None:
         """Close the active file, if there is one, and stop the upkeep. All records are durable already."""

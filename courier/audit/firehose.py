@@ -126,6 +126,9 @@ class FirehoseLog:
         if self._trouble is not None:
             raise AuditError(self._trouble.line, code=self._trouble.kind)
 
+    def finish(self, seconds: float) -> None:
+        """Do nothing: a confirmed record needs nothing more."""
+
     def close(self) -> None:
         """Release the client and the threads, without waiting for running calls, but a moment for event lines."""
         self._events.close()

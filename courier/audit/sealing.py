@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from courier.audit.chain_file import ChainFile
 from courier.audit.segment import Segment
@@ -60,6 +60,15 @@ class Chore(Protocol):
         ``sealed`` are the segments of the directory whose seals are final, oldest first, listed just now. It is called
         early when a seal has one more line. It may raise OSError, which is logged, and is then called again later.
         """
+        ...
+
+
+@runtime_checkable
+class LastingChore(Chore, Protocol):
+    """A chore whose work takes a while, and that has something to finish at the end of the program."""
+
+    def finish(self, sealed: Callable[[], Sequence[Segment]], seconds: float, /) -> None:
+        """Finish what can be finished within so many seconds, and stop. ``sealed`` returns those of :meth:`step`."""
         ...
 
 

@@ -25,7 +25,7 @@ from courier.audit.predecessors import Predecessors, Stopped
 from courier.audit.record import rfc3339
 from courier.audit.recover import PAUSE_SECONDS, cut
 from courier.audit.seal import BY_WRITER, CHECKPOINT, FINAL, checkpoint_fields
-from courier.audit.sealing import Chore, ChoreMaker, Sealing
+from courier.audit.sealing import Chore, ChoreMaker, LastingChore, Sealing
 from courier.audit.segment import Segment, segment_of
 from courier.audit.tally import Tally
 from courier.log.recurring import RecurringLine
@@ -91,6 +91,7 @@ class Upkeep:
         self._final_number = 0
         self._checkpoint_at = math.inf
         self._retry_at = 0.0
+        self._stop_at = 0.0
         self._chores: list[_Due] | None = None
         self._listing = RecentListing(directory)
         self._failed_line = RecurringLine(log, "warning", "cannot seal the audit log; it is written as before")
@@ -115,7 +116,12 @@ class Upkeep:
         self._work.set()
 
     def stop(self, seconds: float = 0.0) -> bool:
-        """Seal what has ended, and stop; wait up to ``seconds`` for that. Return whether the thread has ended."""
+        """Seal what has ended, finish the chores, and stop; wait up to ``seconds`` for that.
+
+        Return whether the thread has ended.
+        """
+        if not self._stopping.is_set():
+            self._stop_at = self._clock() + seconds
         self._stopping.set()
         self._work.set()
         return self.wait(seconds)
@@ -130,6 +136,7 @@ class Upkeep:
         seconds = self._seal_what_is_due()
         if self._stopping.is_set():
             # One attempt is enough. The next start seals the rest.
+            self._finish_chores()
             raise Stopped
         return min(seconds, self._do_chores()) if self._previous is not None else seconds
 
@@ -226,15 +233,29 @@ class Upkeep:
             return RETRY_SECONDS
         return min((due.at for due in self._chores), default=math.inf) - self._clock()
 
+    def _finish_chores(self) -> None:
+        """Let the chores finish what they can in the time that is left."""
+        if self._previous is None or self._clock() >= self._stop_at:
+            return
+        try:
+            for due in self._chores or [_Due(make(self._sealing)) for make in self._makers]:
+                if isinstance(due.chore, LastingChore):
+                    due.chore.finish(self._sealed, self._stop_at - self._clock())
+        except OSError as error:
+            self._chore_line(error.errno, reason=error.strerror or str(error), advice=advice(error))
+
+    def _sealed(self) -> Sequence[Segment]:
+        """Return the segments whose seals are final; raise OSError."""
+        listing = self._listing.read()
+        return [each for each in listing.segments if each.number <= self._final_number and listing.is_begun(each)]
+
     def _do_chore(self, due: _Due) -> None:
         # A seal with one more line may give each chore something to do.
         if due.lines == self._sealing.lines and self._clock() < due.at:
             return
         due.lines = self._sealing.lines
         due.at = self._clock() + RETRY_SECONDS
-        listing = self._listing.read()
-        final = [each for each in listing.segments if each.number <= self._final_number and listing.is_begun(each)]
-        due.at = self._clock() + due.chore.step(final)
+        due.at = self._clock() + due.chore.step(self._sealed())
 
 
 def _segment(written: Written) -> Segment:

@@ -54,6 +54,9 @@ PACKETS_PER_TURN: Final = 256
 EVENTS_SECONDS: Final = 1.0
 """Seconds that a drain waits for the last event lines once everything is settled."""
 
+FINISH_MARGIN_SECONDS: Final = 1.0
+"""Seconds before the end of the drain at which the audit log has to be finished."""
+
 _RECORDED: Final = (DELIVERED, REJECTED)
 
 log = structlog.get_logger("courier.auditor")
@@ -152,6 +155,8 @@ class Auditor(Role):
             self._letters.stop_gathering()
         await self._settle_the_rest()
         await self._write_last_events()
+        if self._committer is not None:
+            await self._finish_log(self._committer)
 
     async def close(self) -> None:
         """Close the clients and the audit log, and count the unsettled outcomes."""
@@ -170,6 +175,15 @@ class Auditor(Role):
         """Start a new audit file."""
         if self._committer is not None:
             self._committer.rotate()
+
+    async def _finish_log(self, committer: Committer[HeldReceipt]) -> None:
+        """Give the log the rest of the drain for what is left to do. Nothing waits for it longer."""
+        if (left := self._life.deadline() - FINISH_MARGIN_SECONDS - time.monotonic()) <= 0:
+            return
+        finishing = asyncio.ensure_future(committer.finish(left))
+        # The deadline moves closer if the supervisor dies.
+        while not finishing.done() and time.monotonic() < self._life.deadline() - FINISH_MARGIN_SECONDS / 2:
+            await asyncio.wait({finishing}, timeout=0.05)
 
     async def _settle_the_rest(self) -> None:
         """Wait until every outcome is read and settled, or until the deadline of the drain."""

@@ -120,6 +120,10 @@ class Committer(Generic[Item]):
         """Start a new file, if the log has files."""
         self._thread.rotate()
 
+    async def finish(self, seconds: float) -> None:
+        """Let the log do what is left to do at the end; see :meth:`AuditLog.finish`."""
+        await self._thread.finish(seconds)
+
     def close(self) -> None:
         """Close the log; see :meth:`LogThread.close`."""
         self._thread.close()

@@ -95,6 +95,11 @@ class Dedupe(AuditLog):
         self._files.probe()
         self._write()
 
+    def finish(self, seconds: float) -> None:
+        """Write the ids that wait, and let the files finish within so many seconds."""
+        self._write()
+        self._files.finish(seconds)
+
     def close(self) -> None:
         """Write the ids that wait, and close the files."""
         self._stop.set()

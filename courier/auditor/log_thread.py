@@ -34,6 +34,9 @@ class AuditLog(Protocol):
     def probe(self) -> None:
         """Raise AuditError if a record can't be made durable now."""
 
+    def finish(self, seconds: float, /) -> None:
+        """Do what is left to do at the end, after the last record, within so many seconds."""
+
     def close(self) -> None:
         """Release all resources."""
 
@@ -75,6 +78,10 @@ class LogThread:
     async def probe(self) -> None:
         """Check whether a record can be made durable now."""
         await self._call(self._log.probe)
+
+    async def finish(self, seconds: float) -> None:
+        """Let the log do what is left to do at the end."""
+        await self._call(lambda: self._log.finish(seconds))
 
     def idle_seconds(self) -> float:
         """Return the seconds since the last call ended."""

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from courier.audit.archive_place import archive_place
 from courier.config.checks import check_aws_url, refuse
 from courier.config.option import DAY, option
 from courier.config.units import PATH, TEXT, number, one_of, or_off, plain_size, seconds, size
@@ -115,6 +116,23 @@ class AuditConfig:
         "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. Only --audit "
         "files with --audit-policy required knows what is recorded.",
     )
+    audit_archive: str | None = _option(
+        None,
+        "--audit-archive",
+        TEXT,
+        "Where ended audit files are archived: s3://bucket/prefix.",
+        "Each is uploaded with its seal, and stays on the disk until --audit-keep or --audit-keep-bytes removes it. "
+        "Each audit directory needs a prefix of its own. A failing archive stops nothing, unless --audit-keep-bytes "
+        "can't be kept.",
+    )
+    audit_archive_endpoint_url: str | None = _option(
+        None,
+        "--audit-archive-endpoint-url",
+        TEXT,
+        "URL of an S3 API other than AWS's.",
+        "For example that of an emulator, or of another store with this API.",
+        may_hold_secret=True,
+    )
     firehose_endpoint_url: str | None = _option(
         None,
         "--firehose-endpoint-url",
@@ -142,6 +160,13 @@ class AuditConfig:
             )
         if self.audit == "files":
             self._check_files()
+        if self.audit_archive is not None:
+            try:
+                archive_place(self.audit_archive)
+            except ValueError as error:
+                refuse("--audit-archive", str(error))
+        if self.audit_archive_endpoint_url:
+            check_aws_url("--audit-archive-endpoint-url", self.audit_archive_endpoint_url, "http://127.0.0.1:4566")
         if self.firehose_endpoint_url:
             check_aws_url("--firehose-endpoint-url", self.firehose_endpoint_url, "http://127.0.0.1:4566")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from courier.board.archive import FULL
 from courier.board.audit_states import FAILING
 from courier.process import scoreboard
 from courier.process.channel import Channel
@@ -57,7 +58,7 @@ class Backlog:
         return any(one and beat > since for one, beat in zip(taking, beats, strict=True))
 
     def pauses_intake(self, now: float) -> bool:
-        """Return whether intake pauses: no auditor, a failing audit log, a pause, or too much in memory."""
+        """Return whether intake pauses: no auditor, a failing or full audit log, a pause, or too much in memory."""
         board, since = self._board, now - scoreboard.SILENT_SECONDS
         heard = False
         for auditor in board.slots("auditor"):
@@ -67,6 +68,7 @@ class Backlog:
             heard = True
             if (
                 words[scoreboard.AUDIT_FAILING] == FAILING
+                or words[scoreboard.ARCHIVE_STATE] == FULL
                 or words[scoreboard.HELD] > HELD_CAP
                 or words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP
             ):

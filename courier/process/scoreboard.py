@@ -93,6 +93,9 @@ RESTARTS: Final = _worker(TOTAL, "Workers replaced.")
 AUDIT_DAMAGED: Final = _auditor(
     COUNTER | METRIC, "Damaged lines found in audit files, counted again at each start.", "audit_damaged_lines"
 )
+ARCHIVED: Final = _auditor(COUNTER | METRIC, "Audit files that the archive has confirmed.", "archived_segments")
+ARCHIVED_BYTES: Final = _auditor(COUNTER | METRIC, "Bytes of these files.")
+ARCHIVE_FAILURES: Final = _auditor(COUNTER | METRIC, "Failed uploads to the archive.")
 DROPPED_HEADERS: Final = _sender(COUNTER | METRIC, "Headers left out: an invalid value, or no room.")
 INTERNAL_ERRORS: Final = _worker(COUNTER | METRIC, "Exceptions in Courier that affected a single message.")
 
@@ -107,6 +110,11 @@ KEPT: Final = _sender(GAUGE | METRIC, "Messages that failed and are tried again 
 HELD: Final = _auditor(GAUGE | METRIC, "Receipt handles that the auditor holds unsettled.")
 HELD_BYTES: Final = _auditor(GAUGE | METRIC, "Bytes of records and rejected messages that wait in the auditor.")
 AUDIT_FAILING: Final = _auditor(GAUGE, "A state of courier.board.audit_states.")
+ARCHIVE_STATE: Final = _auditor(GAUGE, "A state of courier.board.archive.")
+ARCHIVE_WAITING: Final = _auditor(GAUGE | METRIC, "Audit files that wait for the archive.", "archive_waiting_segments")
+ARCHIVE_WAITING_BYTES: Final = _auditor(GAUGE | METRIC, "Bytes of these files.")
+ARCHIVE_SINCE: Final = _auditor(GAUGE | REAL, "When the oldest of these files ended; 0 if there is none.")
+ARCHIVED_AT: Final = _auditor(RECORD | REAL, "When the archive last confirmed a file.")
 TAKING: Final = _sender(GAUGE, "1 while a packet is neither in the channel nor in flight.")
 SLOT_SECONDS: Final = _sender(GAUGE | REAL, "Seconds that a message fills a slot; 0: unknown.")
 FASTEST_SECONDS: Final = _sender(GAUGE | REAL, "Seconds of the fastest delivery lately; 0: unknown.")

@@ -182,7 +182,21 @@ def _inside(report: Report) -> list[str]:
     ]
     if short := report.value("shortages"):
         parts.append(f"short of {', '.join(sorted(short)) if isinstance(short, dict) else DASH}")
-    return [" · ".join(parts)]
+    return [line for line in (" · ".join(parts), archive(report)) if line]
+
+
+def archive(report: Report) -> str:
+    """Return how the archive of the audit log stands in one line, empty without one."""
+    found = report.at("archive")
+    if not found:
+        return ""
+    parts = [f"archive {found.text('state')}"]
+    if files := found.count("waiting_segments"):
+        oldest = duration(found.number("oldest_seconds"))
+        parts.append(f"{plural(files, 'audit file')} ({size(found.number('waiting_bytes'))}) waiting, oldest {oldest}")
+    if (last := found.number("last_seconds")) is not None:
+        parts.append(f"last took one {duration(last)} ago")
+    return " · ".join(parts)
 
 
 def processes(report: Report) -> str:

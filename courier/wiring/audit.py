@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from courier.audit.archive_place import ArchiveSettings
 from courier.audit.compression import Compression
 from courier.audit.event import EventRecorder, event_recorder, no_events
-from courier.audit.files import AuditFiles
+from courier.audit.files import CLOSE_SECONDS, AuditFiles
 from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.ids_file import IdsFiles
 from courier.audit.lock import DirectoryLock
@@ -13,7 +18,7 @@ from courier.audit.recorded_ids import RecordedIds
 from courier.audit.retention import Retention
 from courier.audit.retention_plan import Limits
 from courier.audit.sealing import ChoreMaker
-from courier.audit.segment import JSON_LINES, TEXT
+from courier.audit.segment import JSON_LINES, TEXT, Segment
 from courier.audit.sign_key import read_sign_key
 from courier.audit.stream import Stream
 from courier.auditor.dedupe import Dedupe
@@ -28,6 +33,14 @@ def audit_stream(config: Config, queue: QueueInfo | None) -> Stream:
     """Return the Firehose stream, by default in the region of the queue."""
     region = None if queue is None else queue.region
     return Stream(config.firehose_stream, config.region, config.firehose_endpoint_url, fallback_region=region)
+
+
+def archive_settings(config: Config, queue: QueueInfo | None) -> ArchiveSettings | None:
+    """Return where the archive is, by default in the region of the queue; ``None`` without one."""
+    if config.audit != "files" or config.audit_archive is None:
+        return None
+    region = config.region if config.region or queue is None else queue.region
+    return ArchiveSettings(config.audit_archive, region, config.audit_archive_endpoint_url, Path(config.audit_path))
 
 
 def audit_recorder(config: Config) -> Recorder | None:
@@ -67,17 +80,28 @@ def open_audit_log(config: Config, queue: QueueInfo, slot: Slot) -> AuditLog | N
         limits = config.audit_max_bytes, config.audit_max_age_seconds
         files = AuditFiles(config.audit_path, *limits, suffix=suffix, lock=lock)
         key = read_sign_key(config.audit_sign_key) if config.audit_sign_key is not None else None
-        files.open_at_once(lambda: count_damage(slot), key=key, chores=audit_chores(config))
+        archive = archive_settings(config, queue if config.queue_type == "remote" else None)
+        chores = audit_chores(config, archive, slot)
+        finish_seconds = CLOSE_SECONDS if archive is None else math.inf
+        files.open_at_once(lambda: count_damage(slot), key=key, chores=chores, finish_seconds=finish_seconds)
         return files
     return None
 
 
-def audit_chores(config: Config) -> list[ChoreMaker]:
+def audit_chores(config: Config, archive: ArchiveSettings | None, slot: Slot) -> list[ChoreMaker]:
     """Return what is done with sealed segments, in this order."""
     chores: list[ChoreMaker] = [lambda sealing: Compression(sealing, config.audit_packing)]
+    is_archived: Callable[[Segment], bool] | None = None
+    if archive is not None:
+        # Imported here, because few programs have an archive.
+        from courier.wiring.archive import ArchiveMaker
+
+        maker = ArchiveMaker(config, archive, slot)
+        chores.append(maker)
+        is_archived = maker.has
     if config.audit_keep_seconds is not None or config.audit_keep_bytes is not None:
         limits = Limits(config.audit_keep_seconds, config.audit_keep_bytes, config.audit_max_bytes)
-        chores.append(lambda sealing: Retention(sealing, limits))
+        chores.append(lambda sealing: Retention(sealing, limits, is_archived))
     return chores
 
 

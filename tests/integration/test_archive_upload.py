@@ -137,22 +137,24 @@ def test_a_chain_grows_and_nothing_else(archive: Archive, tmp_path: Path) -> Non
     archive.archiver.extend(path, key, 13)
     assert archive.read(key) == b"first\nsecond\n"
     archive.archiver.extend(path, key, 19)
-    archive.archiver.check_owner(path, key)
+    archive.archiver.check_owner(path)
+    assert failure_of(lambda: archive.archiver.check_owner(None)).kind == OWNER
     # Restored from a backup, or damaged: the copy is kept.
     for content in (b"first\n", b"first\nsecond\nother\nlines and more\n"):
         path.write_bytes(content)
         failure = failure_of(partial(archive.archiver.extend, path, key, len(content)))
         assert failure.kind == COLLISION
-        archive.archiver.check_owner(path, key)
+        archive.archiver.check_owner(path)
     path.write_bytes(b"another directory\n")
     assert failure_of(lambda: archive.archiver.extend(path, key, 18)).kind == OWNER
-    assert failure_of(lambda: archive.archiver.check_owner(path, key)).kind == OWNER
+    assert failure_of(lambda: archive.archiver.check_owner(path)).kind == OWNER
     assert archive.read(key) == b"first\nsecond\nthird\n"
 
 
 def test_nobody_owns_an_empty_prefix(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "courier.archive").write_bytes(b"first\n")
-    archive.archiver.check_owner(tmp_path / "courier.archive", "a/b/courier.archive")
+    archive.archiver.check_owner(tmp_path / "courier.archive")
+    archive.archiver.check_owner(None)
 
 
 def test_a_server_without_conditional_writes_takes_uploads_and_keeps_what_it_has(

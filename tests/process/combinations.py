@@ -87,6 +87,8 @@ LEFT: Final[Mapping[str, str]] = {
     "--audit-keep": "removes what is counted: test_audit_upkeep.py",
     "--audit-keep-bytes": "removes what is counted: test_audit_upkeep.py",
     "--audit-sign-key": "test_audit_seals.py",
+    "--audit-archive": "test_archive.py",
+    "--audit-archive-endpoint-url": "test_archive.py",
     "--firehose-stream": "test_firehose.py",
     "--firehose-endpoint-url": "test_firehose.py",
     "--webhook-secret-file": "test_request.py",

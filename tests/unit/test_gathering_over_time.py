@@ -54,6 +54,10 @@ class LogOnTheClock(LogThread):
         self._used_at = time.monotonic()
         self._log.probe()
 
+    async def finish(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self._log.finish(seconds)
+
 
 class Log(AuditLog):
     """An audit log in memory. Its next calls fail as ``failures`` say: as a whole, or for some lines, or not."""
@@ -64,6 +68,8 @@ class Log(AuditLog):
         self._clock = clock
         self._failures = list(failures)
         self.fails_until = 0.0
+
+    def finish(self, seconds: float, /) -> None: ...
 
     def append(self, lines: Sequence[bytes], /) -> None:
         self.probe()

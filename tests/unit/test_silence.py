@@ -35,11 +35,13 @@ REALS = (
     scoreboard.SEND_FAILED_AT,
     scoreboard.OLDEST_AGE,
     scoreboard.OLDEST_AT,
+    scoreboard.ARCHIVE_SINCE,
 )
 WORDS = tuple(GAUGES - set(REALS) - {scoreboard.CALL_FAILING, scoreboard.SEND_FAILING})
 MOST = {
     **dict.fromkeys((scoreboard.ASKED, scoreboard.LIMIT, scoreboard.IN_FLIGHT, scoreboard.HELD), 10_000),
     scoreboard.HELD_BYTES: 2**30,
+    scoreboard.ARCHIVE_STATE: 3,
 }
 """Of a word that isn't here, nothing beyond 1 is sure to mean anything."""
 
@@ -67,6 +69,7 @@ def program(silent: set[tuple[str, int]], seed: int, last_words: int) -> Scorebo
                 # Mostly a program that works, or no room were the answer to everything.
                 slot.words[scoreboard.HELD] = slot.words[scoreboard.HELD_BYTES] = 0
                 slot.words[scoreboard.AUDIT_FAILING] = chance.choice([0, 0, 0, 1])
+                slot.words[scoreboard.ARCHIVE_STATE] = chance.choice([0, 1, 2, 3])
                 slot.words[scoreboard.ASKED] = chance.choice([0, 0, 3])
                 slot.words[scoreboard.PUT] = chance.choice([0, 10]) if role == "consumer" else 0
                 slot.words[scoreboard.TAKING] = 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from courier.api.readiness import BY_RESULT, BY_STATE, FAILING_SECONDS, FRESH_SECONDS, not_ready, unready
+from courier.board.archive import BEHIND, FULL
 from courier.board.tally import FAILURE_QUEUE, RECEIVE, RESULTS, SUCCESS, note_failure, note_success
 from courier.config.config import OPTIONS
 from courier.process import scoreboard
@@ -108,6 +109,17 @@ def test_a_failing_audit_log_is_a_reason_unless_the_work_goes_on_without_it(boar
     assert reasons(board) == ["audit failing"]
     words[scoreboard.AUDIT_FAILING] = 2
     assert reasons(board) == []
+
+
+def test_a_full_archive_is_a_reason_and_a_failing_one_is_none(board: Scoreboard) -> None:
+    words = board.slots("auditor")[0].words
+    words[scoreboard.ARCHIVE_STATE] = BEHIND
+    words[scoreboard.ARCHIVE_WAITING], words[scoreboard.ARCHIVE_WAITING_BYTES] = 7, 900
+    assert reasons(board) == []
+    words[scoreboard.ARCHIVE_STATE] = FULL
+    assert reasons(board) == [
+        "audit waits for the archive: 7 files of 900 bytes fill --audit-keep-bytes, so receiving stops"
+    ]
 
 
 def test_a_recipient_that_refuses_everything_is_a_reason_until_it_takes_a_message(board: Scoreboard) -> None:

@@ -143,7 +143,16 @@ def test_whatever_the_words_are_the_answer_is_json_without_nan_and_within_its_si
         program = Program(patch, seed)
         patch.setattr("courier.api.memory.memory_of", lambda pid: pid)
         # Words that are looked up in a table have no other values than those of the table.
-        tables = {"duty", "audit_failing", "call_failing", "send_failing", "short_of", "stacks", "bug_messages"}
+        tables = {
+            "duty",
+            "audit_failing",
+            "archive_state",
+            "call_failing",
+            "send_failing",
+            "short_of",
+            "stacks",
+            "bug_messages",
+        }
         for role in COUNTS:
             for slot in program.board.slots(role):
                 slot.words[scoreboard.STATE] = program.chance.choice([EMPTY, STARTING, READY, DRAINING])

@@ -18,6 +18,8 @@ class PickyLog(AuditLog):
         self.refused = set(refused)
         self.appends: list[list[bytes]] = []
 
+    def finish(self, seconds: float, /) -> None: ...
+
     def append(self, lines: Sequence[bytes], /) -> None:
         self.appends.append(list(lines))
         failed = [n for n, line in enumerate(lines) if line in self.refused]

@@ -64,6 +64,8 @@ class FakeLog(AuditLog):
         self.full = False
         self._events = events
 
+    def finish(self, seconds: float, /) -> None: ...
+
     def append(self, lines: Sequence[bytes], /) -> None:
         self.gate.wait(10)
         if self.full:

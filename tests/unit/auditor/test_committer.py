@@ -34,6 +34,8 @@ class ScriptedLog(AuditLog):
         self.gate.set()
         self.probes = 0
 
+    def finish(self, seconds: float, /) -> None: ...
+
     def append(self, lines: Sequence[bytes], /) -> None:
         self.gate.wait(10)
         if len(lines) > self.fits:
@@ -179,6 +181,8 @@ class PartialLog(ScriptedLog):
         super().__init__()
         self.durable: list[bytes] = []
         self._random = random.Random(seed)
+
+    def finish(self, seconds: float, /) -> None: ...
 
     def append(self, lines: Sequence[bytes], /) -> None:
         if self._random.random() < 0.2:

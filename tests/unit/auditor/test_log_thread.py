@@ -20,6 +20,8 @@ from tests.waiting import until
 class Full(AuditLog):
     """A log on a full disk."""
 
+    def finish(self, seconds: float, /) -> None: ...
+
     def append(self, lines: Sequence[bytes], /) -> None:
         raise AuditError("no space left")
 
@@ -65,6 +67,8 @@ class Hanging(Full):
         self.gate = threading.Event()
         self.began = threading.Event()
         self.closed = False
+
+    def finish(self, seconds: float, /) -> None: ...
 
     def append(self, lines: Sequence[bytes], /) -> None:
         self.began.set()

@@ -18,7 +18,7 @@ from courier.wiring.recipient import authentication, recipient_tls
 from tests.canaries import EVERY_SECRET, MARK, MAY_HOLD_SECRET, SECRET, hidden, variables, wrong_values
 
 REQUIRED = {"--queue": "orders", "--recipient-url": "http://127.0.0.1:1/"}
-URLS_OF_AWS = ("queue", "failure_queue", "endpoint_url", "firehose_endpoint_url")
+URLS_OF_AWS = ("queue", "failure_queue", "endpoint_url", "firehose_endpoint_url", "audit_archive_endpoint_url")
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from courier.audit.recorded_ids import RecordedIds, pack_ids
+from courier.board import archive
 from courier.board.audit_states import FAILING, LOSING
 from courier.consumer.backlog import HELD_BYTES_CAP, HELD_CAP
 from courier.consumer.consumer import Consumer, ConsumerOptions
@@ -165,6 +166,14 @@ async def test_intake_pauses_while_the_audit_log_fails_and_goes_on_where_it_lose
     stage.auditor.words[scoreboard.AUDIT_FAILING] = FAILING
     await stays(lambda: not stage.sqs.asked)
     stage.auditor.words[scoreboard.AUDIT_FAILING] = LOSING
+    await stage.asks(1)
+
+
+async def test_intake_pauses_while_files_that_wait_for_the_archive_fill_the_disk_and_not_while_it_only_fails() -> None:
+    stage = Stage()
+    stage.auditor.words[scoreboard.ARCHIVE_STATE] = archive.FULL
+    await stays(lambda: not stage.sqs.asked)
+    stage.auditor.words[scoreboard.ARCHIVE_STATE] = archive.BEHIND
     await stage.asks(1)
 
 

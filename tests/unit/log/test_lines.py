@@ -80,6 +80,11 @@ LIMITED: Final = {
         "settling with SQS again": OUTAGE,
     },
     "http/secret_file.py": {"unsafe file permissions": "only the owner of the file can repeat it"},
+    "audit/archive_standing.py": {
+        "the archive does not take a segment of the audit log; it stays on the disk and is tried again": OUTAGE,
+        "the archive takes segments again": OUTAGE,
+    },
+    "preflight.py": {"the archive was not checked": ONCE},
     "audit/reader.py": {"DAMAGED": "for a command that reads the files once"},
     "audit/lock.py": {
         "waiting for the audit directory: another process writes in it": ONCE,

@@ -70,6 +70,13 @@ FULL: Final[dict[str, Any]] = {
     "held": 61,
     "held_bytes": 0,
     "queued": {"work": {"waiting": 12, "bytes": 3_250_586}, "acks": {"waiting": 3, "bytes": 900}},
+    "archive": {
+        "state": "failing",
+        "waiting_segments": 3,
+        "waiting_bytes": 1_288_490_188,
+        "oldest_seconds": 300.0,
+        "last_seconds": 360.0,
+    },
     "failures": [
         {
             "time": "2025-11-26T09:44:57.000Z",

@@ -28,6 +28,7 @@ def test_a_well_courier() -> None:
         "           dead letters: 411 in orders-dead (dead-letter queue)",
         "recipient  circuit breaker closed · 52 in flight, limit 64 · opened 2×, 3 min of the last hour",
         "inside     12 wait for a sender (3.1 MiB) · 3 for the auditor · 61 unsettled",
+        "           archive failing · 3 audit files (1.2 GiB) waiting, oldest 5 min · last took one 6 min ago",
         "processes  2 consumers, 2 senders, auditor, api, supervisor · sender 1 starting · 4 restarts",
         "failures   5xx (503) ×198 · last 3 s ago · 8f0c2b1e-7d43-4c0a-9f7e-51a2c6d0b9e4 · again in 14 s",
         "           timeout ×29 · last 8 s ago · 1be77a90-02fd-4f4e-8a55-0c3fd2a1e6b7 · again in 1 s",

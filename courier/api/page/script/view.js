@@ -147,7 +147,7 @@ function openingsOf(status, breaker) {
 }
 
 function flow(status) {
-  const totals = status.totals || {}, waits = status.queued || {}, work = waits.work || {}, acks = waits.acks || {};
+  const totals = status.totals || {}, waits = status.queued || {}, work = waits.work || {}, acks = waits.acks || {}, archive = status.archive;
   const dead = (status.dead_letters || []).find(each => each.is === "failure queue");
   const consumers = (status.workers || []).filter(each => each.role === "consumer"), duty = consumers.filter(each => each.on_duty !== false && each.pid).length;
   const all = name => isNumber(totals[name]) ? `${number(totals[name])} in all` : "";
@@ -159,6 +159,7 @@ function flow(status) {
     ["waiting for the auditor", acks.waiting, isNumber(status.held) ? `held ${number(status.held)}` : ""],
     ["recorded", rate(status, "recorded"), isNumber(sync99) ? `sync p99 ${latency(sync99).join(" ")}` : all("recorded")],
     ["deleted", rate(status, "deleted"), all("deleted")],
+    ...(archive ? [["waiting for the archive", archive.waiting_segments, join(", ", archive.state, bytes(archive.waiting_bytes))]] : []),
     ["retried", rate(status, "retried"), all("retried")],
     ["rejected", rate(status, "rejected"), dead ? `to ${dead.queue}` : all("rejected")],
   ];
