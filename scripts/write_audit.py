@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
-import uuid
 from pathlib import Path
 from typing import Final
 
@@ -30,30 +29,42 @@ BEGIN_MS: Final = 1_795_478_400_000
 A_SECOND: Final = 2000
 """Records."""
 
+BODIES: Final = 50_000
+
 _MESSAGE: Final = Message("", "", 0.0, 0.0, 1, 0, 0, "", "", "", (), b"")
 _CITIES: Final = ("Aalborg", "Bergen", "Çanakkale", "Düsseldorf", "Évora", "Florence", "Gdańsk", "Helsinki")
 
 
-def record(number: int, dice: random.Random) -> bytes:
+def bodies(dice: random.Random) -> list[bytes]:
+    """Return what follows the number in the bodies of orders: so many that compression finds none twice."""
+    return [
+        (
+            f',"customer":"{dice.getrandbits(64):016x}","city":"{dice.choice(_CITIES)}",'
+            f'"items":[{",".join(str(dice.randrange(10**6)) for _ in range(20))}],"note":"leave at the door, please"}}'
+        ).encode()
+        for _ in range(BODIES)
+    ]
+
+
+def record(number: int, dice: random.Random, pool: list[bytes]) -> bytes:
     """Return the record of the delivery of this number."""
     at = BEGIN_MS / 1000 + number / A_SECOND
-    body = (
-        f'{{"order":{number},"customer":"{dice.getrandbits(64):016x}","city":"{dice.choice(_CITIES)}",'
-        f'"items":[{",".join(str(dice.randrange(10**6)) for _ in range(20))}],"note":"leave at the door, please"}}'
-    ).encode()
+    lot = dice.getrandbits(128)
+    body = b'{"order":%d' % number + pool[lot % BODIES]
     if number % 1000 == 7:
         body += b"\xff"
+    name = f"{lot:032x}"
     message = _MESSAGE._replace(
-        message_id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
+        message_id=f"{name[:8]}-{name[8:12]}-4{name[13:16]}-a{name[17:20]}-{name[20:]}",
         receive_count=1 + (number % 50 == 0),
-        sent_ms=int(at * 1000) - dice.randrange(5, 900),
-        group=f"customer-{dice.randrange(1_000_000)}" if number % 4 == 0 else "",
+        sent_ms=int(at * 1000) - lot % 900,
+        group=f"customer-{lot % 1_000_003}" if number % 4 == 0 else "",
         body=body,
     )
     took = dice.expovariate(1 / 0.02)
     if number % 200 == 0:
         rejection = Rejection("status 422", "orders", "unknown article")
-        return record_line(message, "rejected", 422, took, at, rejection)
+        return record_line(message, "rejected: status 422", 422, took, at, rejection)
     return record_line(message, "delivered", 200 if number % 10 else 202, took, at)
 
 
@@ -61,6 +72,7 @@ def write(directory: Path, total: int) -> None:
     """Write segments with this number of bytes in all, counted as plain ones."""
     directory.mkdir(parents=True)
     dice, number, records, previous = random.Random(14), 0, 0, ""
+    pool = bodies(dice)
     while total > 0:
         number += 1
         begun = rfc3339(BEGIN_MS + records * 1000 // A_SECOND)
@@ -69,7 +81,7 @@ def write(directory: Path, total: int) -> None:
         first, seal, before = begun, b"", ""
         with path.open("wb") as file:
             while size < min(SEGMENT_BYTES, total):
-                block = b"".join(record(records + each, dice) for each in range(A_SECOND * 15))
+                block = b"".join(record(records + each, dice, pool) for each in range(A_SECOND * 15))
                 records, count, size = records + A_SECOND * 15, count + A_SECOND * 15, size + len(block)
                 file.write(block)
                 sha.update(block)

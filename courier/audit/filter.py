@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from courier.audit.found import Fields, body_of
+from courier.audit.found import Fields, body_of, kind_of
 
 NO_STATUS: Final = None
 """The status of a record without an answer that counted."""
@@ -35,6 +35,11 @@ class Filter:
     groups: frozenset[str] = frozenset()
     slower_than_ms: float | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it admits every record."""
+        return self == Filter()
+
     def admits(self, fields: Fields) -> bool:
         """Return whether a record has all that is wanted."""
         if self.message_ids and fields["message_id"] not in self.message_ids:
@@ -54,7 +59,7 @@ class Filter:
     def _admits_delivery(self, fields: Fields) -> bool:
         if self.statuses and fields.get("status", -1) not in self.statuses:
             return False
-        if self.outcomes and fields.get("outcome", "").partition(":")[0] not in self.outcomes:
+        if self.outcomes and kind_of(fields.get("outcome", "")) not in self.outcomes:
             return False
         if self.groups and fields.get("group") not in self.groups:
             return False

@@ -15,6 +15,11 @@ Fields = Mapping[str, Any]
 """The fields of a record, as JSON names them. A row of text has ``message_id``, and a body if it was kept."""
 
 
+def kind_of(outcome: str) -> str:
+    """Return the word of an outcome: ``rejected`` for ``rejected: status 422``, as records have it."""
+    return outcome.partition(":")[0]
+
+
 class Found(NamedTuple):
     """A record: its segment, its offset in the plain segment, its line with the line feed, and its fields."""
 
@@ -42,7 +47,7 @@ def body_of(fields: Fields) -> bytes | None:
     return None if encoded is None else b64decode(encoded)
 
 
-_TEXTS: Final = ("outcome", "sent_at", "group", "reason", "source_queue", "answer")
+_TEXTS: Final = ("time", "message_id", "outcome", "sent_at", "group", "reason", "source_queue", "answer", "body")
 
 
 def _json(raw: bytes) -> Fields | None:
@@ -53,18 +58,32 @@ def _json(raw: bytes) -> Fields | None:
     return fields if isinstance(fields, dict) and _is_record(fields) else None
 
 
+_shapes: Final[set[tuple[Any, ...]]] = set()
+"""Names and types of the fields of records that were seen. Nearly all records have one of a few."""
+
+_MOST_SHAPES: Final = 1000
+
+
 def _is_record(fields: dict[str, Any]) -> bool:
     """Return whether each field that is there has its type, so that no reader fails on a hostile one."""
-    get = fields.get
-    if type(get("message_id")) is not str or type(get("time", "")) is not str or type(get("body", "")) is not str:
-        return False
-    status, duration = get("status"), get("duration_ms", 0.0)
-    if (status is not None and type(status) is not int) or type(duration) not in (int, float):
-        return False
-    for name in _TEXTS:
-        if name in fields and type(fields[name]) is not str:
+    shape = (*fields, *map(type, fields.values()))
+    if shape not in _shapes:
+        if not _has_types(fields):
             return False
+        if len(_shapes) >= _MOST_SHAPES:
+            _shapes.clear()
+        _shapes.add(shape)
     return "body_base64" not in fields or _is_base64(fields["body_base64"])
+
+
+def _has_types(fields: dict[str, Any]) -> bool:
+    status, duration = fields.get("status"), fields.get("duration_ms", 0.0)
+    return (
+        "message_id" in fields
+        and all(type(fields[name]) is str for name in _TEXTS if name in fields)
+        and (status is None or type(status) is int)
+        and type(duration) in (int, float)
+    )
 
 
 def _is_base64(value: object) -> bool:

@@ -81,17 +81,18 @@ def rfc3339_of(begun: str) -> str:
 
 def search_segment(directory: Path, segment: Segment, wanted: Filter, observer: Observer) -> Iterator[Found]:
     """Yield the records of one segment that a filter admits."""
-    lines = sieve(wanted, segment.form)
+    lines, admits_all, form = sieve(wanted, segment.form), wanted.is_empty, segment.form
     observer.began(segment)
     for block in _blocks(directory, segment, wanted.since, observer):
-        for begin, end in lines(block.data):
-            raw = block.data[begin:end]
-            fields = parse(segment.form, raw)
+        offset, data = block
+        for begin, end in lines(data):
+            raw = data[begin:end]
+            fields = parse(form, raw)
             if fields is None:
-                observer.damaged(segment, block.offset + begin, NO_RECORD)
-            elif wanted.admits(fields):
-                yield Found(segment, block.offset + begin, raw, fields)
-        observer.read(segment, len(block.data))
+                observer.damaged(segment, offset + begin, NO_RECORD)
+            elif admits_all or wanted.admits(fields):
+                yield Found(segment, offset + begin, raw, fields)
+        observer.read(segment, len(data))
 
 
 def _blocks(directory: Path, segment: Segment, since: str, observer: Observer) -> Iterator[Block]:

@@ -38,6 +38,9 @@ def sieve(wanted: Filter, form: str) -> Callable[[bytes], Lines]:
     has_range = form != TEXT and bool(wanted.since or wanted.until)
     since, until = wanted.since.encode(), wanted.until.encode()
 
+    if not needs and not has_range and digits <= 1:
+        return _all
+
     def lines(block: bytes) -> Lines:
         if needs:
             found = _with_any(block, needs[0])

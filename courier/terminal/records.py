@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from courier.audit.found import Fields, Found, body_of
+from courier.audit.found import Fields, Found, body_of, kind_of
 from courier.audit.segment import TEXT
 from courier.log.printable import escaped
 from courier.terminal.texts import DASH, seconds
@@ -82,14 +82,14 @@ def _word(fields: Fields, name: str) -> str:
     return "" if value is None else escaped(str(value))
 
 
-def _outcome(fields: Fields) -> str:
-    """Return the outcome without the reason, which the record of a rejected message has behind a colon."""
-    return _word(fields, "outcome").partition(":")[0] or DASH
-
-
 def _number(fields: Fields, name: str) -> int:
     value = fields.get(name)
     return value if type(value) is int else 0
+
+
+def _outcome(fields: Fields) -> str:
+    """Return the word of the outcome; the reason has a place of its own."""
+    return kind_of(_word(fields, "outcome")) or DASH
 
 
 def _status(fields: Fields) -> str:

@@ -25,6 +25,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "grep": Command("Show the records that have a text, a status, a time and more.", "grep"),
     "tail": Command("Show the last records, and follow those that come.", "tail"),
     "replay": Command("Send chosen records again, to a recipient.", "replay", logs=True),
+    "stats": Command("Count outcomes, latencies, reasons and groups by time, or by another key.", "stats"),
+    "export": Command("Write records as CSV or JSON lines, for a database.", "export"),
 }
 
 

@@ -149,7 +149,7 @@ one_field = st.sampled_from(
     sealed=st.booleans(),
 )
 @example([[Delivery(body="½".encode())]], Filter(text=b"\xbd"), "text", "", 100, False)
-@run_with(max_examples=examples(400))
+@run_with(max_examples=examples(250))
 def test_a_search_finds_what_a_look_at_each_record_finds(
     written: list[list[Delivery]], drawn: Filter, only: str | None, packing: str, block: int, sealed: bool
 ) -> None:
@@ -170,6 +170,33 @@ def test_a_search_finds_what_a_look_at_each_record_finds(
         for each in result:
             before = b"".join(other.line() for other in written[each.segment.number - 1])[: each.offset]
             assert before == b"" or before.endswith(b"\n")
+
+
+@given(
+    written=st.lists(deliveries, min_size=1, max_size=3),
+    place=st.tuples(st.integers(0, 2), st.integers(0, 15), st.integers(1, 8)),
+    form=st.sampled_from(["json", "text"]),
+    as_regex=st.booleans(),
+)
+@example([Delivery(body=b'say "a"')], (0, 4, 3), "json", False)
+@example([Delivery(body=b"\xff binary")], (0, 1, 5), "json", True)
+@example([Delivery(body=b"line\nbreak \\ \x1b")], (0, 2, 8), "text", True)
+@run_with(max_examples=examples(250))
+def test_any_part_of_a_body_is_found_whatever_its_spelling(
+    written: list[Delivery], place: tuple[int, int, int], form: str, as_regex: bool
+) -> None:
+    kept = [
+        each for each in written if form == "json" or (" " not in each.message_id and each.message_id.isprintable())
+    ]
+    body = kept[place[0] % len(kept)].body if kept else b""
+    start = place[1] % (len(body) + 1)
+    text = body[start : start + place[2]]
+    wanted = Filter(text=text)
+    if as_regex:
+        wanted = Filter(regex=re.compile(re.escape(text.decode("utf-8", "surrogateescape"))))
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), 1, [each.line(form) for each in kept], form=".jsonl" if form == "json" else ".txt")
+        assert [each.body for each in found(Path(name), wanted)] == [each.body for each in kept if admits(wanted, each)]
 
 
 @given(written=st.lists(deliveries, max_size=8), text=texts.map(str.encode) | st.binary(max_size=3), regex=patterns)
