@@ -32,11 +32,21 @@ _POWER: Final = Row(
     options=("--audit-max-bytes", "4096", "--audit-compress", "zstd"),
 )
 
+_WINDOW: Final = Row(
+    "kill-auditor-25",
+    "SIGKILL of the auditor 25 times: what was recorded isn't delivered again",
+    Workload(15_000, rate=300.0),
+    (Fault("kill-auditor", "auditor", times=25, every=1.5),),
+    visibility=6,
+    limits=Limits(receives=3),
+)
+
 ROWS: Final = (
     replace(_EVENTS, full=replace(_EVENTS, workload=Workload(20_000, rate=200.0))),
     replace(
         _POWER,
         full=replace(_POWER, workload=Workload(45_000, rate=100.0), faults=(replace(_POWER.faults[0], times=100),)),
     ),
+    _WINDOW,
 )
 """The rows."""

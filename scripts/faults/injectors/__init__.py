@@ -13,6 +13,7 @@ from scripts.faults.fault import Fault
 from scripts.faults.injectors import (
     acts,
     clocks,
+    dedupe,
     disks,
     firehose,
     instances,
@@ -30,6 +31,7 @@ INJECTORS: Final[dict[str, Injector]] = {
     **processes.INJECTORS,
     **acts.INJECTORS,
     **disks.INJECTORS,
+    **dedupe.INJECTORS,
     **torn_tail.INJECTORS,
     **firehose.INJECTORS,
     **sqs.INJECTORS,
