@@ -41,11 +41,26 @@ _WINDOW: Final = Row(
     limits=Limits(receives=3),
 )
 
+_ARCHIVE: Final = replace(
+    _POWER,
+    name="power-cut-archive",
+    title="Power cuts around rotations, with compression, archive and retention",
+    # The archive takes a segment or two a second while the disk is slow. Intake may pause where that is too slow.
+    workload=Workload(5000, rate=60.0),
+    options=("--audit-max-bytes", "16384", "--audit-compress", "zstd", "--audit-keep-bytes", "262144"),
+    limits=Limits(stall=None),
+    archive=True,
+)
+
 ROWS: Final = (
     replace(_EVENTS, full=replace(_EVENTS, workload=Workload(20_000, rate=200.0))),
     replace(
         _POWER,
         full=replace(_POWER, workload=Workload(45_000, rate=100.0), faults=(replace(_POWER.faults[0], times=100),)),
+    ),
+    replace(
+        _ARCHIVE,
+        full=replace(_ARCHIVE, workload=Workload(40_000, rate=60.0), faults=(replace(_ARCHIVE.faults[0], times=100),)),
     ),
     _WINDOW,
 )
