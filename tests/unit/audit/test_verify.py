@@ -364,3 +364,37 @@ def test_the_torn_end_of_an_abandoned_segment_is_unverifiable(tmp_path: Path, pa
     report = verified(tmp_path)
     # The end of the plain file is vouched for by nothing, that of the compressed one by the line about the file.
     assert {one.segment for one in report.evidence} == ({1} if packing else set())
+
+
+def test_a_segment_and_its_seal_written_anew_do_not_fit_between_their_neighbours(tmp_path: Path) -> None:
+    written = write_trail(tmp_path, 5)
+    write_segment(tmp_path, 3, [7, 5, 8], written[1].final)
+    assert kinds(verified(tmp_path)) == [("link", 4)]
+    write_segment(tmp_path, 3, [7, 5, 8], "0" * 64)
+    assert kinds(verified(tmp_path)) == [("link", 3), ("link", 4)]
+
+
+def test_a_seal_whose_end_was_cut_off_is_missed_by_the_next_one(tmp_path: Path) -> None:
+    written = write_trail(tmp_path, 4)
+    lines = written[1].seal_lines
+    written[1].seal.write_bytes(b"".join(lines[:-1]))
+    (found,) = verified(tmp_path).evidence
+    end = sum(map(len, lines[:-1]))
+    assert (found.kind, found.segment, found.file, found.start) == ("seal", 2, written[1].seal.name, end)
+
+
+def test_what_is_found_only_once_is_no_evidence(tmp_path: Path) -> None:
+    written = write_trail(tmp_path, 14)
+    order = iter(written[1:])
+    hidden: list[Path] = []
+
+    def hide_another(seconds: float) -> None:
+        # As Courier's own work might look, if each look came at a bad moment for another segment.
+        for path in hidden:
+            path.rename(path.with_name(path.name.removeprefix("hidden-")))
+        path = next(order).path
+        hidden[:] = [path.rename(path.with_name(f"hidden-{path.name}"))]
+
+    hide_another(0.0)
+    assert verify(DirectoryTrail(tmp_path), pause=hide_another).evidence == []
+    assert kinds(verified(tmp_path)) != []
