@@ -13,6 +13,9 @@ OPERATIONS = ("open", "write", "fdatasync", "fsync", "ftruncate", "unlink", "ren
 FULL = ("write", "fdatasync", "fsync")
 """What fails on a full disk."""
 
+SYNCS = ("fdatasync", "fsync")
+"""What fails on a disk that takes data and can't keep it."""
+
 BROKEN = (*FULL, "ftruncate")
 """What fails on a broken one."""
 

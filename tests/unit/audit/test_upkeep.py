@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from courier.audit.trail import DirectoryTrail
 from courier.audit.upkeep import CHECKPOINT_SECONDS, RETRY_SECONDS, Upkeep
 from courier.audit.verify import verify
 from courier.errors import AuditError
-from tests.unit.audit.faulty_os import faulty_os
+from tests.unit.audit.faulty_os import BROKEN, FULL, SYNCS, faulty_os
 from tests.unit.audit.test_reader import FIRST, SECOND, line
 from tests.unit.audit.test_recover import bytes_read
 
@@ -108,6 +108,27 @@ def test_the_next_segment_gets_no_line_until_the_one_before_is_final(tmp_path: P
     told = [entry for entry in logs if entry["log_level"] == "warning"]
     assert [entry["event"] for entry in told] == ["cannot seal the audit log; it is written as before"]
     assert "No space" in told[0]["reason"]
+    assert evidence(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", [FULL, SYNCS, BROKEN])
+def test_the_seal_of_an_abandoned_segment_has_what_was_durable_and_what_was_not_is_cut_off(
+    tmp_path: Path, failing: Collection[str]
+) -> None:
+    writer = Stepped(tmp_path)
+    writer.files.append([line("a")])
+    with faulty_os() as faults, capture_logs():
+        faults.fail(lambda name: name.endswith(".jsonl"), failing)
+        with pytest.raises(AuditError):
+            writer.files.append([line("b")])
+        writer.upkeep.step()
+        faults.heal()
+        writer.files.append([line("b")])
+        writer.seconds += RETRY_SECONDS
+        writer.upkeep.step()
+    [(name, *rest)] = seal_lines(tmp_path)
+    assert rest == [FINAL, BY_WRITER, len(line("a"))]
+    assert (tmp_path / name).read_bytes() == line("a")
     assert evidence(tmp_path) == []
 
 

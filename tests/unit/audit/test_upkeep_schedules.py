@@ -27,7 +27,7 @@ from courier.audit.upkeep import CHECKPOINT_SECONDS, RETRY_SECONDS, Upkeep
 from courier.audit.verdicts import Report
 from courier.audit.verify import verify
 from courier.errors import AuditError
-from tests.unit.audit.faulty_os import BROKEN, FULL, FaultyOs, Killed, faulty_os
+from tests.unit.audit.faulty_os import BROKEN, FULL, SYNCS, FaultyOs, Killed, faulty_os
 from tests.unit.audit.test_reader import line
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -96,7 +96,7 @@ class Writer:
                 case "kill":
                     self._faults.kill_after(number)
                 case "fail":
-                    self._faults.fail(FAILING[number // 2], BROKEN if number % 2 else FULL)
+                    self._faults.fail(FAILING[number // 3], (BROKEN, FULL, SYNCS)[number % 3])
                 case "heal":
                     self._faults.heal()
         except Killed:
@@ -148,7 +148,9 @@ def close_descriptor(files: AuditFiles) -> None:
 def writer(key: Ed25519PrivateKey | None = None) -> Iterator[tuple[Writer, FaultyOs]]:
     """Yield a writer in a directory of its own."""
     with tempfile.TemporaryDirectory() as name, faulty_os() as faults, capture_logs():
-        yield Writer(Path(name), faults, key), faults
+        audit = Writer(Path(name), faults, key)
+        yield audit, faults
+        close_descriptor(audit.files)
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +164,7 @@ steps = st.one_of(
     st.tuples(st.just("append"), st.integers(1, 4)),
     st.tuples(st.sampled_from(["rotate", "checkpoint", "close", "heal"]), st.just(0)),
     st.tuples(st.just("kill"), st.integers(0, 12)),
-    st.tuples(st.just("fail"), st.integers(0, 2 * len(FAILING) - 1)),
+    st.tuples(st.just("fail"), st.integers(0, 3 * len(FAILING) - 1)),
 )
 
 
