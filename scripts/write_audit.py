@@ -78,7 +78,7 @@ def write(directory: Path, total: int) -> None:
         begun = rfc3339(BEGIN_MS + records * 1000 // A_SECOND)
         name = segment_name(number, begun[:19].replace("-", "").replace(":", "") + "Z", JSON_LINES)
         path, size, count, sha = directory / name, 0, 0, hashlib.sha256()
-        first, seal, before = begun, b"", ""
+        first, seal, before = begun, b"", previous
         with path.open("wb") as file:
             while size < min(SEGMENT_BYTES, total):
                 block = b"".join(record(records + each, dice, pool) for each in range(A_SECOND * 15))
