@@ -13,7 +13,8 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from courier.audit.segment import LONGEST_LINE, Segment, open_segment, segments
+from courier.audit.date_folders import date_folders
+from courier.audit.segment import LONGEST_LINE, Segment, in_order, open_segment, segments
 from courier.audit.zstd import zstd
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -108,14 +109,14 @@ def skip(file: IO[bytes], size: int) -> None:
 def listed(directory: Path) -> list[Segment]:
     """Return the segments of a directory, oldest first, while others are begun, compressed and removed.
 
-    Raise OSError if it can't be listed. A listing can miss a file that is replaced during it. Numbers have no gaps, so
-    a gap asks for another listing.
+    Those of an archive's copy are in its date folders. Raise OSError if the directory can't be listed. A listing can
+    miss a file that is replaced during it. Numbers have no gaps, so a gap asks for another listing.
     """
-    found = segments(directory)
+    found = _segments(directory)
     for _ in range(_LOOKS - 1):
         if not _has_gap(found):
             break
-        found = segments(directory)
+        found = _segments(directory)
     return found
 
 
@@ -138,6 +139,12 @@ def open_listed(directory: Path, segment: Segment) -> IO[bytes] | None:
 def identity(segment: Segment) -> tuple[Any, ...]:
     """Return what stays the same when a segment is compressed or abandoned."""
     return segment.number, segment.begun, segment.legacy, segment.form
+
+
+def _segments(directory: Path) -> list[Segment]:
+    if found := segments(directory):
+        return found
+    return in_order(path for folder in date_folders(directory) for path in folder.iterdir())
 
 
 def _has_gap(found: list[Segment]) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Protocol
 
+from courier.audit.date_folders import date_folders
 from courier.audit.segment import SEAL_SUFFIX, Segment, in_order, segment_of
 from courier.errors import CourierError
 
@@ -24,7 +24,6 @@ MOST_NAMES: Final = 5_000_000
 """Names of ours after which a place is no audit trail; a segment an hour has taken 300 years to make as many."""
 
 _PREFIX: Final = "courier"
-_DATE_FOLDERS: Final = (re.compile(r"\d{4}"), re.compile(r"\d{2}"), re.compile(r"\d{2}"))
 
 
 class CannotRead(CourierError):
@@ -114,11 +113,11 @@ class DirectoryTrail:
             found: dict[str, list[Entry]] = {}
             for entry in _files(self.path):
                 found.setdefault(entry.name, []).append(entry)
-            self.is_archive = not any(segment_of(Path(name)) for name in found) and _has_date_folders(self.path)
-            if self.is_archive:
-                for folder in _below(self.path, _DATE_FOLDERS):
-                    for entry in _files(folder):
-                        found.setdefault(entry.name, []).append(entry)
+            folders = [] if any(segment_of(Path(name)) for name in found) else list(date_folders(self.path))
+            self.is_archive = bool(folders)
+            for folder in folders:
+                for entry in _files(folder):
+                    found.setdefault(entry.name, []).append(entry)
         except OSError as error:
             raise cannot_read(str(error.filename or self.path), error) from error
         return found
@@ -189,18 +188,3 @@ def _strangeness(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a FIFO"
     return "a directory" if stat.S_ISDIR(mode) else "no regular file"
-
-
-def _has_date_folders(path: Path) -> bool:
-    return next(_below(path, _DATE_FOLDERS), None) is not None
-
-
-def _below(path: Path, names: tuple[re.Pattern[str], ...]) -> Iterator[Path]:
-    """Yield the folders whose names match, level by level, in order."""
-    if not names:
-        yield path
-        return
-    with os.scandir(path) as entries:
-        folders = sorted(e.path for e in entries if names[0].fullmatch(e.name) and e.is_dir(follow_symlinks=False))
-    for folder in folders:
-        yield from _below(Path(folder), names[1:])

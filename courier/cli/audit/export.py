@@ -14,7 +14,14 @@ from courier.audit.columns import BASE64, NONE, TEXT, csv_head, csv_rows, jsonl
 from courier.audit.regular_file import NEW
 from courier.audit.search import search
 from courier.cli.audit.filters import filter_of, filter_options
-from courier.cli.audit.output import EXIT_FOUND, EXIT_UNREADABLE, Notes, cannot_read, directory_argument
+from courier.cli.audit.output import (
+    EXIT_FOUND,
+    EXIT_UNREADABLE,
+    Notes,
+    cannot_read,
+    directory_argument,
+    require_audit_files,
+)
 from courier.errors import CannotStart, ConfigError
 from courier.process.collection import no_collection
 
@@ -50,6 +57,7 @@ def command(directory: Path, form: str, output: Path | None, body: str, spreadsh
         raise ConfigError("--spreadsheet: must be left out with --to jsonl")
     wanted = filter_of(values)
     line = csv_rows(body, for_spreadsheet=spreadsheet) if form == CSV else jsonl(body)
+    require_audit_files(directory)
     notes = Notes("export")
     with _Target(output) as write, no_collection():
         if form == CSV:

@@ -21,6 +21,7 @@ from courier.cli.audit.output import (
     cannot_read,
     directory_argument,
     record_output,
+    require_audit_files,
 )
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
@@ -48,6 +49,7 @@ def command(pattern: str | None, directory: Path, count: bool, output: str, **va
     wanted = filter_of(values)
     if pattern:
         wanted = replace(wanted, text=os.fsencode(pattern))
+    require_audit_files(directory)
     notes = Notes("grep")
     try:
         segments = choose(listed(directory), wanted)

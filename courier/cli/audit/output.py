@@ -12,8 +12,10 @@ from typing import Final
 
 import click
 
+from courier.audit.blocks import listed
 from courier.audit.filter import Filter
 from courier.audit.found import Found
+from courier.audit.lock import LOCK_NAME
 from courier.audit.search import Observer
 from courier.audit.segment import Segment
 from courier.errors import CannotStart
@@ -200,9 +202,21 @@ def _encoded(line: str) -> bytes:
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
+def require_audit_files(directory: Path) -> None:
+    """Raise CannotStart for a directory that never was a Courier's: finding nothing there would say nothing."""
+    try:
+        if listed(directory) or (directory / LOCK_NAME).exists():
+            return
+    except OSError as error:
+        raise cannot_read(directory, error) from None
+    raise CannotStart(
+        f"{directory} has no audit files; give the directory that Courier has as --audit-path, or a copy of the archive"
+    )
+
+
 def cannot_read(directory: Path, error: OSError) -> CannotStart:
     """Return the error for a directory that can't be listed."""
     return CannotStart(
         f"cannot read the audit directory {directory}: {error.strerror or error}; "
-        "give the one that Courier has as --audit-path"
+        "give the one that Courier has as --audit-path, or a copy of the archive"
     )

@@ -12,6 +12,7 @@ import click
 from courier.audit.filter import Filter
 from courier.cli import EXIT_INTERRUPTED
 from courier.cli.audit.filters import filter_of, filter_options
+from courier.cli.audit.output import require_audit_files
 from courier.cli.help import GroupedCommand
 from courier.cli.options import file_option, option, read_config, shared_options
 from courier.config.checks import check_queue_name
@@ -89,6 +90,7 @@ def command(
     0 all sent, 1 some failed, 2 wrong usage, 3 cannot read or start, 130 interrupted.
     """
     source = audit_path if directory is None else directory
+    require_audit_files(source)
     if resume is not None and replay_audit is not None:
         raise ConfigError("--replay-audit: must be left out with --resume, which names the directory")
     before = None if resume is None else read_run(resume)
@@ -118,7 +120,7 @@ def command(
     for line in (*plan(tally, samples, str(source), target, gone), *([] if to_queue else left_out(config))):
         click.echo(line)
     if not yes:
-        click.echo("nothing was sent; add --yes to send")
+        click.echo("nothing was sent; add --yes to send" if tally.sendable else "there is nothing to send")
         return EXIT_DRAINED
     if not tally.sendable:
         click.echo("nothing is left to send")

@@ -11,7 +11,14 @@ import click
 from courier.audit.search import search
 from courier.audit.statistics import UNITS, Statistics
 from courier.cli.audit.filters import filter_of, filter_options
-from courier.cli.audit.output import EXIT_FOUND, EXIT_UNREADABLE, Notes, cannot_read, directory_argument
+from courier.cli.audit.output import (
+    EXIT_FOUND,
+    EXIT_UNREADABLE,
+    Notes,
+    cannot_read,
+    directory_argument,
+    require_audit_files,
+)
 from courier.cli.status import output_option
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
@@ -41,6 +48,7 @@ def command(directory: Path, every: str | None, by: str | None, output: str, **v
     if every is not None and by is not None:
         raise ConfigError("--by: must be left out with --every, or the other way round")
     statistics = Statistics(_UNITS[every] if every is not None else None, by or "")
+    require_audit_files(directory)
     notes = Notes("stats")
     add = statistics.add
     try:

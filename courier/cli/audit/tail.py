@@ -20,6 +20,7 @@ from courier.cli.audit.output import (
     cannot_read,
     directory_argument,
     record_output,
+    require_audit_files,
 )
 
 POLL_SECONDS: Final = 0.2
@@ -41,6 +42,8 @@ def command(directory: Path, follow: bool, number: int, output: str) -> int:
     Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit); with --follow it needn't exist yet. Exit codes: 0 shown,
     2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
     """
+    if not follow:
+        require_audit_files(directory)
     notes = Notes("tail")
     records = Records(output, Filter())
     follower = Follower(directory, _places(directory, number, must_exist=not follow), notes)

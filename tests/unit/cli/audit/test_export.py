@@ -96,6 +96,7 @@ def test_a_file_has_its_name_when_it_is_whole_and_is_for_its_owner_alone(
 def test_a_failed_export_leaves_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert exported(tmp_path / "none", "--to", "csv", "-o", tmp_path / "records.csv") == 3
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "LOCK").touch()
     assert exported(tmp_path, "--to", "csv", "-o", tmp_path / "none" / "records.csv") == 2
     assert "--output: cannot create" in capsys.readouterr().err
 

@@ -171,7 +171,7 @@ def test_a_directory_that_is_not_there_is_code_3(capsys: pytest.CaptureFixture[s
     assert code == 3
     assert error == (
         f"courier: error: cannot read the audit directory {tmp_path}/none: No such file or directory; "
-        "give the one that Courier has as --audit-path\n"
+        "give the one that Courier has as --audit-path, or a copy of the archive\n"
     )
 
 
@@ -188,3 +188,22 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.wait(60) == 141
         assert process.stderr.read() == b""
+
+
+def test_the_copy_of_an_archive_is_searched_in_its_date_folders(
+    capsys: pytest.CaptureFixture[str], directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copy = tmp_path_factory.mktemp("copy")
+    for index, path in enumerate(sorted(directory.iterdir())):
+        folder = copy / "2026" / "11" / f"{20 + index // 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+    assert grep(capsys, "-o", "json", copy) == grep(capsys, "-o", "json", directory)
+
+
+def test_nothing_found_in_a_directory_that_no_courier_has_used_is_an_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, error = grep(capsys, "--id", "a", tmp_path)
+    assert (code, out) == (3, [])
+    assert error.startswith(f"courier: error: {tmp_path} has no audit files; ")

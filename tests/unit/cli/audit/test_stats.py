@@ -73,7 +73,14 @@ def test_filters_choose_what_is_counted(capsys: pytest.CaptureFixture[str], dire
 
 
 def test_an_empty_directory_has_no_records(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "LOCK").touch()
     assert stats(capsys, tmp_path) == (0, "no records\n", "")
+
+
+def test_a_directory_that_no_courier_has_used_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, error = stats(capsys, tmp_path)
+    assert (code, out) == (3, "")
+    assert error.startswith(f"courier: error: {tmp_path} has no audit files; give the directory that Courier has")
 
 
 def test_every_and_by_exclude_each_other(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
