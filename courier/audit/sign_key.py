@@ -26,7 +26,7 @@ def read_sign_key(path: Path) -> Ed25519PrivateKey:
     """
     file = SecretFile(FLAG, path, _private_key)
     if file.exposure:
-        raise CannotStart(f"{file.exposure}, and make a new key: who can read this one can forge seals")
+        raise CannotStart(f"{file.exposure}; make a new key too, since anybody who could read this one can forge seals")
     return file.value
 
 
