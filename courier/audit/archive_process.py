@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import orjson
 
 from courier.audit.archive_failure import CHILD, ArchiveFailure
 from courier.audit.archive_place import ArchiveSettings
+from courier.audit.chore_child import PYTHON, start_python
 
 if TYPE_CHECKING:
     import subprocess
 
-COMMAND: Final = (sys.executable, "-P", "-m", "courier.audit.archive_child")
-"""-P: nothing is imported from the working directory, which may be anyone's."""
-
-_PACKAGES: Final = str(Path(__file__).parents[2])
+COMMAND: Final = (*PYTHON, "-m", "courier.audit.archive_child")
 
 _MOST_WORDS: Final = 4096
 """Bytes kept of what the child says on its standard error."""
@@ -109,18 +105,7 @@ class ArchiveProcess:
         self._reap()
 
     def _start(self) -> None:
-        # Imported here: only an auditor with something to upload needs it.
-        import subprocess
-
-        path = os.pathsep.join(filter(None, (_PACKAGES, os.environ.get("PYTHONPATH"))))
-        child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        child = start_python(self._command)
         self._child, self._words = child, b""
         for pipe in (child.stdin, child.stdout, child.stderr):
             assert pipe is not None

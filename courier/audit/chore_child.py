@@ -28,7 +28,33 @@ POLL_SECONDS: Final = 0.05
 MOST_OUTPUT: Final = 64 * 1024
 """Bytes that are kept of what a child prints to each stream: the last ones."""
 
+PYTHON: Final = (sys.executable, "-P", "-S")
+"""-P: nothing is imported from the working directory, which may be anyone's. -S: the search for packages takes half the
+time of a start, and the child has the auditor's paths."""
+
 _PACKAGES: Final = str(Path(__file__).parents[2])
+
+
+def start_python(
+    command: Sequence[str], fds: Sequence[int] = (), environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a command that begins with PYTHON, with a pipe for each of its standard streams; raise OSError.
+
+    It inherits ``fds`` and the auditor's variables, in addition to those of ``environment``.
+    """
+    # Imported here: the auditor needs it late, and a child doesn't.
+    import subprocess
+
+    paths = [_PACKAGES, *filter(None, sys.path)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        pass_fds=fds,
+        env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
+    )
 
 
 class ChoreResult(NamedTuple):
@@ -55,23 +81,10 @@ class ChoreChild:
 
         It is killed after ``deadline_seconds``. ``environment`` are variables in addition to the auditor's.
         """
-        # Imported here: the auditor needs it late, and a child doesn't.
-        import subprocess
-
-        # With -S and the auditor's own paths, because the search for packages takes half the time of a start.
-        paths = [_PACKAGES, *filter(None, sys.path)]
         self._clock = clock
         self._deadline = clock() + deadline_seconds
         self._deadline_seconds = deadline_seconds
-        # -P: nothing is imported from the working directory, which may be anyone's.
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-P", "-S", "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=fds,
-            env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        self._process = start_python([*PYTHON, "-m", module, *arguments], fds, environment)
         self._output = {"out": bytearray(), "err": bytearray()}
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
