@@ -4,8 +4,8 @@ A record becomes durable as a whole line, and a message is deleted only after th
 wasn't deleted, and the line may go. Damage before the last line is different: those records were durable once. Courier
 reports it with file and offset but changes nothing, because a repair would hide it.
 
-The auditor never appends to these files, so it can start before the recovery. A low-priority thread does the recovery
-in the background, in small pieces.
+The auditor never appends to these files, so it can start before the recovery. A thread does the recovery in the
+background, in small pieces.
 """
 
 from __future__ import annotations

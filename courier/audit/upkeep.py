@@ -8,7 +8,6 @@ that takes no seal is still tried for records. What a kill leaves undone, the ne
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -43,8 +42,6 @@ START_SECONDS: Final = 2.0
 
 RETRY_SECONDS: Final = 10.0
 """Seconds until the next attempt after an error of the disk."""
-
-LOWEST_PRIORITY: Final = 19
 
 
 class Written(NamedTuple):
@@ -141,9 +138,8 @@ class Upkeep:
         return min(seconds, self._do_chores()) if self._previous is not None else seconds
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):
-            # On Linux each thread has a separate priority.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        # With the priority of the auditor. A lower one would hold up the auditor too: on busy cores, this thread would
+        # seldom run, and seldom let go of the interpreter's lock.
         while True:
             try:
                 seconds = self.step()
@@ -226,12 +222,19 @@ class Upkeep:
         try:
             if self._chores is None:
                 self._chores = [_Due(make(self._sealing)) for make in self._makers]
-            for due in self._chores:
-                self._do_chore(due)
         except OSError as error:
-            self._chore_line(error.errno, reason=error.strerror or str(error), advice=advice(error))
+            self._chore_failed(error)
             return RETRY_SECONDS
+        for due in self._chores:
+            # One that fails stops no other: on a full disk it may be retention that makes room.
+            try:
+                self._do_chore(due)
+            except OSError as error:
+                self._chore_failed(error)
         return min((due.at for due in self._chores), default=math.inf) - self._clock()
+
+    def _chore_failed(self, error: OSError) -> None:
+        self._chore_line(error.errno, reason=error.strerror or str(error), advice=advice(error))
 
     def _finish_chores(self) -> None:
         """Let the chores finish what they can in the time that is left."""
@@ -242,7 +245,7 @@ class Upkeep:
                 if isinstance(due.chore, LastingChore):
                     due.chore.finish(self._sealed, self._stop_at - self._clock())
         except OSError as error:
-            self._chore_line(error.errno, reason=error.strerror or str(error), advice=advice(error))
+            self._chore_failed(error)
 
     def _sealed(self) -> Sequence[Segment]:
         """Return the segments whose seals are final; raise OSError."""

@@ -254,6 +254,33 @@ def test_a_chore_that_fails_is_logged_and_called_again_and_records_and_seals_go_
     assert [line[1] for line in seal_lines(tmp_path)] == [FINAL, FINAL]
 
 
+def test_a_chore_that_fails_holds_up_no_other(tmp_path: Path) -> None:
+    files, [first, second] = with_chores(tmp_path, 2)
+    first.fails = True
+    with capture_logs() as logs:
+        files.append([line("a")])
+        files.rotate()
+        files.append([line("b")])
+        until(lambda: [1] in second.seen)
+        files.close()
+    assert [1] in first.seen
+    assert "cannot tend the audit files; records are written as before" in [entry["event"] for entry in logs]
+
+
+def test_what_may_hold_the_interpreters_lock_has_the_priority_of_those_who_wait_for_it(tmp_path: Path) -> None:
+    priorities = []
+
+    def make(sealing: Sealing) -> Chore:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return Recording(sealing)
+
+    files = AuditFiles(tmp_path, 1 << 20, 3600)
+    files.open_at_once(chores=[make])
+    until(lambda: priorities)
+    files.close()
+    assert priorities == [os.getpriority(os.PRIO_PROCESS, os.getpid())]
+
+
 def test_a_chore_that_takes_long_delays_no_record(tmp_path: Path) -> None:
     files, [chore] = with_chores(tmp_path)
     waits, released = threading.Event(), threading.Event()
