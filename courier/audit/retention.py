@@ -85,7 +85,13 @@ class Retention:
         trail = measure(self._directory)
         stems = {segment.stem for segment in sealed}
         found = plan(
-            trail, self._limits, self._now(), self._last, lambda segment: segment.stem in stems, self._is_archived
+            trail,
+            self._limits,
+            self._now(),
+            self._last,
+            lambda segment: segment.stem in stems,
+            self._is_archived,
+            MOST_AT_ONCE + 1,
         )
         for removal in found.removals[:MOST_AT_ONCE]:
             self._remove(removal)

@@ -14,6 +14,9 @@ from courier.audit.sealing import JOURNAL_NAME, LEDGER_NAME
 from courier.audit.segment import JSON_LINES, SEAL_SUFFIX, Segment, in_order, segment_of
 
 BY_AGE: Final = "its last record is older than --audit-keep"
+MOST_AHEAD: Final = 64
+"""Segments after one whose time is wrong that are asked for a better one."""
+
 BY_SIZE: Final = "the audit trail is larger than --audit-keep-bytes"
 
 
@@ -117,8 +120,9 @@ def plan(
     last: Callable[[Segment], float],
     is_sealed: Callable[[Segment], bool],
     is_archived: Callable[[Segment], bool] | None,
+    most: int | None = None,
 ) -> Plan:
-    """Return what to remove at the Unix time ``now``: the oldest segments, without a gap.
+    """Return what to remove at the Unix time ``now``: the oldest segments, without a gap, at most ``most`` of them.
 
     ``last`` returns when the last record of a segment was written. It is asked for few segments. ``is_archived`` is
     ``None`` if there is no archive. Segments of before 0.2 have no seal, and never come into an archive.
@@ -130,13 +134,16 @@ def plan(
     def is_over() -> bool:
         return limits.keep_bytes is not None and left > limits.keep_bytes
 
-    for segment, files in trail.segments:
+    of_all = trail.segments
+    for place, (segment, files) in enumerate(of_all):
+        if most is not None and len(removals) >= most:
+            break
         if segment.legacy and is_archived is not None and not is_archived(segment):
             continue
         if not is_over():
             if limits.keep_seconds is None:
                 break
-            age = now - last(segment)
+            age = now - _last_of(of_all[place : place + MOST_AHEAD], now, last)
             if age < limits.keep_seconds:
                 seconds = limits.keep_seconds - age
                 break
@@ -148,6 +155,17 @@ def plan(
         removals.append(Removal(segment, files, BY_SIZE if is_over() else BY_AGE))
         left -= files.bytes
     return Plan(removals, is_over(), waits, seconds)
+
+
+def _last_of(following: Sequence[tuple[Segment, SegmentFiles]], now: float, last: Callable[[Segment], float]) -> float:
+    """Return when the last record of the first of these segments was written, at the latest.
+
+    If that is in the future, the clock was wrong then, or is now. The segments after it were written later, so the first of
+    them whose time is possible says more: otherwise one bad hour would keep everything behind it for years.
+    """
+    times = (last(segment) for segment, _ in following)
+    first = next(times)
+    return first if first <= now else next((at for at in times if at <= now), first)
 
 
 def _room_for_active(trail: Trail, limits: Limits, is_sealed: Callable[[Segment], bool]) -> int:

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from courier.audit.chain import read_chain
 from courier.audit.chain_file import ChainFile
 from courier.audit.names import FileNames
-from courier.audit.retention import MOST_AT_ONCE, RESERVE_BYTES, Retention
+from courier.audit.retention import LONGEST_SECONDS, MOST_AT_ONCE, RESERVE_BYTES, Retention
 from courier.audit.retention_plan import BY_AGE, BY_SIZE, Limits, measure, plan
 from courier.audit.seal import FINAL
 from courier.audit.sealing import LEDGER_NAME, Sealing
@@ -331,6 +331,35 @@ def test_many_go_in_several_steps(tmp_path: Path) -> None:
         left.append(len(segments(tmp_path)))
     assert left == [MOST_AT_ONCE + 1, 1]
     assert numbers(tmp_path) == []
+
+
+def test_a_step_asks_for_the_age_of_no_more_segments_than_it_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal_all(tmp_path, [b"a\n"] * (4 * MOST_AT_ONCE))
+    chore = Retention(Sealing(tmp_path), Limits(1.0, None), now=lambda: NOW + DAY)
+    asked: list[Segment] = []
+    last = chore._last
+    monkeypatch.setattr(chore, "_last", lambda segment: asked.append(segment) or last(segment))
+    assert chore.step(sealed(tmp_path)) == 0.0
+    assert len(asked) <= MOST_AT_ONCE + 1
+
+
+@pytest.mark.parametrize(("wrong", "left"), [("2031-01-01", [3, 4]), ("2026-11-25", [3, 4]), ("2026-11-20", [3, 4])])
+def test_records_of_an_hour_in_which_the_clock_was_ahead_keep_nothing_longer(
+    tmp_path: Path, wrong: str, left: list[int]
+) -> None:
+    days = (wrong, "2026-11-21", "2026-11-23", "2026-11-24")
+    seal_all(tmp_path, [b"a\n"] * 4, last=[f"{day}T11:00:00.000Z" for day in days])
+    assert keep(tmp_path, 2.5 * DAY) > 0
+    assert numbers(tmp_path) == left
+    assert is_accused(tmp_path) == []
+
+
+def test_nothing_goes_because_the_clock_is_behind(tmp_path: Path) -> None:
+    made = seal_all(tmp_path, [b"a\n"] * 3, last=[f"2026-11-{day}T11:00:00.000Z" for day in (20, 21, 22)])
+    assert keep(tmp_path, DAY, now=unix("2026-11-19T12:00:00.000Z")) == LONGEST_SECONDS
+    assert numbers(tmp_path) == [segment.number for segment in made]
 
 
 @run_with(max_examples=examples(300))
