@@ -8,6 +8,7 @@ written once more in place, byte for byte, and synced, before anybody believes t
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,19 +36,19 @@ def tail_ids(segments: Sequence[Segment], end: LogEnd, most: int) -> Ids:
     """Return the ids of the delivered records after ``end``, at most the last ``most``; raise OSError.
 
     The receives of a record that was read back have no time of the first one. Nothing is returned of segments of text,
-    which name no receives, nor of compressed ones: what a kill leaves is in a plain one.
+    which name no receives, nor of compressed ones: what a kill leaves is in a plain one. No more segments are read than
+    these ids are in: there are many after ``end`` if the window was turned off for a month.
     """
-    ids: list[str] = []
-    stamps: list[Stamp] = []
-    for segment in segments:
+    found: deque[tuple[str, Stamp]] = deque()
+    for segment in reversed(segments):
+        if len(found) >= most:
+            break
         if segment.number < end.segment or segment.form == TEXT or segment.packing:
             continue
-        for line in _durable_lines(segment.path, end.offset if segment.number == end.segment else 0):
-            if (found := _recorded(line)) is not None:
-                ids.append(found[0])
-                stamps.append(found[1])
-        del ids[:-most], stamps[:-most]
-    return Ids(ids, stamps)
+        lines = _durable_lines(segment.path, end.offset if segment.number == end.segment else 0)
+        found.extendleft(filter(None, map(_recorded, reversed(lines))))
+    last = [*found][-most:]
+    return Ids([message_id for message_id, _ in last], [stamp for _, stamp in last])
 
 
 def _durable_lines(path: Path, start: int) -> list[bytes]:

@@ -160,8 +160,8 @@ def plan(
 def _last_of(following: Sequence[tuple[Segment, SegmentFiles]], now: float, last: Callable[[Segment], float]) -> float:
     """Return when the last record of the first of these segments was written, at the latest.
 
-    If that is in the future, the clock was wrong then, or is now. The segments after it were written later, so the first of
-    them whose time is possible says more: otherwise one bad hour would keep everything behind it for years.
+    If that is in the future, the clock was wrong then, or is now. The segments after it were written later, so the
+    first of them whose time is possible says more: otherwise one bad hour would keep everything behind it for years.
     """
     times = (last(segment) for segment, _ in following)
     first = next(times)

@@ -340,7 +340,12 @@ def test_a_step_asks_for_the_age_of_no_more_segments_than_it_removes(
     chore = Retention(Sealing(tmp_path), Limits(1.0, None), now=lambda: NOW + DAY)
     asked: list[Segment] = []
     last = chore._last
-    monkeypatch.setattr(chore, "_last", lambda segment: asked.append(segment) or last(segment))
+
+    def ask(segment: Segment) -> float:
+        asked.append(segment)
+        return last(segment)
+
+    monkeypatch.setattr(chore, "_last", ask)
     assert chore.step(sealed(tmp_path)) == 0.0
     assert len(asked) <= MOST_AT_ONCE + 1
 

@@ -110,6 +110,25 @@ def test_the_last_group_before_a_kill_is_found_in_its_records(
     assert second.recognised(*messages) == messages
 
 
+def test_a_window_that_was_off_for_long_is_loaded_from_no_more_segments_than_it_needs(tmp_path: Path) -> None:
+    Auditor(tmp_path).load().deliver(sent(0))
+    # Without the window nobody kept the ids.
+    off = AuditFiles(tmp_path, 2000, 3600.0)
+    off.open()
+    record = recorder("json", "full")
+    messages = [sent(number) for number in range(1, 3 * WINDOW + 1)]
+    for each in messages:
+        off.append([record(each, "delivered", 200, 0.01, 1_764_000_100.0)])
+    off.close()
+    before = {segment.path: segment.path.stat().st_mtime_ns for segment in segments(tmp_path)}
+    auditor = Auditor(tmp_path).load()
+    assert auditor.recognised(*messages[-WINDOW // 2 :]) == messages[-WINDOW // 2 :]
+    # What is read is written once more, so that it is durable.
+    read = [path for path, at in before.items() if path.stat().st_mtime_ns != at]
+    assert 0 < len(read) < len(before) // 2
+    assert not auditor.failures()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32))
 def test_under_kills_and_restarts_exactly_what_was_durable_is_recognised(seed: int) -> None:
