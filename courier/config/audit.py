@@ -103,8 +103,8 @@ class AuditConfig:
         "--audit-sign-key",
         PATH,
         "Private key (ed25519, PEM) to sign the seals of audit files with.",
-        "courier audit keygen makes one, and courier audit verify checks the signatures with its public half. Every "
-        "user of the machine being able to read it is an error.",
+        "courier audit keygen makes one, and courier audit verify checks the signatures with its public half. Courier "
+        "refuses a key that every user of the machine can read.",
         may_hold_secret=True,
     )
     dedupe_window: int = _option(
@@ -113,8 +113,8 @@ class AuditConfig:
         number(0, 10_000_000),
         "How many recorded messages are recognised if they come again.",
         "A message whose record is durable but whose delete was lost comes again; then it is deleted without a second "
-        "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. Only --audit "
-        "files with --audit-policy required knows what is recorded.",
+        "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. It "
+        "needs --audit files and --audit-policy required.",
     )
     audit_archive: str | None = _option(
         None,

@@ -20,11 +20,11 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Command]] = {
-    "keygen": Command("Make a pair of keys, with which seals are signed and verified.", "keygen"),
+    "keygen": Command("Make the pair of keys that signs and verifies seals.", "keygen"),
     "verify": Command("Find what was changed, removed or added since it was recorded.", "verify"),
-    "grep": Command("Show the records that have a text, a status, a time and more.", "grep"),
-    "tail": Command("Show the last records, and follow those that come.", "tail"),
-    "replay": Command("Send chosen records again, to a recipient.", "replay", logs=True),
+    "grep": Command("Show the records that match a text, an id, a time, a status and more.", "grep"),
+    "tail": Command("Show the last records, and new ones as they come.", "tail"),
+    "replay": Command("Send chosen records again, to a recipient or into a queue.", "replay", logs=True),
     "stats": Command("Count outcomes, latencies, reasons and groups by time, or by another key.", "stats"),
     "export": Command("Write records as CSV or JSON lines, for a database.", "export"),
 }

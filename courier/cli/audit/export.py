@@ -43,7 +43,7 @@ PART: Final = ".part"
         click.Option(
             ["--body"], type=click.Choice([TEXT, BASE64, NONE]), default=TEXT, help="Bodies.  [default: text]"
         ),
-        click.Option(["--spreadsheet"], is_flag=True, help="Let no cell of a CSV file be taken for a formula."),
+        click.Option(["--spreadsheet"], is_flag=True, help="Keep a spreadsheet from taking a CSV cell for a formula."),
         *filter_options(),
     ],
 )

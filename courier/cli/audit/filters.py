@@ -26,9 +26,11 @@ def filter_options() -> list[click.Parameter]:
     return [
         click.Option(["--id", "ids"], metavar="ID", multiple=True, help="Only this message. Repeat it for more."),
         click.Option(["--text", "text"], metavar="TEXT", help="Only bodies that contain this text."),
-        click.Option(["--regex", "-E", "regex"], metavar="REGEX", help="Only bodies that this expression finds."),
-        click.Option(["--since", "-S"], metavar="TIME", help="From then on: 2h, yesterday, 2026-11-24T10:00Z."),
-        click.Option(["--until", "-U"], metavar="TIME", help="Up to then. A time without a zone is local."),
+        click.Option(
+            ["--regex", "-E", "regex"], metavar="REGEX", help="Only bodies that match this regular expression."
+        ),
+        click.Option(["--since", "-S"], metavar="TIME", help="None before: 2h (ago), yesterday, 2026-11-24T10:00Z."),
+        click.Option(["--until", "-U"], metavar="TIME", help="None after. A time without a zone is local."),
         click.Option(
             ["--status", "statuses"], metavar="STATUSES", multiple=True, help="Only these: 404, 5xx, 400-499, none."
         ),

@@ -33,15 +33,15 @@ from courier.process.collection import no_collection
         click.Argument(["pattern"], metavar="[TEXT]", required=False),
         directory_argument(),
         *filter_options(),
-        click.Option(["--count", "-c"], is_flag=True, help="Only say how many there are."),
+        click.Option(["--count", "-c"], is_flag=True, help="Print only the number of records."),
         record_output(),
     ],
 )
 def command(pattern: str | None, directory: Path, count: bool, output: str, **values: Any) -> int:
-    """Show the records whose body contains TEXT and that every option admits, oldest first.
+    """Show the records whose body contains TEXT and that match every option, oldest first.
 
-    Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it. Exit codes: 0 found, 1 none,
-    2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
+    Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it, or a copy of the archive.
+    Exit codes: 0 found, 1 none, 2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
     """
     pattern, directory = _text_and_directory(pattern, directory)
     if pattern and values["text"]:

@@ -83,7 +83,7 @@ def command(
     audit_path: Path,
     **values: Any,
 ) -> int:
-    """Send chosen records of the audit log in DIR (default: --audit-path) again, to --recipient-url.
+    """Send chosen records of the audit log in DIR (default: --audit-path) again, to --recipient-url or --to-queue.
 
     Each message is sent once, whatever the number of its records, in the order of the log; the messages of a group one
     after another. Requests are those of run, with the header Courier-Replay. Without --yes nothing is sent. Exit codes:

@@ -31,7 +31,7 @@ _UNITS = {unit.name: unit for unit in UNITS}
     "stats",
     params=[
         directory_argument(),
-        click.Option(["--every"], type=click.Choice(list(_UNITS)), help="Unit of time.  [default: by the range]"),
+        click.Option(["--every"], type=click.Choice(list(_UNITS)), help="One row for each.  [default: by the range]"),
         click.Option(
             ["--by"], type=click.Choice(["status", "reason", "hour", "group"]), help="Count by this, not by time."
         ),

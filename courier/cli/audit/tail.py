@@ -31,13 +31,13 @@ POLL_SECONDS: Final = 0.2
     "tail",
     params=[
         directory_argument(),
-        click.Option(["--follow", "-f"], is_flag=True, help="Go on with those that come, until Ctrl-C."),
+        click.Option(["--follow", "-f"], is_flag=True, help="Show new records as they come, until Ctrl-C."),
         click.Option(["--number", "-n"], type=click.IntRange(0, 100_000), default=10, help="Records.  [default: 10]"),
         record_output(),
     ],
 )
 def command(directory: Path, follow: bool, number: int, output: str) -> int:
-    """Show the last records of the audit log, oldest first, and with --follow those that come.
+    """Show the last records of the audit log, oldest first, and with --follow new ones as they come.
 
     Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit); with --follow it needn't exist yet. Exit codes: 0 shown,
     2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
