@@ -129,9 +129,8 @@ class Archive:
         self._take_answer()
         self._journal.flush()
         waiting = self._look(sealed)
-        newest = max((each.number for each in sealed), default=0)
         standing = Standing(len(waiting), self._waiting.bytes, self._waiting.since, self._is_failing and bool(waiting))
-        self._status.show(standing, lambda: self._waiting.unsealed_bytes(newest))
+        self._status.show(standing, self._waiting.kept_bytes)
         if not self._process.is_busy and self._clock() >= self._retry_at:
             self._give_job(waiting)
         return self._seconds_to_next(waiting)

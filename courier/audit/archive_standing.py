@@ -40,7 +40,7 @@ class ArchiveStatus:
     """The standing, logged when it changes, and passed to an observer."""
 
     def __init__(self, observer: Observer, keep_bytes: int | None, clock: Callable[[], float]) -> None:
-        """With ``keep_bytes``, the standing is full when what waits and what is being written exceed that."""
+        """With ``keep_bytes``, the standing is full when more than that stays on the disk because of what waits."""
         self._observer = observer
         self._keep_bytes = keep_bytes
         self._clock = clock
@@ -73,10 +73,10 @@ class ArchiveStatus:
         if failures := self._outage.worked(self._clock()):
             log.info("the archive takes segments again", failures=failures)
 
-    def show(self, standing: Standing, unsealed: Callable[[], int]) -> None:
-        """Pass the standing on. ``unsealed`` returns the bytes of the segments that are still being written."""
+    def show(self, standing: Standing, kept: Callable[[], int]) -> None:
+        """Pass the standing on. ``kept`` returns the bytes that stay on the disk because of what waits."""
         keep = self._keep_bytes
-        full = keep is not None and standing.segments > 0 and standing.bytes + unsealed() > keep
+        full = keep is not None and standing.segments > 0 and kept() > keep
         if full != self.standing.full:
             self._log_full(standing, full=full)
         self.standing = standing._replace(full=full)

@@ -46,7 +46,8 @@ class Journal:
         self._chain = chain
         self._place = place
         self._now = now
-        self._stems: set[str] | None = None
+        self._stems: set[str] = set()
+        self._is_open = False
         self._unwritten: deque[dict[str, Any]] = deque()
         self._failed_line = RecurringLine(log, "warning", "cannot record which segments the archive has taken")
 
@@ -55,10 +56,10 @@ class Journal:
 
         Raise OSError.
         """
-        if self._stems is not None:
+        if self._is_open:
             return
         begun: dict[str, Any] = {}
-        stems = set()
+        stems = self._stems
         for link in self._chain.read().links:
             if link.fields.get("archive") == BEGUN:
                 begun = dict(link.fields)
@@ -66,16 +67,17 @@ class Journal:
                 stems.add(stem)
         if begun.get("to") != self._place:
             directory = begun.get("id") or os.urandom(_ID_BYTES).hex()
+            # A full disk can't take it. But what has been archived is known, and retention must be able to make room.
             self._chain.append({"archive": BEGUN, "id": directory, "to": self._place, "at": self._now()})
-        self._stems = stems
+        self._is_open = True
 
     def has(self, segment: Segment) -> bool:
         """Return whether S3 has confirmed a segment, there or at an earlier place. Call :meth:`open` before."""
-        return self._stems is not None and segment.stem in self._stems
+        return segment.stem in self._stems
 
     def add(self, segment: Segment, stored: Stored) -> None:
         """Take note that S3 has confirmed a segment. Call :meth:`flush` to record it durably."""
-        assert self._stems is not None
+        assert self._is_open
         self._stems.add(segment.stem)
         self._unwritten.append({"archive": STORED, "segment": segment.number, **stored._asdict(), "at": self._now()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from courier.audit.segment import Segment, segments
 class _Known(NamedTuple):
     """A waiting segment as it was first seen: its file, its size, when it ended and when it was seen (monotonic)."""
 
+    number: int
     path: Path
     size: int
     ended_at: float
@@ -69,11 +71,15 @@ class Waiting:
         self._before = {}
         return gone
 
-    def unsealed_bytes(self, newest: int) -> int:
-        """Return the bytes of the segments after number ``newest``, like the active one. Raise OSError."""
+    def kept_bytes(self) -> int:
+        """Return the bytes of the oldest segment that waits and of all after it, the active one too. Raise OSError.
+
+        Retention removes none of them, since it leaves no gaps: they stay as long as that one waits.
+        """
         total = 0
+        oldest = min((each.number for each in self._known.values()), default=math.inf)
         for segment in segments(self._directory):
-            if segment.number > newest and not segment.legacy:
+            if segment.number >= oldest and not segment.legacy:
                 with suppress(FileNotFoundError):
                     total += segment.path.lstat().st_size
         return total
@@ -85,4 +91,4 @@ class Waiting:
             return None
         now = self._clock()
         ended_at = before.ended_at if before else now - max(0.0, self._now() - status.st_mtime)
-        return _Known(segment.path, status.st_size, ended_at, before.seen_at if before else now)
+        return _Known(segment.number, segment.path, status.st_size, ended_at, before.seen_at if before else now)

@@ -21,6 +21,7 @@ from courier.audit.sealing import JOURNAL_NAME, LEDGER_NAME, Sealing
 from tests.faulty_s3 import CUT, FAIL, FAULTS, LOSE, PASS, STALL, FaultyS3, faulty_s3, kept
 from tests.integration.sqs_endpoints import CREDENTIALS, REGION
 from tests.sealed_segments import BEGUN, compress_segment, seal_segment, sealed
+from tests.unit.audit.faulty_os import faulty_os
 
 DATE: Final = "host-1/2026/11/25/"
 
@@ -279,6 +280,43 @@ def test_the_archive_is_full_while_what_waits_fills_the_bytes_to_keep(
     active.write_bytes(b"y" * 5000)
     stage.settle()
     assert not stage.standing.full
+
+
+def test_the_archive_is_full_too_when_one_segment_that_it_refuses_keeps_all_after_it(
+    tmp_path: Path, s3: FaultyS3, stages: list[Stage]
+) -> None:
+    stage = Stage(tmp_path, s3, keep_bytes=1000)
+    stages.append(stage)
+    s3.objects[f"{DATE}courier-000002-{BEGUN}.jsonl"] = kept(b"another machine\n")
+    final = ""
+    for number, size in enumerate((300, 100, 500, 390), 1):
+        final = seal_segment(tmp_path, number, b"x" * size, final)
+    stage.step_until(lambda: stage.standing.segments == 1)
+    # The first may go.
+    assert not stage.standing.full
+    (tmp_path / "courier-000005-20261125T103000Z.jsonl").write_bytes(b"y" * 20)
+    stage.step()
+    assert stage.standing.full
+    del s3.objects[f"{DATE}courier-000002-{BEGUN}.jsonl"]
+    stage.step_until(lambda: not stage.standing.full)
+    assert stage.standing.segments == 0
+
+
+def test_what_is_in_the_archive_is_known_before_a_full_disk_takes_the_new_place(
+    stage: Stage, stages: list[Stage], s3: FaultyS3
+) -> None:
+    seal_segment(stage.directory, 1, b"one\n")
+    stage.settle()
+    moved = Stage(stage.directory, s3, "host-2")
+    stages.append(moved)
+    with faulty_os() as faults:
+        faults.fail(lambda name: name == JOURNAL_NAME)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                moved.step()
+        assert moved.archive.has(sealed(stage.directory)[0])
+    moved.settle()
+    assert [line["archive"] for line in moved.journal()] == ["begun", "stored", "begun"]
 
 
 def test_a_child_that_hangs_is_stopped(stage: Stage, s3: FaultyS3) -> None:
