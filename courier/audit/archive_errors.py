@@ -15,7 +15,6 @@ from botocore.exceptions import (
     NoCredentialsError,
     SSLError,
 )
-from botocore.parsers import ResponseParserError
 
 from courier.audit.archive_failure import (
     COLLISION,
@@ -28,23 +27,13 @@ from courier.audit.archive_failure import (
 )
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
 from courier.http.answer import RESOLVE
+from courier.sqs.call_errors import CALL_ERRORS as BOTO_ERRORS
 from courier.sqs.cause import find_cause
 from courier.sqs.credentials import NO_CREDENTIALS
 from courier.sqs.errors import DENIED, STALE_KEYS, THROTTLED, TRANSIENT, as_detail
 
-CALL_ERRORS: Final = (
-    Boto3Error,
-    BotoCoreError,
-    ClientError,
-    AttributeError,
-    KeyError,
-    OSError,
-    ResponseParserError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""The errors that a boto3 call may raise, including those of the credential chain and of answers not from S3."""
+CALL_ERRORS: Final[tuple[type[Exception], ...]] = (Boto3Error, *BOTO_ERRORS)
+"""The errors that a call to the archive may raise, also by the managed transfer."""
 
 PRECONDITION: Final = "PreconditionFailed"
 """The code of a conditional write to a key whose object is there, or isn't the expected one."""

@@ -14,12 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final, NamedTuple
 
 from courier.audit.firehose_batch import batches, refusals
-from courier.audit.firehose_errors import CALL_ERRORS, KEYS, PASSING, FirehoseFailure, explain_failure, partly_refused
+from courier.audit.firehose_errors import KEYS, PASSING, FirehoseFailure, explain_failure, partly_refused
 from courier.audit.firehose_events import EventPuts
 from courier.audit.firehose_stream import Calling, connect, describe_call
 from courier.audit.stream import Stream
 from courier.errors import AuditError, CannotStart
 from courier.recipient.policy import Backoff
+from courier.sqs.call_errors import CALL_ERRORS
 
 RENEW_SECONDS: Final = 10.0
 """Minimum seconds between two searches of boto3's credential chain after Firehose refused the credentials."""

@@ -14,7 +14,6 @@ from botocore.exceptions import (
     NoCredentialsError,
     SSLError,
 )
-from botocore.parsers import ResponseParserError
 
 from courier.audit.firehose_batch import RefusedRecord
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
@@ -35,18 +34,6 @@ FORBIDDEN: Final = "forbidden"
 REFUSED: Final = "refused"
 """A permanent failure: it lasts until the operator changes something."""
 
-CALL_ERRORS: Final = (
-    BotoCoreError,
-    ClientError,
-    AttributeError,
-    KeyError,
-    OSError,
-    ResponseParserError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""The errors that a boto3 call may raise, including those of the credential chain and of answers not from Firehose."""
 
 _BUSY: Final = "raise the stream's quota, if it lasts"
 _HEALTH: Final = "look at the AWS Health Dashboard, if it lasts"

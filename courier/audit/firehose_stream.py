@@ -9,9 +9,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 import courier
-from courier.audit.firehose_errors import CALL_ERRORS, FORBIDDEN, FirehoseCall, explain_failure
+from courier.audit.firehose_errors import FORBIDDEN, FirehoseCall, explain_failure
 from courier.audit.stream import Stream
 from courier.errors import CannotStart
+from courier.sqs.call_errors import CALL_ERRORS
 from courier.sqs.chain import open_session
 from courier.sqs.credentials import NoKeys
 from courier.sqs.errors import as_detail

@@ -18,8 +18,8 @@ from courier.audit.archive_process import ArchiveProcess
 from courier.audit.archive_standing import Observer, Standing
 from courier.audit.chain import read_chain_file
 from courier.audit.sealing import JOURNAL_NAME, LEDGER_NAME, Sealing
-from tests.faulty_s3 import CUT, FAIL, FAULTS, LOSE, PASS, STALL, FaultyS3, faulty_s3, kept
-from tests.integration.sqs_endpoints import CREDENTIALS, REGION
+from tests.faulty_s3 import CUT, FAIL, FAULTS, LOSE, PASS, STALL, FaultyS3, kept
+from tests.integration.sqs_endpoints import REGION
 from tests.sealed_segments import BEGUN, compress_segment, seal_segment, sealed
 from tests.unit.audit.faulty_os import faulty_os
 
@@ -76,22 +76,7 @@ class Stage:
         return [dict(link.fields) for link in chain.links]
 
 
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), CREDENTIALS, strict=True):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultyS3]:
-    with faulty_s3() as server:
-        yield server
-
-
-@pytest.fixture
-def s3(server: FaultyS3) -> FaultyS3:
-    server.reset()
-    return server
+pytestmark = pytest.mark.usefixtures("s3_keys")
 
 
 @pytest.fixture

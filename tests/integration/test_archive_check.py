@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,13 @@ from courier.audit.archive_place import ArchivePlace, ArchiveSettings
 from courier.audit.journal import Journal
 from courier.audit.sealing import JOURNAL_NAME, Sealing
 from courier.errors import CannotStart
-from tests.faulty_s3 import CUT, DENY, FAIL, PASS, FaultyS3, faulty_s3, kept
-from tests.integration.sqs_endpoints import CREDENTIALS, REGION
+from tests.faulty_s3 import CUT, DENY, FAIL, PASS, FaultyS3, kept
+from tests.integration.sqs_endpoints import REGION
 
 KEY = ArchivePlace("archive", "host-1").key(JOURNAL_NAME)
 
 
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), CREDENTIALS, strict=True):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with faulty_s3() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("s3_keys")
 
 
 def looked(s3: FaultyS3, directory: Path, bucket: str = "archive") -> tuple[str, str]:

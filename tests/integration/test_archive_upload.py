@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -24,8 +24,8 @@ from courier.audit.archive_failure import (
 from courier.audit.archive_place import ArchivePlace
 from courier.audit.archive_upload import Archiver
 from courier.audit.file_part import MIB, PART_BYTES, part_bytes_of
-from tests.faulty_s3 import CUT, DENY, FAIL, LOSE, PASS, SKEW, THROTTLE, FaultyS3, faulty_s3, kept
-from tests.integration.sqs_endpoints import CREDENTIALS, REGION
+from tests.faulty_s3 import CUT, DENY, FAIL, LOSE, PASS, SKEW, THROTTLE, FaultyS3, kept
+from tests.integration.sqs_endpoints import REGION
 
 SIZES: Final = (0, 1, 1000, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 17)
 
@@ -41,22 +41,7 @@ class Archive(NamedTuple):
         return bytes(self.client.get_object(Bucket=self.place.bucket, Key=key)["Body"].read())
 
 
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), CREDENTIALS, strict=True):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultyS3]:
-    with faulty_s3() as server:
-        yield server
-
-
-@pytest.fixture
-def s3(server: FaultyS3) -> FaultyS3:
-    server.reset()
-    return server
+pytestmark = pytest.mark.usefixtures("s3_keys")
 
 
 @cache

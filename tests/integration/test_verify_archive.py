@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +15,14 @@ from courier.audit.archive_trail import ArchiveTrail
 from courier.audit.trail import JOURNAL, CannotRead
 from courier.audit.verdicts import Report
 from courier.audit.verify import verify
-from tests.faulty_s3 import CUT, DENY, FAIL, PASS, TEAR, THROTTLE, FaultyS3, faulty_s3, kept
-from tests.integration.sqs_endpoints import CREDENTIALS, REGION
+from tests.faulty_s3 import CUT, DENY, FAIL, PASS, TEAR, THROTTLE, FaultyS3, kept
+from tests.integration.sqs_endpoints import REGION
 from tests.unit.audit.sealed_trail import Written, archive, write_trail
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), CREDENTIALS, strict=True):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultyS3]:
-    with faulty_s3() as server:
-        yield server
-
-
-@pytest.fixture
-def s3(server: FaultyS3) -> FaultyS3:
-    server.reset()
-    return server
+pytestmark = pytest.mark.usefixtures("s3_keys")
 
 
 def archived(directory: Path) -> tuple[list[Written], dict[str, bytes]]:

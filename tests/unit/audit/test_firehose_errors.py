@@ -21,7 +21,6 @@ from courier.audit.firehose_batch import RefusedRecord
 from courier.audit.firehose_errors import (
     BY_CAUSE,
     BY_CODE,
-    CALL_ERRORS,
     FORBIDDEN,
     KEYS,
     LOOK_UP,
@@ -34,6 +33,7 @@ from courier.audit.firehose_errors import (
 )
 from courier.config.config import OPTIONS
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
+from courier.sqs.call_errors import CALL_ERRORS
 from courier.sqs.errors import (
     CALLER,
     DENIED,
