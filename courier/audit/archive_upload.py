@@ -91,6 +91,11 @@ class Archiver:
                 condition = {"IfMatch": found["ETag"]}
             content.seek(0)
             self._upload(key, content, digest(content), condition, {})
+            if found is None:
+                # Of two that begin at once, one may find the other's: then its write was refused.
+                content.seek(0)
+                if self._first_line(key) != content.read(OWNER_BYTES).partition(b"\n")[0]:
+                    raise NotArchived(ArchiveFailure(OWNER, self._another_owner()))
 
     def check_owner(self, path: Path | None) -> None:
         """Raise NotArchived, of the kind OWNER, if the journal in the archive is that of another directory.

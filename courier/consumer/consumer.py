@@ -229,7 +229,7 @@ class Consumer(Role):
         self._received(received, poll)
         messages, left = received.messages, asked
         if self._recorded is not None:
-            messages, duplicates = split_duplicates(messages, self._recorded)
+            messages, duplicates = split_duplicates(messages, self._recorded, fifo=options.fifo)
             if duplicates:
                 # First, because on a FIFO queue the deletes of a group keep its order.
                 await self._handover.delete(duplicates)

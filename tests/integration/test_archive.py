@@ -186,6 +186,21 @@ def test_another_directory_at_the_prefix_is_refused_and_nothing_of_it_is_mixed_i
     assert [line["archive"] for line in stages[-1].journal()] == ["begun", "begun", "stored"]
 
 
+def test_of_two_directories_that_begin_at_one_prefix_at_once_one_is_refused(stage: Stage, s3: FaultyS3) -> None:
+    theirs = b'{"archive":"begun"}\n'
+
+    def choose(method: str, path: str) -> str:
+        if method == "PUT" and JOURNAL_NAME in path:
+            s3.objects.setdefault(f"host-1/{JOURNAL_NAME}", kept(theirs))
+        return PASS
+
+    s3.choose = choose
+    seal_segment(stage.directory, 1, b"one\n")
+    stage.step_until(lambda: stage.failures)
+    assert s3.contents() == {f"host-1/{JOURNAL_NAME}": theirs}
+    assert stage.standing.segments == 1
+
+
 def test_a_key_with_other_content_holds_up_no_other_segment(stage: Stage) -> None:
     final = seal_segment(stage.directory, 1, b"one\n")
     seal_segment(stage.directory, 2, b"two\n", final)
