@@ -23,6 +23,7 @@ from courier.cli.audit.output import (
     require_audit_files,
 )
 from courier.errors import CannotStart, ConfigError
+from courier.log.printable import escaped
 from courier.process.collection import no_collection
 
 CSV: Final = "csv"
@@ -75,6 +76,12 @@ def command(directory: Path, form: str, output: Path | None, body: str, spreadsh
     return EXIT_UNREADABLE if notes.failed else EXIT_FOUND
 
 
+def _show(line: bytes) -> None:
+    """Write a line to a terminal, which mustn't obey what a body says."""
+    text = escaped(line.rstrip(b"\r\n").decode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
 class _Target:
     """Standard output, or a file that gets its name when all is written and synced."""
 
@@ -85,7 +92,7 @@ class _Target:
 
     def __enter__(self) -> Any:
         if self._path is None or self._part is None:
-            return sys.stdout.buffer.write
+            return _show if sys.stdout.isatty() else sys.stdout.buffer.write
         if self._path.exists():
             raise ConfigError(f"--output: {self._path} exists; remove it, or give another name")
         try:

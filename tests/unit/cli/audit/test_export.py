@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import pty
 import re
+import subprocess
+import sys
 import tempfile
 from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -91,6 +96,25 @@ def test_a_file_has_its_name_when_it_is_whole_and_is_for_its_owner_alone(
     assert capsys.readouterr().err == f"courier audit export: 2 records written to {target}\n"
     assert exported(tmp_path, "--to", "csv", "-o", target) == 2
     assert f"--output: {target} exists; remove it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_on_a_terminal_a_body_moves_no_cursor(tmp_path: Path, form: str) -> None:
+    write(tmp_path, 1, [Delivery(body="\x1b]0;owned\x07\x9b2J\u202e\n".encode()).line()])
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "courier", "audit", "export", "--to", form, str(tmp_path)], stdout=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while piece := os.read(ours, 100_000):
+                shown += piece
+        assert process.wait(60) == 0
+    os.close(ours)
+    lines = shown.decode().split("\r\n")
+    assert all(line.isprintable() for line in lines)
+    assert "owned" in lines[-2]
 
 
 def test_a_failed_export_leaves_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
