@@ -13,7 +13,7 @@ from botocore.exceptions import IncompleteReadError
 
 from courier.audit.archive_client import Patience, connect_archive, describe_call, list_archive
 from courier.audit.archive_errors import ABSENT, CALL_ERRORS, error_code, explain_failure
-from courier.audit.archive_failure import PASSING
+from courier.audit.archive_failure import MISSING, PASSING
 from courier.audit.archive_place import ArchivePlace
 from courier.audit.trail import JOURNAL, LEDGER, CannotRead, Entry, is_ours
 
@@ -90,6 +90,8 @@ class ArchiveTrail:
 
     def _explain(self, error: BaseException, action: str, key: str) -> str:
         failure = explain_failure(error, describe_call(self._client, action, self._place, key))
+        if failure.kind == MISSING:
+            return f"cannot read {self._place}: the bucket does not exist; correct the URL"
         return f"cannot read the archive: {failure.line}"
 
 

@@ -47,6 +47,8 @@ def judge(found: Found) -> Report:
     signatures = signature_evidence(found.checks, found.ledger, found.journal) if found.with_key else []
     findings.extend(signatures)
     unsigned = {finding.segment for finding in signatures}
+    # In the order of writing; what concerns all segments comes last.
+    findings.sort(key=lambda finding: (finding.segment is None, finding.segment or 0))
     evidence = [finding for finding in findings if isinstance(finding, Evidence)]
     doubts = [finding for finding in findings if isinstance(finding, Doubt)]
     signed, unchecked = signed_lines(found.checks, found.ledger, found.journal)

@@ -113,6 +113,15 @@ def test_a_missing_segment_is_evidence_and_its_place_in_the_archive_is_said(tmp_
     assert "2 to 3" in report.evidence[0].what
 
 
+def test_evidence_is_in_the_order_of_writing(tmp_path: Path) -> None:
+    written = write_trail(tmp_path, 6)
+    content = bytearray(written[4].path.read_bytes())
+    content[10] ^= 1
+    written[4].path.write_bytes(content)
+    written[1].path.unlink()
+    assert kinds(verified(tmp_path)) == [("missing", 2), ("changed", 5)]
+
+
 def test_missing_first_segments_are_evidence_unless_the_ledger_has_them(tmp_path: Path) -> None:
     written = write_trail(tmp_path, 6)
     shutil.copytree(tmp_path, tmp_path / "retained")
