@@ -160,9 +160,18 @@ def usage_line(error: click.ClickException) -> str:
     if isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
         from courier.cli.options import where_from
 
-        return f"{where_from(error.ctx, error.param)}: {error.message}"
+        message = (
+            f"is missing; give {_right(error.param)}" if isinstance(error, click.MissingParameter) else error.message
+        )
+        return f"{where_from(error.ctx, error.param)}: {message.removesuffix('.')}"
     extra = error.message.removesuffix(".")
     if extra.startswith("Got unexpected extra argument"):
         # Not repeated: it may be the value of a header given without quotes.
         return "there are arguments that belong to no option; a command comes first, values with spaces need quotes"
     return extra[:1].lower() + extra[1:]
+
+
+def _right(parameter: click.Parameter) -> str:
+    """Return what a parameter takes."""
+    choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+    return " or ".join(map(str, choices)) or "a value"

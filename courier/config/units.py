@@ -116,7 +116,7 @@ def seconds(minimum: float, maximum: float, *, whole: bool = False) -> OptionTyp
     def parse(value: object) -> float:
         found = parse_duration(value)
         if found is None or not minimum <= found <= maximum or (whole and found % 1):
-            raise ValueError(f"{value!r} must be {what} from {minimum:g} to {maximum:g}, like 10, 10s or 5m")
+            raise ValueError(f"{value!r} must be {what} from {plain(minimum)} to {plain(maximum)}, like 10, 10s or 5m")
         return int(found) if whole else found
 
     return OptionType("SECONDS", parse, f"{what}, {plain(minimum)} to {plain(maximum)}")

@@ -79,6 +79,9 @@ def test_the_file_can_be_named_by_a_variable(
         ([], "--queue: is missing"),
         (["--queue", "a"], "--recipient-url: is missing"),
         (["--config", "/nowhere/x.toml"], "--config: cannot read /nowhere/x.toml"),
+        (["audit", "export"], "--to: is missing; give csv or jsonl"),
+        (["audit", "keygen"], "PATH: is missing; give a value"),
+        ([*REQUIRED, "--audit-keep", "x"], "--audit-keep: 'x' must be seconds from 1 to 3162240000, like"),
     ],
 )
 def test_wrong_usage_is_one_line_that_says_what_is_right(
