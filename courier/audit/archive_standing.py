@@ -49,7 +49,7 @@ class ArchiveStatus:
         self._full_line = RecurringLine(
             log, "error", "intake pauses: audit records that wait for the archive fill --audit-keep-bytes"
         )
-        self._free_line = RecurringLine(log, "info", "intake resumes: the archive has taken enough segments")
+        self._free_line = RecurringLine(log, "info", "intake resumes: what waits for the archive leaves room again")
 
     def failed(self, failure: ArchiveFailure) -> None:
         """Count and log a failed upload."""

@@ -20,6 +20,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple
 
+from courier.errors import CannotStart
 from courier.message import Message, Stamp
 
 ID_BYTES: Final = 36
@@ -113,8 +114,17 @@ class RecordedIds:
 
     @classmethod
     def create(cls, window: int) -> RecordedIds:
-        """Return an empty window in new shared memory; ``window`` is at least 1."""
-        return cls(memoryview(mmap.mmap(-1, needed_bytes(window))), window)
+        """Return an empty window in new shared memory; ``window`` is at least 1. Raise CannotStart."""
+        needed = needed_bytes(window)
+        try:
+            memory = mmap.mmap(-1, needed)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CannotStart(
+                f"--dedupe-window {window} needs {-(-needed // 1024**2)} MiB of memory: {reason}; lower it, or allow "
+                "more (ulimit -v, or the overcommit of the machine)"
+            ) from None
+        return cls(memoryview(memory), window)
 
     @property
     def written(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 import uuid
 from collections import OrderedDict
@@ -186,3 +187,18 @@ def test_a_writer_killed_between_any_two_lines_costs_its_successor_no_older_id()
         add(successor, *again)
         assert [entry for entry in [*kept, *again] if not successor.holds(*entry)] == [], lines
     assert lines > 40
+
+
+def test_a_window_without_memory_is_one_line_that_names_the_option() -> None:
+    code = (
+        "import resource\n"
+        "from courier.audit.recorded_ids import RecordedIds\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (400 * 1024**2, 400 * 1024**2))\n"
+        "try:\n"
+        "    RecordedIds.create(10_000_000)\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.startswith("CannotStart --dedupe-window 10000000 needs 751 MiB of memory: Cannot allocate memory; ")
+    assert said.count("\n") == 1
