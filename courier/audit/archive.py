@@ -40,10 +40,10 @@ BACKOFF: Final = Backoff(2.0, 300.0)
 """The back-off of failing uploads, in seconds."""
 
 POLL_SECONDS: Final = 0.2
-"""Seconds between two looks at a running upload."""
+"""Seconds between two checks of a running upload."""
 
 WATCH_SECONDS: Final = 1.0
-"""Seconds between two looks at the size of what waits, if --audit-keep-bytes limits it."""
+"""Seconds between two checks of the size of what waits, if --audit-keep-bytes limits it."""
 
 COMPRESSION_SECONDS: Final = 600.0
 """Seconds that a segment may take to be compressed. Then it is uploaded as it is, for example on a full disk."""
@@ -128,7 +128,7 @@ class Archive:
         self._journal.open()
         self._take_answer()
         self._journal.flush()
-        waiting = self._look(sealed)
+        waiting = self._update_waiting(sealed)
         standing = Standing(len(waiting), self._waiting.bytes, self._waiting.since, self._is_failing and bool(waiting))
         self._status.show(standing, self._waiting.kept_bytes)
         if not self._process.is_busy and self._clock() >= self._retry_at:
@@ -152,9 +152,9 @@ class Archive:
     def _is_failing(self) -> bool:
         return bool(self._failures or self._retries)
 
-    def _look(self, sealed: Sequence[Segment]) -> Sequence[Segment]:
+    def _update_waiting(self, sealed: Sequence[Segment]) -> Sequence[Segment]:
         """Return the segments that wait for the archive, and report those that are gone."""
-        looked = self._waiting.look([each for each in sealed if not each.legacy and not self._journal.has(each)])
+        waiting = self._waiting.update([each for each in sealed if not each.legacy and not self._journal.has(each)])
         for path in self._waiting.gone(sealed):
             self._retries.pop(path.name.partition(".")[0], None)
             self._gone_line(
@@ -163,7 +163,7 @@ class Archive:
                 reason="another program or user removed it or its seal",
                 advice="find out which one, and let only Courier remove files from the directory of --audit-path",
             )
-        return looked
+        return waiting
 
     def _take_answer(self) -> None:
         answer = self._process.poll()

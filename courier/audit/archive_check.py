@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from courier.audit.archive_client import LOOKING, connect_archive, describe_call
+from courier.audit.archive_client import CHECKING, connect_archive, describe_call
 from courier.audit.archive_errors import CALL_ERRORS, explain_failure
 from courier.audit.archive_failure import MISSING, ArchiveFailure, NotArchived
 from courier.audit.archive_place import ArchiveSettings, archive_place
@@ -20,7 +20,7 @@ def check_archive(settings: ArchiveSettings) -> tuple[str, str]:
     what no waiting mends: a bucket that doesn't exist, or a configuration that boto3 can't read.
     """
     place = archive_place(settings.place)
-    client = connect_archive(settings.region, settings.endpoint_url, LOOKING)
+    client = connect_archive(settings.region, settings.endpoint_url, CHECKING)
     try:
         client.head_bucket(Bucket=place.bucket)
         if failure := _foreign(Archiver(client, place), settings.directory):

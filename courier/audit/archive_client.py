@@ -28,7 +28,7 @@ class Patience(NamedTuple):
 
 
 UPLOADING: Final = Patience()
-LOOKING: Final = Patience(connect_seconds=3.0, read_seconds=5.0, attempts=1)
+CHECKING: Final = Patience(connect_seconds=3.0, read_seconds=5.0, attempts=1)
 
 
 class ArchivedFile(NamedTuple):

@@ -48,7 +48,7 @@ class ArchiveTrail:
     def __str__(self) -> str:
         return str(self._place)
 
-    def look(self) -> Mapping[str, list[Entry]]:
+    def list_files(self) -> Mapping[str, list[Entry]]:
         """Return the files as they are now, by their names; raise CannotRead."""
         found: dict[str, list[Entry]] = {}
         try:

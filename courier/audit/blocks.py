@@ -29,7 +29,7 @@ READ_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 """What reading a segment raises if it can't be read, if its compressed file is damaged, or without its library."""
 
-_LOOKS: Final = 3
+_LISTINGS: Final = 3
 """Listings of a directory in which a number is missing, before the number counts as missing."""
 
 
@@ -113,7 +113,7 @@ def listed(directory: Path) -> list[Segment]:
     miss a file that is replaced during it. Numbers have no gaps, so a gap asks for another listing.
     """
     found = _segments(directory)
-    for _ in range(_LOOKS - 1):
+    for _ in range(_LISTINGS - 1):
         if not _has_gap(found):
             break
         found = _segments(directory)
@@ -125,7 +125,7 @@ def open_listed(directory: Path, segment: Segment) -> IO[bytes] | None:
 
     It may have been compressed or renamed since. Raise one of READ_ERRORS if it can't be read.
     """
-    for _ in range(_LOOKS):
+    for _ in range(_LISTINGS):
         try:
             return open_segment(segment)
         except FileNotFoundError:

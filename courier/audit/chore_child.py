@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import subprocess
 
 POLL_SECONDS: Final = 0.05
-"""Seconds between two looks at a child."""
+"""Seconds between two checks of a child."""
 
 MOST_OUTPUT: Final = 64 * 1024
 """Bytes that are kept of what a child prints to each stream: the last ones."""

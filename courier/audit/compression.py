@@ -44,7 +44,7 @@ TEMPORARY: Final = re.compile(r"\.tmp-courier-[\w.-]+-\d+")
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
-"""Seconds between two looks at the child; they double."""
+"""Seconds between two checks of the child; they double."""
 
 FIRST_RETRY_SECONDS: Final = 30.0
 LONGEST_RETRY_SECONDS: Final = 1800.0

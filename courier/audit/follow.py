@@ -120,7 +120,7 @@ class Follower:
         """Yield the records that are there and weren't read yet; raise OSError if the directory can't be listed."""
         while True:
             # Only a listing that comes before the last read of a segment says that it has ended.
-            self._look()
+            self._list_new()
             yield from self._rest()
             if not self._waiting:
                 return
@@ -132,7 +132,7 @@ class Follower:
             self._file.close()
         self._file = self._reader = None
 
-    def _look(self) -> None:
+    def _list_new(self) -> None:
         """Let new segments wait, unless nothing in the directory has changed."""
         try:
             changed = self._directory.stat().st_mtime_ns

@@ -15,7 +15,7 @@ from courier.audit.segment_check import SegmentCheck
 from courier.audit.segment_verdict import segment_findings
 from courier.audit.signatures import signature_evidence, signed_lines
 from courier.audit.trail import JOURNAL, LEDGER
-from courier.audit.verdicts import COMPARE, FETCH, LOOK, Doubt, Evidence, Report, Vouched
+from courier.audit.verdicts import COMPARE, FETCH, INVESTIGATE, Doubt, Evidence, Report, Vouched
 
 LEGACY: Final = "written by a version of Courier that sealed nothing"
 NO_SEAL: Final = "not sealed yet; Courier seals each minute, when it stops, and after a crash at its next start"
@@ -153,7 +153,7 @@ class _Neighbours:
             what = (
                 f"another file has the number {check.number} too, {before.group.stem}; Courier gives each number once"
             )
-            yield Evidence("number", check.number, check.group.stem, None, None, what, LOOK)
+            yield Evidence("number", check.number, check.group.stem, None, None, what, INVESTIGATE)
             return
         if check.number > before.number + 1:
             if before.number >= self._upto:

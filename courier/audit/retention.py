@@ -42,7 +42,7 @@ LATE_SECONDS: Final = 1.0
 """Seconds until the next attempt to write a line that the full disk didn't take."""
 
 LONGEST_SECONDS: Final = 3600.0
-"""Seconds between two looks at the age of the oldest segment, since the clock may be set."""
+"""Seconds between two checks of the age of the oldest segment, since the clock may be set."""
 
 RESERVE_NAME: Final = ".reserve"
 RESERVE_BYTES: Final = 16 * 1024

@@ -10,7 +10,7 @@ from courier.audit.seal_reading import SealReading
 from courier.audit.segment import Segment
 from courier.audit.segment_check import SegmentCheck
 from courier.audit.trail import Entry
-from courier.audit.verdicts import COMPARE, LOOK, Doubt, Evidence
+from courier.audit.verdicts import COMPARE, INVESTIGATE, Doubt, Evidence
 
 TORN: Final = "its last line is torn, as a crash leaves it; the next start of Courier cuts it off"
 TAIL: Final = "these records follow the last checkpoint; Courier seals them each minute and when it stops"
@@ -49,11 +49,13 @@ def _strange_files(check: SegmentCheck) -> Iterator[Evidence]:
     for entry in [entry for _, entry in check.group.segments] + check.group.seals:
         if entry.strange:
             what = f"it is {entry.strange}, and Courier makes only plain files"
-            yield Evidence("strange", check.number, entry.name, None, None, what, LOOK)
+            yield Evidence("strange", check.number, entry.name, None, None, what, INVESTIGATE)
     for entries in ([entry for _, entry in check.group.segments], check.group.seals):
         if len({entry.where for entry in entries}) > 1:
             where = " and ".join(entry.where for entry in entries)
-            yield Evidence("twice", check.number, entries[0].name, None, None, f"it is there twice: {where}", LOOK)
+            yield Evidence(
+                "twice", check.number, entries[0].name, None, None, f"it is there twice: {where}", INVESTIGATE
+            )
 
 
 def _content(

@@ -13,7 +13,7 @@ from courier.audit.chain_reading import ChainReading, Signing
 from courier.audit.record_chains import Journal, Ledger
 from courier.audit.segment_check import SegmentCheck
 from courier.audit.trail import JOURNAL, LEDGER
-from courier.audit.verdicts import LOOK, Evidence
+from courier.audit.verdicts import INVESTIGATE, Evidence
 
 FOREIGN: Final = "if you trust another key too, give it with one more --public-key; otherwise {}"
 NONE_SIGNED: Final = "no line of it is signed, although a public key was given"
@@ -34,26 +34,26 @@ def signature_evidence(checks: Sequence[SegmentCheck], ledger: Ledger, journal: 
             begins_unsigned = begins_unsigned or signing.first_unsigned is not None
         elif signing.first_unsigned is not None and signing.unsigned_again is None:
             span = signing.first_unsigned
-            evidence.append(Evidence("unsigned", check.number, name, span.start, span.end, UNSIGNED, LOOK))
+            evidence.append(Evidence("unsigned", check.number, name, span.start, span.end, UNSIGNED, INVESTIGATE))
         evidence.extend(_in_chain(check.number, name, signing))
         is_signed = is_signed or signing.first_signed is not None
     if sealed and not is_signed:
         first = sealed[0]
         what = "no seal is signed, although a public key was given"
-        evidence.append(Evidence("unsigned", None, f"{first.group.stem}.seal", None, None, what, LOOK))
+        evidence.append(Evidence("unsigned", None, f"{first.group.stem}.seal", None, None, what, INVESTIGATE))
     for name, chain in ((LEDGER, ledger.chain), (JOURNAL, journal.chain)):
         evidence.extend(_in_chain(None, name, chain.signing))
         if chain.lines and chain.signing.first_signed is None and not begins_unsigned:
-            evidence.append(Evidence("unsigned", None, name, None, None, NONE_SIGNED, LOOK))
+            evidence.append(Evidence("unsigned", None, name, None, None, NONE_SIGNED, INVESTIGATE))
     return evidence
 
 
 def _in_chain(number: int | None, name: str, signing: Signing) -> list[Evidence]:
     evidence = []
     if span := signing.unsigned_again:
-        evidence.append(Evidence("unsigned", number, name, span.start, span.end, span.what, LOOK))
+        evidence.append(Evidence("unsigned", number, name, span.start, span.end, span.what, INVESTIGATE))
     if span := signing.foreign:
-        advice = FOREIGN.format(LOOK)
+        advice = FOREIGN.format(INVESTIGATE)
         evidence.append(Evidence("signature", number, name, span.start, span.end, span.what, advice))
     return evidence
 

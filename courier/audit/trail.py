@@ -54,7 +54,7 @@ class Trail(Protocol):
         """Return the place as somebody would give it on the command line."""
         ...
 
-    def look(self) -> Mapping[str, list[Entry]]:
+    def list_files(self) -> Mapping[str, list[Entry]]:
         """Return the files as they are now, by their names; raise CannotRead."""
         ...
 
@@ -107,7 +107,7 @@ class DirectoryTrail:
     def __str__(self) -> str:
         return str(self.path)
 
-    def look(self) -> Mapping[str, list[Entry]]:
+    def list_files(self) -> Mapping[str, list[Entry]]:
         """Return the files as they are now, by their names; raise CannotRead."""
         try:
             found: dict[str, list[Entry]] = {}

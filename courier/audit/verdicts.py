@@ -9,7 +9,7 @@ COMPARE: Final = (
     "write there"
 )
 FETCH: Final = "fetch it from the archive or a backup, and find out who can write there"
-LOOK: Final = "keep a copy of the directory as it is, and find out who can write there"
+INVESTIGATE: Final = "keep a copy of the directory as it is, and find out who can write there"
 
 
 class Evidence(NamedTuple):

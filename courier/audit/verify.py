@@ -82,7 +82,7 @@ class _Verification:
     def report(self) -> Report:
         """Check the segments that aren't checked yet, and judge all."""
         journal = read_journal(self._trail, self._keys)
-        files = self._trail.look()
+        files = self._trail.list_files()
         listed = groups(files)
         if not listed and LEDGER not in files and JOURNAL not in files:
             raise CannotRead(

@@ -42,7 +42,7 @@ class Waiting:
         """Since when the oldest waits, in seconds of the monotonic clock; 0 if none does."""
         return min((each.ended_at for each in self._known.values()), default=0.0)
 
-    def look(self, waiting: Sequence[Segment]) -> Sequence[Segment]:
+    def update(self, waiting: Sequence[Segment]) -> Sequence[Segment]:
         """Take note of the segments that wait now. Return them without those whose file is gone."""
         known: dict[str, _Known] = {}
         there = []
@@ -65,7 +65,7 @@ class Waiting:
         return self._known[segment.stem].seen_at
 
     def gone(self, sealed: Sequence[Segment]) -> Sequence[Path]:
-        """Return the files that waited at the look before the last one, and of which there is no sealed segment now."""
+        """Return the files that waited at the update before the last one, and have no sealed segment now."""
         there = {segment.stem for segment in sealed}
         gone = [known.path for stem, known in self._before.items() if stem not in there]
         self._before = {}

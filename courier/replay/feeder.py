@@ -44,7 +44,7 @@ BATCH: Final = 512
 """Messages that are read at once."""
 
 PAUSE_SECONDS: Final = 0.05
-"""Seconds between two looks whether the queue has room, or is empty."""
+"""Seconds between two checks whether the queue has room, or is empty."""
 
 AUDIT_PATIENCE_SECONDS: Final = 10.0
 """Seconds after which a replay stops whose records can't be made durable."""

@@ -24,7 +24,7 @@ from courier.cli.audit.output import (
 )
 
 POLL_SECONDS: Final = 0.2
-"""Seconds between two looks for new records."""
+"""Seconds between two checks for new records."""
 
 
 @click.command(
