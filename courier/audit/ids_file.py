@@ -106,8 +106,8 @@ class IdsFiles:
                         yield block
 
     def append(self, blocks: Sequence[Block]) -> None:
-        """Write blocks with one call, and begin the other file if this one is full."""
-        if self._ids >= self._window:
+        """Write blocks with one call, and begin the other file if this one is full, or somebody has removed it."""
+        if self._ids >= self._window or (self._fd >= 0 and not os.fstat(self._fd).st_nlink):
             self._begin(1 - self._current, self._end)
         packed = b"".join(
             [_pack(_IDS, b.ids.number, self._generation, b.end, b.ids.ids + b.ids.stamps) for b in blocks]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from courier.audit.advice import advice
-from courier.audit.names import FileNames, RecentListing
+from courier.audit.names import FileNames, Listing, RecentListing
 from courier.audit.predecessors import Predecessors, Stopped
 from courier.audit.record import rfc3339
 from courier.audit.recover import PAUSE_SECONDS, cut
@@ -91,6 +91,8 @@ class Upkeep:
         self._stop_at = 0.0
         self._chores: list[_Due] | None = None
         self._listing = RecentListing(directory)
+        self._found: Sequence[Segment] = ()
+        self._found_in: tuple[Listing | None, int] = None, 0
         self._failed_line = RecurringLine(log, "warning", "cannot seal the audit log; it is written as before")
         self._chore_line = RecurringLine(log, "warning", "cannot tend the audit files; records are written as before")
         self._bug_line = RecurringLine(log, "error", "a bug in the upkeep of the audit files; it is tried again")
@@ -250,7 +252,13 @@ class Upkeep:
     def _sealed(self) -> Sequence[Segment]:
         """Return the segments whose seals are final; raise OSError."""
         listing = self._listing.read()
-        return [each for each in listing.segments if each.number <= self._final_number and listing.is_begun(each)]
+        # The chores ask several times a second while they work, and a directory may hold the segments of years.
+        if self._found_in[0] is not listing or self._found_in[1] != self._final_number:
+            self._found = [
+                each for each in listing.segments if each.number <= self._final_number and listing.is_begun(each)
+            ]
+            self._found_in = listing, self._final_number
+        return self._found
 
     def _do_chore(self, due: _Due) -> None:
         # A seal with one more line may give each chore something to do.

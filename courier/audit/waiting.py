@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from courier.audit.segment import Segment, segments
+from courier.audit.names import RecentListing
+from courier.audit.segment import Segment
 
 
 class _Known(NamedTuple):
@@ -26,7 +27,8 @@ class Waiting:
 
     def __init__(self, directory: Path, now: Callable[[], float], clock: Callable[[], float]) -> None:
         """``now`` is Unix time, as files have it; ``clock`` is monotonic."""
-        self._directory = directory
+        # Most of the time nothing has changed, and a directory may hold the segments of years.
+        self._listing = RecentListing(directory)
         self._now = now
         self._clock = clock
         self._known: dict[str, _Known] = {}
@@ -66,10 +68,11 @@ class Waiting:
 
     def gone(self, sealed: Sequence[Segment]) -> Sequence[Path]:
         """Return the files that waited at the update before the last one, and have no sealed segment now."""
-        there = {segment.stem for segment in sealed}
-        gone = [known.path for stem, known in self._before.items() if stem not in there]
+        left = {stem: known.path for stem, known in self._before.items() if stem not in self._known}
         self._before = {}
-        return gone
+        for stem in {segment.stem for segment in sealed} if left else ():
+            left.pop(stem, None)
+        return [*left.values()]
 
     def kept_bytes(self) -> int:
         """Return the bytes of the oldest segment that waits and of all after it, the active one too. Raise OSError.
@@ -78,7 +81,7 @@ class Waiting:
         """
         total = 0
         oldest = min((each.number for each in self._known.values()), default=math.inf)
-        for segment in segments(self._directory):
+        for segment in self._listing.read().segments:
             if segment.number >= oldest and not segment.legacy:
                 with suppress(FileNotFoundError):
                     total += segment.path.lstat().st_size

@@ -110,6 +110,22 @@ def test_the_last_group_before_a_kill_is_found_in_its_records(
     assert second.recognised(*messages) == messages
 
 
+@pytest.mark.parametrize("removed", [*([name] for name in NAMES), [*NAMES]])
+def test_ids_go_on_in_the_other_file_after_somebody_has_removed_theirs(tmp_path: Path, removed: list[str]) -> None:
+    auditor = Auditor(tmp_path).load()
+    auditor.deliver(sent(0))
+    auditor.log.probe()
+    for name in removed:
+        (tmp_path / name).unlink(missing_ok=True)
+    messages = [sent(number) for number in range(1, 50)]
+    for each in messages:
+        auditor.deliver(each)
+    auditor.log.close()
+    second = Auditor(tmp_path).load()
+    assert second.recognised(*messages) == messages
+    assert not auditor.failures()
+
+
 def test_a_window_that_was_off_for_long_is_loaded_from_no_more_segments_than_it_needs(tmp_path: Path) -> None:
     Auditor(tmp_path).load().deliver(sent(0))
     # Without the window nobody kept the ids.
