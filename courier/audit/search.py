@@ -66,6 +66,9 @@ def choose(segments: Sequence[Segment], wanted: Filter) -> list[Segment]:
 def _may_have(segment: Segment, end: str, wanted: Filter) -> bool:
     if segment.form == TEXT:
         # Its rows have no times. It has those of about the time until the next segment was begun.
+        if end and end < segment.begun:
+            # The clock was set back meanwhile, so the names say nothing.
+            return True
         begun, ended = rfc3339_of(segment.begun), rfc3339_of(end) if end else ""
         return not (wanted.until and begun > wanted.until) and not (ended and ended < wanted.since)
     span = whole_span(segment)

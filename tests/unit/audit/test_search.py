@@ -298,6 +298,13 @@ def test_the_rows_of_a_segment_have_its_time(tmp_path: Path) -> None:
     assert ids(tmp_path, Filter(statuses=frozenset({200}))) == []
 
 
+def test_rows_from_before_the_clock_was_set_back_are_not_left_out(tmp_path: Path) -> None:
+    for number, begun in enumerate(("20261124T100000Z", "20261124T093000Z", "20261124T120000Z"), 1):
+        write(tmp_path, number, [Delivery(message_id=f"{number}").line("text")], form=".txt", begun=begun)
+    assert ids(tmp_path, Filter(since="2026-11-24T10:15:00.000Z", until="2026-11-24T10:20:00.000Z")) == ["1", "2"]
+    assert ids(tmp_path, Filter(since="2026-11-24T12:30:00.000Z")) == ["1", "3"]
+
+
 def test_damage_is_reported_and_the_search_goes_on(tmp_path: Path) -> None:
     good = [Delivery(message_id=f"{number}", body=b"needle").line() for number in range(3)]
     damaged = [good[0], b"\0" * 40 + good[1], good[1], b'{"needle', b"\n", good[2], good[2][:20]]
