@@ -122,7 +122,7 @@ class Retention:
     def _complete(self) -> None:
         """Remove what a killed predecessor has recorded as removed, but not removed; raise OSError."""
         lines = [link.fields for link in self._ledger.read().links if link.fields.get("ledger") == "removed"]
-        recorded = [segment_of(self._directory / fields["file"]) for fields in lines]
+        recorded = [segment_of(self._directory / str(fields.get("file"))) for fields in lines]
         self._has_removed_sealed = any(each is not None and not each.legacy for each in recorded)
         # By the whole name: a number may come again, if somebody has removed or exchanged files.
         stems = {each.stem for each in recorded[-MOST_AT_ONCE:] if each is not None}
@@ -193,7 +193,7 @@ class Retention:
 
     def _last(self, segment: Segment) -> float:
         """Return the time of the last record by the seal, otherwise that of the last write; Unix time."""
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             final = None if segment.legacy else self._final(segment)
             if final is not None:
                 return datetime.fromisoformat(final.fields["last"]).timestamp()

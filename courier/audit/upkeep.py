@@ -148,12 +148,7 @@ class Upkeep:
             except Stopped:
                 return
             except Exception as error:
-                self._bug_line(
-                    repr(error),
-                    reason=repr(error),
-                    advice="report it with the traceback; records are written as before",
-                    exc_info=True,
-                )
+                self._note_bug(error)
                 seconds = CHECKPOINT_SECONDS
             self._work.wait(min(seconds, threading.TIMEOUT_MAX))
             self._work.clear()
@@ -233,7 +228,15 @@ class Upkeep:
                 self._do_chore(due)
             except OSError as error:
                 self._chore_failed(error)
+            except Exception as error:
+                self._note_bug(error)
+                due.at = self._clock() + CHECKPOINT_SECONDS
         return min((due.at for due in self._chores), default=math.inf) - self._clock()
+
+    def _note_bug(self, error: Exception) -> None:
+        """Log an exception that nobody expects. Call it from an ``except`` block."""
+        advice = "report it with the traceback; records are written as before"
+        self._bug_line(repr(error), reason=repr(error), advice=advice, exc_info=True)
 
     def _chore_failed(self, error: OSError) -> None:
         self._chore_line(error.errno, reason=error.strerror or str(error), advice=advice(error))

@@ -361,6 +361,16 @@ def test_records_of_an_hour_in_which_the_clock_was_ahead_keep_nothing_longer(
     assert is_accused(tmp_path) == []
 
 
+@pytest.mark.parametrize("written", [5, None, [], "", "yesterday", "2026-11-20T11:00:00.000"])
+def test_a_seal_or_ledger_that_somebody_wrote_otherwise_does_not_end_retention(tmp_path: Path, written: Any) -> None:
+    last: Any = [written, "2026-11-20T11:00:00.000Z", "2026-11-24T11:00:00.000Z"]
+    made = seal_all(tmp_path, [b"a\n"] * 3, last=last)
+    os.utime(made[0].path, (NOW - 9 * DAY, NOW - 9 * DAY))
+    Sealing(tmp_path).chain(LEDGER_NAME).append({"ledger": "removed", "file": written})
+    keep(tmp_path, DAY)
+    assert numbers(tmp_path) == [3]
+
+
 def test_nothing_goes_because_the_clock_is_behind(tmp_path: Path) -> None:
     made = seal_all(tmp_path, [b"a\n"] * 3, last=[f"2026-11-{day}T11:00:00.000Z" for day in (20, 21, 22)])
     assert keep(tmp_path, DAY, now=unix("2026-11-19T12:00:00.000Z")) == LONGEST_SECONDS
