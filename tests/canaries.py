@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import trustme
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from courier.config.config import OPTIONS
 from courier.config.loading import WEBHOOK_SECRET_VARIABLE
@@ -19,8 +21,15 @@ SECRET: Final = {name: f"{MARK}-{name.replace('_', '-')}-0123456789abcdef" for n
 
 MAY_HOLD_SECRET: Final = [name for name, option in OPTIONS.items() if option.may_hold_secret]
 
+
+def _sign_key() -> str:
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 _FILES: Final[dict[str, Callable[[str], str]]] = {
     "basic_auth_file": lambda secret: f"someone:{secret}",
+    "audit_sign_key": lambda secret: f"{secret}\n{_sign_key()}",
     "webhook_secret_file": lambda secret: "whsec_" + b64encode(secret.encode()).decode(),
 }
 """What a file has to look like for its option, where the secret alone wouldn't do."""

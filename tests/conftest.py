@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
@@ -30,7 +31,11 @@ SPREAD: Final = 0.85
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw new examples for properties only where the long tests run too."""
+    """Draw new examples for properties only where the long tests run too, and let Ctrl-C reach what tests start.
+
+    A shell starts a background job with SIGINT ignored, which all its descendants inherit.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.load_profile("seeded" if "not full" in config.getoption("markexpr") else "random")
 
 

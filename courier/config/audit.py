@@ -102,7 +102,7 @@ class AuditConfig:
         None,
         "--audit-sign-key",
         PATH,
-        "Private key (ed25519, PEM) to sign the seals of audit files with.",
+        "Private key (ed25519, PEM) that signs the seals.",
         "courier audit keygen makes one, and courier audit verify checks the signatures with its public half. Courier "
         "refuses a key that every user of the machine can read.",
         may_hold_secret=True,
@@ -111,10 +111,10 @@ class AuditConfig:
         100_000,
         "--dedupe-window",
         number(0, 10_000_000),
-        "How many recorded messages are recognised if they come again.",
+        "Recorded messages to recognise if they come again.",
         "A message whose record is durable but whose delete was lost comes again; then it is deleted without a second "
-        "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. It "
-        "needs --audit files and --audit-policy required.",
+        "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. Only with "
+        "--audit files and --audit-policy required.",
     )
     audit_archive: str | None = _option(
         None,
