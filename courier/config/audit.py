@@ -111,7 +111,7 @@ class AuditConfig:
         100_000,
         "--dedupe-window",
         number(0, 10_000_000),
-        "Recorded messages to recognise if they come again.",
+        "Ids of recorded messages to recognise.",
         "A message whose record is durable but whose delete was lost comes again; then it is deleted without a second "
         "delivery. Each takes about 77 bytes of memory, which all processes share. 0 recognises none. Only with "
         "--audit files and --audit-policy required.",
