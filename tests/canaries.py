@@ -60,6 +60,7 @@ def variables(directory: Path, recipient: str, without: set[str]) -> dict[str, s
             continue
         if option.kind is PATH:
             path = directory / f"{name}.secret"
+            path.touch(0o600 if name == "audit_sign_key" else 0o644)
             path.write_text(_FILES.get(name, str)(secret))
             if name == "client_cert":
                 path.write_bytes(pems.cert_chain_pems[0].bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from typing import Final
 import pytest
 
 from scripts.bench.rig import Rig
-from scripts.bench.servers import LocalQueue, fill, set_aws_environment
+from scripts.bench.servers import LocalQueue, fill
+from tests.process.bench_environment import bench_environment
 from tests.process.conftest import Start
 from tests.process.world import Courier, Queue, Recipient, bodies, kill, until
 
@@ -28,14 +28,10 @@ LONG_POLL: Final = 20.0
 @pytest.fixture
 def counting_queue(tmp_path: Path) -> Iterator[LocalQueue]:
     """A queue on a server that counts the calls."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        set_aws_environment()
-        with Rig(tmp_path / "rig") as rig:
-            queue = rig.queue()
-            assert isinstance(queue, LocalQueue)
-            yield queue
+    with bench_environment(), Rig(tmp_path / "rig") as rig:
+        queue = rig.queue()
+        assert isinstance(queue, LocalQueue)
+        yield queue
 
 
 def receives(queue: LocalQueue) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from courier.audit.segment import segments
 from courier.control_client import Unreachable, ask
 from courier.local.exchange import Response
 from courier.process.control import MOST_CLIENTS, PATIENCE_SECONDS
@@ -326,7 +327,7 @@ def test_rotate_begins_a_new_audit_file(queue: Queue, recipient: Recipient, star
         until(lambda: queue.counts() == (0, 0), explain=courier.log)
         steered.done("rotate")
     queue.send(["in the third"])
-    until(lambda: len(list(courier.audit.glob("*.jsonl"))) == 3, explain=lambda: list(courier.audit.iterdir()))
+    until(lambda: len(segments(courier.audit)) == 3, explain=lambda: list(courier.audit.iterdir()))
     assert courier.drain() == 0
 
 

@@ -25,9 +25,10 @@ from scripts.bench.counted import Counts, read_counts
 from scripts.bench.pace import client_of, send_steadily
 from scripts.bench.programs import Program
 from scripts.bench.rig import Rig
-from scripts.bench.servers import LocalQueue, fill, set_aws_environment
+from scripts.bench.servers import LocalQueue, fill
 from scripts.bench.syscalls import NotTraceable, Tracer
 from scripts.bench.trial import Running
+from tests.process.bench_environment import bench_environment
 from tests.process.world import until
 
 pytestmark = pytest.mark.alone
@@ -123,12 +124,8 @@ SQS_CALLS: Final = {"ReceiveMessage": 0.12, "DeleteMessageBatch": 0.12, "ChangeM
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        set_aws_environment()
-        with Rig(tmp_path_factory.mktemp("cost")) as rig:
-            yield rig
+    with bench_environment(), Rig(tmp_path_factory.mktemp("cost")) as rig:
+        yield rig
 
 
 class Flow:

@@ -505,12 +505,14 @@ async def test_what_is_recorded_goes_to_the_auditor_and_the_rest_of_its_run_to_a
     stage = Stage(fifo=fifo, recorded=window_with(times("a1"), times("a3"), times("b1")))
     a1, a2, a3, b1 = times("a1", 2, "a"), times("a2", 2, "a"), times("a3", 3, "a"), times("b1", 2, "b")
     stage.sqs.script.append([a1, a2, a3, b1])
-    await until(lambda: len(stage.outcomes()) == 3)
-    assert stage.outcomes() == of_kind(DUPLICATE, ["a1", "a3", "b1"])
+    # What follows a message of its group that is delivered is delivered again, so that the recipient gets it last.
+    duplicates, delivered = (["a1", "b1"], ["a2", "a3"]) if fifo else (["a1", "a3", "b1"], ["a2"])
+    await until(lambda: len(stage.outcomes()) == len(duplicates))
+    assert stage.outcomes() == of_kind(DUPLICATE, duplicates)
     await until(lambda: stage.work.unread_bytes())
     received = stage.work.receive()
     assert received is not None
-    assert [each.message_id for each in unpack_messages(*received)] == ["a2"]
+    assert [each.message_id for each in unpack_messages(*received)] == delivered
     assert stage.work.receive() is None
     assert stage.word(scoreboard.RECEIVED) == 4
 
