@@ -17,9 +17,10 @@ from typing import Any, Final
 import orjson
 
 from courier.audit.archive_client import connect_archive
-from courier.audit.archive_failure import KEYS, ArchiveFailure, NotArchived
+from courier.audit.archive_failure import ArchiveFailure, NotArchived
 from courier.audit.archive_place import archive_place
 from courier.audit.archive_upload import Archiver
+from courier.audit.failure_kinds import KEYS
 from courier.audit.sealing import JOURNAL_NAME
 from courier.errors import CannotStart
 

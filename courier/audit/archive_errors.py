@@ -6,30 +6,14 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from boto3.exceptions import Boto3Error
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    SSLError,
-)
+from botocore.exceptions import ClientError
 
-from courier.audit.archive_failure import (
-    COLLISION,
-    FORBIDDEN,
-    KEYS,
-    MISSING,
-    PASSING,
-    REFUSED,
-    ArchiveFailure,
-)
+from courier.audit.archive_failure import COLLISION, MISSING, ArchiveFailure
+from courier.audit.failure_kinds import FORBIDDEN, KEYS, PASSING, REFUSED
+from courier.audit.unanswered import Service, explain_unanswered
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
 from courier.http.answer import RESOLVE
 from courier.sqs.call_errors import CALL_ERRORS as BOTO_ERRORS
-from courier.sqs.cause import find_cause
-from courier.sqs.credentials import NO_CREDENTIALS
 from courier.sqs.errors import DENIED, STALE_KEYS, THROTTLED, TRANSIENT, as_detail
 
 CALL_ERRORS: Final[tuple[type[Exception], ...]] = (Boto3Error, *BOTO_ERRORS)
@@ -60,6 +44,8 @@ BY_CAUSE: Final[Mapping[str, str]] = {
 """What to do if S3 can't be reached, by the reason."""
 
 OTHERWISE: Final = "check --audit-archive-endpoint-url, --region and the network"
+
+SERVICE: Final = Service("S3", "--audit-archive-endpoint-url", BY_CAUSE, OTHERWISE)
 
 BY_CODE: Final[Mapping[str, str]] = {
     "AllAccessDisabled": "ask AWS support: access to the bucket is disabled",
@@ -115,23 +101,8 @@ def explain_failure(error: BaseException, call: ArchiveCall) -> ArchiveFailure:
         error = inner
     if isinstance(error, ClientError):
         return _refused(error, call)
-    words = as_detail(str(error))
-    if isinstance(error, SSLError):
-        reason = f"no trusted connection to {call.endpoint}: {words}"
-        remedy = "check --audit-archive-endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
-        return ArchiveFailure(PASSING, f"{call} failed: {reason}; {remedy}")
-    if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError):
-        met = find_cause(error)
-        reason = f"S3 can't be reached at {call.endpoint}: {met.text if met else words}"
-        remedy = BY_CAUSE.get(met.reason, OTHERWISE) if met else OTHERWISE
-        return ArchiveFailure(PASSING, f"{call} failed: {reason}; {remedy}")
-    if isinstance(error, NoCredentialsError):
-        return ArchiveFailure(KEYS, NO_CREDENTIALS)
-    if isinstance(error, BotoCoreError | OSError | RuntimeError):
-        # The remaining errors come from boto3's credential chain.
-        return ArchiveFailure(KEYS, f"{call} failed: {words}; check where boto3 takes the AWS credentials from")
-    reason = f"the server at {call.endpoint} isn't S3 ({type(error).__name__}: {words})"
-    return ArchiveFailure(PASSING, f"{call} failed: {reason}; check --audit-archive-endpoint-url")
+    kind, line = explain_unanswered(error, call, call.endpoint, SERVICE)
+    return ArchiveFailure(kind, line)
 
 
 def error_code(error: BaseException) -> str:

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-PASSING: Final = "passing"
-"""Throttling, the network, a fault of S3: the same call may succeed soon."""
-
-KEYS: Final = "keys"
-"""The credentials are at fault."""
-
-FORBIDDEN: Final = "forbidden"
-"""A policy is missing."""
-
 MISSING: Final = "missing"
 """There is no such bucket."""
-
-REFUSED: Final = "refused"
-"""Another refusal, which lasts until the operator changes something."""
 
 OWNER: Final = "owner"
 """Another audit directory archives to this prefix."""

@@ -13,8 +13,9 @@ from botocore.exceptions import IncompleteReadError
 
 from courier.audit.archive_client import Patience, connect_archive, describe_call, list_archive
 from courier.audit.archive_errors import ABSENT, CALL_ERRORS, error_code, explain_failure
-from courier.audit.archive_failure import MISSING, PASSING
+from courier.audit.archive_failure import MISSING
 from courier.audit.archive_place import ArchivePlace
+from courier.audit.failure_kinds import PASSING
 from courier.audit.trail import JOURNAL, LEDGER, CannotRead, Entry, is_ours
 
 READING: Final = Patience(attempts=5)

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final, NamedTuple
 
+from courier.audit.failure_kinds import KEYS, PASSING
 from courier.audit.firehose_batch import batches, refusals
-from courier.audit.firehose_errors import KEYS, PASSING, FirehoseFailure, explain_failure, partly_refused
+from courier.audit.firehose_errors import FirehoseFailure, explain_failure, partly_refused
 from courier.audit.firehose_events import EventPuts
 from courier.audit.firehose_stream import Calling, connect, describe_call
 from courier.audit.stream import Stream

@@ -5,35 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    SSLError,
-)
+from botocore.exceptions import ClientError
 
+from courier.audit.failure_kinds import FORBIDDEN, KEYS, PASSING, REFUSED
 from courier.audit.firehose_batch import RefusedRecord
+from courier.audit.unanswered import Service, explain_unanswered
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
 from courier.http.answer import RESOLVE
-from courier.sqs.cause import find_cause
-from courier.sqs.credentials import NO_CREDENTIALS
 from courier.sqs.errors import DENIED, SKEWED, STALE_KEYS, THROTTLED, TRANSIENT, UNKNOWN_KEYS, as_detail
-
-PASSING: Final = "passing"
-"""Throttling, the network, a fault of Firehose: the same call may succeed soon."""
-
-KEYS: Final = "keys"
-"""The credentials are at fault. Another search of boto3's chain may find others."""
-
-FORBIDDEN: Final = "forbidden"
-"""A policy is missing."""
-
-REFUSED: Final = "refused"
-"""A permanent failure: it lasts until the operator changes something."""
-
 
 _BUSY: Final = "raise the stream's quota, if it lasts"
 _HEALTH: Final = "look at the AWS Health Dashboard, if it lasts"
@@ -46,6 +25,8 @@ BY_CAUSE: Final[Mapping[str, str]] = {
 """What to do if Firehose can't be reached, by the reason."""
 
 OTHERWISE: Final = "check --firehose-endpoint-url, --region and the network"
+
+SERVICE: Final = Service("Firehose", "--firehose-endpoint-url", BY_CAUSE, OTHERWISE)
 
 _ROLE: Final = "check the AWS credentials and the IAM policy of Courier's role (deploy/iam)"
 _CHANGED: Final = "check for proxies in front of Firehose that change requests"
@@ -117,23 +98,8 @@ def explain_failure(error: Exception, call: FirehoseCall) -> FirehoseFailure:
     """Return the failure for an error of a boto3 call, one of :data:`CALL_ERRORS`."""
     if isinstance(error, ClientError):
         return _refused(error, call)
-    words = as_detail(str(error))
-    if isinstance(error, SSLError):
-        reason = f"no trusted connection to {call.endpoint}: {words}"
-        remedy = "check --firehose-endpoint-url, or name the right certificates in AWS_CA_BUNDLE"
-        return FirehoseFailure(f"{call} failed: {reason}; {remedy}", PASSING)
-    if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError):
-        met = find_cause(error)
-        reason = f"Firehose can't be reached at {call.endpoint}: {met.text if met else words}"
-        remedy = BY_CAUSE.get(met.reason, OTHERWISE) if met else OTHERWISE
-        return FirehoseFailure(f"{call} failed: {reason}; {remedy}", PASSING)
-    if isinstance(error, NoCredentialsError):
-        return FirehoseFailure(NO_CREDENTIALS, KEYS)
-    if isinstance(error, BotoCoreError | OSError | RuntimeError):
-        # The remaining errors come from boto3's credential chain.
-        return FirehoseFailure(f"{call} failed: {words}; check where boto3 takes the AWS credentials from", KEYS)
-    reason = f"the server at {call.endpoint} isn't Firehose ({type(error).__name__}: {words})"
-    return FirehoseFailure(f"{call} failed: {reason}; check --firehose-endpoint-url", PASSING)
+    kind, line = explain_unanswered(error, call, call.endpoint, SERVICE)
+    return FirehoseFailure(line, kind)
 
 
 def _refused(error: ClientError, call: FirehoseCall) -> FirehoseFailure:

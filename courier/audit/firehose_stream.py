@@ -9,7 +9,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 import courier
-from courier.audit.firehose_errors import FORBIDDEN, FirehoseCall, explain_failure
+from courier.audit.failure_kinds import FORBIDDEN
+from courier.audit.firehose_errors import FirehoseCall, explain_failure
 from courier.audit.stream import Stream
 from courier.errors import CannotStart
 from courier.sqs.call_errors import CALL_ERRORS

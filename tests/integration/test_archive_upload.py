@@ -10,19 +10,10 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from courier.audit.archive_client import connect_archive, list_archive
-from courier.audit.archive_failure import (
-    COLLISION,
-    FORBIDDEN,
-    LOCAL,
-    MISSING,
-    OWNER,
-    PASSING,
-    REFUSED,
-    ArchiveFailure,
-    NotArchived,
-)
+from courier.audit.archive_failure import COLLISION, LOCAL, MISSING, OWNER, ArchiveFailure, NotArchived
 from courier.audit.archive_place import ArchivePlace
 from courier.audit.archive_upload import Archiver
+from courier.audit.failure_kinds import FORBIDDEN, PASSING, REFUSED
 from courier.audit.file_part import MIB, PART_BYTES, part_bytes_of
 from tests.faulty_s3 import CUT, DENY, FAIL, LOSE, PASS, SKEW, THROTTLE, FaultyS3, kept
 from tests.integration.sqs_endpoints import REGION

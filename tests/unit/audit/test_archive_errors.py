@@ -25,7 +25,8 @@ from courier.audit.archive_errors import (
     ArchiveCall,
     explain_failure,
 )
-from courier.audit.archive_failure import COLLISION, FORBIDDEN, KEYS, MISSING, PASSING, REFUSED
+from courier.audit.archive_failure import COLLISION, MISSING
+from courier.audit.failure_kinds import FORBIDDEN, KEYS, PASSING, REFUSED
 from courier.config.config import OPTIONS
 from courier.sqs.errors import DENIED, STALE_KEYS, THROTTLED, TRANSIENT
 

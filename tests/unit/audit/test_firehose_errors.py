@@ -17,16 +17,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from courier.audit.failure_kinds import FORBIDDEN, KEYS, PASSING, REFUSED
 from courier.audit.firehose_batch import RefusedRecord
 from courier.audit.firehose_errors import (
     BY_CAUSE,
     BY_CODE,
-    FORBIDDEN,
-    KEYS,
     LOOK_UP,
     OTHERWISE,
-    PASSING,
-    REFUSED,
     FirehoseCall,
     explain_failure,
     partly_refused,
