@@ -151,6 +151,40 @@ def test_a_dead_letter_queue_is_of_the_same_type(virtual_queue: str) -> None:
     assert code == "InvalidParameterValue"
 
 
+def test_the_sources_of_a_dead_letter_queue_are_listed(endpoint: str, sqs: Any) -> None:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListDeadLetterSourceQueues.html
+    dead, other = create_queue(endpoint), create_queue(endpoint)
+    assert sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == []
+    policy = {"RedrivePolicy": redrive_policy(endpoint, dead, 3)}
+    sources = sorted(create_queue(endpoint, policy) for _ in range(3))
+    create_queue(endpoint, {"RedrivePolicy": redrive_policy(endpoint, other, 3)})
+    assert sorted(sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"]) == sources
+    sqs.set_queue_attributes(QueueUrl=sources[0], Attributes={"RedrivePolicy": ""})
+    sqs.delete_queue(QueueUrl=sources[1])
+    assert sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == sources[2:]
+
+
+def test_the_sources_of_a_dead_letter_queue_are_listed_page_by_page(virtual_queue: str) -> None:
+    # Virtual only: moto ignores MaxResults. "You must set MaxResults to receive a value for NextToken in the response."
+    dead = create_queue(virtual_queue)
+    policy = {"RedrivePolicy": redrive_policy(virtual_queue, dead, 3)}
+    sources = sorted(create_queue(virtual_queue, policy) for _ in range(5))
+    listing = sqs_client(virtual_queue).get_paginator("list_dead_letter_source_queues")
+    for page_size in (1, 2, 4, 5, 6):
+        pages = [
+            page["queueUrls"] for page in listing.paginate(QueueUrl=dead, PaginationConfig={"PageSize": page_size})
+        ]
+        assert [source for page in pages for source in page] == sources
+        assert len(pages) == -(-len(sources) // page_size)
+    assert "NextToken" not in sqs_client(virtual_queue).list_dead_letter_source_queues(QueueUrl=dead)
+
+
+def test_a_queue_that_does_not_exist_has_no_sources(endpoint: str, sqs: Any) -> None:
+    gone = create_queue(endpoint)
+    sqs.delete_queue(QueueUrl=gone)
+    assert refusal(sqs.list_dead_letter_source_queues, QueueUrl=gone) == NO_QUEUE
+
+
 def test_queues_are_listed_by_prefix_and_page_by_page(endpoint: str, sqs: Any) -> None:
     stem = unique_name("listed")
     queues = sorted(sqs.create_queue(QueueName=f"{stem}-{n}")["QueueUrl"] for n in range(5))

@@ -24,6 +24,7 @@ ACTIONS: Final[dict[str, Action]] = {
     "DeleteQueue": queue_actions.delete_queue,
     "GetQueueAttributes": queue_actions.get_queue_attributes,
     "GetQueueUrl": queue_actions.get_queue_url,
+    "ListDeadLetterSourceQueues": queue_actions.list_dead_letter_source_queues,
     "ListQueues": queue_actions.list_queues,
     "PurgeQueue": queue_actions.purge_queue,
     "ReceiveMessage": receiving.receive_message,
@@ -36,7 +37,6 @@ UNSUPPORTED: Final = frozenset(
     {
         "AddPermission",
         "CancelMessageMoveTask",
-        "ListDeadLetterSourceQueues",
         "ListMessageMoveTasks",
         "ListQueueTags",
         "RemovePermission",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from courier.local.virtual.account import ACCOUNT
 from courier.local.virtual.call import Call
@@ -25,6 +26,14 @@ KNOWN: Final = frozenset(
     {*RANGES, *CHOICES, *DOCUMENTS, *COUNTED, "CreatedTimestamp", "LastModifiedTimestamp", "QueueArn"}
 )
 MAX_LISTED: Final = 1000
+
+
+class _Page(NamedTuple):
+    """The page of a list that a call asks for: ``most`` names after ``after``."""
+
+    after: str
+    most: int
+    paged: bool
 
 
 def called_queue(sqs: SqsService, parameters: Parameters) -> VirtualQueue:
@@ -57,17 +66,18 @@ def get_queue_url(sqs: SqsService, call: Call) -> dict[str, Any]:
 
 def list_queues(sqs: SqsService, call: Call) -> dict[str, Any]:
     """List queues by prefix. A page has a token for the next one only if the caller asked for pages."""
-    parameters = call.parameters
-    limit = number(parameters, "MaxResults", 1, MAX_LISTED)
-    after = _read_token(text(parameters, "NextToken"))
-    names = sqs.registry.names(text(parameters, "QueueNamePrefix"), after, (limit or MAX_LISTED) + 1)
-    page = names[: limit or MAX_LISTED]
-    answer: dict[str, Any] = {}
-    if page:
-        answer["QueueUrls"] = [_url(call, name) for name in page]
-    if limit is not None and len(names) > limit:
-        answer["NextToken"] = base64.b64encode(page[-1].encode()).decode("ascii")
-    return answer
+    asked = _read_page(call.parameters)
+    names = sqs.registry.names(text(call.parameters, "QueueNamePrefix"), asked.after, asked.most + 1)
+    answer: dict[str, Any] = {"QueueUrls": [_url(call, name) for name in names[: asked.most]]} if names else {}
+    return {**answer, **_next_page(asked, names)}
+
+
+def list_dead_letter_source_queues(sqs: SqsService, call: Call) -> dict[str, Any]:
+    """List the queues whose redrive policy names this queue. They are the only ones that SQS knows as its sources."""
+    queue = called_queue(sqs, call.parameters)
+    asked = _read_page(call.parameters)
+    names = [name for name in sqs.registry.sources(queue) if name > asked.after]
+    return {"queueUrls": [_url(call, name) for name in names[: asked.most]], **_next_page(asked, names)}
 
 
 def get_queue_attributes(sqs: SqsService, call: Call) -> dict[str, Any]:
@@ -113,6 +123,19 @@ def purge_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
 
 def _url(call: Call, name: str) -> str:
     return f"{call.base_url}/{ACCOUNT}/{name}"
+
+
+def _read_page(parameters: Parameters) -> _Page:
+    limit = number(parameters, "MaxResults", 1, MAX_LISTED)
+    token = text(parameters, "NextToken")
+    return _Page(_read_token(token), limit or MAX_LISTED, limit is not None)
+
+
+def _next_page(asked: _Page, names: Sequence[str]) -> dict[str, str]:
+    """Return the token of the page after these names. ``names`` may go beyond the page."""
+    if not asked.paged or len(names) <= asked.most:
+        return {}
+    return {"NextToken": base64.b64encode(names[asked.most - 1].encode()).decode("ascii")}
 
 
 def _read_token(token: str) -> str:

@@ -109,6 +109,11 @@ class Registry:
             listed.append(name)
         return listed
 
+    def sources(self, target: VirtualQueue) -> list[str]:
+        """Return the names of the queues whose redrive policy names ``target``, sorted."""
+        queues = (self._queues[name] for name in self._names)
+        return [queue.name for queue in queues if queue.redrive is not None and queue.redrive.target is target]
+
     def arn(self, name: str) -> str:
         """Return the ARN of the queue of a name."""
         return f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"
