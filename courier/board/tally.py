@@ -14,6 +14,7 @@ from courier.http.answer import SHORTAGES
 from courier.process import scoreboard
 from courier.process.internal_errors import INTERNAL_ERROR
 from courier.process.scoreboard import Scoreboard, Slot
+from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 from courier.sqs import errors
 
 OTHER: Final = "other"
@@ -23,7 +24,9 @@ EARLY: Final = "answered early"
 CLIENT_ERRORS: Final = (*range(400, 418), *range(421, 427), 428, 429, 431, 451)
 """The 4xx in IANA's registry of HTTP status codes; each has a separate count."""
 
-REASONS: Final = ("3xx", *map(str, CLIENT_ERRORS), "4xx", "5xx", EARLY, OTHER, *FAILURES, INTERNAL_ERROR)
+_WITHOUT_ANSWER: Final = (*FAILURES, INTERNAL_ERROR, *UNSENDABLE, *NOT_FETCHED)
+
+REASONS: Final = ("3xx", *map(str, CLIENT_ERRORS), "4xx", "5xx", EARLY, OTHER, *_WITHOUT_ANSWER)
 """The reasons of retries and rejections; 4xx is any status that isn't listed by number.
 
 They are in the order of the words of RETRIED_BY and of REJECTED_BY.
@@ -59,7 +62,7 @@ RESULTS: Final = (
 )
 """The results of a call, in the order of the words of CALLS for each of ACTIONS."""
 
-_FAILURE_PLACES: Final[Mapping[str, int]] = {reason: REASONS.index(reason) for reason in (*FAILURES, INTERNAL_ERROR)}
+_FAILURE_PLACES: Final[Mapping[str, int]] = {reason: REASONS.index(reason) for reason in _WITHOUT_ANSWER}
 _STATUS_PLACES: Final = (None, None, EARLY, "3xx", "4xx", "5xx")
 _ACTION_PLACES: Final[Mapping[str, int]] = {action: n * len(RESULTS) for n, action in enumerate(ACTIONS)}
 _CLASSES: Final = (

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from courier.config.api import ApiConfig
 from courier.config.audit import AuditConfig
+from courier.config.body import BodyConfig
 from courier.config.checks import refuse
+from courier.config.formats import FormatsConfig
 from courier.config.limits import LimitsConfig
 from courier.config.option import Option
 from courier.config.processes import ProcessesConfig
@@ -25,7 +27,17 @@ from courier.http.secret_file import is_there
 
 # The fields of the last base come first, so the bases stand in the reverse order of the help.
 @dataclass(frozen=True, kw_only=True)
-class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConfig, RecipientConfig, QueueConfig):
+class Config(
+    SecurityConfig,
+    ApiConfig,
+    ProcessesConfig,
+    AuditConfig,
+    LimitsConfig,
+    FormatsConfig,
+    BodyConfig,
+    RecipientConfig,
+    QueueConfig,
+):
     """The configuration of the pipeline. Raises ConfigError if the values don't fit together.
 
     ``sources`` says where each value came from, by field name; see :mod:`courier.config.sources`.
@@ -37,6 +49,8 @@ class Config(SecurityConfig, ApiConfig, ProcessesConfig, AuditConfig, LimitsConf
         """Check the values of each subject, then those that concern several subjects."""
         self._check_queue()
         self._check_recipient()
+        self._check_body()
+        self._check_formats()
         self._check_limits()
         self._check_audit()
         self._check_api()

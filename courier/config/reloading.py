@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
+from courier.config.body import BodyConfig
 from courier.config.config import OPTIONS, Config
+from courier.config.formats import FormatsConfig
 from courier.config.limits import LimitsConfig
 from courier.config.recipient import RecipientConfig
 from courier.config.security import SecurityConfig
 from courier.errors import ConfigError
 
+_PARTS: Final = (RecipientConfig, BodyConfig, FormatsConfig, LimitsConfig, SecurityConfig)
+
 RELOADABLE: Final = frozenset(
     {
-        *(each.name for part in (RecipientConfig, LimitsConfig, SecurityConfig) for each in fields(part)),
+        *(each.name for part in _PARTS for each in fields(part)),
         *("senders", "consumers", "concurrency", "log_level", "traces", "traces_sample"),
     }
 ) - {"failure_queue"}

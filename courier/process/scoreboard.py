@@ -176,9 +176,9 @@ BUG_DONE: Final = _worker(GAUGE, "Successes at the time of the first one.")
 
 # Counters by kind.
 RETRIED_BY: Final = _sender(
-    COUNTER | METRIC, "Failed deliveries that are retried, by reason.", "retried", size=48, label="reason"
+    COUNTER | METRIC, "Failed deliveries that are retried, by reason.", "retried", size=80, label="reason"
 )
-REJECTED_BY: Final = _sender(COUNTER | METRIC, "Rejected messages, by reason.", "rejected", size=48, label="reason")
+REJECTED_BY: Final = _sender(COUNTER | METRIC, "Rejected messages, by reason.", "rejected", size=80, label="reason")
 SHORTAGES: Final = _sender(
     COUNTER | METRIC, "Deliveries that had to wait because this machine lacked a resource.", size=4, label="resource"
 )

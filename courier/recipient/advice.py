@@ -8,6 +8,7 @@ from typing import Final
 from courier.http import answer
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
 from courier.process.internal_errors import INTERNAL_ERROR
+from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 
 BY_REASON: Final[Mapping[str, str]] = {
     **BY_NAME_FAILURE,
@@ -24,6 +25,8 @@ BY_REASON: Final[Mapping[str, str]] = {
     INTERNAL_ERROR: "please report the traceback in the log",
     answer.CANCELLED: "nothing to do: Courier is stopping, and gave up the attempt",
     **BY_SHORTAGE,
+    **UNSENDABLE,
+    **NOT_FETCHED,
 }
 
 BY_STATUS: Final[Mapping[int, str]] = {

@@ -230,6 +230,26 @@ class Gate:
             self._open(now, rejected.reason, refusals=(*excess, rejected.status or 0))
         self.refresh(now)
 
+    def record_unsendable(self, reason: str, message_id: str, now: float, *, is_known: bool) -> None:
+        """Record a message that can't be sent. It says nothing about the recipient, but too many stop receiving.
+
+        As a probe it delivered nothing, so the outage goes on. ``is_known`` is as in :meth:`record_refusal`.
+        """
+        self.refresh(now)
+        if self.breaker.phase.is_outage:
+            if self.breaker.is_probe(now):
+                self._open(now, reason)
+        elif self.guard.is_on and (excess := self.guard.record(message_id, now, is_known=is_known, is_start=False)):
+            self._open(now, reason, refusals=(*excess, 0))
+        self.refresh(now)
+
+    def record_unsent(self, outcome: Retry, now: float) -> None:
+        """Record a message that waits for something other than the recipient. As a probe it delivered nothing."""
+        self.refresh(now)
+        if self.breaker.phase.is_outage and self.breaker.is_probe(now):
+            self._open(now, outcome.reason)
+            self.refresh(now)
+
     def record_connection(self, reason: str | None, now: float, *, at_hand: bool) -> None:
         """Record an attempt to connect to the recipient; ``reason`` is why it failed, ``None`` if it succeeded.
 

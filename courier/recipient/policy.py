@@ -10,8 +10,9 @@ from typing import Final, NamedTuple, TypeGuard
 
 from courier.http.answer import CANCELLED, SHORTAGES, Answer, Failure
 from courier.lease import MAX_HIDDEN_SECONDS
+from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 
-OWN_REASONS: Final = frozenset({CANCELLED, *SHORTAGES})
+OWN_REASONS: Final = frozenset({CANCELLED, *SHORTAGES, *NOT_FETCHED})
 """Reasons of failure that say nothing about the recipient."""
 
 MAX_DOUBLINGS: Final = 32
@@ -156,13 +157,15 @@ def judge(
 
     ``attempt`` counts from 1, ``draw`` is in [0, 1), ``unix_now`` is for a Retry-After that is a date. A missing answer
     is tried again. It counts against the recipient, unless Courier gave up itself, or the connection was reset because
-    of the message (``own_reset``, see :class:`Resets`). Any other answer that is tried again is a refusal, whatever
-    lists its status is on: otherwise a recipient that answers nothing else would move one message after another to the
-    dead-letter queue.
+    of the message (``own_reset``, see :class:`Resets`). A message that can't be sent is rejected. Any other answer that
+    is tried again is a refusal, whatever lists its status is on: otherwise a recipient that answers nothing else would
+    move one message after another to the dead-letter queue.
     """
     if is_success(answer, rules):
         return Delivered(answer.status)
     if isinstance(answer, Failure):
+        if answer.reason in UNSENDABLE:
+            return Rejected(answer.reason, None)
         fault = answer.reason not in OWN_REASONS and not own_reset
         return Retry(backoff.delay(attempt, draw), answer.reason, None, fault=fault)
     status = answer.status

@@ -21,6 +21,7 @@ from courier.request.head import DeliveryHead
 from courier.sender.failures import BUG, RETURNED, Failures
 from courier.sender.keepalive import SWEEP_SECONDS, KeepAlive
 from courier.sender.options import SenderOptions
+from courier.sender.preparation import Preparation
 from courier.sender.reporting import Reporting
 from courier.sender.slots import HeldPacket, Slots
 from courier.sender.tap import Tap
@@ -51,6 +52,7 @@ class Deliveries:
         tap: Tap,
         traces: Traces | None,
         options: SenderOptions,
+        preparation: Preparation | None = None,
     ) -> None:
         self._slots = slots
         self._gate = slots.gate
@@ -68,6 +70,7 @@ class Deliveries:
         self._backoff = options.backoff
         self._tap = tap
         self._traces = traces
+        self._preparation = preparation
         self._logs_attempts = self._is_watched = False
         self.watch()
 
@@ -97,6 +100,9 @@ class Deliveries:
             # A message whose lease is over takes no token: nothing is sent for it.
             self._gate.rate.take_token(time.monotonic())
         try:
+            if self._preparation is not None:
+                packet.exchange = self._preparation.send(packet)
+                return
             head = self._head.render(message)
         except Exception:
             self._internal_errors.note(message.message_id, RETURNED)

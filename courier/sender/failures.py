@@ -12,6 +12,7 @@ from courier.http.answer import RESET, SHORTAGES, UNREACHABLE, Answer, Failure
 from courier.message import Message
 from courier.process import scoreboard
 from courier.process.internal_errors import INTERNAL_ERROR, InternalErrors
+from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 from courier.recipient.kept_messages import UNKNOWN, FailingMessage
 from courier.recipient.policy import (
     Delivered,
@@ -77,7 +78,8 @@ class Failures:
         elif isinstance(answer, Failure) and answer.reason in SHORTAGES:
             self._keep_unsent(packet, answer)
         else:
-            self._reporting.latency.observe(answer.duration)
+            if not _is_unsent(answer):
+                self._reporting.latency.observe(answer.duration)
             self._handle_failure(packet, answer)
 
     def _keep_unsent(self, packet: HeldPacket, failure: Failure) -> None:
@@ -164,6 +166,9 @@ class Failures:
             if not failing.attempts:
                 failing.is_known = failed_before or gate.guard.is_known(message.message_id)
             known = failing.is_known
+            if outcome.reason in UNSENDABLE:
+                gate.record_unsendable(outcome.reason, message.message_id, now, is_known=known)
+                return
             gate.record_refusal(refused, message.message_id, answer.duration, in_flight, now, is_known=known)
             return
         if outcome.fault and not failing.attempts:
@@ -171,6 +176,9 @@ class Failures:
         if outcome.fault and (failing.attempts or message.receive_count > 1):
             gate.faults.tried_again(delivered=False)
         outcome = second_look(outcome, in_doubt=in_doubt, failed_before=failed_before)
+        if _is_unsent(answer):
+            gate.record_unsent(outcome, now)
+            return
         gate.record_failure_to_deliver(outcome, answer.duration, in_flight, now)
 
     def _is_own_reset(self, message: Message, attempt: int, answer: Answer | Failure) -> bool:
@@ -229,6 +237,11 @@ class Failures:
     def _sent_to_failure_queue(self) -> Action:
         failure_queue = self._options.failure_queue
         return sent_to(failure_queue.name if failure_queue else "")
+
+
+def _is_unsent(answer: Answer | Failure) -> bool:
+    """Return whether the recipient was never asked, because of the message or of what it points to."""
+    return isinstance(answer, Failure) and (answer.reason in UNSENDABLE or answer.reason in NOT_FETCHED)
 
 
 def _failing(packet: HeldPacket) -> FailingMessage:

@@ -27,6 +27,7 @@ from courier.sender.keepalive import KeepAlive
 from courier.sender.kept import KeptMessages
 from courier.sender.options import SenderOptions
 from courier.sender.outcomes import Outcomes
+from courier.sender.preparation import Preparation
 from courier.sender.probing import Probing
 from courier.sender.reporting import Reporting
 from courier.sender.slots import Slots
@@ -58,8 +59,9 @@ class Sender(Role):
         options: SenderOptions,
         traces: Traces | None = None,
         events: EventRecorder = no_events,
+        preparation: Preparation | None = None,
     ) -> None:
-        """``channels`` are (work, acks): it reads from work and writes to acks. ``None``: no traces."""
+        """``channels`` are (work, acks): it reads from work and writes to acks. ``None``: no traces, no preparation."""
         self._life = life
         self._session = session
         self._head = head
@@ -76,7 +78,9 @@ class Sender(Role):
         kept = KeptMessages(slots, outcomes, options.visibility)
         probing = Probing(slots, session, options.limits.concurrency)
         failures = Failures(slots, keepalive, outcomes, kept, probing, reporting, errors, options)
-        deliveries = Deliveries(slots, keepalive, reporting, failures, session, head, errors, tap, traces, options)
+        deliveries = Deliveries(
+            slots, keepalive, reporting, failures, session, head, errors, tap, traces, options, preparation
+        )
         self._taking = Taking(slots, keepalive, deliveries, outcomes, kept, probing, fifo=options.fifo)
 
     def start(self) -> None:

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from courier.audit.event import RELEASED, EventRecorder, no_events
 from courier.http.answer import Answer, Failure
-from courier.http.exchange import Exchange
 from courier.message import RELEASE, Message
 from courier.outbox import Outbox
 from courier.process import scoreboard
@@ -18,6 +17,7 @@ from courier.process.channel import Channel
 from courier.process.life import Life
 from courier.recipient.gate import Gate
 from courier.recipient.kept_messages import FailingMessage
+from courier.request.content import Content
 
 
 class Deliverer(Protocol):
@@ -33,14 +33,23 @@ class Deliverer(Protocol):
         """Keep the slot, and send the message whose turn it is after a pause."""
 
 
+class Attempt(Protocol):
+    """An attempt under way, in whatever step it is. ``started`` is when it began, in monotonic seconds."""
+
+    started: float
+
+    def cancel(self) -> None:
+        """Give up. The result is Failure(CANCELLED) a turn of the loop later, unless the end is certain already."""
+
+
 class HeldPacket:
     """The work of one slot: a message, or a run in order. ``position`` is the message whose turn it is.
 
     ``failing`` is the state of that message once it has failed. ``resume`` is the timer of its next attempt in its
-    slot.
+    slot. ``content`` is what was sent of it, ``None`` if that is the message itself.
     """
 
-    __slots__ = ("began", "deliverer", "exchange", "failing", "messages", "position", "resume")
+    __slots__ = ("began", "content", "deliverer", "exchange", "failing", "messages", "position", "resume")
 
     def __init__(self, messages: list[Message], deliverer: Deliverer) -> None:
         """Hold the messages; an extended message is replaced in its place. ``deliverer`` receives each answer."""
@@ -49,7 +58,8 @@ class HeldPacket:
         self.position = 0
         self.began = 0.0
         self.failing: FailingMessage | None = None
-        self.exchange: Exchange | None = None
+        self.exchange: Attempt | None = None
+        self.content: Content | None = None
         self.resume: asyncio.TimerHandle | None = None
 
     @property

@@ -21,6 +21,7 @@ from courier.wiring.aws import key_source, sqs_client
 from courier.wiring.control import control_path
 from courier.wiring.depths import depth_watch
 from courier.wiring.page import page_control
+from courier.wiring.preparation import preparation_factory
 from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
 from courier.wiring.traces import traces_factory
 
@@ -55,6 +56,7 @@ def sender_role(
     options = sender_options(config, queue, failure_queue)
     connect = transport_factory(config)
     make_traces = traces_factory(config, queue.name)
+    prepare = preparation_factory(config, queue.name)
     # Without secrets it is made before the fork: all senders share it.
     common_head = None if has_secrets(config) else delivery_head(config, queue.name)
 
@@ -63,7 +65,9 @@ def sender_role(
         head = common_head or delivery_head(config, queue.name, tls)
         session = connect(life.loop, tls)
         traces = make_traces() if make_traces is not None else None
-        return Sender(life, (work, acks), session, head, options, traces, audit_events(config, life.slot))
+        events = audit_events(config, life.slot)
+        preparation = prepare(life.loop, session, head) if prepare is not None else None
+        return Sender(life, (work, acks), session, head, options, traces, events, preparation)
 
     return make
 

@@ -1,0 +1,22 @@
+"""The preparation of requests: from a Config to what opens, fetches, decodes, addresses and formats each message.
+
+``courier try`` uses the same function with a transport that only shows, so it shows what would be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+from courier.config.config import Config
+from courier.http.exchange import Transport
+from courier.request.head import DeliveryHead
+from courier.sender.preparation import Preparation
+
+MakePreparation: TypeAlias = Callable[[asyncio.AbstractEventLoop, Transport, DeliveryHead], Preparation]
+
+
+def preparation_factory(config: Config, queue_name: str) -> MakePreparation | None:
+    """Return what makes a sender's preparation, in the sender's process; ``None`` if messages are sent as they are."""
+    return None
