@@ -13,8 +13,8 @@ UNDECODABLE: Final = "body not decodable"
 TOO_LARGE: Final = "body too large"
 
 UNSENDABLE: Final[Mapping[str, str]] = {
-    UNDECODABLE: "the producer's encoding isn't what --body expects; correct either, then redrive the failure queue",
-    TOO_LARGE: "raise the cap if such bodies are intended, then redrive the failure queue",
+    UNDECODABLE: "the body isn't encoded as configured; correct the producer or the options, then send it again",
+    TOO_LARGE: "raise the cap if such bodies are intended, then send it again",
 }
 """The reasons that the message itself causes, and what to do about each."""
 
