@@ -132,11 +132,14 @@ class FaultShare:
         self._words[scoreboard.FAULT_PERCENT] = self.percent
 
     def watch(self, now: float) -> bool:
-        """Count, and no more. Return whether that is enough: no sender has met a fault since the last refresh."""
+        """Count, and no more. Return whether that is enough: no sender has met a fault since the last refresh.
+
+        With many faults in the window it isn't: the share rises as older deliveries leave the window.
+        """
         counts = self._count(now)
         # Without samples of the time before them, the first faults wouldn't count as growth.
-        self._window.growth(now, counts)
-        return not self.is_high and counts[0] == self._faulted
+        faulted = self._window.growth(now, counts)[0]
+        return not self.is_high and counts[0] == self._faulted and faulted < MINIMUM
 
     def _count(self, now: float) -> list[int]:
         counts = [self._board.total(word, "sender") for word in COUNTED]

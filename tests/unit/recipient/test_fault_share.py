@@ -173,6 +173,7 @@ def test_counts_in_any_order_of_growth_are_read(steps: list[tuple[float, list[tu
     )
 )
 @example([(100, 0, 1000), (1, 40, 30), (5, 0, 0)])
+@example([(1, 0, 0), (5, 40, 30), (100, 40, 1)])
 def test_one_that_only_watches_while_all_is_well_finds_the_same_share_as_one_that_always_refreshes(
     steps: list[tuple[int, int, int]],
 ) -> None:
