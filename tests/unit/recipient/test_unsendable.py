@@ -60,8 +60,8 @@ def test_as_a_probe_it_delivered_nothing_so_the_outage_goes_on_and_a_delivery_en
         unsendable(senders, half_open, "a")
     else:
         senders.all[0].record_unsent(Retry(0.0, "no object", None), half_open)
-    assert senders.all[0].phase is Phase.STOPPED
+    assert senders.all[0].phase.is_shut
     again = open_until(senders)
     senders.refresh(again)
     assert senders.deliver(0, again + 0.1)
-    assert senders.all[0].phase is Phase.DELIVERING
+    assert senders.all[0].phase.delivers
