@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from courier.board.senders import SENDER
 from courier.process import scoreboard
 from courier.process.scoreboard import SUPERVISOR, Scoreboard, Unread, queued
 from courier.recipient import breaker
@@ -53,12 +54,12 @@ class Observed(NamedTuple):
         acks = queued(self.acks, self.board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN)
         return {"work": Depth(work, work_bytes), "acks": Depth(acks, self.acks.unread_bytes())}
 
-    def recipient(self, now: float) -> RecipientState:
-        """Return what the senders know about the recipient at ``now`` (monotonic seconds)."""
-        views = read_views(self.board, now)
+    def recipient(self, now: float, role: str = SENDER) -> RecipientState:
+        """Return what the senders ``role`` know about their recipient at ``now`` (monotonic seconds)."""
+        views = read_views(self.board, role, now)
         state, last = breaker.state(views, now), breaker.newest(views)
         next_probe = last.open_until - now if state == breaker.OPEN else 0.0
-        paused = max(0.0, paused_until(self.board, now) - now)
+        paused = max(0.0, paused_until(self.board, role, now) - now)
         refusals = (last.refused, last.answers, last.status) if state != breaker.CLOSED else (0, 0, 0)
         return RecipientState(state, breaker.faults_in_a_row(views), next_probe, paused, *refusals)
 

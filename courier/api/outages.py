@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from courier.api.instants import unix
 from courier.board.recent_failures import RecentFailure, recent_failures
+from courier.board.senders import SENDER
 from courier.process.scoreboard import Scoreboard
 from courier.recipient import breaker
 from courier.recipient.breaker import View
@@ -43,7 +44,7 @@ class Outages:
         """Note an opening or a closing; call it once a second. ``now`` is in monotonic seconds."""
         while self._outages and 0.0 < self._outages[0].closed < now - HOUR:
             self._outages.popleft()
-        last = breaker.newest(read_views(self._board, now))
+        last = breaker.newest(read_views(self._board, SENDER, now))
         closed = last.closed_at if last.closed_at > last.opened_at else 0.0
         newest = self._outages[-1] if self._outages else None
         if last.since > (newest.opened if newest else 0.0) and not 0.0 < closed < now - HOUR:
@@ -77,7 +78,7 @@ def _reason(view: View, board: Scoreboard) -> str:
     """Return why the breaker opened: refusals, or the last fault of a delivery."""
     if view.refused:
         return f"{view.refused} of {view.answers} messages refused, the last with status {view.status}"
-    failures = recent_failures(board)
+    failures = recent_failures(board.slots(SENDER))
     faults = [each.reason for each in failures if _is_fault(each)]
     return next(iter(faults or [each.reason for each in failures]), "unknown")
 

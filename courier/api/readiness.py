@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from courier.api.observed import API, Observed
 from courier.board.archive import FULL, ArchiveView, archive_view
 from courier.board.audit_states import FAILING
+from courier.board.senders import beating_senders
 from courier.board.shortage import lasting_shortage
 from courier.board.tally import (
     ACCESS,
@@ -138,7 +139,7 @@ def _refusals(observed: Observed, now: float) -> list[Unready]:
 
 def _faults(observed: Observed, now: float) -> list[Unready]:
     """Return a reason while many messages fail and others don't: the failing ones may become dead letters."""
-    percent = max((slot.words[scoreboard.FAULT_PERCENT] for slot in observed.board.beating("sender", now)), default=0)
+    percent = max((slot.words[scoreboard.FAULT_PERCENT] for slot in beating_senders(observed.board, now)), default=0)
     if not percent or observed.recipient(now).state != CLOSED:
         return []
     return [Unready(f"recipient fails: for {percent} % of the messages within the last minute", ADVICE)]

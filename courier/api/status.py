@@ -23,6 +23,7 @@ from courier.api.workers import workers
 from courier.board.archive import archive_view
 from courier.board.pause import pause_status
 from courier.board.recent_failures import recent_failures
+from courier.board.senders import sender_slots
 from courier.board.settings_in_force import read_changes
 from courier.board.shortage import shortages
 from courier.board.tally import COUNTED
@@ -81,7 +82,7 @@ class Status:
             "dead_letters": self._queues.dead_letters(now),
             **self._recipient(now, unix_now),
             **self._work(now),
-            "failures": [failure.as_status() for failure in recent_failures(self._board)],
+            "failures": [failure.as_status() for failure in recent_failures(sender_slots(self._board))],
             "workers": workers(self._board, now, self.memory),
             **self._configured(),
             "control": {"socket": self._socket(), "page": self._about.page_control},

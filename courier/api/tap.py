@@ -20,6 +20,7 @@ from starlette.responses import Response
 from courier.api.events import Stream
 from courier.api.local import LOCAL_ONLY, is_local
 from courier.board.attempts import Attempt, unpack
+from courier.board.senders import sender_slots
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
 
@@ -54,7 +55,7 @@ class Taps:
     def __init__(self, slot: Slot, board: Scoreboard) -> None:
         """``slot`` is this process's."""
         self._slot = slot
-        self._rings = [sender.ring for sender in board.slots("sender")] if "sender" in board.roles() else []
+        self._rings = [sender.ring for sender in sender_slots(board)]
         self._streams: set[Stream] = set()
         self._only_failures: set[Stream] = set()
         self._seen: list[int] = []

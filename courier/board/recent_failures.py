@@ -16,7 +16,7 @@ import structlog
 from courier.audit.record import rfc3339
 from courier.log.printable import replaced
 from courier.process.notes import PLACES, TEXT_BYTES, Notes
-from courier.process.scoreboard import Scoreboard
+from courier.process.scoreboard import Slot
 from courier.recipient.advice import advice
 
 ANSWER_CHARACTERS: Final = 200
@@ -103,10 +103,10 @@ class FailureNotes:
         self._notes.write(place, _packed(failure))
 
 
-def recent_failures(board: Scoreboard) -> list[RecentFailure]:
-    """Return the failures of all senders, merged by reason, the latest first, at most 20."""
+def recent_failures(senders: Iterable[Slot]) -> list[RecentFailure]:
+    """Return the failures of these senders, merged by reason, the latest first, at most 20."""
     merged: dict[str, RecentFailure] = {}
-    for slot in board.slots("sender"):
+    for slot in senders:
         for place in range(PLACES):
             failure = _read(slot.notes, place)
             if failure is None:

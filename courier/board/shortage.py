@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from courier.board.senders import beating_senders
 from courier.http.advice import BY_SHORTAGE
 from courier.http.answer import SHORTAGES, Failure
 from courier.process import scoreboard
@@ -106,7 +107,7 @@ class Shortage:
 def shortages(board: Scoreboard, now: float) -> dict[str, int]:
     """Return the number of live senders that lack each resource, at ``now`` (monotonic seconds)."""
     found: dict[str, int] = {}
-    for slot in board.beating("sender", now):
+    for slot in beating_senders(board, now):
         place = slot.words[scoreboard.SHORT_OF]
         if place:
             found[RESOURCES[place - 1]] = found.get(RESOURCES[place - 1], 0) + 1
@@ -115,7 +116,7 @@ def shortages(board: Scoreboard, now: float) -> dict[str, int]:
 
 def lasting_shortage(board: Scoreboard, now: float) -> str:
     """Return the resource that all live senders have lacked for LASTING_SECONDS; empty if there is none."""
-    senders = board.beating("sender", now)
+    senders = beating_senders(board, now)
     if not senders:
         return ""
     since = max(slot.reals[scoreboard.SHORT_SINCE] for slot in senders)

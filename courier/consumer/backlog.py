@@ -6,6 +6,7 @@ from typing import Final
 
 from courier.board.archive import FULL
 from courier.board.audit_states import FAILING
+from courier.board.senders import SENDER
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Scoreboard
@@ -24,13 +25,15 @@ HELD_BYTES_CAP: Final = 64 * 1024 * 1024
 class Backlog:
     """The load of the work and acks channels and of the auditor, from the channels and the scoreboard's counters."""
 
-    def __init__(self, board: Scoreboard, work: Channel, acks: Channel) -> None:
+    def __init__(self, board: Scoreboard, work: Channel, acks: Channel, role: str = SENDER) -> None:
+        """The senders ``role`` read from ``work``."""
         self._board = board
+        self._role = role
         self._work = work
         self._acks = acks
         # Views, because they are summed at each check.
         self._put = board.view(scoreboard.PUT, "consumer")
-        self._taken = board.view(scoreboard.TAKEN, "sender")
+        self._taken = board.view(scoreboard.TAKEN, role)
         self._put_bytes = board.view(scoreboard.PUT_BYTES)
         self._taken_bytes = board.view(scoreboard.TAKEN_BYTES)
         self._settle_put = board.view(scoreboard.SETTLE_PUT)
@@ -50,10 +53,10 @@ class Backlog:
         return sum(self._put_bytes) - sum(self._taken_bytes) > QUEUED_BYTES_CAP
 
     def _is_being_taken(self, now: float) -> bool:
-        taking = self._board.column(scoreboard.TAKING, "sender")
+        taking = self._board.column(scoreboard.TAKING, self._role)
         if not any(taking):
             return False
-        beats = self._board.real_column(scoreboard.BEAT, "sender")
+        beats = self._board.real_column(scoreboard.BEAT, self._role)
         since = now - scoreboard.SILENT_SECONDS
         return any(one and beat > since for one, beat in zip(taking, beats, strict=True))
 
@@ -73,7 +76,7 @@ class Backlog:
                 or words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP
             ):
                 return True
-        if not heard or paused_until(board, now) > now:
+        if not heard or paused_until(board, self._role, now) > now:
             return True
         # An empty channel overrides the counters, as in queued().
         unsettled = sum(self._settle_put) - sum(self._settle_taken)

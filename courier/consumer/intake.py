@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from courier.board.senders import SENDER
 from courier.consumer.backlog import Backlog
 from courier.consumer.room import (
     SLOW_SECONDS,
@@ -47,15 +48,20 @@ class Intake:
         visibility: int,
         rate_limit: float | None,
         now: float,
+        role: str = SENDER,
     ) -> None:
-        """``channels`` are (work, acks), whose load matters; ``visibility`` is in seconds; ``now`` is monotonic."""
+        """``channels`` are (work, acks), whose load matters; the senders ``role`` read from work.
+
+        ``visibility`` is in seconds; ``now`` is monotonic.
+        """
         self.bundle = 1
         self.left = 0
         self.distance = ReceiveLatency()
         self._slot = slot
         self._board = board
-        self._backlog = Backlog(board, *channels)
-        self._senders = SenderView(board, now)
+        self._role = role
+        self._backlog = Backlog(board, *channels, role)
+        self._senders = SenderView(board, now, role)
         self._batch_size = batch_size
         self._visibility = visibility
         self._rate_limit = rate_limit
@@ -181,9 +187,9 @@ class Intake:
         Only the first consumer that beats does so, and only with no receive in progress.
         """
         board = self._board
-        if self._slot.words[scoreboard.ASKED] or not any(board.real_column(scoreboard.PROBE_WANTED, "sender")):
+        if self._slot.words[scoreboard.ASKED] or not any(board.real_column(scoreboard.PROBE_WANTED, self._role)):
             return False
-        wanted = max((slot.reals[scoreboard.PROBE_WANTED] for slot in board.beating("sender", now)), default=0.0)
+        wanted = max((slot.reals[scoreboard.PROBE_WANTED] for slot in board.beating(self._role, now)), default=0.0)
         came = max((slot.reals[scoreboard.PROBED_AT] for slot in board.beating("consumer", now)), default=0.0)
         before = [slot for slot in board.beating("consumer", now) if slot.index < self._slot.index]
         return wanted > came and not before

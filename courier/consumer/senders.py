@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from courier.board.senders import SENDER
 from courier.consumer.room import LATEST_WINDOW_SECONDS, RateMeter
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
@@ -36,13 +37,14 @@ NOBODY: Final = SenderCapacity(0, 0, 0, 0.0)
 class SenderView:
     """The senders that are ready and beat. Silent senders don't count."""
 
-    def __init__(self, board: Scoreboard, now: float) -> None:
-        """``now`` is monotonic seconds."""
+    def __init__(self, board: Scoreboard, now: float, role: str = SENDER) -> None:
+        """Look at the senders ``role``; ``now`` is monotonic seconds."""
         self._board = board
+        self._role = role
         self._heard: list[Slot] = []
         self._heard_until = -math.inf
         self._is_starting = True
-        self._completed = board.view(scoreboard.COMPLETED, "sender")
+        self._completed = board.view(scoreboard.COMPLETED, role)
         completed = sum(self._completed)
         self._meter = RateMeter(now, completed)
         self._latest = RateMeter(now, completed, LATEST_WINDOW_SECONDS)
@@ -51,7 +53,7 @@ class SenderView:
         """Return the capacity of the senders."""
         if now >= self._heard_until:
             # The deliveries of a draining sender fill no slot of those that stay.
-            heard = self._board.beating("sender", now)
+            heard = self._board.beating(self._role, now)
             self._heard = [sender for sender in heard if sender.words[scoreboard.STATE] == scoreboard.READY]
             self._heard_until = now + HEARD_SECONDS
         slots = idle = busy = asleep = least_idle = 0
@@ -73,7 +75,7 @@ class SenderView:
                 longest = seconds
         if self._is_starting and slots:
             self._is_starting = not any(
-                any(self._board.real_column(word, "sender")) for word in (scoreboard.CLOSED_AT, scoreboard.OPENED_AT)
+                any(self._board.real_column(word, self._role)) for word in (scoreboard.CLOSED_AT, scoreboard.OPENED_AT)
             )
             if self._is_starting:
                 # One delivery at a time, whatever the senders show: while they start, several count themselves as the
@@ -90,7 +92,7 @@ class SenderView:
         """Return whether a sender may begin a delivery by the instant ``soon`` under the rate limit ``rate``."""
         board, since = self._board, now - scoreboard.SILENT_SECONDS
         # Whichever sender took the last token, the next delivery begins at least this long after it.
-        taken_at = max(board.real_column(scoreboard.TOKEN_TAKEN, "sender"))
+        taken_at = max(board.real_column(scoreboard.TOKEN_TAKEN, self._role))
         if taken_at and taken_at + token_bucket.gap(rate) > soon:
             return False
         return any(
@@ -99,11 +101,11 @@ class SenderView:
             and limit
             and token_bucket.next_token(at, every, rate, now) <= soon
             for state, beat, limit, at, every in zip(
-                board.column(scoreboard.STATE, "sender"),
-                board.real_column(scoreboard.BEAT, "sender"),
-                board.column(scoreboard.LIMIT, "sender"),
-                board.real_column(scoreboard.TOKEN_AT, "sender"),
-                board.real_column(scoreboard.TOKEN_EVERY, "sender"),
+                board.column(scoreboard.STATE, self._role),
+                board.real_column(scoreboard.BEAT, self._role),
+                board.column(scoreboard.LIMIT, self._role),
+                board.real_column(scoreboard.TOKEN_AT, self._role),
+                board.real_column(scoreboard.TOKEN_EVERY, self._role),
                 strict=True,
             )
         )

@@ -15,7 +15,7 @@ import structlog
 
 from courier.log.recurring import RecurringLine
 from courier.process import scoreboard
-from courier.process.scoreboard import Scoreboard, Slot
+from courier.process.scoreboard import Scoreboard, Slot, kind_of
 
 INTERNAL_ERROR: Final = "internal error"
 """The reason of a retry after an exception in Courier."""
@@ -135,4 +135,4 @@ def _are_most(messages: int, done: int) -> bool:
 
 
 def _done(slot: Slot) -> int:
-    return sum(slot.words[word] for word in DONE.get(slot.role, ()))
+    return sum(slot.words[word] for word in DONE.get(kind_of(slot.role), ()))

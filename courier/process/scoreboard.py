@@ -238,6 +238,11 @@ Its counters still count, because those events have happened.
 """
 
 
+def kind_of(role: str) -> str:
+    """Return what the workers of a role do: ``sender`` for the role ``sender:orders`` too."""
+    return role.partition(":")[0]
+
+
 class Slot:
     """One worker's slot. ``words`` and ``reals`` are the same memory, as unsigned 64-bit numbers and as doubles.
 
@@ -310,9 +315,9 @@ class Scoreboard:
         """Return the slots of a role whose worker is ready or draining and not silent at ``now``, monotonic seconds."""
         return [slot for slot in self.live(role) if now - slot.reals[BEAT] < SILENT_SECONDS]
 
-    def gauge(self, word: int, now: float) -> int:
-        """Return the sum of a gauge over all workers that aren't silent; in slots of other roles it is 0."""
-        return sum(slot.words[word] for role in self._slots for slot in self.beating(role, now))
+    def gauge(self, word: int, now: float, role: str | None = None) -> int:
+        """Return the sum of a gauge over all workers that aren't silent, or over those of one role."""
+        return sum(slot.words[word] for one in ([role] if role else self._slots) for slot in self.beating(one, now))
 
     # A stride over the whole board reads a word of every slot in a third of the time of a loop. Each word is one load.
 

@@ -86,9 +86,10 @@ class FaultShare:
         self.is_high = False
         self.is_often = False
         self.percent = 0
+        self._role = slot.role
         # When the senders were last busy; what they had delivered at the start of the current sample, and its instant.
         self._busy_at = -math.inf
-        self._delivered, self._counted_at = board.total(scoreboard.DELIVERED, "sender"), -math.inf
+        self._delivered, self._counted_at = board.total(scoreboard.DELIVERED, self._role), -math.inf
         self._reported_at = -REPORT_SECONDS
         # What all senders had counted at the last refresh.
         self._faulted = -1
@@ -142,7 +143,7 @@ class FaultShare:
         return not self.is_high and counts[0] == self._faulted and faulted < MINIMUM
 
     def _count(self, now: float) -> list[int]:
-        counts = [self._board.total(word, "sender") for word in COUNTED]
+        counts = [self._board.total(word, self._role) for word in COUNTED]
         self._note_delivered(counts[1], now)
         return counts
 

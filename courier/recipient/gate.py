@@ -71,6 +71,7 @@ class Gate:
         self._peers = Peers(slot, board, options.senders, now)
         self._words = slot.words
         self._reals = slot.reals
+        self._role = slot.role
         self._board = board
         self._is_calm = self._is_settled = False
         self.refresh(now)
@@ -127,8 +128,8 @@ class Gate:
         """
         if not (self._is_settled and self.faults.watch(now)):
             return False
-        opened_at = max(self._board.real_column(scoreboard.OPENED_AT, "sender"))
-        paused_until = max(self._board.real_column(scoreboard.PAUSED_UNTIL, "sender"))
+        opened_at = max(self._board.real_column(scoreboard.OPENED_AT, self._role))
+        paused_until = max(self._board.real_column(scoreboard.PAUSED_UNTIL, self._role))
         return opened_at < self._reals[scoreboard.CLOSED_AT] and paused_until <= now
 
     @property

@@ -35,7 +35,7 @@ class Pause:
 
     def refresh(self, now: float) -> float:
         """Return the remaining seconds, 0 or less without a pause. Keep the pause in case its sender dies."""
-        until = paused_until(self._board, now, self._slot)
+        until = paused_until(self._board, self._slot.role, now, self._slot)
         if until > self._slot.reals[scoreboard.PAUSED_UNTIL]:
             self._slot.reals[scoreboard.PAUSED_UNTIL] = until
         self.is_on = until > now

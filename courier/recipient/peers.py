@@ -18,6 +18,7 @@ class Peers:
         """``configured`` is the number of senders at the start; ``now`` is monotonic seconds, as in all calls."""
         self.rank, self.count = 0, 1
         self._own = slot.index
+        self._role = slot.role
         self._board = board
         self._configured = configured
         self._unsure_until = now + STARTING_SECONDS
@@ -40,8 +41,8 @@ class Peers:
         here = [
             state and (unsure or now - beat < SILENT_SECONDS)
             for state, beat in zip(
-                self._board.column(scoreboard.STATE, "sender"),
-                self._board.real_column(scoreboard.BEAT, "sender"),
+                self._board.column(scoreboard.STATE, self._role),
+                self._board.real_column(scoreboard.BEAT, self._role),
                 strict=True,
             )
         ]

@@ -72,7 +72,7 @@ class Probes:
             slot.words[scoreboard.STATE] == scoreboard.READY
             and slot.index != own.index
             and _claim_to_probe(slot) > claim
-            for slot in self._board.beating("sender", now)
+            for slot in self._board.beating(self._slot.role, now)
         )
 
     def publish_supply(self, supply: int) -> None:

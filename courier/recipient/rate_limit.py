@@ -20,6 +20,7 @@ class RateLimit:
         """
         self.is_on = bool(rate)
         self._reals = slot.reals
+        self._role = slot.role
         self._board = board
         self._tokens = Tokens(rate, board.supervisor.reals[scoreboard.STARTED], now) if rate else None
         self._is_taking = False
@@ -61,7 +62,7 @@ class RateLimit:
 
     def _last_token_at(self) -> float:
         """Return the instant at which any sender took its latest token."""
-        return max(self._board.real_column(scoreboard.TOKEN_TAKEN, "sender"))
+        return max(self._board.real_column(scoreboard.TOKEN_TAKEN, self._role))
 
     def _publish(self, now: float) -> None:
         if self._tokens is not None:

@@ -66,19 +66,19 @@ class RefusalGuard:
         is_new = not is_known and self._count(message_id)
         if not is_start:
             return self._excess(now) if is_new else None
-        if not is_new and self._board.total(scoreboard.DELIVERED, "sender"):
+        if not is_new and self._board.total(scoreboard.DELIVERED, self._slot.role):
             # Before the first delivery a repeated refusal counts too: no other message shows what the recipient does.
             return None
         slot = self._slot
         slot.words[scoreboard.START_REFUSALS] += 1
         slot.reals[scoreboard.START_REFUSED_AT] = now
-        refusals = sum(view.refusals for view in read_views(self._board, now, slot))
+        refusals = sum(view.refusals for view in read_views(self._board, slot.role, now, slot))
         return (refusals, refusals) if refusals >= START_FAILURES else None
 
     def _count(self, message_id: str) -> bool:
         """Count a refusal. Return whether it is the first one of this message, as far as is known."""
-        refused = self._board.total(scoreboard.REFUSED, "sender")
-        delivered = self._board.total(scoreboard.DELIVERED, "sender")
+        refused = self._board.total(scoreboard.REFUSED, self._slot.role)
+        delivered = self._board.total(scoreboard.DELIVERED, self._slot.role)
         if self._row[1] != delivered:
             self._row = refused, delivered
         self._in_a_row = refused - self._row[0]
@@ -96,11 +96,11 @@ class RefusalGuard:
     def is_known(self, message_id: str) -> bool:
         """Return whether a message is itself at fault: refused before, while others have been delivered since."""
         before = self._delivered_at(_mark(message_id))
-        return before is not None and before != self._board.total(scoreboard.DELIVERED, "sender")
+        return before is not None and before != self._board.total(scoreboard.DELIVERED, self._slot.role)
 
     def _delivered_at(self, mark: int) -> int | None:
         """Return what all senders had delivered at the first refusal of a message; ``None`` if unknown."""
-        for slot in self._board.slots("sender"):
+        for slot in self._board.slots(self._slot.role):
             marks = slot.words[scoreboard.REFUSED_MARKS : scoreboard.REFUSED_MARKS + MARKS].tolist()
             if mark in marks:
                 return slot.words[scoreboard.REFUSED_AFTER + marks.index(mark)]
@@ -112,8 +112,8 @@ class RefusalGuard:
         Counts over the window and, separately, since the last delivery: earlier deliveries must not hide that the
         recipient now refuses everything.
         """
-        refused = self._board.total(scoreboard.REFUSED, "sender")
-        delivered = self._board.total(scoreboard.DELIVERED, "sender")
+        refused = self._board.total(scoreboard.REFUSED, self._slot.role)
+        delivered = self._board.total(scoreboard.DELIVERED, self._slot.role)
         refused, delivered = self._window.growth(now, (refused, delivered))
         for count, answers in ((self._in_a_row, self._in_a_row), (refused, refused + delivered)):
             if is_clearly_beyond(count, answers, self._share):

@@ -70,7 +70,7 @@ class SharedBreaker:
         """Update the phase, and adopt what other senders know."""
         closed_at = self._slot.reals[scoreboard.CLOSED_AT]
         # Usually nobody has opened it since it was closed, and one column of the board shows that.
-        if closed_at and closed_at > max(self._board.real_column(scoreboard.OPENED_AT, "sender")):
+        if closed_at and closed_at > max(self._board.real_column(scoreboard.OPENED_AT, self._slot.role)):
             self._forget_faults()
             if not self.phase.delivers:
                 self.phase, self.since = Phase.DELIVERING, 0.0
@@ -97,7 +97,7 @@ class SharedBreaker:
         """Reset the faults before another sender's good answer: that sender may be gone at the next fault."""
         words, reals = self._slot.words, self._slot.reals
         if words[scoreboard.FAULTS_IN_ROW]:
-            good_at = max(self._board.real_column(scoreboard.GOOD_AT, "sender"))
+            good_at = max(self._board.real_column(scoreboard.GOOD_AT, self._slot.role))
             if good_at > reals[scoreboard.FAULT_AT]:
                 words[scoreboard.FAULTS_IN_ROW] = 0
 
@@ -190,4 +190,4 @@ class SharedBreaker:
             )
 
     def _views(self, now: float) -> list[View]:
-        return read_views(self._board, now, self._slot)
+        return read_views(self._board, self._slot.role, now, self._slot)

@@ -50,32 +50,32 @@ def write_view(slot: Slot, view: View) -> None:
     reals[scoreboard.CLOSED_AT] = view.closed_at
 
 
-def counted_slots(board: Scoreboard, now: float, own: Slot | None = None) -> list[Slot]:
-    """Return the slots of the senders whose views count at ``now`` (monotonic seconds); ``own`` always counts.
+def counted_slots(board: Scoreboard, role: str, now: float, own: Slot | None = None) -> list[Slot]:
+    """Return the slots of the senders ``role`` whose views count at ``now`` (monotonic seconds); ``own`` always counts.
 
     The view of a dead sender counts for as long as that of a silent one, so that another sender can adopt it. A
     starting sender doesn't count: its slot still holds its predecessor's view.
     """
     return [
         slot
-        for slot in board.slots("sender")
+        for slot in board.slots(role)
         if slot is own
         or (slot.words[scoreboard.STATE] != scoreboard.STARTING and now - slot.reals[scoreboard.BEAT] < SILENT_SECONDS)
     ]
 
 
-def read_views(board: Scoreboard, now: float, own: Slot | None = None) -> list[View]:
-    """Return the views that count at ``now`` (monotonic seconds)."""
-    return [read_view(slot) for slot in counted_slots(board, now, own)]
+def read_views(board: Scoreboard, role: str, now: float, own: Slot | None = None) -> list[View]:
+    """Return the views of the senders ``role`` that count at ``now`` (monotonic seconds)."""
+    return [read_view(slot) for slot in counted_slots(board, role, now, own)]
 
 
-def breaker_state(board: Scoreboard, now: float) -> int:
-    """Return the state of the breaker at ``now`` (monotonic seconds)."""
-    return breaker.state(read_views(board, now), now)
+def breaker_state(board: Scoreboard, role: str, now: float) -> int:
+    """Return the state of the breaker of the senders ``role`` at ``now`` (monotonic seconds)."""
+    return breaker.state(read_views(board, role, now), now)
 
 
-def paused_until(board: Scoreboard, now: float, own: Slot | None = None) -> float:
-    """Return the end of the pause that the recipient asked for, in monotonic seconds; 0 if there is none."""
-    if max(board.real_column(scoreboard.PAUSED_UNTIL, "sender")) <= now:
+def paused_until(board: Scoreboard, role: str, now: float, own: Slot | None = None) -> float:
+    """Return the end of the pause that their recipient asked for, in monotonic seconds; 0 if there is none."""
+    if max(board.real_column(scoreboard.PAUSED_UNTIL, role)) <= now:
         return 0.0
-    return max((slot.reals[scoreboard.PAUSED_UNTIL] for slot in counted_slots(board, now, own)), default=0.0)
+    return max((slot.reals[scoreboard.PAUSED_UNTIL] for slot in counted_slots(board, role, now, own)), default=0.0)

@@ -90,7 +90,8 @@ class Duty:
             self.standby.come()
 
     def _taken(self) -> int:
-        return self._slots.life.board.total(scoreboard.TAKEN, "sender")
+        life = self._slots.life
+        return life.board.total(scoreboard.TAKEN, life.slot.role)
 
     def check_soon(self) -> None:
         """Check before long whether this sender, on duty, is still needed."""

@@ -186,7 +186,7 @@ class Failures:
         if isinstance(answer, Answer) or answer.reason != RESET:
             return False
         now = time.monotonic()
-        answered_at = max(self._life.board.real_column(scoreboard.GOOD_AT, "sender"))
+        answered_at = max(self._life.board.real_column(scoreboard.GOOD_AT, self._life.slot.role))
         began = now - answer.duration
         return self._resets.is_of_the_message(message.message_id, began, now, answered_at, again=attempt > 1)
 

@@ -40,6 +40,7 @@ class KeptMessages:
         self._gate = slots.gate
         self._slots = slots
         self._board = slots.life.board
+        self._role = slots.life.slot.role
         self._outcomes = outcomes
         self._visibility = visibility
         self._is_alone = True
@@ -51,7 +52,7 @@ class KeptMessages:
         retried = 0 if gate.phase.is_outage else sum(1 for packet in self._slots.active if packet.failing is not None)
         self._slots.life.slot.words[scoreboard.KEPT] = len(kept) + retried
         if kept:
-            self._is_alone = self._board.gauge(scoreboard.KEPT, now) < ALONE
+            self._is_alone = self._board.gauge(scoreboard.KEPT, now, self._role) < ALONE
             bodies = [len(message.body) for packet in kept for message in packet.messages[packet.position :]]
             gate.concurrency.is_full = len(bodies) >= MOST_KEPT or sum(bodies) >= MOST_KEPT_BYTES
         else:
@@ -59,7 +60,7 @@ class KeptMessages:
 
     def delivered(self) -> int:
         """Return what all senders have delivered."""
-        return self._board.total(scoreboard.DELIVERED, "sender")
+        return self._board.total(scoreboard.DELIVERED, self._role)
 
     def is_in_doubt(self, failing: FailingMessage, delivered: int) -> bool:
         """Return whether the recipient may be at fault; ``delivered`` is what all senders have delivered."""

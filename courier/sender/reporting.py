@@ -69,13 +69,14 @@ class Reporting:
     def log_failures(self) -> None:
         """Log recent failures if this is the first sender. Another one takes over if it dies."""
         board, now = self._board, time.monotonic()
-        failures = board.total(scoreboard.RETRIED, "sender") + board.total(scoreboard.REJECTED, "sender")
+        role = self._slot.role
+        failures = board.total(scoreboard.RETRIED, role) + board.total(scoreboard.REJECTED, role)
         if failures == self._failures_seen and not self._failure_log.is_behind:
             return
         self._failures_seen = failures
         report = self._failure_log.report if self.is_first() else self._failure_log.follow
-        report(recent_failures(board), now)
+        report(recent_failures(board.slots(role)), now)
 
     def is_first(self) -> bool:
         """Return whether this sender logs for all senders."""
-        return self._board.beating("sender", time.monotonic())[:1] == [self._slot]
+        return self._board.beating(self._slot.role, time.monotonic())[:1] == [self._slot]

@@ -242,7 +242,7 @@ class Taking:
         The slot or token that it was requested for is used by a message that is slow or tried again.
         """
         slots = self._slots
-        taken = slots.life.board.total(scoreboard.TAKEN, "sender")
+        taken = slots.life.board.total(scoreboard.TAKEN, slots.life.slot.role)
         is_full = len(slots.waiting) >= max(1, self._gate.limit)
         if is_full or taken != self._stuck[0] or not slots.work.unread_bytes():
             self._stuck = taken, now

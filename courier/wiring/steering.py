@@ -9,6 +9,7 @@ from courier.api.observed import Observed
 from courier.api.readiness import unready
 from courier.api.status import state
 from courier.board.pause import is_paused, pause_status, read_pause
+from courier.board.senders import SENDER
 from courier.process import scoreboard
 from courier.process.control_protocol import Fields
 from courier.process.peer import Peer
@@ -38,7 +39,7 @@ class Steering:
     def probe(self, _: Fields, _peer: Peer) -> dict[str, Any]:
         """Let the senders probe the recipient now instead of at the end of the cool-down."""
         board, now = self._observed.board, time.monotonic()
-        views = read_views(board, now)
+        views = read_views(board, SENDER, now)
         if breaker.is_start(views) or breaker.state(views, now) == breaker.CLOSED:
             return {
                 "text": f"the circuit breaker is not open, so there is nothing to cut short{self._asked_pause(now)}"
@@ -51,5 +52,5 @@ class Steering:
 
     def _asked_pause(self, now: float) -> str:
         """Return what a probe doesn't cut short: the pause that the recipient itself asked for."""
-        seconds = paused_until(self._observed.board, now) - now
+        seconds = paused_until(self._observed.board, SENDER, now) - now
         return f"; after the {seconds:.0f} seconds that it asked for (Retry-After)" if seconds > 0 else ""

@@ -37,12 +37,12 @@ class Program:
 
     def open(self, now: float, **refusals: Any) -> None:
         self.beat(now)
-        views = read_views(self.board, now)
+        views = read_views(self.board, "sender", now)
         write_view(self.sender, breaker.opened(read_view(self.sender), views, OPTIONS, now, **refusals))
 
     def close(self, now: float) -> None:
         self.beat(now)
-        write_view(self.sender, breaker.closed(read_view(self.sender), read_views(self.board, now), now))
+        write_view(self.sender, breaker.closed(read_view(self.sender), read_views(self.board, "sender", now), now))
 
     def look(self, now: float) -> None:
         self.beat(now)

@@ -27,7 +27,7 @@ def test_senders_failures_are_merged_by_reason_the_latest_first(board: Scoreboar
     note(second, "status 401", 2000)
     note(second, "timeout", 3000, "late")
     note(first, "timeout", 1500)
-    found = recent_failures(board)
+    found = recent_failures(board.slots("sender"))
     assert [(f.reason, f.times, f.at_ms, f.answer) for f in found] == [
         ("timeout", 3, 3000, "late"),
         ("status 401", 1, 2000, "no"),
@@ -38,7 +38,7 @@ def test_a_replaced_sender_goes_on_with_the_notes_of_the_one_before(board: Score
     slot = board.slots("sender")[0]
     note(FailureNotes(slot.notes), "timeout", 1000)
     note(FailureNotes(slot.notes), "timeout", 2000)
-    assert [(f.reason, f.times) for f in recent_failures(board)] == [("timeout", 2)]
+    assert [(f.reason, f.times) for f in recent_failures(board.slots("sender"))] == [("timeout", 2)]
 
 
 def test_the_reason_unheard_of_for_longest_makes_way(board: Scoreboard) -> None:
@@ -47,7 +47,7 @@ def test_the_reason_unheard_of_for_longest_makes_way(board: Scoreboard) -> None:
         note(notes, f"r{at}", at)
     note(notes, "r0", 100)
     note(notes, "new", 101)
-    reasons = [f.reason for f in recent_failures(board)]
+    reasons = [f.reason for f in recent_failures(board.slots("sender"))]
     assert reasons[:2] == ["new", "r0"]
     assert "r1" not in reasons
     assert len(reasons) == PLACES
@@ -63,7 +63,7 @@ def test_whatever_the_texts_the_note_fits_and_is_read_back(
 ) -> None:
     board = Scoreboard.create({"sender": 1})
     FailureNotes(board.slots("sender")[0].notes).note(reason, 400, 1, message_id, 2, answer, action)
-    [found] = recent_failures(board)
+    [found] = recent_failures(board.slots("sender"))
     assert len(orjson.dumps(found.as_status())) > 0
     for whole, kept in ((reason, found.reason), (replaced(message_id), found.message_id), (answer, found.answer)):
         assert whole.startswith(kept)

@@ -28,8 +28,17 @@ class Senders:
     Their start is over, unless ``starts``.
     """
 
-    def __init__(self, count: int = 1, *, starts: bool = False, **limits: Any) -> None:
-        self.board = Scoreboard.create({"sender": count + 1, "consumer": 1})
+    def __init__(
+        self,
+        count: int = 1,
+        *,
+        starts: bool = False,
+        role: str = "sender",
+        board: Scoreboard | None = None,
+        **limits: Any,
+    ) -> None:
+        self.role = role
+        self.board = board or Scoreboard.create({role: count + 1, "consumer": 1})
         given: dict[str, Any] = {"concurrency": 8, "rate": None, "in_flight": None, "adaptive": False}
         given |= {"breaker": BREAKER, "reject_share": 0.0, "reject_window": 60.0, "senders": count}
         self.limits = GateOptions(**(given | limits))
@@ -39,16 +48,16 @@ class Senders:
             self.alive(index)
             self.all.append(self.join(index, START))
             if not starts:
-                write_view(self.board.slots("sender")[index], View(closed_at=START))
+                write_view(self.board.slots(self.role)[index], View(closed_at=START))
         self.refresh(START)
 
     def alive(self, index: int) -> None:
-        slot = self.board.slots("sender")[index]
+        slot = self.board.slots(self.role)[index]
         slot.words[scoreboard.STATE] = scoreboard.READY
         slot.reals[scoreboard.BEAT] = math.inf
 
     def join(self, index: int, now: float) -> Gate:
-        return Gate(self.board.slots("sender")[index], self.board, self.limits, now)
+        return Gate(self.board.slots(self.role)[index], self.board, self.limits, now)
 
     def refresh(self, now: float) -> None:
         for gate in self.all:
@@ -56,13 +65,13 @@ class Senders:
 
     def gone(self, index: int, at: float = 0.0) -> None:
         """Let one be dead, its last beat being at an instant."""
-        slot = self.board.slots("sender")[index]
+        slot = self.board.slots(self.role)[index]
         slot.words[scoreboard.STATE] = scoreboard.EMPTY
         slot.reals[scoreboard.BEAT] = at
 
     def silent(self, index: int, since: float) -> None:
         """Let one be stopped: it says nothing more, and its words stay."""
-        self.board.slots("sender")[index].reals[scoreboard.BEAT] = since
+        self.board.slots(self.role)[index].reals[scoreboard.BEAT] = since
 
     def refuse(self, index: int, now: float, message_id: str = "") -> bool:
         """Let one see a refusal, of a message of its own unless given; ``True``: receiving is stopped now."""
@@ -70,7 +79,7 @@ class Senders:
         return self.all[index].phase.is_outage
 
     def deliver(self, index: int, now: float) -> bool:
-        self.board.slots("sender")[index].words[scoreboard.DELIVERED] += 1
+        self.board.slots(self.role)[index].words[scoreboard.DELIVERED] += 1
         return self.all[index].record_delivery(0.1, 1, now)
 
 
@@ -82,4 +91,4 @@ def opened(senders: Senders) -> float:
 
 
 def open_until(senders: Senders) -> float:
-    return breaker.newest(read_views(senders.board, LATER)).open_until
+    return breaker.newest(read_views(senders.board, senders.role, LATER)).open_until

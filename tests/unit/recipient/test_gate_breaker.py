@@ -250,7 +250,7 @@ class World:
     def works(self, silent: int | None) -> bool:
         """Return whether nothing is stopped, and somebody may send."""
         limits = [gate.limit for index, gate in enumerate(self.senders.all) if index != silent]
-        return breaker_state(self.senders.board, self.now) == CLOSED and sum(limits) > 0
+        return breaker_state(self.senders.board, "sender", self.now) == CLOSED and sum(limits) > 0
 
 
 @settings(max_examples=examples(200), deadline=None)

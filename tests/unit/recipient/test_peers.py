@@ -24,7 +24,7 @@ def test_a_sender_that_was_stopped_takes_the_others_to_be_there_for_a_moment() -
     for index in range(2):
         senders.silent(index, since=LATER)
     later = LATER + 60.0
-    assert breaker_state(senders.board, later) == HALF_OPEN, "nobody says anything"
+    assert breaker_state(senders.board, "sender", later) == HALF_OPEN, "nobody says anything"
     senders.all[0].refresh(later)
     assert senders.all[0].limit == 4
     senders.alive(1)

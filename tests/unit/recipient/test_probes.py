@@ -93,7 +93,7 @@ def test_a_sender_that_falls_silent_loses_its_turn_to_probe_and_what_it_said_is_
         (Phase.PROBING, True),
         (Phase.PROBING, False),
     ]
-    assert breaker_state(senders.board, later) == HALF_OPEN
+    assert breaker_state(senders.board, "sender", later) == HALF_OPEN
 
 
 def test_the_sender_that_holds_something_probes_before_one_that_would_have_to_ask_for_it() -> None:

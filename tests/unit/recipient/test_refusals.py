@@ -24,7 +24,7 @@ def test_so_many_refusals_that_the_recipient_must_be_wrong_open_the_breaker() ->
         senders.deliver(0, LATER)
     stopped = [senders.refuse(1, LATER + n / 10) for n in range(MINIMUM)]
     assert stopped == [False] * (MINIMUM - 1) + [True]
-    view = breaker.newest(read_views(senders.board, LATER))
+    view = breaker.newest(read_views(senders.board, "sender", LATER))
     assert (view.refused, view.answers, view.status) == (MINIMUM, MINIMUM, 404)
 
 
@@ -38,7 +38,7 @@ def test_three_refusals_at_a_start_stop_receiving_whichever_senders_see_them() -
     assert senders.refuse(2, LATER + 1.6, "c")
     senders.refresh(LATER + 1.6)
     assert {gate.phase for gate in senders.all} == {Phase.STOPPED}
-    view = breaker.newest(read_views(senders.board, LATER))
+    view = breaker.newest(read_views(senders.board, "sender", LATER))
     assert (view.refused, view.answers, view.status) == (START_FAILURES, START_FAILURES, 404)
 
 

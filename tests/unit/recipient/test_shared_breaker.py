@@ -27,7 +27,7 @@ def test_the_faults_of_all_senders_open_the_breaker_for_all() -> None:
     senders.refresh(LATER + 0.1)
     assert {gate.phase for gate in senders.all} == {Phase.STOPPED}
     assert all(gate.phase.is_shut and gate.limit == 0 for gate in senders.all)
-    assert breaker_state(senders.board, LATER + 0.1) == OPEN
+    assert breaker_state(senders.board, "sender", LATER + 0.1) == OPEN
     assert read_view(senders.board.slots("sender")[2]).open_until == pytest.approx(LATER + 0.02 + 5.0)
 
 
@@ -97,9 +97,9 @@ def test_a_sender_that_comes_back_with_old_words_undoes_nothing() -> None:
     later = half_open + SILENT_SECONDS
     senders.all[1].refresh(later)
     senders.deliver(1, later)
-    assert breaker_state(senders.board, later) == CLOSED
+    assert breaker_state(senders.board, "sender", later) == CLOSED
     senders.alive(0)
-    assert breaker_state(senders.board, later) == CLOSED
+    assert breaker_state(senders.board, "sender", later) == CLOSED
     # The answer that it waited for: of a probe that was its own.
     senders.all[0].record_failure_to_deliver(FAULT, SILENT_SECONDS, 1, later + 0.1)
     senders.refresh(later + 0.2)

@@ -74,7 +74,7 @@ class Stage(Surroundings):
         self.role = self.run(self.sender)
 
     def state(self) -> int:
-        return breaker_state(self.board, time.monotonic())
+        return breaker_state(self.board, "sender", time.monotonic())
 
     def sent(self) -> list[str]:
         return [body.decode() for body in self.transport.bodies()]
