@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from courier.process.scoreboard import Scoreboard
@@ -12,7 +14,7 @@ from tests.unit.recipient.senders import LATER, Senders, opened
 ROLES = ("sender", "sender:orders")
 
 
-def _two(**limits: object) -> list[Senders]:
+def _two(**limits: Any) -> list[Senders]:
     board = Scoreboard.create({**dict.fromkeys(ROLES, 3), "consumer": 1})
     return [Senders(2, role=role, board=board, **limits) for role in ROLES]
 

@@ -41,7 +41,7 @@ def test_so_many_that_nothing_can_be_sent_stop_receiving() -> None:
     senders = Senders(reject_share=0.5)
     phases = [unsendable(senders, LATER, f"m{n}") for n in range(MINIMUM)]
     assert phases == [Phase.DELIVERING] * (MINIMUM - 1) + [Phase.STOPPED]
-    assert breaker.newest(read_views(senders.board, LATER)).refused == MINIMUM
+    assert breaker.newest(read_views(senders.board, senders.role, LATER)).refused == MINIMUM
 
 
 def test_it_is_no_answer_of_the_recipient() -> None:
