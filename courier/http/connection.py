@@ -14,11 +14,13 @@ from typing import Final, Protocol, cast
 from courier.http.answer import CANCELLED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, PROTOCOL, RESET, TIMEOUT, Answer
 from courier.http.arrival import Arrival
 from courier.http.exchange import Exchange
+from courier.http.file_body import LEAST_BYTES, Body, FileBody
 from courier.http.limits import SessionLimits
 from courier.http.reader import AnswerReader, BadAnswer
+from courier.http.upload import Upload
 
-# Up to this many bytes a copy is cheaper than gathering two buffers in one call.
-_JOINED_UP_TO: Final = 16384
+# Up to this many bytes a copy is cheaper than gathering two buffers in one call. No body in a file is that short.
+_JOINED_UP_TO: Final = LEAST_BYTES
 
 # The errors of a kept-alive connection that the peer has closed. Others (a host that is gone, a time-out of the kernel)
 # don't say when it ended, so they allow no second attempt.
@@ -86,6 +88,7 @@ class Connection(asyncio.Protocol):
         "_sent_at",
         "_transport",
         "_unsent",
+        "_upload",
         "_write_bytes",
         "awaits",
         "connect_by",
@@ -101,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._expires = now + pool.limits.max_age
         self._transport: asyncio.Transport | None = None
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
+        self._upload: Upload | None = None
         self._reused = False
         self._closed = False
         self._sent_at = now
@@ -210,6 +214,8 @@ class Connection(asyncio.Protocol):
         if self._closed:
             return
         self._closed = True
+        if self._upload is not None:
+            self._upload.stop()
         self._pool.forget(self)
         if self.connecting is not None:
             self.connecting.cancel()
@@ -259,6 +265,16 @@ class Connection(asyncio.Protocol):
         if complete:
             self._answered(exchange, data)
 
+    def pause_writing(self) -> None:
+        """Read no more of a body until the peer has taken what was written."""
+        if self._upload is not None:
+            self._upload.pause()
+
+    def resume_writing(self) -> None:
+        """Go on with a body."""
+        if self._upload is not None:
+            self._upload.resume()
+
     def eof_received(self) -> None:
         """End the answer: the peer sends no more."""
         transport = self._transport
@@ -271,11 +287,30 @@ class Connection(asyncio.Protocol):
 
     # Within.
 
-    def _write(self, head: bytes, body: bytes) -> None:
+    def _write(self, head: bytes, body: Body) -> None:
         if len(body) <= _JOINED_UP_TO:
-            self._write_bytes(head + body)
+            self._write_bytes(head + body)  # type: ignore[operator]
+        elif isinstance(body, FileBody):
+            self._send_file(head, body)
         elif self._transport is not None:
             self._transport.writelines((head, body))
+
+    def _send_file(self, head: bytes, body: FileBody) -> None:
+        """Write a head, and its body in pieces."""
+        assert self._transport is not None
+        self._upload = upload = Upload(
+            self._pool.loop, body, self._write_piece, self._transport.get_write_buffer_size, self._unreadable
+        )
+        self._unsent = upload.unsent
+        self._write_piece(head)
+        upload.start()
+
+    def _write_piece(self, piece: bytes) -> None:
+        self._write_bytes(piece)
+
+    def _unreadable(self, error: OSError) -> None:
+        # The peer has a part of the request, so the connection is of no more use.
+        self.fail(CANCELLED, f"the body of the request can't be read: {error}")
 
     def _pass_on(self, exchange: Exchange) -> None:
         self.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from courier.http.answer import Answer, Failure
+from courier.http.file_body import Body
 
 Done = Callable[[Answer | Failure], None]
 
@@ -30,7 +31,7 @@ class Exchange:
 
     __slots__ = ("_done", "body", "connection", "deadline", "head", "started")
 
-    def __init__(self, head: bytes, body: bytes, done: Done, started: float, deadline: float) -> None:
+    def __init__(self, head: bytes, body: Body, done: Done, started: float, deadline: float) -> None:
         self.head = head
         self.body = body
         self._done: Done | None = done
@@ -68,7 +69,7 @@ class Exchange:
 class Transport(Protocol):
     """A session to one target, in one event loop: the native one, or the one over requests."""
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
         """Send a request; see :meth:`courier.http.session.Session.send`."""
 
     def connect(self, done: Done) -> None:

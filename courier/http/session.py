@@ -13,6 +13,7 @@ from courier.http.answer import CANCELLED, Answer, Failure, NoAnswer
 from courier.http.connection import TRUSTED_FOR, Connection, Recent
 from courier.http.dial import Lookup, Resolver, dial
 from courier.http.exchange import Done, Exchange
+from courier.http.file_body import Body
 from courier.http.guard import AddressGuard
 from courier.http.limits import SessionLimits
 from courier.http.sweep_timer import SweepTimer
@@ -78,7 +79,7 @@ class Session:
         """The number of connections that wait for a request."""
         return len(self._idle)
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
         """Send a request; :class:`courier.http.head.HeadTemplate` renders its head.
 
         ``done`` is called exactly once with the result, and never from inside this call. It may send again.
@@ -110,7 +111,7 @@ class Session:
         now = _monotonic()
         self._open(Exchange(b"", b"", done, now, now + self.limits.timeout), now)
 
-    async def request(self, head: bytes, body: bytes, timeout: float | None = None) -> Answer | Failure:
+    async def request(self, head: bytes, body: Body, timeout: float | None = None) -> Answer | Failure:
         """Send a request and return its result; cancelling the wait cancels the exchange."""
         future: asyncio.Future[Answer | Failure] = self.loop.create_future()
 

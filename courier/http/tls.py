@@ -9,6 +9,7 @@ from courier.http.answer import TLS
 from courier.http.certificates import TlsFiles, context_trusting, load_client_certificate
 from courier.http.connection import SILENCE, TURN, Connection, ConnectionOwner
 from courier.http.exchange import Exchange
+from courier.http.file_body import Body, FileBody
 
 # The size of a record: OpenSSL never returns more from one call.
 _RECORD: Final = 16384
@@ -118,9 +119,15 @@ class TlsConnection(Connection):
             self._flush()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _write(self, head: bytes, body: bytes) -> None:
+    def _write(self, head: bytes, body: Body) -> None:
+        if isinstance(body, FileBody):
+            self._send_file(head, body)
+        else:
+            self._write_piece(head + body)
+
+    def _write_piece(self, piece: bytes) -> None:
         try:
-            self._encrypt(head + body)
+            self._encrypt(piece)
         except ssl.SSLError as error:
             # A turn later, since this may run inside of send(), which must not call back.
             self._pool.loop.call_soon(self.fail, TLS, tls_error_text(error))

@@ -17,6 +17,7 @@ from typing import Final
 from courier.errors import SqsError
 from courier.http.answer import CANCELLED, Answer
 from courier.http.exchange import Done, Exchange
+from courier.http.file_body import Body
 from courier.lease import boottime
 from courier.message import Attribute, Message
 from courier.request.head import OFF, DeliveryHead, HeadStyle
@@ -68,7 +69,7 @@ class QueueTransport:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_planned = self._is_closed = False
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
         """Send a message; ``done`` gets an Answer whose status says if the queue has it, refused it, or is down."""
         now = time.monotonic()
         exchange = Exchange(head, body, done, now, now + (timeout or 0.0))
@@ -94,16 +95,18 @@ class QueueTransport:
     def outgoing(self, exchange: Exchange) -> Outgoing:
         """Return the message as the queue gets it."""
         message_id, group = marshal.loads(exchange.head)
+        body = exchange.body
+        assert isinstance(body, bytes)  # that of a record
         attributes: Sequence[Attribute] = (
             Attribute(RUN_ATTRIBUTE, "String", self._run_id),
             Attribute(ID_ATTRIBUTE, "String", message_id),
         )
-        if size(exchange.body, attributes) > MOST_BYTES:
+        if size(body, attributes) > MOST_BYTES:
             attributes = ()
         if not self._fifo:
-            return Outgoing(exchange.body, attributes, group)
+            return Outgoing(body, attributes, group)
         deduplication_id = hashlib.sha256(f"{self._run_id}\n{message_id}".encode()).hexdigest()
-        return Outgoing(exchange.body, attributes, group or message_id, deduplication_id)
+        return Outgoing(body, attributes, group or message_id, deduplication_id)
 
     def _flush(self) -> None:
         self._is_planned = False

@@ -16,6 +16,7 @@ import pytest
 
 from courier.http.answer import Answer, Failure
 from courier.http.exchange import Exchange, Transport
+from courier.http.file_body import Body
 from courier.http.guard import AddressGuard
 from courier.http.head import HeadTemplate
 from courier.http.requests.attempt import resolve_host
@@ -93,23 +94,23 @@ class Client:
         self.results: list[Answer | Failure] = []
         self._template = HeadTemplate("POST", read_url(url), [("Content-Type", "text/plain")])
 
-    def send(self, body: bytes = b"hello", timeout: float | None = None) -> Exchange:
+    def send(self, body: Body = b"hello", timeout: float | None = None) -> Exchange:
         """Post a body; the caller comes back to ``results``."""
         return self.transport.send(self._template.render(len(body)), body, self.results.append, timeout)
 
-    async def post(self, body: bytes = b"hello", timeout: float | None = None) -> Answer | Failure:
+    async def post(self, body: Body = b"hello", timeout: float | None = None) -> Answer | Failure:
         """Post a body and return what comes of it."""
         future: asyncio.Future[Answer | Failure] = asyncio.get_running_loop().create_future()
         self.transport.send(self._template.render(len(body)), body, future.set_result, timeout)
         return await asyncio.wait_for(future, PATIENCE)
 
-    async def answer(self, body: bytes = b"hello", timeout: float | None = None) -> Answer:
+    async def answer(self, body: Body = b"hello", timeout: float | None = None) -> Answer:
         """Post a body that has to be answered."""
         result = await self.post(body, timeout)
         assert isinstance(result, Answer), result
         return result
 
-    async def failure(self, body: bytes = b"hello", timeout: float | None = None) -> Failure:
+    async def failure(self, body: Body = b"hello", timeout: float | None = None) -> Failure:
         """Post a body that can't be answered."""
         result = await self.post(body, timeout)
         assert isinstance(result, Failure), result

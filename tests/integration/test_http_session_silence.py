@@ -19,7 +19,7 @@ from courier.http.connection import Connection, Recent
 from courier.http.exchange import Exchange
 from courier.http.limits import SessionLimits
 from courier.http.reader import AnswerReader
-from courier.http.requests.conversation import Stale, converse
+from courier.http.requests.conversation import Request, Stale, converse
 from courier.http.tls import TlsConnection
 from tests.integration.http_transports import Talking, trusting
 from tests.integration.misbehaving_server import OK, PATIENCE, Peer, answer
@@ -151,7 +151,7 @@ def test_a_conversation_of_the_requests_transport_keeps_the_same_rule(early: byt
         else:
             theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(NoAnswer) as refused:
-            converse(ours, HEAD, AnswerReader(1000), None, reused=False)
+            converse(ours, Request(HEAD, b""), AnswerReader(1000), None, reused=False)
         assert refused.value.reason == (reasons.PROTOCOL if early else reasons.RESET)
         assert not isinstance(refused.value, Stale)
         ours.close()

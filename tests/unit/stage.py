@@ -16,6 +16,7 @@ import uvloop
 
 from courier.http.answer import CANCELLED, Answer, Failure
 from courier.http.exchange import Done, Exchange
+from courier.http.file_body import Body
 from courier.message import Message, Settlement, pack_messages, unpack_settlements
 from courier.process import scoreboard
 from courier.process.channel import Channel
@@ -116,7 +117,8 @@ class FakeTransport:
         self.dials: list[Done] = []
         self.closed = False
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
+        assert isinstance(body, bytes)
         post = Post(head, body, done)
         self.posts.append(post)
         return post.exchange

@@ -21,6 +21,7 @@ from courier.audit.event import event_recorder, no_events
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.http.answer import CANCELLED, CONNECT_REFUSED, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Answer, Failure
 from courier.http.exchange import Done, Exchange
+from courier.http.file_body import Body
 from courier.http.url_parsing import read_url
 from courier.lease import hidden_seconds, lease_end
 from courier.message import DELIVERED, EVENT, EXTEND, REJECTED, RETRY, Message, unpack_settlements
@@ -184,8 +185,9 @@ class RecipientTransport:
         self._recipient = recipient
         self._loop = asyncio.get_running_loop()
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
         recipient, now = self._recipient, self._recipient.clock.now
+        assert isinstance(body, bytes)
         attempt = Attempt(now, body.decode())
         exchange = Exchange(head, body, done, now, now + recipient.timeout)
         exchange.connection = self

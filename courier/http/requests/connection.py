@@ -23,9 +23,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
 from courier.http.answer import CONNECT_FAILED, PROTOCOL, TLS, NoAnswer
+from courier.http.file_body import Body
 from courier.http.reader import AnswerReader
 from courier.http.requests.attempt import Attempt, dial
-from courier.http.requests.conversation import converse
+from courier.http.requests.conversation import Request, converse
 from courier.http.tls import tls_error_text
 from courier.http.url import Url
 
@@ -49,6 +50,7 @@ class RequestsConnection(HTTPConnection):
     _usable_until = 0.0
     _carried = False
     _request = b""
+    _body: Body = b""
 
     @property
     def is_connected(self) -> bool:
@@ -86,13 +88,14 @@ class RequestsConnection(HTTPConnection):
             attempt.hold(self._duplicate)
         attempt.awaits = ""
         lines = [f"{method} {url} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-        self._request = "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+        self._request, self._body = "\r\n".join([*lines, "", ""]).encode("latin-1"), body or b""
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Write the request and read the answer; the connection is idle or closed afterwards. Raises NoAnswer."""
         attempt: Attempt = _here.attempt
         limits = attempt.shared.limits
-        request, self._request = self._request, b""
+        request, self._request = Request(self._request, self._body), b""
+        self._body = b""
         reader = AnswerReader(limits.answer_cap, carried=self._carried)
         if not attempt.only_connects:
             try:

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, cast
 
 import requests
 import structlog
@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from courier.http.answer import CANCELLED, NO_THREADS, PROTOCOL, Answer, Failure, NoAnswer
 from courier.http.exchange import Done, Exchange
+from courier.http.file_body import Body
 from courier.http.guard import AddressGuard
 from courier.http.head import HeadTemplate
 from courier.http.limits import SessionLimits
@@ -70,7 +71,7 @@ class RequestsTransport:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
         """Send a request; see :meth:`courier.http.session.Session.send`."""
         return self._start(head, body, done, timeout)
 
@@ -111,7 +112,7 @@ class RequestsTransport:
     # In the loop.
 
     def _start(
-        self, head: bytes, body: bytes, done: Done, timeout: float | None = None, *, only_connects: bool = False
+        self, head: bytes, body: Body, done: Done, timeout: float | None = None, *, only_connects: bool = False
     ) -> Exchange:
         now = _monotonic()
         exchange = Exchange(head, body, done, now, now + (self._shared.limits.timeout if timeout is None else timeout))
@@ -150,7 +151,7 @@ class _Session(requests.Session):
         """Ignore the target of a redirect, which is an answer like any other."""
 
 
-def _prepare(url: Url, head: bytes, body: bytes) -> requests.PreparedRequest:
+def _prepare(url: Url, head: bytes, body: Body) -> requests.PreparedRequest:
     """Return the request of a head that :class:`courier.http.head.HeadTemplate` rendered, and its body.
 
     The requests library keeps each header once: headers of one name become a list, which means the same (RFC 9110,
@@ -164,7 +165,7 @@ def _prepare(url: Url, head: bytes, body: bytes) -> requests.PreparedRequest:
     for line in lines:
         name, _, value = line.partition(": ")
         request.headers[name] = f"{request.headers[name]}, {value}" if name in request.headers else value
-    request.body = body
+    request.body = cast("bytes", body)
     return request
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from courier.http.answer import RESET
 from courier.http.exchange import Done, Exchange
+from courier.http.file_body import Body
 from courier.lease import lease_end
 from courier.message import DELIVERED, EXTEND, REJECTED, RELEASE, RETRY
 from courier.process import scoreboard
@@ -47,7 +48,7 @@ class MoodyRecipient(FakeTransport):
         self._chance = random.Random(seed)
         self._slowest = slowest
 
-    def send(self, head: bytes, body: bytes, done: Done, timeout: float | None = None) -> Exchange:
+    def send(self, head: bytes, body: Body, done: Done, timeout: float | None = None) -> Exchange:
         exchange = super().send(head, body, done, timeout)
         post = self.posts[-1]
         status = self._chance.choice([200, 200, 422, 503, 0])
