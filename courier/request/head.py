@@ -135,8 +135,11 @@ class DeliveryHead:
         self._traces = {h.name.lower(): _has(h) for h in traces if h.name.lower() in _TRACES}
         self._attribute_name = lru_cache(maxsize=1024)(_attribute_names(style, chosen.attribute_prefix, taken))
 
-    def render(self, message: Message) -> bytes:
-        """Return the whole head of an attempt to deliver a message, ready for the wire."""
+    def render(self, message: Message, lines: bytes = b"") -> bytes:
+        """Return the whole head of an attempt to deliver a message, ready for the wire.
+
+        ``lines`` are more header lines, which rank with those that not every message has.
+        """
         message_id = header_value(message.message_id) or b""
         start: bytes = self._always % self._choose(
             (
@@ -147,7 +150,7 @@ class DeliveryHead:
                 iso_8601(message.sent_ms // 1000),
             )
         )
-        head, attributes = start, b""
+        head, attributes = start + lines, b""
         for read, line_of in self._sometimes if message.trace else self._untraced:
             if value := read(message):
                 line = line_of(value)

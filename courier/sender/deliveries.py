@@ -105,10 +105,14 @@ class Deliveries:
                 return
             head = self._head.render(message)
         except Exception:
-            self._internal_errors.note(message.message_id, RETURNED)
-            self._failures.handle(packet, BUG)
+            self.break_off(packet)
             return
         packet.exchange = self._session.send(head, message.body, packet.answered)
+
+    def break_off(self, packet: HeldPacket) -> None:
+        """Return the message whose turn it is because of the exception that is handled now, and continue."""
+        self._internal_errors.note(packet.message.message_id, RETURNED)
+        self._failures.handle(packet, BUG)
 
     def conclude(self, packet: HeldPacket, answer: Answer | Failure) -> None:
         """Turn the answer into the outcome of the message, and continue with the next message."""
@@ -131,8 +135,7 @@ class Deliveries:
         try:
             record = recorder(message, "delivered", answer.status, duration, now) if recorder is not None else b""
         except Exception:
-            self._internal_errors.note(message.message_id, RETURNED)
-            self._failures.handle(packet, BUG)
+            self.break_off(packet)
             return
         self._words[scoreboard.DELIVERED] += 1
         again_in = 0.0

@@ -26,6 +26,9 @@ class Deliverer(Protocol):
     def conclude(self, packet: HeldPacket, answer: Answer | Failure) -> None:
         """Turn the answer into the outcome of the message whose turn it is, and continue with the next one."""
 
+    def break_off(self, packet: HeldPacket) -> None:
+        """Return the message whose turn it is because of the exception that is handled now, and continue."""
+
     def next_message(self, packet: HeldPacket) -> None:
         """Advance to the next message, or free the slot."""
 
@@ -78,6 +81,12 @@ class HeldPacket:
         if self.exchange is not None:
             self.exchange = None
             self.deliverer.conclude(self, answer)
+
+    def break_off(self) -> None:
+        """End the attempt because of the exception that is handled now. Call it in an ``except`` block."""
+        if self.exchange is not None:
+            self.exchange = None
+            self.deliverer.break_off(self)
 
     def cancel_resume(self) -> None:
         """Cancel the timer of the next attempt in the slot, if there is one."""

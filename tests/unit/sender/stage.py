@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from courier.audit.record import recorder
@@ -14,8 +15,10 @@ from courier.recipient import breaker
 from courier.recipient.gate import GateOptions
 from courier.recipient.policy import DEFAULT_RULES, AnswerRules, Backoff
 from courier.recipient.views import breaker_state, write_view
+from courier.request.content import Step
 from courier.request.head import DeliveryHead
 from courier.sender.options import SenderOptions
+from courier.sender.prepared import Prepared
 from courier.sender.sender import Sender
 from courier.sender.traces import Traces
 from tests.unit.stage import (
@@ -49,6 +52,7 @@ class Stage(Surroundings):
         starts: bool = False,
         role_index: int = 0,
         traces: Traces | None = None,
+        steps: Sequence[Step] = (),
         **delivery: Any,
     ) -> None:
         super().__init__("sender", role_index)
@@ -68,8 +72,10 @@ class Stage(Surroundings):
             backoff=backoff,
             **({"recorder": recorder("json", "full")} | delivery),
         )
+        head = head or delivery_head()
+        prepared = Prepared(self.life.loop, self.transport, head, steps) if steps else None
         self.sender = Sender(
-            self.life, (self.work, self.acks), self.transport, head or delivery_head(), settings, traces
+            self.life, (self.work, self.acks), self.transport, head, settings, traces, preparation=prepared
         )
         self.role = self.run(self.sender)
 

@@ -1,0 +1,142 @@
+"""Steps before a POST: what they make is sent, what they refuse is settled, and whoever waits can be given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from courier.http.answer import CANCELLED, Failure
+from courier.message import DELIVERED, RELEASE, RETRY
+from courier.process import scoreboard
+from courier.recipient.content import UNDECODABLE
+from courier.request.content import Content, Made
+from courier.sender.prepared import Prepared
+from tests.unit.sender.stage import Stage, delivery_head, named
+from tests.unit.stage import FakeTransport, Outcome, boottime, ended, message, of_kind
+from tests.waiting import until
+
+
+class Waiting:
+    """A step that waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.done: list[Callable[[Made], None]] = []
+        self.contents: list[Content] = []
+        self.cancelled = 0
+
+    def __call__(self, content: Content, done: Callable[[Made], None]) -> Waiting:
+        self.contents.append(content)
+        self.done.append(done)
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+def shouted(content: Content, _: Callable[[Made], None]) -> Made:
+    message = content.message
+    return content._replace(message=message._replace(body=message.body.upper()), headers=b"X-Shouted: yes\r\n")
+
+
+def refused(_: Content, __: Callable[[Made], None]) -> Made:
+    return Failure(UNDECODABLE, "as the test wants it", 0.0)
+
+
+def broken(_: Content, __: Callable[[Made], None]) -> Made:
+    raise ZeroDivisionError
+
+
+async def test_what_the_steps_make_is_sent_and_what_came_is_recorded() -> None:
+    waiting = Waiting()
+    stage = Stage(steps=[waiting, shouted])
+    stage.put(message("a", body=b"quiet"))
+    await until(lambda: waiting.done)
+    assert not stage.transport.posts
+    waiting.done[0](waiting.contents[0])
+    await stage.sends(1)
+    (post,) = stage.transport.posts
+    assert post.body == b"QUIET"
+    assert b"X-Shouted: yes\r\n" in post.head
+    assert b"Content-Length: 5\r\n" in post.head
+    post.answer()
+    await stage.reports(Outcome(DELIVERED, "a"))
+    assert b'"quiet"' in (stage.settlements[0].record or b"")
+
+
+async def test_a_run_goes_on_behind_a_message_that_can_not_be_sent_only_when_that_is_settled() -> None:
+    stage = Stage(steps=[refused], fifo=True, visibility=1)
+    stage.put(*named("a", "b", group="g"))
+    await stage.reports(Outcome(RETRY, "a"), Outcome(RELEASE, "b"))
+    assert not stage.transport.posts
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_bug_in_a_step_returns_its_message_whether_it_comes_at_once_or_later(waits: bool) -> None:
+    waiting = Waiting()
+    stage = Stage(steps=[waiting, broken] if waits else [broken])
+    stage.put(message("a"))
+    if waits:
+        await until(lambda: waiting.done)
+        waiting.done[0](waiting.contents[0])
+    await until(lambda: stage.word(scoreboard.INTERNAL_ERRORS) == 1)
+    stage.life.drain()
+    await ended(stage.role)
+    assert Outcome(RETRY, "a") in stage.outcomes()
+    assert not stage.transport.posts
+
+
+async def test_a_step_that_waits_is_given_up_at_the_end_of_a_drain_and_its_message_released() -> None:
+    waiting = Waiting()
+    stage = Stage(steps=[waiting])
+    stage.put(*named("a"))
+    await until(lambda: waiting.done)
+    stage.drain_all(0.5)
+    await ended(stage.role)
+    assert stage.outcomes() == of_kind(RELEASE, ["a"])
+    assert waiting.cancelled == 1
+    waiting.done[0](waiting.contents[0])
+    assert not stage.transport.posts
+
+
+async def test_the_lease_of_a_message_is_kept_alive_while_a_step_waits() -> None:
+    waiting = Waiting()
+    stage = Stage(steps=[waiting], visibility=1)
+    stage.put(message("a", lease=1.0))
+    await until(lambda: waiting.done)
+    over = boottime() + 1.5
+    await until(lambda: boottime() > over)
+    waiting.done[0](waiting.contents[0])
+    await stage.sends(1)
+    stage.transport.posts[0].answer()
+    await until(lambda: Outcome(DELIVERED, "a") in stage.outcomes())
+
+
+class Packet:
+    """The part of a packet that an attempt needs."""
+
+    def __init__(self) -> None:
+        self.content: Content | None = None
+        self.message = message("a")
+        self.answers: list[object] = []
+        self.answered = self.answers.append
+
+
+@pytest.mark.parametrize("in_step", [False, True])
+async def test_giving_up_ends_an_attempt_once_whatever_its_stage(in_step: bool) -> None:
+    waiting, transport, packet = Waiting(), FakeTransport(), Packet()
+    prepared = Prepared(asyncio.get_running_loop(), transport, delivery_head(), [waiting])
+    attempt = prepared.send(packet)  # type: ignore[arg-type]
+    if not in_step:
+        waiting.done[0](waiting.contents[0])
+    attempt.cancel()
+    attempt.cancel()
+    waiting.done[0](waiting.contents[0])
+    assert packet.answers == []
+    await until(lambda: packet.answers)
+    await asyncio.sleep(0)
+    (answer,) = packet.answers
+    assert isinstance(answer, Failure)
+    assert answer.reason == CANCELLED
+    assert waiting.cancelled == int(in_step)
