@@ -42,7 +42,8 @@ class Message(NamedTuple):
     ``lease`` is the instant at which the lease ends: shortly before SQS shows the message again. ``received_at`` is the
     time of the receive, at which SQS's limit of 12 hours begins. Both are seconds on CLOCK_BOOTTIME, which is the same
     in all processes and continues while the machine sleeps. ``sent_ms`` and ``first_received_ms`` come from SQS, in
-    Unix milliseconds.
+    Unix milliseconds. ``system`` are names and values of the system attributes that have no field of their own, if the
+    consumer was asked to keep them.
     """
 
     message_id: str
@@ -57,6 +58,7 @@ class Message(NamedTuple):
     trace: str
     attributes: tuple[Attribute, ...]
     body: bytes
+    system: tuple[tuple[str, str], ...] = ()
 
     @property
     def handle(self) -> Handle:
@@ -146,8 +148,8 @@ def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
     bulk = []
     for message in messages:
         attributes, body = message.attributes, message.body
-        if attributes:
-            packed = marshal.dumps([tuple(attribute) for attribute in attributes])
+        if attributes or message.system:
+            packed = marshal.dumps(([tuple(attribute) for attribute in attributes], message.system))
             heads.append((message[:10], len(packed), len(body)))
             bulk.append(packed)
         else:
@@ -159,7 +161,7 @@ def pack_messages(messages: Sequence[Message]) -> tuple[bytes, bytes]:
 
 def _pack_oversized(messages: Sequence[Message]) -> tuple[bytes, bytes]:
     """Return a head and bulk with the messages in the bulk, and in the head their handles if those fit."""
-    bulk = marshal.dumps([(*message[:10], list(map(tuple, message.attributes)), message.body) for message in messages])
+    bulk = marshal.dumps([(*message[:10], list(map(tuple, message.attributes)), *message[11:]) for message in messages])
     handles = [tuple(message.handle) for message in messages]
     head = marshal.dumps((len(bulk), handles))
     if len(head) > WHOLE_BYTES:
@@ -178,12 +180,13 @@ def unpack_messages(head: bytes, bulk: bytes | None) -> list[Message] | list[Han
     offset = 0
     for fields, packed_size, body_size in heads:
         attributes: tuple[Attribute, ...] = ()
+        system: tuple[tuple[str, str], ...] = ()
         if packed_size:
-            packed = marshal.loads(bulk[offset : offset + packed_size])
+            packed, system = marshal.loads(bulk[offset : offset + packed_size])
             attributes = tuple([Attribute(*attribute) for attribute in packed])
             offset += packed_size
         end = offset + body_size
-        payload = (attributes, bulk[offset:end])
+        payload = (attributes, bulk[offset:end], system)
         messages.append(_new(Message, fields + payload))
         offset = end
     return messages
@@ -193,8 +196,8 @@ def _unpack_oversized(handles: Sequence[tuple[Any, ...]], bulk: bytes | None) ->
     if bulk is None:
         return [Handle(*handle) for handle in handles]
     return [
-        _new(Message, (*fields, tuple([Attribute(*attribute) for attribute in attributes]), body))
-        for *fields, attributes, body in marshal.loads(bulk)
+        _new(Message, (*fields, tuple([Attribute(*attribute) for attribute in attributes]), body, system))
+        for *fields, attributes, body, system in marshal.loads(bulk)
     ]
 
 

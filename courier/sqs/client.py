@@ -90,14 +90,16 @@ class SqsClient:
         *,
         timeout: float = TIMEOUT_SECONDS,
         receives: bool = False,
+        keeps_system: bool = False,
         on_call: Callable[[str, str | None], None] | None = None,
     ) -> None:
         """Open no connection yet; the client belongs to the process that makes it.
 
         ``credentials`` may be shared with other clients; their maker closes them. ``timeout`` (seconds) bounds a call,
         and the part of a long poll after its wait time. A client that ``receives`` counts leases from the arrival of
-        the messages, however late its process reads them. ``on_call`` gets the action and the error code, ``None`` for
-        success, of each request, and of each that can't be made for lack of credentials.
+        the messages, however late its process reads them. With ``keeps_system`` its messages keep all system
+        attributes. ``on_call`` gets the action and the error code, ``None`` for success, of each request, and of each
+        that can't be made for lack of credentials.
         """
         tls = trusted_context(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
         limits = SessionLimits(timeout=timeout, answer_cap=ANSWER_CAP, by_arrival=receives)
@@ -106,6 +108,7 @@ class SqsClient:
         self._credentials = credentials
         self._queue_url = queue.url
         self._fifo = queue.fifo
+        self._keeps_system = keeps_system
         self._where = f"queue {queue.name!r} in {queue.region}"
         self._timeout = timeout
         self._patience = Patience(min(SETTLE_SECONDS, timeout), timeout)
@@ -134,7 +137,9 @@ class SqsClient:
         reply = await self._call("ReceiveMessage", body, wait_time_seconds + self._timeout)
         arrived_at = earliest_arrival(reply.answer.first_byte_at, suspended_seconds() - before)
         try:
-            return read_received(reply.fields, arrived_at, visibility_timeout, self._corrupt_line)
+            return read_received(
+                reply.fields, arrived_at, visibility_timeout, self._corrupt_line, keeps_system=self._keeps_system
+            )
         except TypeError:
             raise reply.unreadable("ReceiveMessage") from None
 

@@ -135,4 +135,5 @@ def _describe(attributes: Mapping[str, str], url: str, name: str, target: _Targe
         dead_letter=redrive.get("deadLetterTargetArn"),
         maximum_message_size=int(attributes.get("MaximumMessageSize", MOST_BYTES)),
         ca_bundle=target.place.ca_bundle,
+        queue_arn=str(attributes.get("QueueArn") or ""),
     )

@@ -34,6 +34,7 @@ class QueueInfo:
     ARN) are those of its redrive policy, ``None`` without one. ``maximum_message_size`` is in bytes; it is the limit of
     SQS if the queue has no such attribute, as with some emulators. ``ca_bundle`` is the file of certificates that boto3
     is configured to trust, if any.
+    ``queue_arn`` is its ARN, empty if the server names none.
     """
 
     url: str
@@ -46,6 +47,16 @@ class QueueInfo:
     dead_letter: str | None = None
     maximum_message_size: int = MOST_BYTES
     ca_bundle: str | None = None
+    queue_arn: str = ""
+
+    @property
+    def arn(self) -> str:
+        """The ARN of the queue, made of its URL if the server names none."""
+        if self.queue_arn:
+            return self.queue_arn
+        # https://sqs.REGION.amazonaws.com/ACCOUNT/NAME
+        account = self.url.rpartition("/")[0].rpartition("/")[2]
+        return f"arn:aws:sqs:{self.region}:{account if account.isdigit() else '000000000000'}:{self.name}"
 
     @property
     def dead_letter_name(self) -> str:

@@ -20,6 +20,18 @@ LONGEST_RECEIPT: Final = 8192
 LONGEST_HIDDEN_SECONDS: Final = 900
 """The longest time for which a corrupt message is hidden, unless the visibility timeout is longer."""
 
+_WITH_A_FIELD: Final = frozenset(
+    {
+        "ApproximateReceiveCount",
+        "SentTimestamp",
+        "ApproximateFirstReceiveTimestamp",
+        "SenderId",
+        "MessageGroupId",
+        "AWSTraceHeader",
+    }
+)
+"""The system attributes that are fields of a Message."""
+
 _new = tuple.__new__
 
 
@@ -36,12 +48,18 @@ class Received(NamedTuple):
 
 
 def read_received(
-    answer: Mapping[str, Any], first_byte_at: float, visibility_timeout: int, corrupt_line: RecurringLine | None = None
+    answer: Mapping[str, Any],
+    first_byte_at: float,
+    visibility_timeout: int,
+    corrupt_line: RecurringLine | None = None,
+    *,
+    keeps_system: bool = False,
 ) -> Received:
     """Read an answer whose first byte came at ``first_byte_at`` (CLOCK_BOOTTIME, seconds).
 
     The lease counts from then, not from before the call: on a long poll SQS hands the messages over at the end.
-    ``corrupt_line`` logs corrupt messages. Raises TypeError if the messages of the answer aren't a list.
+    ``corrupt_line`` logs corrupt messages. With ``keeps_system`` a message keeps the system attributes that it has no
+    field for. Raises TypeError if the messages of the answer aren't a list.
     """
     lease = lease_end(first_byte_at, visibility_timeout, first_byte_at)
     messages: list[Message] = []
@@ -51,7 +69,7 @@ def read_received(
     entries = answer.get("Messages") or []
     for entry in entries:
         try:
-            message = _read_message(entry, lease, first_byte_at)
+            message = _read_message(entry, lease, first_byte_at, keeps_system)
         except Exception:
             # Whatever an entry holds, Courier delivers the others.
             message = None
@@ -104,7 +122,7 @@ def _group(entry: object) -> str:
     return group if isinstance(group, str) else ""
 
 
-def _read_message(entry: Mapping[str, Any], lease: float, received_at: float) -> Message | None:
+def _read_message(entry: Mapping[str, Any], lease: float, received_at: float, keeps_system: bool) -> Message | None:
     body = entry["Body"].encode()
     if hashlib.md5(body, usedforsecurity=False).hexdigest() != entry["MD5OfBody"]:
         return None
@@ -147,8 +165,17 @@ def _read_message(entry: Mapping[str, Any], lease: float, received_at: float) ->
             trace,
             attributes,
             body,
+            _others(system) if keeps_system else (),
         ),
     )
+
+
+def _others(system: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the system attributes that a message has no field for."""
+    others = tuple((name, system[name]) for name in sorted(system.keys() - _WITH_A_FIELD))
+    # Raises TypeError for a value that isn't text.
+    "".join([value for _, value in others])
+    return others
 
 
 def _read_attributes(attributes: Mapping[str, Mapping[str, str]]) -> tuple[Attribute, ...]:

@@ -45,6 +45,7 @@ messages = st.builds(
     trace=text,
     attributes=attributes.map(tuple),
     body=st.binary(max_size=200),
+    system=st.lists(st.tuples(text, text), max_size=2).map(tuple),
 )
 settlements = st.builds(
     Settlement,

@@ -61,6 +61,17 @@ def test_a_message_is_read_with_all_that_sqs_tells_of_it() -> None:
     ]
 
 
+def test_system_attributes_without_a_field_are_kept_where_they_are_asked_for() -> None:
+    more = {"SequenceNumber": "18849496460467696128", "MessageDeduplicationId": "d", "MessageGroupId": "g"}
+    answer = {"Messages": [entry(Attributes={**entry()["Attributes"], **more})]}
+    (plain,) = read_received(answer, 0.0, 30).messages
+    assert plain.system == ()
+    (message,) = read_received(answer, 0.0, 30, keeps_system=True).messages
+    assert message.system == (("MessageDeduplicationId", "d"), ("SequenceNumber", "18849496460467696128"))
+    answer["Messages"][0]["Attributes"]["SequenceNumber"] = 7
+    assert read_received(answer, 0.0, 30, keeps_system=True).corrupt == 1
+
+
 @pytest.mark.parametrize(("visibility", "lease"), [(30, 1029.0), (10, 1009.0), (5, 1004.5), (0, 1000.0)])
 def test_the_lease_ends_a_margin_before_the_visibility_timeout_counted_from_the_first_byte(
     visibility: int, lease: float
