@@ -81,13 +81,16 @@ class Failure(NamedTuple):
     """The lack of an answer, and its reason.
 
     ``reason`` is one of :data:`REASONS` or :data:`SHORTAGES`, ``detail`` a line for people, ``duration`` seconds since
-    ``send``. It says nothing about the server: that may have received the request and acted upon it, even if connecting
-    failed, since this may have been the second attempt.
+    ``send``. Within the next ``again_in`` seconds another attempt would fail too; 0 if that isn't known.
+
+    It says nothing about the server: that may have received the request and acted upon it, even if connecting failed,
+    since this may have been the second attempt.
     """
 
     reason: str
     detail: str
     duration: float
+    again_in: float = 0.0
 
 
 class NoAnswer(Exception):

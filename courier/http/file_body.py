@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from typing import Final
 
 PIECE_BYTES: Final = 256 * 1024
@@ -18,17 +19,19 @@ class FileBody:
     """The first ``length`` bytes of an open file, more than LEAST_BYTES. The file belongs to it. Threads may share it.
 
     Each reader has a position of its own, so that a request may be sent again while an earlier one still ends.
+    ``sha256`` is the digest of the body in hexadecimal, empty if it isn't known.
     """
 
-    __slots__ = ("_descriptor", "_length", "_lock")
+    __slots__ = ("_descriptor", "_length", "_lock", "sha256")
 
-    def __init__(self, descriptor: int, length: int) -> None:
+    def __init__(self, descriptor: int, length: int, sha256: str = "") -> None:
         """Take over the open file of ``descriptor``. Raise ValueError if the body is too short for a file."""
-        if length <= LEAST_BYTES:
-            raise ValueError(f"a body of {length} bytes is too short for a file")
+        self.sha256 = sha256
         self._descriptor = descriptor
         self._length = length
         self._lock = threading.Lock()
+        if length <= LEAST_BYTES:
+            raise ValueError(f"a body of {length} bytes is too short for a file")
 
     def __len__(self) -> int:
         """Return the length in bytes."""
@@ -50,6 +53,18 @@ class FileBody:
         if not data:
             raise OSError(f"the file ends at {position} of {self._length} bytes")
         return data
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body from its beginning, piece by piece; raise as :meth:`read` does."""
+        position = 0
+        while position < self._length:
+            piece = self.read(position)
+            position += len(piece)
+            yield piece
+
+    def __del__(self) -> None:
+        """Close the file of a body that is sent no more."""
+        self.close()
 
     def close(self) -> None:
         """Close the file; later reads fail. Do nothing if it is closed."""

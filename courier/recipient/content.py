@@ -12,11 +12,26 @@ from typing import Final
 UNDECODABLE: Final = "body not decodable"
 TOO_LARGE: Final = "body too large"
 
+BAD_POINTER: Final = "pointer not readable"
+BUCKET: Final = "bucket not allowed"
+NO_OBJECT: Final = "object not found"
+
+S3_FAILS: Final = "object not fetched"
+S3_DENIES: Final = "access to object denied"
+NO_ROOM: Final = "no room for object"
+
 UNSENDABLE: Final[Mapping[str, str]] = {
     UNDECODABLE: "the body isn't encoded as configured; correct the producer or the options, then send it again",
+    BAD_POINTER: "correct the producer: the message is marked as a pointer to S3, and has none of the extended clients",
+    BUCKET: "if the bucket is meant, add it to --fetch-bucket, then send the message again",
+    NO_OBJECT: "look for what deletes objects early: a lifecycle rule, or another reader of the same object",
     TOO_LARGE: "raise the cap if such bodies are intended, then send it again",
 }
 """The reasons that the message itself causes, and what to do about each."""
 
-NOT_FETCHED: Final[Mapping[str, str]] = {}
+NOT_FETCHED: Final[Mapping[str, str]] = {
+    S3_FAILS: "see the log for S3's answer; check --fetch-endpoint-url, --region and the network",
+    S3_DENIES: "allow the IAM actions s3:GetObject and, so that a missing object is recognised, s3:ListBucket",
+    NO_ROOM: "free space in the directory for temporary files, or set TMPDIR to a larger one",
+}
 """The reasons why something that a message needs could not be fetched, and what to do about each."""

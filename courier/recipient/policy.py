@@ -167,7 +167,7 @@ def judge(
         if answer.reason in UNSENDABLE:
             return Rejected(answer.reason, None)
         fault = answer.reason not in OWN_REASONS and not own_reset
-        return Retry(backoff.delay(attempt, draw), answer.reason, None, fault=fault)
+        return Retry(max(backoff.delay(attempt, draw), answer.again_in), answer.reason, None, fault=fault)
     status = answer.status
     if status in rules.success:
         return Retry(backoff.delay(attempt, draw), "answered before the request was written", status, refusal=True)

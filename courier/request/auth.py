@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from courier.http.file_body import Body
 from courier.http.secret_file import SecretFile
 from courier.request.signing import Sign, WebhookSigner
 
@@ -57,11 +58,16 @@ class Authentication:
         self._look_at = clock() + LOOK_EVERY_SECONDS
         self._take_over()
 
-    def lines(self, message_id: bytes, body: bytes) -> bytes:
+    def lines(self, message_id: bytes, body: Body) -> bytes:
         """Return the header lines of an attempt, each with its line end."""
         if self._signer is None:
             return self._header
         return self._header + self._signer.lines(message_id, body)
+
+    @property
+    def signs(self) -> bool:
+        """Whether the lines depend on the body."""
+        return self._signer is not None
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -6,17 +6,36 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 from courier.http.answer import Failure
+from courier.http.file_body import Body, FileBody
 from courier.message import Message
+
+
+class Pointer(NamedTuple):
+    """An object in S3."""
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
 
 class Content(NamedTuple):
     """The message as it is sent: with the body and the attributes that its request is made of.
 
-    ``headers`` are more header lines, each with its line end.
+    ``headers`` are more header lines, each with its line end. ``file`` is a body too large for memory, in place of the
+    message's, which is empty then. ``pointer`` is the object that the body was fetched from.
     """
 
     message: Message
     headers: bytes = b""
+    file: FileBody | None = None
+    pointer: Pointer | None = None
+
+    @property
+    def body(self) -> Body:
+        """The body that is sent."""
+        return self.message.body if self.file is None else self.file
 
 
 class Pending(Protocol):
@@ -26,8 +45,11 @@ class Pending(Protocol):
         """Give up. The result isn't passed on any more."""
 
 
-Made: TypeAlias = Content | Failure
-"""The result of a step. A failure has a reason of :mod:`courier.recipient.content`."""
+Made: TypeAlias = Content | Failure | Exception
+"""The result of a step. A failure has a reason of :mod:`courier.recipient.content`.
+
+A step that waits may also call back with an exception, which is a bug; one that doesn't wait raises it.
+"""
 
 Step: TypeAlias = Callable[[Content, Callable[[Made], None]], Made | Pending]
 """One step of the preparation. It returns its result, or what it waits for and calls back with the result later, once.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from courier.http.file_body import Body
 from courier.http.head import HeadTemplate, header_name, header_value
 from courier.http.secret_mask import Mask, secrets_in_url
 from courier.http.url import Url
@@ -135,15 +136,18 @@ class DeliveryHead:
         self._traces = {h.name.lower(): _has(h) for h in traces if h.name.lower() in _TRACES}
         self._attribute_name = lru_cache(maxsize=1024)(_attribute_names(style, chosen.attribute_prefix, taken))
 
-    def render(self, message: Message, lines: bytes = b"") -> bytes:
+    def render(self, message: Message, lines: bytes = b"", body: Body | None = None) -> bytes:
         """Return the whole head of an attempt to deliver a message, ready for the wire.
 
-        ``lines`` are more header lines, which rank with those that not every message has.
+        ``lines`` are more header lines, which rank with those that not every message has. ``body`` is what is sent if
+        that isn't the body of the message.
         """
+        if body is None:
+            body = message.body
         message_id = header_value(message.message_id) or b""
         start: bytes = self._always % self._choose(
             (
-                len(message.body),
+                len(body),
                 message_id,
                 message.receive_count,
                 iso_8601(message.first_received_ms // 1000),
@@ -161,16 +165,21 @@ class DeliveryHead:
         if message.attributes:
             attributes = self._attribute_lines(message)
         is_plain = self._authentication is None and not self._type_attribute
-        end = b"\r\n" if is_plain else self._end(message_id, message)
+        end = b"\r\n" if is_plain else self._end(message_id, message, body)
         whole = head + attributes + end if attributes else head + end
         return whole if len(whole) <= self._most else self._fitted(start, head[len(start) :], attributes, end)
 
-    def _end(self, message_id: bytes, message: Message) -> bytes:
+    def _end(self, message_id: bytes, message: Message, body: Body) -> bytes:
         """Return the end of a head: the message's content type, and the proofs of the sender."""
         end = b"\r\n"
         if self._authentication is not None:
-            end = self._authentication.lines(message_id, message.body) + end
+            end = self._authentication.lines(message_id, body) + end
         return self._type_of(message) + end if self._type_attribute else end
+
+    @property
+    def signs(self) -> bool:
+        """Whether a head depends on the body: to render it for a large one takes long."""
+        return self._authentication is not None and self._authentication.signs
 
     def mask_of(self, message: Message) -> Mask:
         """Return the mask for one message, which hides its receipt handle too: that allows to delete the message."""

@@ -55,13 +55,16 @@ class _Attempt:
             if isinstance(made, Failure):
                 self._end_later(made)
                 return
+            if isinstance(made, Exception):
+                raise made
             if not isinstance(made, Content):
                 self._stage = made
                 return
             content = made
-        head = prepared.head.render(content.message, content.headers)
+        body = content.body
+        head = prepared.head.render(content.message, content.headers, body)
         self._packet.content = content
-        self._stage = prepared.session.send(head, content.message.body, self._answered)
+        self._stage = prepared.session.send(head, body, self._answered)
 
     def cancel(self) -> None:
         """Give up, whatever stage it is in."""
@@ -81,6 +84,8 @@ class _Attempt:
             self._packet.answered(made)
             return
         try:
+            if isinstance(made, Exception):
+                raise made
             self.proceed(made)
         except Exception:
             self._packet.break_off()
@@ -90,6 +95,9 @@ class _Attempt:
 
     def _answered(self, answer: Answer | Failure) -> None:
         self._stage = None
+        content = self._packet.content
+        if content is not None and content.file is not None:
+            content.file.close()
         self._packet.answered(answer)
 
 

@@ -1,0 +1,1 @@
+"""Fetching: bodies that their producers put into S3, with a pointer in the queue."""
