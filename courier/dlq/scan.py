@@ -1,7 +1,6 @@
 """A scan of a queue: every message that can be received, once, and hidden from others until the scan ends.
 
-A look at a queue is a receive, which counts. So a scan receives each message once and keeps it hidden, for longer each
-time: whatever ends the scan, a message stays hidden for at most about as long as the scan has lasted. What the caller
+A look at a queue is a receive, which counts. So a scan receives each message once and keeps it hidden. What the caller
 doesn't delete is shown again at the end.
 
 Two limits of SQS bound what a scan can see. On a FIFO queue a message can't be received while an earlier one of its
@@ -13,20 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
+from courier.dlq.dead_letter import DeadLetter, dead_letter
+from courier.dlq.hidden import BATCH, HiddenMessages, HideClient, together
 from courier.errors import SqsError
-from courier.lease import boottime, hidden_seconds
 from courier.message import Message
 from courier.recipient.policy import Backoff
 from courier.sqs.batch import EntryFailure
 from courier.sqs.queue import QueueDepth
 from courier.sqs.received import Received
 
-BATCH: Final = 10
 WAIT_SECONDS: Final = 1
 """Seconds of a long poll, which asks all servers of SQS: a short poll can be empty though messages wait."""
 
@@ -40,25 +39,24 @@ EMPTY_AT_LEAST: Final = 4
 """Receives in a row without a message after which a scan ends, whatever the queue counts: its count is late, or counts
 what nobody can receive now."""
 
+EMPTY_SECONDS: Final = 3.0
+"""Seconds since the last message that those receives must have taken."""
+
 ATTEMPTS: Final = 8
 """Attempts of a call until its failure ends the scan."""
-
-CALLS: Final = 8
-"""Calls at once that keep messages hidden, or show them again."""
 
 BACKOFF: Final = Backoff(0.2, 10.0)
 
 HIDDEN_LIMIT: Final = 110_000
 """Hidden messages of a queue from which on its limit of about 120,000 may be why it shows no more."""
 
-
-EMPTY_SECONDS: Final = 3.0
-"""Seconds since the last message that those receives must have taken."""
+SOURCE_ARN: Final = "DeadLetterQueueSourceArn"
+"""The system attribute with the ARN of the queue that a redrive policy took a message from."""
 
 T = TypeVar("T")
 
 
-class ScanClient(Protocol):
+class ScanClient(HideClient, Protocol):
     """The calls of a scan, by :class:`courier.sqs.client.SqsClient`. One that fails as a whole raises SqsError."""
 
     async def receive(self, count: int, wait_time_seconds: int, visibility_timeout: int, /) -> Received:
@@ -67,22 +65,8 @@ class ScanClient(Protocol):
     async def delete(self, receipts: Sequence[str], /) -> list[EntryFailure | None]:
         """Delete messages by receipt handle; return the results in their order."""
 
-    async def change_visibility(self, entries: Sequence[tuple[str, int]], /) -> list[EntryFailure | None]:
-        """Change visibility timeouts (seconds from now); return the results in their order."""
-
     async def depth(self) -> QueueDepth:
         """Return how many messages the queue holds."""
-
-
-class _Held:
-    """A message that the scan hides: its newest receipt handle, and when (boottime) it must be hidden for longer."""
-
-    __slots__ = ("due", "receipt", "received_at")
-
-    def __init__(self, message: Message, due: float) -> None:
-        self.receipt = message.receipt
-        self.received_at = message.received_at
-        self.due = due
 
 
 class Scan:
@@ -90,32 +74,45 @@ class Scan:
 
     Any number of tasks may call :meth:`next` at once; each gets other messages. ``seen`` counts the messages so far,
     ``corrupt`` those whose body isn't what its MD5 says, which nobody gets. ``left`` is what the queue counted when the
-    scan had seen all it could, and ``None`` before. ``stays_hidden`` is the number of messages that could not be shown
-    again: they come back by themselves within ``longest_hidden`` seconds.
+    scan had seen all it could, and ``None`` before, and after :meth:`stop`.
     """
 
     def __init__(self, client: ScanClient, *, visibility: int = VISIBILITY_SECONDS) -> None:
         """``visibility`` is for how many seconds a message is hidden first."""
         self._client = client
         self._visibility = visibility
-        self._held: dict[str, _Held] = {}
+        self._hidden = HiddenMessages(client, visibility)
         self._empty = 0
         self._last_at = time.monotonic()
         self._is_over = False
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self.seen = self.corrupt = self.stays_hidden = 0
+        self.seen = self.corrupt = 0
         self.left: QueueDepth | None = None
-        self.longest_hidden = visibility
 
     @property
     def held(self) -> int:
         """The number of messages that are hidden by this scan."""
-        return len(self._held)
+        return len(self._hidden)
+
+    @property
+    def stays_hidden(self) -> int:
+        """The number of messages that could not be shown again: they come back within :attr:`longest_hidden`."""
+        return self._hidden.stays_hidden
+
+    @property
+    def longest_hidden(self) -> int:
+        """The most seconds for which a message has been hidden at once."""
+        return self._hidden.longest
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is received."""
+        return self._is_over
 
     async def __aenter__(self) -> Self:
         """Begin to keep hidden what is received."""
-        self._keeper = asyncio.create_task(self._keep_hidden())
+        self._keeper = asyncio.create_task(self._hidden.keep())
         return self
 
     async def __aexit__(
@@ -126,17 +123,12 @@ class Scan:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        await self._show_rest()
+        await self._hidden.show_all()
 
     def stop(self) -> None:
         """Receive nothing more: :meth:`next` returns nothing from now on."""
         self._is_over = True
         self._stopping.set()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more is received."""
-        return self._is_over
 
     async def next(self, most: int = BATCH) -> list[Message]:
         """Return the next messages, up to ``most`` (at most 10), none at the end.
@@ -146,7 +138,9 @@ class Scan:
         while not self._is_over:
             received = await self._again(lambda: self._client.receive(most, WAIT_SECONDS, self._visibility))
             self.corrupt += received.corrupt
-            fresh = self._hold(received.messages)
+            fresh = [message for message in received.messages if self._hidden.add(message)]
+            if received.messages:
+                self._empty, self._last_at = 0, time.monotonic()
             if self._stopping.is_set():
                 break
             self.seen += len(fresh)
@@ -173,10 +167,9 @@ class Scan:
         waiting = {message.message_id: message for message in messages}
         failed: dict[str, EntryFailure] = {}
         for attempt in range(1, ATTEMPTS + 1):
-            results = await self._delete_again(list(waiting.values()), attempt)
-            for message_id, failure in zip(list(waiting), results, strict=True):
+            for message_id, failure in zip(list(waiting), await self._delete(list(waiting.values())), strict=True):
                 if failure is None:
-                    self._held.pop(message_id, None)
+                    self._hidden.forget(message_id)
                     failed.pop(message_id, None)
                 else:
                     failed[message_id] = failure
@@ -187,37 +180,15 @@ class Scan:
             await self._pause(attempt)
         return [failed.get(message.message_id) for message in messages]
 
-    async def _delete_again(self, messages: Sequence[Message], attempt: int) -> list[EntryFailure | None]:
-        try:
-            return await self._client.delete([self._receipt(message) for message in messages])
-        except SqsError as error:
-            if not error.retriable or attempt == ATTEMPTS:
-                return [EntryFailure(error.code, error.detail, not error.retriable)] * len(messages)
-            return [EntryFailure(error.code, error.detail, False)] * len(messages)
-
     async def show(self, messages: Sequence[Message]) -> None:
         """Show messages again at once, instead of at the end. The scan may then receive them anew."""
-        held = [self._held.pop(m.message_id) for m in messages if m.message_id in self._held]
-        await self._show(held)
+        await self._hidden.show(messages)
 
-    def _receipt(self, message: Message) -> str:
-        held = self._held.get(message.message_id)
-        return held.receipt if held is not None else message.receipt
-
-    def _hold(self, messages: Sequence[Message]) -> list[Message]:
-        """Take note of what was received; return what is seen for the first time."""
-        fresh = []
-        for message in messages:
-            known = self._held.get(message.message_id)
-            held = self._held[message.message_id] = _Held(message, message.received_at + self._visibility / 2)
-            if known is None:
-                fresh.append(message)
-            elif known.received_at > message.received_at:
-                # Two receives crossed: the newer handle counts.
-                held.receipt, held.received_at, held.due = known.receipt, known.received_at, known.due
-        if messages:
-            self._empty, self._last_at = 0, time.monotonic()
-        return fresh
+    async def _delete(self, messages: Sequence[Message]) -> list[EntryFailure | None]:
+        try:
+            return await self._client.delete([self._hidden.receipt(message) for message in messages])
+        except SqsError as error:
+            return [EntryFailure(error.code, error.detail, not error.retriable)] * len(messages)
 
     async def _count_empty(self) -> None:
         """Take note of a receive without a message; end the scan if there are none."""
@@ -251,73 +222,10 @@ class Scan:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _keep_hidden(self) -> None:
-        """Hide what is held for longer, before its time is over."""
-        while True:
-            await asyncio.sleep(self._visibility / 10)
-            now = boottime()
-            due = [held for held in self._held.values() if held.due <= now]
-            await self._in_batches(due, self._extend)
 
-    async def _extend(self, batch: Sequence[_Held]) -> None:
-        now = boottime()
-        seconds = [hidden_seconds(max(self._visibility, now - h.received_at), h.received_at, now) for h in batch]
-        # One whose 12 hours are over is shown again by SQS: then it is received anew, and recognised.
-        entries = [(held.receipt, number) for held, number in zip(batch, seconds, strict=True) if number]
-        try:
-            if entries:
-                await self._client.change_visibility(entries)
-        except SqsError:
-            # The next round tries again; there is time for four before SQS shows them.
-            return
-        self.longest_hidden = max(self.longest_hidden, *seconds)
-        for held, number in zip(batch, seconds, strict=True):
-            held.due = now + max(number, self._visibility) / 2
-
-    async def _show_rest(self) -> None:
-        held = list(self._held.values())
-        self._held.clear()
-        await self._show(held)
-
-    async def _show(self, held: Sequence[_Held]) -> None:
-        await self._in_batches(held, self._show_batch)
-
-    async def _show_batch(self, batch: Sequence[_Held]) -> None:
-        waiting = [held.receipt for held in batch]
-        for attempt in range(1, ATTEMPTS // 2 + 1):
-            try:
-                results = await self._client.change_visibility([(receipt, 0) for receipt in waiting])
-            except SqsError as error:
-                if not error.retriable:
-                    break
-            else:
-                # One that isn't hidden any more needs nothing.
-                waiting = [r for r, result in zip(waiting, results, strict=True) if result and not result.sender_fault]
-            if not waiting:
-                return
-            await self._pause(attempt)
-        self.stays_hidden += len(waiting)
-
-    async def _in_batches(self, held: Sequence[_Held], act: Callable[[Sequence[_Held]], Awaitable[None]]) -> None:
-        starts = iter(range(0, len(held), BATCH))
-
-        async def work() -> None:
-            for start in starts:
-                await act(held[start : start + BATCH])
-
-        await together([work() for _ in range(min(CALLS, -(-len(held) // BATCH)))])
-
-
-async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once; raise the first error, after the others were cancelled."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        for ended in asyncio.as_completed(tasks):
-            await ended
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def letter_of(message: Message) -> DeadLetter:
+    """Return a message of a scan as a dead letter. Its client must keep the system attributes."""
+    return dead_letter(message, next((value for name, value in message.system if name == SOURCE_ARN), ""))
 
 
 def why_unseen(left: QueueDepth | None, held: int, *, fifo: bool) -> list[str]:

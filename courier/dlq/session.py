@@ -36,7 +36,7 @@ class Session:
     def client(self, queue: QueueInfo) -> SqsClient:
         """Return a client of a queue. The session closes it."""
         credentials = CredentialSource(aws_configuration(environment()).find_keys, queue.region)
-        client = SqsClient(self._loop, queue, credentials, receives=True)
+        client = SqsClient(self._loop, queue, credentials, receives=True, keeps_system=True)
         self._closables += (client, credentials)
         return client
 
