@@ -13,6 +13,7 @@ are converted.
 from __future__ import annotations
 
 import marshal
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -34,6 +35,20 @@ class Attribute(NamedTuple):
     name: str
     data_type: str
     value: str
+
+
+REDRIVE_OF: Final = "Courier-Redrive-Of"
+"""The attribute of a copy of a dead letter: the id that the message had before its first redrive."""
+
+_SHOWN_ID: Final = re.compile(rf"[!-~]{{1,{LONGEST_ID}}}")
+
+
+def redrive_of(attributes: Sequence[Attribute]) -> str:
+    """Return the id that a message had before it was redriven; empty if it wasn't, or if that is no id of a message."""
+    for name, data_type, value in attributes:
+        if name == REDRIVE_OF:
+            return value if data_type == "String" and _SHOWN_ID.fullmatch(value) else ""
+    return ""
 
 
 class Message(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import orjson
 
 from courier.audit.row import escape
-from courier.message import Message
+from courier.message import Message, redrive_of
 
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 
@@ -84,7 +84,7 @@ def record_line(
         text = body.decode()
     except UnicodeDecodeError:
         return _json(message, outcome, status, duration, at, rejection, body_base64=b64encode(body).decode("ascii"))
-    if message.group or rejection is not None:
+    if message.group or rejection is not None or (message.attributes and redrive_of(message.attributes)):
         return _json(message, outcome, status, duration, at, rejection, body=text)
     # The same as _json, written out for the most common case. Rounding a float takes longer than all the rest. Plain
     # arithmetic gives the same result, unless the value lies close to the middle between two microseconds.
@@ -133,6 +133,8 @@ def _json(
     }
     if message.group:
         fields["group"] = message.group
+    if message.attributes and (original_id := redrive_of(message.attributes)):
+        fields["redrive_of"] = original_id
     if rejection is not None:
         fields |= rejection._asdict()
     fields |= body

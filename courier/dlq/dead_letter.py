@@ -5,18 +5,15 @@ A queue may hold anything, so nothing that a message says about itself is truste
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from courier.message import LONGEST_ID, Attribute, Message
+from courier.message import LONGEST_ID, Attribute, Message, redrive_of
+from courier.message import REDRIVE_OF as REDRIVE_OF
 from courier.sender.rejection import ATTRIBUTE
-
-REDRIVE_OF: Final = "Courier-Redrive-Of"
-"""The attribute of a redriven copy: the id that the message had before its first redrive."""
 
 BY_ATTRIBUTE: Final = "attribute"
 BY_AUDIT: Final = "audit log"
@@ -26,8 +23,6 @@ LONGEST_TEXT: Final = 1024
 """Characters that are kept of a text of a failure."""
 
 STATUSES: Final = range(100, 1000)
-
-_ID: Final = re.compile(r"[!-~]{1,128}")
 
 
 class Failure(NamedTuple):
@@ -74,8 +69,7 @@ class DeadLetter(NamedTuple):
     @property
     def original_id(self) -> str:
         """The id that it had at first, however often it was redriven: what a recipient knows it by."""
-        given = self.attribute(REDRIVE_OF)
-        return given if given is not None and _ID.fullmatch(given) else self.failed_id
+        return redrive_of(self.message.attributes) or self.failed_id
 
     @property
     def source_queue(self) -> str:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from courier.audit.event import is_event
 from courier.audit.found import Fields
 from courier.audit.segment import TEXT
-from courier.message import LONGEST_ID
+from courier.message import LONGEST_ID, REDRIVE_OF, Attribute, redrive_of
 
 OUTCOMES: Final = frozenset({"delivered", "rejected"})
 """The outcomes whose records are sent again unless others are asked for. The rest are events on a message's way."""
@@ -34,13 +34,17 @@ _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 class Candidate(NamedTuple):
-    """A message to send again. ``sent_ms`` is 0 if the record doesn't say when it was sent (Unix milliseconds)."""
+    """A message to send again. ``sent_ms`` is 0 if the record doesn't say when it was sent (Unix milliseconds).
+
+    ``redrive_of`` is the id that it had before it was redriven, empty if it wasn't.
+    """
 
     message_id: str
     group: str
     sent_ms: int
     body: str
     size: int
+    redrive_of: str = ""
 
 
 class Unsendable(NamedTuple):
@@ -67,7 +71,9 @@ def read_candidate(fields: Fields, form: str, outcomes: Collection[str] = OUTCOM
     size = len(body.encode())
     if size > MOST_BYTES:
         reason = TOO_LARGE
-    return Unsendable(message_id, reason) if reason else Candidate(message_id, group, _unix_ms(fields), body, size)
+    if reason:
+        return Unsendable(message_id, reason)
+    return Candidate(message_id, group, _unix_ms(fields), body, size, _original_id(fields))
 
 
 def outcome_of(fields: Fields) -> str:
@@ -93,6 +99,10 @@ def _body(fields: Fields, form: str) -> tuple[str, str]:
         return b64decode(encoded).decode(), ""
     except UnicodeDecodeError:
         return "", NO_TEXT
+
+
+def _original_id(fields: Fields) -> str:
+    return redrive_of([Attribute(REDRIVE_OF, "String", str(fields.get("redrive_of", "")))])
 
 
 def _unix_ms(fields: Fields) -> int:

@@ -26,6 +26,7 @@ from courier.local.exchange import Handler, Request, Response
 from courier.local.server import Server, serve
 from courier.local.virtual.service import CONTENT_TYPE, LIMITS, TARGET_PREFIX, VirtualSqs
 from courier.local.virtual.stored import StoredMessage
+from courier.message import REDRIVE_OF
 from courier.process import scoreboard
 from courier.process.life import Life, Role
 from courier.replay.answered import read_answered
@@ -177,10 +178,13 @@ class Feeder(Role):
 def stored(candidate: Candidate, now: float) -> StoredMessage:
     """Return a candidate as the queue holds it. Without a time in its record it counts as sent now (Unix seconds)."""
     body = candidate.body
+    original = {"DataType": "String", "StringValue": candidate.redrive_of}
     return StoredMessage(
         body,
         hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         candidate.size,
+        # What the recipient knew it by is sent again too.
+        attributes={REDRIVE_OF: original} if candidate.redrive_of else None,
         group=candidate.group,
         message_id=candidate.message_id,
         # The queue tells whole milliseconds: half of one more, and no rounding of the float can reach another.

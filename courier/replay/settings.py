@@ -85,7 +85,9 @@ def replay_values(
     }
 
 
-IN_RECORDS: Final = frozenset({"message_id", "group", "sent_at", "queue", "receive_count", "first_received_at"})
+IN_RECORDS: Final = frozenset(
+    {"message_id", "original_id", "group", "sent_at", "queue", "receive_count", "first_received_at"}
+)
 """The placeholders of headers that a replay can fill."""
 
 

@@ -11,7 +11,7 @@ from courier.http.file_body import Body
 from courier.http.head import HeadTemplate, header_name, header_value
 from courier.http.secret_mask import Mask, secrets_in_url
 from courier.http.url import Url
-from courier.message import LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, Message
+from courier.message import LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, Message, redrive_of
 from courier.request.auth import Authentication
 from courier.request.head_budget import DEFAULT_HEAD_BYTES, fit, omitted_line, reserved_bytes
 from courier.request.head_layout import (
@@ -144,7 +144,9 @@ class DeliveryHead:
         """
         if body is None:
             body = message.body
-        message_id = header_value(message.message_id) or b""
+        original_id = message_id = header_value(message.message_id) or b""
+        if message.attributes and (given := redrive_of(message.attributes)):
+            original_id = given.encode()
         start: bytes = self._always % self._choose(
             (
                 len(body),
@@ -152,6 +154,7 @@ class DeliveryHead:
                 message.receive_count,
                 iso_8601(message.first_received_ms // 1000),
                 iso_8601(message.sent_ms // 1000),
+                original_id,
             )
         )
         head, attributes = start + lines, b""
@@ -165,15 +168,15 @@ class DeliveryHead:
         if message.attributes:
             attributes = self._attribute_lines(message)
         is_plain = self._authentication is None and not self._type_attribute
-        end = b"\r\n" if is_plain else self._end(message_id, message, body)
+        end = b"\r\n" if is_plain else self._end(original_id, message, body)
         whole = head + attributes + end if attributes else head + end
         return whole if len(whole) <= self._most else self._fitted(start, head[len(start) :], attributes, end)
 
-    def _end(self, message_id: bytes, message: Message, body: Body) -> bytes:
+    def _end(self, original_id: bytes, message: Message, body: Body) -> bytes:
         """Return the end of a head: the message's content type, and the proofs of the sender."""
         end = b"\r\n"
         if self._authentication is not None:
-            end = self._authentication.lines(message_id, body) + end
+            end = self._authentication.lines(original_id, body) + end
         return self._type_of(message) + end if self._type_attribute else end
 
     @property

@@ -9,7 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from courier.http.head import header_value
-from courier.message import Message
+from courier.message import Message, redrive_of
 from courier.request.header_templates import ATTRIBUTE, HeaderTemplate, Part
 from courier.request.trace import traceparent
 
@@ -34,6 +34,8 @@ def iso_8601(unix_second: int) -> bytes:
 
 ALWAYS: Final[Mapping[str, tuple[int, bytes, Callable[[Message], str]]]] = {
     "message_id": (1, b"%b", lambda message: message.message_id),
+    # A message that was redriven is a repeat for its recipient.
+    "original_id": (5, b"%b", lambda message: redrive_of(message.attributes) or message.message_id),
     "receive_count": (2, b"%d", lambda message: str(message.receive_count)),
     "first_received_at": (3, b"%b", lambda message: iso_8601(message.first_received_ms // 1000).decode()),
     "sent_at": (4, b"%b", lambda message: iso_8601(message.sent_ms // 1000).decode()),

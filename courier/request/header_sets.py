@@ -31,7 +31,7 @@ _IN_ALL: Final = _parsed("Accept: */*")
 _OURSELVES: Final = _parsed(f"User-Agent: courier/{__version__}")
 # For recipients that know nothing of SQS: the key that shows a repeat, and the trace of the message.
 _STANDARD: Final = _parsed(
-    "Idempotency-Key: {message_id}",
+    "Idempotency-Key: {original_id}",
     "X-Amzn-Trace-Id: {trace}",
     "traceparent: {traceparent}",
 )

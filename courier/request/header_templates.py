@@ -15,6 +15,7 @@ from courier.request.header_rules import refusal
 PLACEHOLDERS: Final = (
     "queue",
     "message_id",
+    "original_id",
     "receive_count",
     "sent_at",
     "first_received_at",

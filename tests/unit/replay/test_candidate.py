@@ -109,3 +109,11 @@ def test_events_and_other_outcomes_are_no_candidates() -> None:
 def test_no_line_raises(raw: bytes, form: str) -> None:
     found = read(raw + b"\n", form)
     assert found is None or isinstance(found, (Candidate, Unsendable))
+
+
+def test_a_repeat_is_sent_again_as_the_repeat_that_it_was() -> None:
+    for told, known in (("first", "first"), ("no id", ""), (7, "7"), ("x" * 200, "")):
+        line = orjson.dumps({"message_id": "m", "outcome": "delivered", "body": "b", "redrive_of": told})
+        candidate = read(line + b"\n")
+        assert isinstance(candidate, Candidate)
+        assert candidate.redrive_of == known

@@ -115,7 +115,7 @@ def test_every_placeholder_is_filled() -> None:
     message = MESSAGE._replace(group="g", trace=TRACE, attributes=attributes(tenant="t1"))
     every = ", ".join(f"{{{name}}}" for name in (*PLACEHOLDERS, "attribute.tenant"))
     assert fields(message, own(f"X-All: <{every}> 100%"))["X-All"] == (
-        "<orders, 7d1f9bb4, 3, 2014-10-21T11:01:05Z, 2014-10-21T11:01:06Z, AIDAEXAMPLE, g, AQEBx+/=, "
+        "<orders, 7d1f9bb4, 7d1f9bb4, 3, 2014-10-21T11:01:05Z, 2014-10-21T11:01:06Z, AIDAEXAMPLE, g, AQEBx+/=, "
         f"{TRACE}, {TRACEPARENT}, t1> 100%"
     )
 
