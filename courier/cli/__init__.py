@@ -54,6 +54,8 @@ COMMANDS: Final = {
     "drain": Command("Finish what is under way and end.", "control", "drain"),
     "kill": Command("Kill one worker, which is replaced.", "control", "kill"),
     "audit": Command("Search, count, verify and send again what the audit log holds.", "audit", logs=False),
+    "dlq": Command("Look at dead letters, and move them on.", "dlq", logs=False),
+    "send": Command("Send messages to a queue, for tests or from the file of an export.", "send"),
     "demo": Command("Deliver a few thousand messages without AWS, and account for each.", "demo"),
     "harness": Command("Send random messages to a queue, and answer their deliveries with 200.", "harness"),
     "virtual": Command("Serve an SQS API from memory, for development and tests.", "virtual", "virtual"),

@@ -36,7 +36,8 @@ class Outgoing(NamedTuple):
     """A message to send.
 
     ``group`` and ``deduplication_id`` are for FIFO queues. An empty group, deduplication id or trace isn't sent.
-    ``attributes`` are as in :class:`courier.message.Message`: base64 text for binary types.
+    ``attributes`` are as in :class:`courier.message.Message`: base64 text for binary types. ``delay`` is for how many
+    seconds a standard queue hides it at first; with 0 the queue's own delay counts.
     """
 
     body: bytes
@@ -44,6 +45,7 @@ class Outgoing(NamedTuple):
     group: str = ""
     deduplication_id: str = ""
     trace: str = ""
+    delay: int = 0
 
 
 def delete_entries(receipts: Sequence[str]) -> list[dict[str, Any]]:
@@ -72,6 +74,8 @@ def _send_entry(index: int, message: Outgoing) -> dict[str, Any]:
         entry["MessageGroupId"] = message.group
     if message.deduplication_id:
         entry["MessageDeduplicationId"] = message.deduplication_id
+    if message.delay:
+        entry["DelaySeconds"] = message.delay
     if message.trace:
         trace = {"DataType": "String", "StringValue": message.trace}
         entry["MessageSystemAttributes"] = {"AWSTraceHeader": trace}

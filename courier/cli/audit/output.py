@@ -58,11 +58,11 @@ class Notes(Observer):
     ``failed`` is true if a segment couldn't be read to its end, so that the result is incomplete.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, group: str = "courier audit") -> None:
         self.failed = False
         self.bytes = 0
         self.found = 0
-        self._command = command
+        self._command = f"{group} {command}"
         self._notes = 0
         self._is_terminal = sys.stderr.isatty()
         self._begun = time.monotonic()
@@ -127,7 +127,7 @@ class Notes(Observer):
 
     def _say(self, line: str) -> None:
         self.clear()
-        write_last_line(f"courier audit {self._command}: {one_line(line)}")
+        write_last_line(f"{self._command}: {one_line(line)}")
 
     def _advance(self, segment: Segment, size: int) -> None:
         if segment.packing:

@@ -1,0 +1,80 @@
+"""The options that name a queue and choose dead letters, which several commands have, and the filter that they mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from courier.cli.options import option, shared_options
+from courier.config.checks import SQS_EXAMPLE, check_aws_url, check_queue_name
+from courier.config.units import PATH
+from courier.dlq.filter import EXAMPLES, Condition, Filter, compile_regex, parse_condition
+from courier.errors import ConfigError
+
+QUEUE: Final = "QUEUE"
+"""The name of the argument, for error lines."""
+
+
+def queue_parameters() -> list[click.Parameter]:
+    """Return the argument of the queue, and the options that say where it is."""
+    return [
+        click.Argument(["queue"], metavar=QUEUE),
+        *shared_options("region", "endpoint_url"),
+    ]
+
+
+def filter_options() -> list[click.Parameter]:
+    """Return the options that choose dead letters. :func:`filter_of` takes their values."""
+    return [
+        click.Option(
+            ["--where", "-w"],
+            metavar="CONDITION",
+            multiple=True,
+            help=f"Only these: {EXAMPLES}. Repeat it for more conditions, all of which must hold.",
+        ),
+        click.Option(["--text"], metavar="TEXT", help="Only bodies that contain this text."),
+        click.Option(["--regex", "-E"], metavar="REGEX", help="Only bodies that match this regular expression."),
+        option(
+            "--audit-path",
+            "audit_path",
+            PATH,
+            None,
+            "Directory of the audit log, for reasons that the queue doesn't have.",
+            ("COURIER_AUDIT_PATH",),
+        ),
+    ]
+
+
+def check_queue_argument(queue: str, endpoint_url: str | None) -> None:
+    """Raise ConfigError if the argument can't be a queue."""
+    check_queue_name(QUEUE, queue)
+    if endpoint_url:
+        check_aws_url("--endpoint-url", endpoint_url, SQS_EXAMPLE)
+
+
+def filter_of(values: Mapping[str, Any]) -> Filter:
+    """Return the filter that the values of :func:`filter_options` mean; raise ConfigError, which names the option."""
+    now = datetime.now(UTC)
+    return Filter(
+        conditions=tuple(_condition(text, now) for text in values["where"]),
+        text=os.fsencode(values["text"] or ""),
+        regex=_regex(values["regex"]),
+    )
+
+
+def _condition(text: str, now: datetime) -> Condition:
+    try:
+        return parse_condition(text, now)
+    except ValueError as error:
+        raise ConfigError(f"--where: {error}") from None
+
+
+def _regex(source: str | None) -> Any:
+    try:
+        return compile_regex(source) if source else None
+    except ValueError as error:
+        raise ConfigError(f"--regex: {error}") from None

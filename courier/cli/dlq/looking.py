@@ -1,0 +1,69 @@
+"""What the commands that look at dead letters share: queue, filter, reasons, and what is said afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from courier.cli import EXIT_INTERRUPTED
+from courier.cli.audit.output import Notes, require_audit_files
+from courier.cli.dlq.filters import check_queue_argument, filter_of
+from courier.cli.dlq.output import Counter, say_what_was_seen, warn_of_policy
+from courier.dlq.audit_reasons import AuditReasons
+from courier.dlq.choice import Choice
+from courier.dlq.dead_letter import DeadLetter
+from courier.dlq.look import Seen, look
+from courier.dlq.session import Session, find_queue, run_session
+from courier.errors import EXIT_DRAINED
+from courier.log import setup as logging
+
+
+def look_at(
+    command: str,
+    act: Callable[[Sequence[DeadLetter]], None],
+    queue: str,
+    region: str | None,
+    endpoint_url: str | None,
+    audit_path: Path | None,
+    limit: int | None = None,
+    *,
+    counts: bool = True,
+    **values: Any,
+) -> int:
+    """Hand the chosen dead letters of a queue to ``act``, say what was seen, and return the exit code.
+
+    ``values`` are those of the options that choose. ``counts``: a growing number is shown on the terminal.
+    """
+    check_queue_argument(queue, endpoint_url)
+    choice = Choice(filter_of(values))
+    if audit_path is not None:
+        require_audit_files(audit_path)
+    logging.configure("warning", "logfmt")
+    found = find_queue(queue, region, endpoint_url, "QUEUE")
+    name = f"dlq {command}"
+    warn_of_policy(name, found)
+    counter, notes = Counter("found"), Notes(command, "courier dlq")
+    number = 0
+
+    def take(letters: Sequence[DeadLetter]) -> None:
+        nonlocal number
+        number += len(letters)
+        act(letters)
+        if counts:
+            counter.show(number)
+
+    async def run(session: Session) -> tuple[Seen, bool]:
+        reasons = AuditReasons(audit_path, notes)
+        try:
+            return await look(session, found, choice, reasons, take, limit), session.stopped.is_set()
+        finally:
+            reasons.close()
+
+    try:
+        seen, is_stopped = run_session(run)
+    finally:
+        counter.clear()
+        notes.clear()
+    say_what_was_seen(name, seen, limited=is_stopped or seen.chosen == limit)
+    return EXIT_INTERRUPTED if is_stopped else EXIT_DRAINED

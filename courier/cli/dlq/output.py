@@ -1,0 +1,88 @@
+"""What the commands on dead letters write to stderr: notes, and a count while they work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final
+
+from courier.dlq.look import Seen
+from courier.log.printable import one_line
+from courier.log.stderr import write_last_line
+from courier.sqs.queue import QueueInfo
+from courier.terminal.texts import count, duration, plural
+
+QUIET_SECONDS: Final = 1.0
+"""Seconds before a count is shown."""
+
+SHOW_SECONDS: Final = 0.25
+
+
+def say(command: str, line: str) -> None:
+    """Write a note."""
+    write_last_line(f"courier {command}: {one_line(line)}")
+
+
+def warn_of_policy(command: str, queue: QueueInfo) -> None:
+    """Say what looks at a queue with a redrive policy lead to."""
+    if queue.max_receive_count is not None:
+        say(
+            command,
+            f"{queue.name} has a redrive policy itself: after {plural(queue.max_receive_count, 'receive')} SQS moves a "
+            f"message to {queue.dead_letter_name}, and each look is one",
+        )
+
+
+def say_what_was_seen(command: str, seen: Seen, *, limited: bool) -> None:
+    """Say how many messages were received, and what is worth saying about others. ``limited``: not all were wanted."""
+    if seen.seen:
+        say(command, f"{plural(seen.seen, 'message')} received and shown again; each look counts as a receive")
+    if seen.undecided:
+        say(
+            command,
+            f"{plural(seen.undecided, 'message')} left out: the regular expression takes more than a second on it; "
+            "write it without a repeat inside of a repeat",
+        )
+    if seen.corrupt:
+        say(command, f"{plural(seen.corrupt, 'message')} left out: a body isn't what its MD5 says, or an id is none")
+    if seen.stays_hidden:
+        say(
+            command,
+            f"{plural(seen.stays_hidden, 'message')} could not be shown again; "
+            f"SQS shows them by itself within {duration(seen.longest_hidden)}",
+        )
+    if not limited:
+        for line in seen.unseen:
+            say(command, line)
+
+
+class Counter:
+    """Shows a growing number on stderr, if that is a terminal and it takes more than a second."""
+
+    def __init__(self, participle: str) -> None:
+        self._participle = participle
+        self._begun = time.monotonic()
+        self._next_at = self._begun + QUIET_SECONDS
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._is_shown = False
+
+    def show(self, number: int) -> None:
+        """Show the number, at most four times a second."""
+        now = time.monotonic()
+        if self._is_terminal and now >= self._next_at:
+            self._next_at = now + SHOW_SECONDS
+            self._is_shown = True
+            self._write(f"\r\x1b[K{count(number)} {self._participle}, {count(number / (now - self._begun))} a second")
+
+    def clear(self) -> None:
+        """Remove the number from the terminal."""
+        if self._is_shown:
+            self._is_shown = False
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            self._is_terminal = False

@@ -1,0 +1,58 @@
+"""``courier dlq stats``: dead letters, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from courier.cli.dlq.filters import filter_options, queue_parameters
+from courier.cli.dlq.looking import look_at
+from courier.cli.options import file_option
+from courier.cli.status import output_option
+from courier.dlq.counts import Counts
+from courier.dlq.dead_letter import DeadLetter
+from courier.errors import ConfigError
+from courier.process.collection import no_collection
+from courier.terminal.dead_letters import counts_as_json, counts_as_text
+
+
+@click.command(
+    "stats",
+    params=[
+        *queue_parameters(),
+        click.Option(
+            ["--by"],
+            metavar="KEY",
+            default="reason",
+            help="Count by this: reason, status, day, group, source or attribute.NAME.  [default: reason]",
+        ),
+        *filter_options(),
+        output_option(),
+        file_option(),
+    ],
+)
+def command(by: str, output: str, **values: Any) -> int:
+    """Count the dead letters of QUEUE by reason, status, day, group, source or an attribute. Times are UTC.
+
+    Each look costs a receive: SQS counts it, and hides the messages until all are counted. Exit codes: 0 shown, 2 wrong
+    usage, 3 cannot read, 130 interrupted.
+    """
+    try:
+        counts = Counts(by)
+    except ValueError as error:
+        raise ConfigError(f"--by: {error}") from None
+
+    def act(letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            counts.add(letter)
+
+    with no_collection():
+        code = look_at("stats", act, **values)
+    if output == "json":
+        click.echo(counts_as_json(counts))
+    else:
+        for line in counts_as_text(counts):
+            click.echo(line)
+    return code
