@@ -31,6 +31,9 @@ STALL: Final = "stall"
 TEAR: Final = "tear"
 """Half of the answer's body comes."""
 
+TRICKLE: Final = "trickle"
+"""The answer's body comes byte by byte, and never ends."""
+
 FAULTS: Final = (FAIL, THROTTLE, DENY, SKEW, CUT, LOSE)
 
 _REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
@@ -89,7 +92,7 @@ def kept(content: bytes, headers: Mapping[str, str] | None = None) -> Kept:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-    is_torn = False
+    is_torn = trickles = False
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -117,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         if met == LOSE:
             self._hang_up()
         else:
-            self.is_torn = met == TEAR
+            self.is_torn, self.trickles = met == TEAR, met == TRICKLE
             answer()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 (names of http.server)
@@ -223,7 +226,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.trickles:
+            for byte in body:
+                if self.server.s3.released.wait(0.02):
+                    break
+                self.wfile.write(bytes([byte]))
+            self._hang_up()
+        elif self.command != "HEAD":
             self.wfile.write(body[: len(body) // 2] if self.is_torn else body)
         if self.is_torn:
             self._hang_up()

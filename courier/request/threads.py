@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from courier.http.answer import NO_THREADS, Failure
 from courier.request.content import Made
-
-IsCancelled: TypeAlias = Callable[[], bool]
-Work: TypeAlias = Callable[[IsCancelled], Made]
-"""What runs in the thread. Long work asks now and then whether it was given up; its result is of no use then."""
 
 
 class Threads:
@@ -37,27 +32,34 @@ class Threads:
 
 
 class InThread:
-    """Work in a thread, or on its way to one; see :class:`courier.request.content.Pending`."""
+    """Work in a thread, or on its way to one; see :class:`courier.request.content.Pending`.
 
-    __slots__ = ("_cancelled", "_done", "_loop", "_work")
+    ``is_cancelled`` says that its result is of no use any more: long work looks at it now and then. Work that may wait
+    for long sets ``stop`` to what ends the wait; it is called in the loop, and it must not raise.
+    """
+
+    __slots__ = ("_done", "_loop", "_work", "is_cancelled", "stop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Work, done: Callable[[Made], None]) -> None:
+        self.is_cancelled = False
+        self.stop: Callable[[], None] | None = None
         self._loop = loop
         self._work = work
         self._done = done
-        self._cancelled = threading.Event()
 
     def cancel(self) -> None:
         """Give up: the work ends when it looks next, and its result isn't passed on."""
-        self._cancelled.set()
+        self.is_cancelled = True
+        if self.stop is not None:
+            self.stop()
 
     def run(self) -> None:
         """Do the work, in the thread."""
-        if self._cancelled.is_set():
+        if self.is_cancelled:
             return
         made: Made
         try:
-            made = self._work(self._cancelled.is_set)
+            made = self._work(self)
         except Exception as error:
             made = error
         try:
@@ -67,5 +69,9 @@ class InThread:
             return
 
     def _finish(self, made: Made) -> None:
-        if not self._cancelled.is_set():
+        if not self.is_cancelled:
             self._done(made)
+
+
+Work: TypeAlias = Callable[[InThread], Made]
+"""What runs in the thread; it gets what the loop knows of it."""
