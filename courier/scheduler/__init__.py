@@ -1,0 +1,1 @@
+"""The scheduler: enqueues the periodic tasks of a ``cron.yaml``, as aws-sqsd does."""
