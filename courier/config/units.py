@@ -246,6 +246,16 @@ def _header(value: object) -> HeaderTemplate:
     return parse_header(value)
 
 
+def _path_prefix(value: object) -> str:
+    # Imported here, because few programs let messages choose a path.
+    from courier.request.paths import PathError, read_path
+
+    try:
+        return read_path(str(value).strip())
+    except PathError as error:
+        raise ValueError(f"{value!r} must be the beginning of a path, like /jobs: {error}") from None
+
+
 TEXT: Final = OptionType("TEXT", _text)
 """Any text on one line, without surrounding spaces."""
 
@@ -278,3 +288,6 @@ HEADER: Final = OptionType("NAME: VALUE", _header)
 
 ALLOWED_NAME: Final = OptionType("NAME", lambda value: allowance(str(value).strip()))
 """The name of a header that messages may set."""
+
+PATH_PREFIX: Final = OptionType("PREFIX", _path_prefix)
+"""The beginning of the path of a URL, in its normal form."""

@@ -11,6 +11,8 @@ from typing import Final
 
 UNDECODABLE: Final = "body not decodable"
 TOO_LARGE: Final = "body too large"
+PATH_NOT_ALLOWED: Final = "path not allowed"
+HEAD_TOO_LONG: Final = "headers too long"
 
 BAD_POINTER: Final = "pointer not readable"
 BUCKET: Final = "bucket not allowed"
@@ -26,6 +28,8 @@ UNSENDABLE: Final[Mapping[str, str]] = {
     BUCKET: "if the bucket is meant, add it to --fetch-bucket, then send the message again",
     NO_OBJECT: "look for what deletes objects early: a lifecycle rule, or another reader of the same object",
     TOO_LARGE: "raise the cap if such bodies are intended, then send it again",
+    PATH_NOT_ALLOWED: "name its prefix in --path-allow if the path is intended; else correct the producer",
+    HEAD_TOO_LONG: "shorten the attributes that become headers or the path, or raise --max-header-bytes",
 }
 """The reasons that the message itself causes, and what to do about each."""
 

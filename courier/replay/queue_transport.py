@@ -47,7 +47,9 @@ class QueueHead(DeliveryHead):
     def __init__(self, queue: QueueInfo) -> None:
         super().__init__(queue.endpoint, queue.name, HeadStyle(headers="none", attributes=OFF))
 
-    def render(self, message: Message, lines: bytes = b"", body: Body | None = None) -> bytes:
+    def render(
+        self, message: Message, lines: bytes = b"", body: Body | None = None, required: bytes = b"", path: bytes = b""
+    ) -> bytes:
         """Return the id and the group of a message."""
         return marshal.dumps((message.message_id, message.group))
 

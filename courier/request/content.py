@@ -23,12 +23,16 @@ class Pointer(NamedTuple):
 class Content(NamedTuple):
     """The message as it is sent: with the body and the attributes that its request is made of.
 
-    ``headers`` are more header lines, each with its line end. ``file`` is a body too large for memory, in place of the
-    message's, which is empty then. ``pointer`` is the object that the body was fetched from.
+    ``headers`` are more header lines, each with its line end; those that have no room are left out. ``required`` are
+    lines that stay: if they have no room, the message isn't sent. ``path`` is the request target, empty for that of the
+    recipient's URL. ``file`` is a body too large for memory, in place of the message's, which is empty then.
+    ``pointer`` is the object that the body was fetched from.
     """
 
     message: Message
     headers: bytes = b""
+    required: bytes = b""
+    path: bytes = b""
     file: FileBody | None = None
     pointer: Pointer | None = None
 

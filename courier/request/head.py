@@ -13,6 +13,7 @@ from courier.http.secret_mask import Mask, secrets_in_url
 from courier.http.url import Url
 from courier.message import LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, Message, redrive_of
 from courier.request.auth import Authentication
+from courier.request.content import Content
 from courier.request.head_budget import DEFAULT_HEAD_BYTES, fit, omitted_line, reserved_bytes
 from courier.request.head_layout import (
     ALWAYS,
@@ -47,6 +48,10 @@ _LONGEST_TYPE: Final = 1024
 _MEDIA_TYPE: Final = re.compile(rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))*')
 
 _TRACES: Final = ("traceparent", "x-amzn-trace-id")
+
+
+class HeadTooLong(ValueError):
+    """A head that must be longer than it may be, by the fault of its message."""
 
 
 def media_type(text: str) -> bytes | None:
@@ -93,6 +98,7 @@ class DeliveryHead:
         "_proofs",
         "_sends_receipt",
         "_sometimes",
+        "_target_end",
         "_traces",
         "_type_attribute",
         "_untraced",
@@ -128,6 +134,7 @@ class DeliveryHead:
         if not style.type_attribute:
             fixed.append(("Content-Type", style.content_type))
         self._always, self._choose = lay_out(HeadTemplate("POST", url, fixed).start, headers)
+        self._target_end = len(f"POST {url.path}")
         some_have = [header for header in headers if header.placeholders - ALWAYS.keys()]
         self._sometimes = [optional_line(header) for header in some_have]
         self._untraced = [optional_line(header) for header in some_have if not header.placeholders & OF_A_TRACE]
@@ -136,11 +143,25 @@ class DeliveryHead:
         self._traces = {h.name.lower(): _has(h) for h in traces if h.name.lower() in _TRACES}
         self._attribute_name = lru_cache(maxsize=1024)(_attribute_names(style, chosen.attribute_prefix, taken))
 
-    def render(self, message: Message, lines: bytes = b"", body: Body | None = None) -> bytes:
+    def render_content(self, content: Content) -> bytes:
+        """Return the head of an attempt to deliver a prepared message.
+
+        Raise HeadTooLong if it can't be short enough because of the path or the required lines of the content.
+        """
+        head = self.render(content.message, content.headers, content.body, content.required, content.path)
+        excess = len(head) - self._most
+        # What the operator's own headers take is no fault of the message.
+        if 0 < excess <= len(content.required) + max(0, len(content.path) - self._target_end):
+            raise HeadTooLong(f"the head would be {excess} bytes longer than --max-header-bytes allows")
+        return head
+
+    def render(
+        self, message: Message, lines: bytes = b"", body: Body | None = None, required: bytes = b"", path: bytes = b""
+    ) -> bytes:
         """Return the whole head of an attempt to deliver a message, ready for the wire.
 
-        ``lines`` are more header lines, which rank with those that not every message has. ``body`` is what is sent if
-        that isn't the body of the message.
+        ``lines`` are more header lines, which rank with those that not every message has; ``required`` are lines that
+        stay. ``body`` is what is sent if that isn't the body of the message. ``path`` replaces the path of the URL.
         """
         if body is None:
             body = message.body
@@ -157,6 +178,10 @@ class DeliveryHead:
                 original_id,
             )
         )
+        if path:
+            start = b"POST %b%b" % (path, start[self._target_end :])
+        if required:
+            start += required
         head, attributes = start + lines, b""
         for read, line_of in self._sometimes if message.trace else self._untraced:
             if value := read(message):

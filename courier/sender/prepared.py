@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from courier.http.answer import CANCELLED, Answer, Failure
 from courier.http.exchange import Transport
+from courier.recipient.content import HEAD_TOO_LONG
 from courier.request.content import Content, Made, Pending, Step
-from courier.request.head import DeliveryHead
+from courier.request.head import DeliveryHead, HeadTooLong
 from courier.sender.slots import Attempt, HeldPacket
 
 
@@ -61,10 +62,13 @@ class _Attempt:
                 self._stage = made
                 return
             content = made
-        body = content.body
-        head = prepared.head.render(content.message, content.headers, body)
+        try:
+            head = prepared.head.render_content(content)
+        except HeadTooLong as error:
+            self._end_later(Failure(HEAD_TOO_LONG, str(error), 0.0))
+            return
         self._packet.content = content
-        self._stage = prepared.session.send(head, body, self._answered)
+        self._stage = prepared.session.send(head, content.body, self._answered)
 
     def cancel(self) -> None:
         """Give up, whatever stage it is in."""

@@ -59,6 +59,8 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--transport": one_of("native", "native", "requests"),
     "--headers": one_of("sqsd", "courier", "none"),
     "--header": seldom("X-Queue: {queue}"),
+    # Given with --path-allow.
+    "--path-attribute": seldom("path"),
     "--attribute-headers": one_of("prefixed", "bare", "none"),
     "--content-type": seldom("application/json"),
     "--content-type-attribute": seldom("kind"),
@@ -83,6 +85,7 @@ LEFT: Final[Mapping[str, str]] = {
     "--endpoint-url": "given in the environment",
     "--failure-queue": "drawn with the queue",
     "--allow-cidr": "given with --deny-private",
+    "--path-allow": "given with --path-attribute",
     "--audit-path": "given",
     "--audit-keep": "removes what is counted: test_audit_upkeep.py",
     "--audit-keep-bytes": "removes what is counted: test_audit_upkeep.py",
@@ -203,6 +206,8 @@ def _make_legal(options: dict[str, Any], failure_queue: str) -> None:
         options["--retry-delay"] = 1
     if options["--deny-private"]:
         options["--allow-cidr"] = "127.0.0.0/8"
+    if options["--path-attribute"]:
+        options["--path-allow"] = "/in"
     if options["--attribute-headers"] != "bare":
         options["--attribute-allow"] = None
     if options["--audit-format"] == "text" and options["--audit-events"] == "all":
@@ -230,6 +235,7 @@ def _message(chance: random.Random, n: int, group: str) -> Sent:
         name: value
         for name, value in (
             ("kind", {"DataType": "String", "StringValue": chance.choice(("application/xml", "no type", "ö"))}),
+            ("path", {"DataType": "String", "StringValue": chance.choice(("/in", "/in/x", "/in/%C3%A4"))}),
             ("Number-1", {"DataType": "Number", "StringValue": "17"}),
             ("blob", {"DataType": "Binary", "BinaryValue": b"\0\xff"}),
             ("long", {"DataType": "String", "StringValue": "y" * 3000}),
