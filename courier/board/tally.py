@@ -14,6 +14,7 @@ from courier.http.answer import SHORTAGES
 from courier.process import scoreboard
 from courier.process.internal_errors import INTERNAL_ERROR
 from courier.process.scoreboard import Scoreboard, Slot
+from courier.recipient.batch_reasons import BATCH_REASONS
 from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 from courier.sqs import errors
 
@@ -24,7 +25,7 @@ EARLY: Final = "answered early"
 CLIENT_ERRORS: Final = (*range(400, 418), *range(421, 427), 428, 429, 431, 451)
 """The 4xx in IANA's registry of HTTP status codes; each has a separate count."""
 
-_WITHOUT_ANSWER: Final = (*FAILURES, INTERNAL_ERROR, *UNSENDABLE, *NOT_FETCHED)
+_WITHOUT_ANSWER: Final = (*FAILURES, INTERNAL_ERROR, *UNSENDABLE, *NOT_FETCHED, *BATCH_REASONS)
 
 REASONS: Final = ("3xx", *map(str, CLIENT_ERRORS), "4xx", "5xx", EARLY, OTHER, *_WITHOUT_ANSWER)
 """The reasons of retries and rejections; 4xx is any status that isn't listed by number.

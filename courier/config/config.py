@@ -14,7 +14,7 @@ from typing import Any, Final
 from courier.config.api import ApiConfig
 from courier.config.audit import AuditConfig
 from courier.config.body import BodyConfig
-from courier.config.checks import refuse
+from courier.config.checks import check_at_most, refuse
 from courier.config.formats import FormatsConfig
 from courier.config.limits import LimitsConfig
 from courier.config.option import Option
@@ -70,6 +70,20 @@ class Config(
             refuse("--failure-queue", f"must be left out with --queue-type {self.queue_type}, which has no other queue")
         if self.failure_queue and self.failure_queue == self.queue:
             refuse("--failure-queue", "must be another queue than --queue")
+        if self.is_batched:
+            self._check_batches()
+
+    def _check_batches(self) -> None:
+        check_at_most(
+            "--batch-wait", self.batch_wait_seconds, "--visibility-timeout", float(self.visibility_timeout_seconds)
+        )
+        for header in self.header:
+            if of_one := sorted(header.placeholders - {"queue"}):
+                refuse(
+                    "--header",
+                    f"{header} holds {{{of_one[0]}}}, which belongs to one message; "
+                    "with --format lambda a request holds several, so leave it out",
+                )
 
     @property
     def recognises_duplicates(self) -> bool:

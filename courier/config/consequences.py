@@ -225,6 +225,23 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         "without --traces, nothing is traced",
     ),
     (
+        lambda config: config.is_batched,
+        (
+            "headers",
+            "attribute_headers",
+            "attribute_allow",
+            "content_type_attribute",
+            "receipt_header",
+            "reject",
+        ),
+        "with --format lambda a request holds several messages; each is whole in the event, and none is rejected",
+    ),
+    (
+        lambda config: not config.is_batched,
+        ("batch_wait_seconds", "batch_item_failures"),
+        "only --format lambda sends batches",
+    ),
+    (
         lambda config: config.headers == OFF and config.attribute_headers == "prefixed",
         ("attribute_headers",),
         "--headers none has no prefix for attributes; use --attribute-headers bare",

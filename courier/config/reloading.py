@@ -31,7 +31,7 @@ RELOADABLE: Final = frozenset(
 The failure queue does, because the auditor sends to it, and the preflight has looked it up.
 """
 
-OF_CONSUMERS: Final = frozenset({"rate_limit"})
+OF_CONSUMERS: Final = frozenset({"rate_limit", "format"})
 """The reloadable fields that consumers use, besides the number of processes."""
 
 

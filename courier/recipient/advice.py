@@ -8,6 +8,7 @@ from typing import Final
 from courier.http import answer
 from courier.http.advice import BY_NAME_FAILURE, BY_SHORTAGE
 from courier.process.internal_errors import INTERNAL_ERROR
+from courier.recipient.batch_reasons import BATCH_REASONS
 from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 
 BY_REASON: Final[Mapping[str, str]] = {
@@ -27,6 +28,7 @@ BY_REASON: Final[Mapping[str, str]] = {
     **BY_SHORTAGE,
     **UNSENDABLE,
     **NOT_FETCHED,
+    **BATCH_REASONS,
 }
 
 BY_STATUS: Final[Mapping[int, str]] = {

@@ -6,25 +6,14 @@ answers a failed function with status 200 and the error as JSON; AWS's answers a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from courier.http.answer import Answer, Failure
+from courier.recipient.batch_reasons import FUNCTION_ERROR, MALFORMED
 from courier.recipient.policy import AnswerRules, is_success
-
-FUNCTION_ERROR: Final = "function error"
-MALFORMED: Final = "batch answer malformed"
-ITEM_FAILED: Final = "batch item failure"
-
-BATCH_REASONS: Final[Mapping[str, str]] = {
-    FUNCTION_ERROR: "see the function's log; all messages of its batch are tried again, in smaller batches",
-    MALFORMED: "answer nothing, or an object whose batchItemFailures name messages of the batch; or set "
-    "--batch-item-failures no",
-    ITEM_FAILED: "see the function's log: it named this message in batchItemFailures",
-}
-"""The reasons why messages of a batch failed although the status was a success, and what to do about each."""
 
 _ERROR_HEADERS: Final = (b"x-amz-function-error", b"lambda-runtime-function-error-type")
 _TIMED_OUT: Final = b"Task timed out after "

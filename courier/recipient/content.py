@@ -13,6 +13,7 @@ UNDECODABLE: Final = "body not decodable"
 TOO_LARGE: Final = "body too large"
 PATH_NOT_ALLOWED: Final = "path not allowed"
 HEAD_TOO_LONG: Final = "headers too long"
+NOT_TEXT: Final = "body not text"
 
 BAD_POINTER: Final = "pointer not readable"
 BUCKET: Final = "bucket not allowed"
@@ -23,6 +24,7 @@ S3_DENIES: Final = "access to object denied"
 NO_ROOM: Final = "no room for object"
 
 UNSENDABLE: Final[Mapping[str, str]] = {
+    NOT_TEXT: "an event of Lambda holds text only; correct the producer, or the options that decode its bodies",
     UNDECODABLE: "the body isn't encoded as configured; correct the producer or the options, then send it again",
     BAD_POINTER: "correct the producer: the message is marked as a pointer to S3, and has none of the extended clients",
     BUCKET: "if the bucket is meant, add it to --fetch-bucket, then send the message again",

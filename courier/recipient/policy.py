@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeGuard
 
 from courier.http.answer import CANCELLED, SHORTAGES, Answer, Failure
 from courier.lease import MAX_HIDDEN_SECONDS
+from courier.recipient.batch_reasons import ITEM_FAILED
 from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 
 OWN_REASONS: Final = frozenset({CANCELLED, *SHORTAGES, *NOT_FETCHED})
@@ -157,7 +158,8 @@ def judge(
 
     ``attempt`` counts from 1, ``draw`` is in [0, 1), ``unix_now`` is for a Retry-After that is a date. A missing answer
     is tried again. It counts against the recipient, unless Courier gave up itself, or the connection was reset because
-    of the message (``own_reset``, see :class:`Resets`). A message that can't be sent is rejected. Any other answer that
+    of the message (``own_reset``, see :class:`Resets`). A message that can't be sent is rejected. A message that the
+    answer to its batch names as failed is refused, and tried again. Any other answer that
     is tried again is a refusal, whatever lists its status is on: otherwise a recipient that answers nothing else would
     move one message after another to the dead-letter queue.
     """
@@ -166,6 +168,8 @@ def judge(
     if isinstance(answer, Failure):
         if answer.reason in UNSENDABLE:
             return Rejected(answer.reason, None)
+        if answer.reason == ITEM_FAILED:
+            return Retry(backoff.delay(attempt, draw), answer.reason, None, refusal=True)
         fault = answer.reason not in OWN_REASONS and not own_reset
         return Retry(max(backoff.delay(attempt, draw), answer.again_in), answer.reason, None, fault=fault)
     status = answer.status

@@ -66,6 +66,7 @@ class HeadStyle(NamedTuple):
     ``headers`` names one of the sets, ``own`` are the operator's own headers, ``attributes`` is ``prefixed``, ``bare``
     or ``none``. The message attribute ``type_attribute``, if a message has it, is the content type. A whole head has at
     most ``most_bytes``. ``allowed`` are attributes that are sent bare although a recipient may trust their names.
+    ``receipt_in_body``: the body holds the receipt handle, which allows to delete the message.
     """
 
     headers: str = SQSD
@@ -75,6 +76,7 @@ class HeadStyle(NamedTuple):
     type_attribute: str = ""
     most_bytes: int = DEFAULT_HEAD_BYTES
     allowed: tuple[str, ...] = ()
+    receipt_in_body: bool = False
 
 
 class DeliveryHead:
@@ -129,7 +131,7 @@ class DeliveryHead:
         # Any name in SQS is a valid header value, but the URL of another server may end in one that isn't.
         queue = (header_value(queue_name) or b"").decode()
         headers = [header.filled("queue", queue) for header in with_own(chosen.headers, style.own)]
-        self._sends_receipt = any("receipt" in header.placeholders for header in headers)
+        self._sends_receipt = style.receipt_in_body or any("receipt" in header.placeholders for header in headers)
         fixed = [(header.name, header.text) for header in headers if not header.placeholders]
         if not style.type_attribute:
             fixed.append(("Content-Type", style.content_type))

@@ -75,6 +75,11 @@ def event_bytes(count: int, record_bytes: int) -> int:
     return len(_BEGIN) + len(_END) + record_bytes + max(0, count - 1)
 
 
+def batch_message(name: str, body: bytes) -> Message:
+    """Return a message that stands for a batch, for the head of its request: its id is ``name``, its body the event."""
+    return Message(name, "", 0.0, 0.0, 1, 0, 0, "", "", "", (), body)
+
+
 def _value_of(attribute: Attribute) -> dict[str, Any]:
     key = "binaryValue" if _is_binary(attribute) else "stringValue"
     lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}

@@ -89,11 +89,7 @@ class Deliveries:
         now = boottime()
         if message.lease <= now + LATE_SECONDS:
             if message.lease <= now:
-                # SQS shows it again by itself. The messages behind it must not overtake it.
-                self._words[scoreboard.LAPSED] += 1
-                self._slots.outbox.note(self._slots.events(message, LAPSED, UNSENT, time.time()))
-                packet.position += 1
-                self._slots.release(packet, BEHIND)
+                self.drop_lapsed(packet)
                 return
             self._keepalive.extend(packet, now)
         if self._gate.rate.is_on:
@@ -108,6 +104,16 @@ class Deliveries:
             self.break_off(packet)
             return
         packet.exchange = self._session.send(head, message.body, packet.answered)
+
+    def drop_lapsed(self, packet: HeldPacket) -> None:
+        """Drop the message whose turn it is, because its lease is over, and release the rest of its run.
+
+        SQS shows it again by itself. The messages behind it must not overtake it.
+        """
+        self._words[scoreboard.LAPSED] += 1
+        self._slots.outbox.note(self._slots.events(packet.message, LAPSED, UNSENT, time.time()))
+        packet.position += 1
+        self._slots.release(packet, BEHIND)
 
     def break_off(self, packet: HeldPacket) -> None:
         """Return the message whose turn it is because of the exception that is handled now, and continue."""

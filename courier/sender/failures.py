@@ -71,22 +71,27 @@ class Failures:
         self._resets = Resets()
         self._head_turns = HeadTurns()
 
-    def handle(self, packet: HeldPacket, answer: Answer | Failure) -> None:
-        """Handle an attempt that wasn't a success, and continue with the next message if this one is done."""
+    def handle(self, packet: HeldPacket, answer: Answer | Failure, *, is_echo: bool = False) -> None:
+        """Handle an attempt that wasn't a success, and continue with the next message if this one is done.
+
+        ``is_echo``: the answer has been handled for another message of the same batch, so it says nothing new about the
+        recipient.
+        """
         if answer is BUG:
             self._settle_after_bug(packet)
         elif isinstance(answer, Failure) and answer.reason in SHORTAGES:
-            self._keep_unsent(packet, answer)
+            self._keep_unsent(packet, answer, is_echo=is_echo)
         else:
             if not _is_unsent(answer):
                 self._reporting.latency.observe(answer.duration)
-            self._handle_failure(packet, answer)
+            self._handle_failure(packet, answer, is_echo=is_echo)
 
-    def _keep_unsent(self, packet: HeldPacket, failure: Failure) -> None:
+    def _keep_unsent(self, packet: HeldPacket, failure: Failure, *, is_echo: bool) -> None:
         """Keep a message for which this machine had no connection. That doesn't count as an attempt."""
         slots = self._slots
         slots.active.discard(packet)
-        self._probing.note_shortage(failure)
+        if not is_echo:
+            self._probing.note_shortage(failure)
         if self._life.draining.is_set():
             slots.release(packet, STOPPING)
         elif self._gate.phase.is_shut:
@@ -100,7 +105,7 @@ class Failures:
             packet.deliverer.post_later(packet, RETRY_SECONDS)
         slots.show()
 
-    def _handle_failure(self, packet: HeldPacket, answer: Answer | Failure) -> None:
+    def _handle_failure(self, packet: HeldPacket, answer: Answer | Failure, *, is_echo: bool) -> None:
         message, options, now = packet.message, self._options, time.time()
         failing = _failing(packet)
         in_doubt = self._kept.is_in_doubt(failing, self._kept.delivered())
@@ -111,7 +116,8 @@ class Failures:
             own_reset = self._is_own_reset(message, attempt, answer)
             outcome = judge(answer, counted, options.rules, options.backoff, random.random(), now, own_reset=own_reset)
             assert not isinstance(outcome, Delivered)
-            self._report_to_gate(message, outcome, answer, failing, in_doubt=in_doubt)
+            if not is_echo:
+                self._report_to_gate(message, outcome, answer, failing, in_doubt=in_doubt)
             papers = None
             if isinstance(outcome, Rejected):
                 if options.failure_queue and (not self._gate.phase.is_outage or self._may_make_way(failing)):

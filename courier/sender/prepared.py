@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from courier.http.answer import CANCELLED, Answer, Failure
-from courier.http.exchange import Transport
+from courier.http.exchange import Done, Transport
 from courier.recipient.content import HEAD_TOO_LONG
 from courier.request.content import Content, Made, Pending, Step
 from courier.request.head import DeliveryHead, HeadTooLong
 from courier.sender.slots import Attempt, HeldPacket
+
+Dispatch: TypeAlias = Callable[[HeldPacket, Content, Done], Attempt]
+"""The last step: sends a content, and passes the result of the attempt on, once and never from inside the call.
+
+Raises HeadTooLong.
+"""
 
 
 class Prepared:
@@ -24,6 +31,13 @@ class Prepared:
         self.session = session
         self.head = head
         self.steps = tuple(steps)
+        self.dispatch: Dispatch = self._send_alone
+
+    def _send_alone(self, packet: HeldPacket, content: Content, done: Done) -> Attempt:
+        """Send a content in a request of its own."""
+        head = self.head.render_content(content)
+        packet.content = content
+        return self.session.send(head, content.body, done)
 
     def send(self, packet: HeldPacket) -> Attempt:
         """Take the steps, and send what they made of the message."""
@@ -63,12 +77,9 @@ class _Attempt:
                 return
             content = made
         try:
-            head = prepared.head.render_content(content)
+            self._stage = prepared.dispatch(self._packet, content, self._answered)
         except HeadTooLong as error:
             self._end_later(Failure(HEAD_TOO_LONG, str(error), 0.0))
-            return
-        self._packet.content = content
-        self._stage = prepared.session.send(head, content.body, self._answered)
 
     def cancel(self) -> None:
         """Give up, whatever stage it is in."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -78,9 +78,8 @@ class Sender(Role):
         kept = KeptMessages(slots, outcomes, options.visibility)
         probing = Probing(slots, session, options.limits.concurrency)
         failures = Failures(slots, keepalive, outcomes, kept, probing, reporting, errors, options)
-        deliveries = Deliveries(
-            slots, keepalive, reporting, failures, session, head, errors, tap, traces, options, preparation
-        )
+        parts = slots, keepalive, reporting, failures, session, head, errors, tap, traces, options, preparation
+        deliveries = Deliveries(*parts) if options.batches is None else _with_batches(*parts)
         self._taking = Taking(slots, keepalive, deliveries, outcomes, kept, probing, fifo=options.fifo)
 
     def start(self) -> None:
@@ -169,3 +168,10 @@ class Sender(Role):
                 packet.exchange.cancel()
                 packet.exchange = None
             self._slots.release(packet, CUT, packet.attempts)
+
+
+def _with_batches(*parts: Any) -> Deliveries:
+    # Imported here, because only --format lambda needs it.
+    from courier.sender.batches import batch_deliveries
+
+    return batch_deliveries(*parts)

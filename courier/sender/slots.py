@@ -36,6 +36,13 @@ class Deliverer(Protocol):
         """Keep the slot, and send the message whose turn it is after a pause."""
 
 
+class Resumption(Protocol):
+    """The wait for the next attempt of a message that has a slot."""
+
+    def cancel(self) -> None:
+        """Wait no longer: there will be no such attempt."""
+
+
 class Attempt(Protocol):
     """An attempt under way, in whatever step it is. ``started`` is when it began, in monotonic seconds."""
 
@@ -48,8 +55,8 @@ class Attempt(Protocol):
 class HeldPacket:
     """The work of one slot: a message, or a run in order. ``position`` is the message whose turn it is.
 
-    ``failing`` is the state of that message once it has failed. ``resume`` is the timer of its next attempt in its
-    slot. ``content`` is what was sent of it, ``None`` if that is the message itself.
+    ``failing`` is the state of that message once it has failed. ``resume`` is the wait for its next attempt in its
+    slot: a timer, or the place in a batch. ``content`` is what was sent of it, ``None`` if that is the message itself.
     """
 
     __slots__ = ("began", "content", "deliverer", "exchange", "failing", "messages", "position", "resume")
@@ -63,7 +70,7 @@ class HeldPacket:
         self.failing: FailingMessage | None = None
         self.exchange: Attempt | None = None
         self.content: Content | None = None
-        self.resume: asyncio.TimerHandle | None = None
+        self.resume: Resumption | None = None
 
     @property
     def message(self) -> Message:

@@ -31,7 +31,13 @@ def configured_aws() -> AwsConfiguration:
 
 
 def sqs_client(
-    life: Life, queue: QueueInfo, keys: KeySource, on_call: Callable[[str, str | None], None], *, receives: bool = False
+    life: Life,
+    queue: QueueInfo,
+    keys: KeySource,
+    on_call: Callable[[str, str | None], None],
+    *,
+    receives: bool = False,
+    keeps_system: bool = False,
 ) -> SqsClient:
     """Return a client of the queue for this process, with separate credentials."""
-    return SqsClient(life.loop, queue, keys(), receives=receives, on_call=on_call)
+    return SqsClient(life.loop, queue, keys(), receives=receives, keeps_system=keeps_system, on_call=on_call)

@@ -9,6 +9,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from courier.config.config import Config
@@ -25,6 +26,7 @@ from courier.request.auth import Authentication, parse_basic, parse_bearer
 from courier.request.head import DeliveryHead, HeadStyle
 from courier.request.head_budget import least_bytes
 from courier.request.signing import Sign, parse_secrets
+from courier.wiring.batches import ANSWER_BYTES, batch_style, slots_per_sender
 
 
 def delivery_head(config: Config, queue_name: str, tls: ssl.SSLContext | None = None) -> DeliveryHead:
@@ -32,16 +34,22 @@ def delivery_head(config: Config, queue_name: str, tls: ssl.SSLContext | None = 
 
     ``tls`` is the recipient's context; the certificate is loaded into it again when its files change.
     """
-    style = HeadStyle(
+    return DeliveryHead(config.recipient, queue_name, _style(config), authentication(config, tls))
+
+
+def _style(config: Config) -> HeadStyle:
+    most_bytes = config.max_header_bytes - _added_bytes(config)
+    if config.is_batched:
+        return batch_style(config, most_bytes)
+    return HeadStyle(
         config.headers,
         config.own_headers,
         config.attribute_headers,
         config.content_type,
         config.content_type_attribute,
-        config.max_header_bytes - _added_bytes(config),
+        most_bytes,
         config.attribute_allow,
     )
-    return DeliveryHead(config.recipient, queue_name, style, authentication(config, tls))
 
 
 def check_header_room(config: Config, head: DeliveryHead) -> None:
@@ -124,7 +132,7 @@ def backoff(config: Config) -> Backoff:
 def gate_options(config: Config) -> gate.GateOptions:
     """Return the options of the gate, which all senders share."""
     return gate.GateOptions(
-        concurrency=config.concurrency,
+        concurrency=slots_per_sender(config),
         rate=config.rate_limit,
         in_flight=config.max_in_flight,
         adaptive=config.adaptive,
@@ -140,6 +148,8 @@ def gate_options(config: Config) -> gate.GateOptions:
 def transport_factory(config: Config) -> Callable[[asyncio.AbstractEventLoop, ssl.SSLContext | None], Transport]:
     """Return the factory of the transport, called in each sender's process."""
     limits = SessionLimits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
+    if config.is_batched:
+        limits = replace(limits, answer_cap=ANSWER_BYTES)
     if config.transport == "native":
         return lambda loop, tls: Session(loop, config.recipient, limits, tls, config.guard)
     # Imported here, before the fork, because requests takes long to import and is rarely used.

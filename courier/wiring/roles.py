@@ -18,6 +18,7 @@ from courier.sender.sender import Sender
 from courier.sqs.queue import QueueInfo
 from courier.wiring.audit import audit_events, audit_recorder, open_audit_log, open_dedupe
 from courier.wiring.aws import key_source, sqs_client
+from courier.wiring.batches import answer_rules, batch_options
 from courier.wiring.control import control_path
 from courier.wiring.depths import depth_watch
 from courier.wiring.page import page_control
@@ -43,7 +44,7 @@ def consumer_role(
     async def make(life: Life) -> Role:
         if config.queue_type == "nop":
             return Role()
-        client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True)
+        client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True, keeps_system=config.is_batched)
         return Consumer(life, work, acks, client, options, audit_events(config, life.slot), recorded)
 
     return make
@@ -78,12 +79,13 @@ def sender_options(config: Config, queue: QueueInfo, failure_queue: QueueInfo | 
         limits=gate_options(config),
         visibility=config.visibility_timeout_seconds,
         fifo=queue.fifo,
-        rules=config.rules,
+        rules=answer_rules(config),
         backoff=backoff(config),
         recorder=audit_recorder(config),
         failure_queue=_failure_queue(queue, failure_queue) if failure_queue else None,
         max_receives=config.max_receives,
         redrive=Redrive(queue.dead_letter_name, queue.max_receive_count) if queue.max_receive_count else None,
+        batches=batch_options(config, queue),
     )
 
 
@@ -177,3 +179,5 @@ def import_roles(config: Config) -> None:
         importlib.import_module("courier.api.server")
     if config.traces:
         importlib.import_module("courier.sender.spans")
+    if config.is_batched:
+        importlib.import_module("courier.sender.batches")

@@ -69,6 +69,8 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--attribute-allow": seldom("traceparent"),
     "--preset": seldom("sqsd"),
     "--deny-private": seldom(True),
+    "--batch-wait": seldom(0, 0.3),
+    "--batch-item-failures": seldom(False),
     # An answer takes milliseconds, on a noisy machine more.
     "--timeout": one_of(2, 3),
     "--connect-timeout": one_of(1, 2),

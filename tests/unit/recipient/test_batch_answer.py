@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courier.http.answer import TIMEOUT, Answer, Failure
-from courier.recipient.batch_answer import BATCH_REASONS, FUNCTION_ERROR, MALFORMED, BatchResult, read_batch_answer
+from courier.recipient.batch_answer import BatchResult, read_batch_answer
+from courier.recipient.batch_reasons import BATCH_REASONS, FUNCTION_ERROR, MALFORMED
 from courier.recipient.policy import DEFAULT_RULES
 
 IDS = ("a", "b", "c")
