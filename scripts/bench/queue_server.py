@@ -33,8 +33,7 @@ class CountingSqs:
             self._calls[request.headers.get("x-amz-target", "").removeprefix(TARGET_PREFIX)] += 1
             return self._sqs.handle(request)
         now = self._sqs.clock()
-        names = self._sqs.registry.names("", "", 1000)
-        queues = {name: self._sqs.registry.find(name).counts(now)._asdict() for name in names}
+        queues = {queue.name: queue.counts(now)._asdict() for queue in self._sqs.registry}
         return Response(200, (), orjson.dumps({"calls": self._calls, "queues": queues}))
 
 

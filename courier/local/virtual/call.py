@@ -39,12 +39,17 @@ class SqsService(Protocol):
 
 
 class Call(NamedTuple):
-    """One call. ``now`` is when it came; ``base_url`` is the server's address as the client knows it."""
+    """One call. ``now`` is when it came; ``base_url`` is the server's address as the client knows it.
+
+    ``region`` is that of the client's signature, and ``trace`` the trace header of the request.
+    """
 
     action: str
     parameters: dict[str, Any]
     now: float
     base_url: str
+    region: str
+    trace: str
 
 
 ActionAnswer = dict[str, Any] | Awaitable[dict[str, Any]]

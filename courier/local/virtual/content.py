@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from courier.local.virtual.attribute_digest import digest_attributes
@@ -29,9 +30,18 @@ DATA_TYPE: Final = re.compile(r"(String|Number|Binary)(\..+)?", re.DOTALL)
 NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 MAX_DATA_TYPE: Final = 256
 
+# "A number can have up to 38 digits of precision, and it can be between 10^-128 and 10^+126."
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+MAX_DIGITS: Final = 38
+SMALLEST: Final = Decimal("1e-128")
+LARGEST: Final = Decimal("1e126")
 
-def read_message(parameters: Parameters) -> StoredMessage:
-    """Return the message that a request or a batch entry describes. Raise ServiceError if it is invalid."""
+
+def read_message(parameters: Parameters, trace: str = "") -> StoredMessage:
+    """Return the message that a request or a batch entry describes. Raise ServiceError if it is invalid.
+
+    ``trace`` is the trace header of the HTTP request, which a message without a trace header of its own gets.
+    """
     body = required_text(parameters, "MessageBody")
     if not (body.isascii() and body.isprintable()):
         bad = FORBIDDEN_CHARACTER.search(body)
@@ -39,7 +49,7 @@ def read_message(parameters: Parameters) -> StoredMessage:
             detail = f"Invalid binary character '#x{ord(bad[0]):X}' was found in the message body."
             raise ServiceError(INVALID_MESSAGE_CONTENTS, detail)
     encoded = body.encode()
-    message = StoredMessage(body, hashlib.md5(encoded, usedforsecurity=False).hexdigest(), len(encoded))
+    message = StoredMessage(body, hashlib.md5(encoded, usedforsecurity=False).hexdigest(), len(encoded), trace=trace)
     if "MessageAttributes" in parameters:
         _read_attributes(message, mapping(parameters, "MessageAttributes"))
     if "MessageSystemAttributes" in parameters:
@@ -98,7 +108,7 @@ def _read_value(name: str, kind: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         detail = f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind}'."
         raise ServiceError(INVALID_PARAMETER_VALUE, detail)
-    if kind == "Number" and not NUMBER.fullmatch(value):
+    if kind == "Number" and not _is_number(value):
         detail = f"Can't cast the value of message (user) attribute '{name}' to a number."
         raise ServiceError(INVALID_PARAMETER_VALUE, detail)
     if kind == "Binary":
@@ -111,6 +121,20 @@ def _read_value(name: str, kind: str, value: Any) -> str:
         detail = f"The value of message (user) attribute '{name}' contains invalid characters."
         raise ServiceError(INVALID_PARAMETER_VALUE, detail)
     return value
+
+
+def _is_number(text: str) -> bool:
+    """Return whether SQS takes a text as a number: with up to 38 digits besides outer zeroes, and in its range."""
+    if not NUMBER.fullmatch(text):
+        return False
+    digits = text.lower().partition("e")[0].lstrip("+-").replace(".", "").strip("0")
+    if not digits:
+        return True
+    try:
+        size = Decimal(text).copy_abs()
+    except InvalidOperation:  # an exponent of twenty digits
+        return False
+    return len(digits) <= MAX_DIGITS and SMALLEST <= size <= LARGEST
 
 
 def _attribute_size(name: str, attribute: dict[str, Any]) -> int:

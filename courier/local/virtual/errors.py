@@ -6,6 +6,7 @@ in ``x-amzn-query-error`` and which boto3 reports. The texts are those of SQS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 MODELLED: Final = "com.amazonaws.sqs#"
@@ -76,9 +77,10 @@ def unknown_attribute(name: str) -> ServiceError:
     return ServiceError(INVALID_ATTRIBUTE_NAME, f"Unknown Attribute {name}.")
 
 
-def queue_does_not_exist() -> ServiceError:
-    """Return the error for a queue that doesn't exist."""
-    return ServiceError(QUEUE_DOES_NOT_EXIST, "The specified queue does not exist.")
+def queue_does_not_exist(elsewhere: Sequence[str] = ()) -> ServiceError:
+    """Return the error for a queue that doesn't exist, or only in the regions ``elsewhere``, which SQS wouldn't say."""
+    hint = f" There is one of this name in {', '.join(elsewhere)}." if elsewhere else ""
+    return ServiceError(QUEUE_DOES_NOT_EXIST, "The specified queue does not exist." + hint)
 
 
 def receipt_is_invalid(receipt: str) -> ServiceError:

@@ -61,8 +61,8 @@ class VirtualFifoQueue(VirtualQueue):
 
     fifo = True
 
-    def __init__(self, name: str, arn: str, settings: QueueSettings, created: float) -> None:
-        super().__init__(name, arn, settings, created)
+    def __init__(self, name: str, region: str, settings: QueueSettings, created: float) -> None:
+        super().__init__(name, region, settings, created)
         self._groups: dict[str, _Group] = {}
         self._free_groups: deque[_Group] = deque()
         self._served: _Group | None = None
@@ -158,10 +158,10 @@ class VirtualFifoQueue(VirtualQueue):
             raise not_available(receipt)
         super().change_visibility(receipt, timeout, now)
 
-    def accept_dead_letter(self, message: StoredMessage, source_arn: str, now: float) -> None:
+    def accept_dead_letter(self, message: StoredMessage, source: VirtualQueue, now: float) -> None:
         """Take over a message. Its retention starts anew, unlike in a standard queue."""
         message.sent = now
-        super().accept_dead_letter(message, source_arn, now)
+        super().accept_dead_letter(message, source, now)
 
     def apply(self, settings: QueueSettings) -> None:
         """Change the queue's settings. A new delay also applies to messages that are already delayed."""

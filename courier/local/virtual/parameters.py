@@ -20,6 +20,13 @@ from courier.local.virtual.errors import (
 Parameters = Mapping[str, Any]
 
 MAX_ENTRIES: Final = 10
+OUT_OF_RANGE: Final = {
+    "DelaySeconds": "DelaySeconds must be >= 0 and <= 900.",
+    "VisibilityTimeout": "Must be >= 0 and <= 43200, if provided.",
+    "WaitTimeSeconds": "Must be >= 0 and <= 20, if provided.",
+}
+"""The words of SQS for a number that is out of range, where they differ from its usual ones."""
+
 ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -49,7 +56,9 @@ def number(parameters: Parameters, name: str, low: int, high: int) -> int | None
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(name)
     if not low <= value <= high:
-        raise invalid_parameter(name, value, f"Must be between {low} and {high}, if provided.")
+        raise invalid_parameter(
+            name, value, OUT_OF_RANGE.get(name) or f"Must be between {low} and {high}, if provided."
+        )
     return value
 
 
@@ -106,6 +115,16 @@ def entries(parameters: Parameters, shape: str) -> list[dict[str, Any]]:
             raise ServiceError(BATCH_ENTRY_IDS_NOT_DISTINCT, f"Id {entry_id} repeated.")
         seen.add(entry_id)
     return batch
+
+
+def batch_answer(successful: list[dict[str, Any]], failed: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer to a batch call. SQS leaves out a list that is empty."""
+    answer: dict[str, Any] = {}
+    if failed:
+        answer["Failed"] = failed
+    if successful:
+        answer["Successful"] = successful
+    return answer
 
 
 def failed_entry(entry_id: str, error: ServiceError) -> dict[str, Any]:

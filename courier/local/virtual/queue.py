@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final, NamedTuple
 
+from courier.local.virtual.account import HOME_REGION, arn_of
 from courier.local.virtual.errors import invalid_parameter, not_available, receipt_is_invalid
 from courier.local.virtual.message_store import MessageStore
 from courier.local.virtual.receipts import Receipts
@@ -34,16 +35,25 @@ class VirtualQueue(MessageStore):
 
     fifo = False
 
-    def __init__(self, name: str, arn: str, settings: QueueSettings, created: float) -> None:
+    def __init__(self, name: str, region: str, settings: QueueSettings, created: float) -> None:
         super().__init__(settings)
         self.name: Final = name
-        self.arn: Final = arn
+        self.region: Final = region
         self.created: Final = created
         self.modified = created
         self.redrive: Redrive | None = None
         self.deleted = False
         self.in_flight_limit = IN_FLIGHT_LIMIT
         self._receipts = Receipts()
+
+    @property
+    def arn(self) -> str:
+        """The ARN of the queue."""
+        return self.arn_in(HOME_REGION)
+
+    def arn_in(self, region: str) -> str:
+        """Return the ARN of the queue as a client in a region sees it: a queue of all regions is in the client's."""
+        return arn_of(self.name, self.region or region or HOME_REGION)
 
     def has_receivable(self, now: float) -> bool:
         """Return whether a receive would find something."""
@@ -128,11 +138,11 @@ class VirtualQueue(MessageStore):
             self._make_visible(message)
             self._leave_stale_entry()
 
-    def accept_dead_letter(self, message: StoredMessage, source_arn: str, now: float) -> None:
+    def accept_dead_letter(self, message: StoredMessage, source: VirtualQueue, now: float) -> None:
         """Take over a message from the queue in which it failed. The time at which it was sent stays the same."""
         self._surface(now)
         twin = message.copy()
-        twin.source_arn = source_arn
+        twin.source = source
         twin.earlier_receives = message.receive_count
         twin.turn = 0
         twin.in_line = False
@@ -145,7 +155,7 @@ class VirtualQueue(MessageStore):
             return False
         if message.receive_count - message.earlier_receives < redrive.max_receives:
             return False
-        redrive.target.accept_dead_letter(message, self.arn, now)
+        redrive.target.accept_dead_letter(message, self, now)
         self._remove(message)
         return True
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from courier.local.virtual.account import ACCOUNT
 from courier.local.virtual.call import Call
-from courier.local.virtual.errors import invalid_parameter, missing_parameter, queue_does_not_exist, unknown_attribute
+from courier.local.virtual.errors import (
+    INVALID_PARAMETER_VALUE,
+    ServiceError,
+    invalid_parameter,
+    missing_parameter,
+    queue_does_not_exist,
+    unknown_attribute,
+)
 from courier.local.virtual.parameters import Parameters, mapping, number, required_text, text, texts
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.settings import CHOICES, DOCUMENTS, RANGES
@@ -36,21 +43,21 @@ class _Page(NamedTuple):
     paged: bool
 
 
-def called_queue(sqs: SqsService, parameters: Parameters) -> VirtualQueue:
+def called_queue(sqs: SqsService, call: Call) -> VirtualQueue:
     """Return the queue of a call. Raise ServiceError if it names no existing queue."""
-    return sqs.registry.at(required_text(parameters, "QueueUrl"))
+    return sqs.registry.at(required_text(call.parameters, "QueueUrl"), call.region)
 
 
 def create_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Create a queue. Tags are accepted and discarded."""
-    name = required_text(call.parameters, "QueueName")
-    queue = sqs.registry.create(name, mapping(call.parameters, "Attributes"), call.now)
+    name = _required_name(call.parameters)
+    queue = sqs.registry.create(name, mapping(call.parameters, "Attributes"), call.now, call.region)
     return {"QueueUrl": _url(call, queue.name)}
 
 
 def delete_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Delete a queue immediately; SQS takes up to a minute."""
-    queue = called_queue(sqs, call.parameters)
+    queue = called_queue(sqs, call)
     sqs.registry.delete(queue)
     sqs.removed(queue)
     return {}
@@ -58,7 +65,7 @@ def delete_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
 
 def get_queue_url(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Return the URL of a queue by its name."""
-    queue = sqs.registry.find(required_text(call.parameters, "QueueName"))
+    queue = sqs.registry.find(_required_name(call.parameters), call.region)
     if text(call.parameters, "QueueOwnerAWSAccountId") not in ("", ACCOUNT):
         raise queue_does_not_exist()
     return {"QueueUrl": _url(call, queue.name)}
@@ -67,22 +74,22 @@ def get_queue_url(sqs: SqsService, call: Call) -> dict[str, Any]:
 def list_queues(sqs: SqsService, call: Call) -> dict[str, Any]:
     """List queues by prefix. A page has a token for the next one only if the caller asked for pages."""
     asked = _read_page(call.parameters)
-    names = sqs.registry.names(text(call.parameters, "QueueNamePrefix"), asked.after, asked.most + 1)
+    names = sqs.registry.names(text(call.parameters, "QueueNamePrefix"), asked.after, asked.most + 1, call.region)
     answer: dict[str, Any] = {"QueueUrls": [_url(call, name) for name in names[: asked.most]]} if names else {}
     return {**answer, **_next_page(asked, names)}
 
 
 def list_dead_letter_source_queues(sqs: SqsService, call: Call) -> dict[str, Any]:
     """List the queues whose redrive policy names this queue. They are the only ones that SQS knows as its sources."""
-    queue = called_queue(sqs, call.parameters)
+    queue = called_queue(sqs, call)
     asked = _read_page(call.parameters)
-    names = [name for name in sqs.registry.sources(queue) if name > asked.after]
+    names = [source.name for source in sqs.registry.sources(queue, call.region) if source.name > asked.after]
     return {"queueUrls": [_url(call, name) for name in names[: asked.most]], **_next_page(asked, names)}
 
 
 def get_queue_attributes(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Return a queue's attributes and its numbers of messages, which are exact here."""
-    queue = called_queue(sqs, call.parameters)
+    queue = called_queue(sqs, call)
     names = texts(call.parameters, "AttributeNames")
     for name in names:
         if name != "All" and name not in KNOWN:
@@ -91,13 +98,13 @@ def get_queue_attributes(sqs: SqsService, call: Call) -> dict[str, Any]:
         return {}
     counts = queue.counts(call.now)
     attributes = {
-        **sqs.registry.attributes(queue),
+        **sqs.registry.attributes(queue, call.region),
         "ApproximateNumberOfMessages": str(counts.visible),
         "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
         "ApproximateNumberOfMessagesNotVisible": str(counts.in_flight),
         "CreatedTimestamp": str(int(queue.created)),
         "LastModifiedTimestamp": str(int(queue.modified)),
-        "QueueArn": queue.arn,
+        "QueueArn": queue.arn_in(call.region),
     }
     if "All" not in names:
         attributes = {name: attributes[name] for name in names if name in attributes}
@@ -106,19 +113,27 @@ def get_queue_attributes(sqs: SqsService, call: Call) -> dict[str, Any]:
 
 def set_queue_attributes(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Change a queue's attributes immediately; SQS takes up to a minute."""
-    queue = called_queue(sqs, call.parameters)
+    queue = called_queue(sqs, call)
     given = mapping(call.parameters, "Attributes")
     if not given:
         raise missing_parameter("Attributes")
-    sqs.registry.change(queue, given, call.now)
+    sqs.registry.change(queue, given, call.now, call.region)
     sqs.changed(queue, call.now)
     return {}
 
 
 def purge_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Delete all messages of a queue immediately. It may be repeated without a delay."""
-    called_queue(sqs, call.parameters).purge()
+    called_queue(sqs, call).purge()
     return {}
+
+
+def _required_name(parameters: Parameters) -> str:
+    name = text(parameters, "QueueName")
+    if not name:
+        detail = "Value for parameter QueueName is invalid. Reason: Must specify a queue name."
+        raise ServiceError(INVALID_PARAMETER_VALUE, detail)
+    return name
 
 
 def _url(call: Call, name: str) -> str:

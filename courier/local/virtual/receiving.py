@@ -10,7 +10,7 @@ from courier.local.virtual.attribute_digest import digest_attributes
 from courier.local.virtual.call import ActionAnswer, Call
 from courier.local.virtual.errors import invalid_parameter, over_limit, queue_does_not_exist, unknown_attribute
 from courier.local.virtual.fifo import VirtualFifoQueue
-from courier.local.virtual.parameters import Parameters, number, text, texts
+from courier.local.virtual.parameters import number, text, texts
 from courier.local.virtual.queue import MAX_VISIBILITY_SECONDS, VirtualQueue
 from courier.local.virtual.queue_actions import called_queue
 from courier.local.virtual.sending import WRONG_QUEUE_TYPE
@@ -47,13 +47,14 @@ class _Wanted(NamedTuple):
     attempt_id: str
     system: frozenset[str]
     attributes: Sequence[str]
+    region: str
 
 
 def receive_message(sqs: SqsService, call: Call) -> ActionAnswer:
     """Hand out messages. If there are none and the caller waits, answer when there are."""
     parameters = call.parameters
-    queue = called_queue(sqs, parameters)
-    wanted = _read(queue, parameters)
+    queue = called_queue(sqs, call)
+    wanted = _read(queue, call)
     wait = number(parameters, "WaitTimeSeconds", 0, MAX_WAIT_SECONDS)
     if wait is None:
         wait = queue.settings.wait
@@ -81,7 +82,8 @@ async def _poll(sqs: SqsService, queue: VirtualQueue, wanted: _Wanted, deadline:
     return _render_messages(queue, wanted, messages)
 
 
-def _read(queue: VirtualQueue, parameters: Parameters) -> _Wanted:
+def _read(queue: VirtualQueue, call: Call) -> _Wanted:
+    parameters = call.parameters
     names = {*texts(parameters, "AttributeNames"), *texts(parameters, "MessageSystemAttributeNames")}
     for name in names:
         if name not in SYSTEM_ATTRIBUTES:
@@ -99,6 +101,7 @@ def _read(queue: VirtualQueue, parameters: Parameters) -> _Wanted:
         attempt_id=attempt_id,
         system=frozenset(names),
         attributes=texts(parameters, "MessageAttributeNames"),
+        region=call.region,
     )
 
 
@@ -128,7 +131,7 @@ def _render_message(queue: VirtualQueue, wanted: _Wanted, message: StoredMessage
         "Body": message.body,
     }
     if wanted.system:
-        attributes = _system_attributes(queue, message)
+        attributes = _system_attributes(queue, wanted, message)
         if "All" not in wanted.system:
             attributes = {name: attributes[name] for name in attributes if name in wanted.system}
         if attributes:
@@ -141,7 +144,7 @@ def _render_message(queue: VirtualQueue, wanted: _Wanted, message: StoredMessage
     return shown
 
 
-def _system_attributes(queue: VirtualQueue, message: StoredMessage) -> dict[str, str]:
+def _system_attributes(queue: VirtualQueue, wanted: _Wanted, message: StoredMessage) -> dict[str, str]:
     attributes = {
         "SenderId": message.sender_id,
         "SentTimestamp": str(int(message.sent * 1000)),
@@ -154,8 +157,8 @@ def _system_attributes(queue: VirtualQueue, message: StoredMessage) -> dict[str,
         attributes["MessageDeduplicationId"] = message.deduplication_id
     if message.trace:
         attributes["AWSTraceHeader"] = message.trace
-    if message.source_arn:
-        attributes["DeadLetterQueueSourceArn"] = message.source_arn
+    if message.source is not None:
+        attributes["DeadLetterQueueSourceArn"] = message.source.arn_in(wanted.region)
     if queue.fifo:
         attributes["SequenceNumber"] = queue.sequence(message)
     return attributes

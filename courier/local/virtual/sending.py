@@ -16,7 +16,7 @@ from courier.local.virtual.errors import (
     invalid_parameter,
     missing_parameter,
 )
-from courier.local.virtual.parameters import Parameters, entries, failed_entry, number, text
+from courier.local.virtual.parameters import Parameters, batch_answer, entries, failed_entry, number, text
 from courier.local.virtual.queue import Accepted, VirtualQueue
 from courier.local.virtual.queue_actions import called_queue
 from courier.local.virtual.settings import MAX_MESSAGE_BYTES
@@ -35,16 +35,20 @@ NO_DEDUPLICATION_ID: Final = (
 
 def send_message(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Accept one message."""
-    queue = called_queue(sqs, call.parameters)
-    message = _read(queue, call.parameters)
+    queue = called_queue(sqs, call)
+    message = read_message(call.parameters, call.trace)
+    _check(message, queue, call.parameters)
     accepted = queue.send(message, call.now, _delay(queue, call.parameters))
     sqs.changed(queue, call.now)
     return _render_sent(message, accepted)
 
 
 def send_message_batch(sqs: SqsService, call: Call) -> dict[str, Any]:
-    """Accept up to ten messages individually. Ids that a FIFO queue requires are checked for all of them first."""
-    queue = called_queue(sqs, call.parameters)
+    """Accept up to ten messages individually.
+
+    The whole batch is refused if all of it is too large, or if an entry lacks an id that a FIFO queue requires.
+    """
+    queue = called_queue(sqs, call)
     batch = entries(call.parameters, "SendMessageBatchRequestEntry")
     faults = sqs.faults
     ready: list[tuple[str, StoredMessage, int | None]] = []
@@ -54,9 +58,10 @@ def send_message_batch(sqs: SqsService, call: Call) -> dict[str, Any]:
         try:
             if faults is not None and (fault := faults.entry(call.action, entry)):
                 raise fault
-            message = _read(queue, entry)
+            message = read_message(entry, call.trace)
+            total += message.size  # also of a message that is too large by itself, since all of the batch was sent
+            _check(message, queue, entry)
             ready.append((entry["Id"], message, _delay(queue, entry)))
-            total += message.size
         except ServiceError as error:
             if error.kind is MISSING_PARAMETER or error.detail == NO_DEDUPLICATION_ID:
                 raise ServiceError(INVALID_PARAMETER_VALUE, error.detail) from None
@@ -69,11 +74,11 @@ def send_message_batch(sqs: SqsService, call: Call) -> dict[str, Any]:
         accepted = queue.send(message, call.now, delay)
         successful.append({"Id": entry_id, **_render_sent(message, accepted)})
     sqs.changed(queue, call.now)
-    return {"Failed": failed, "Successful": successful}
+    return batch_answer(successful, failed)
 
 
-def _read(queue: VirtualQueue, parameters: Parameters) -> StoredMessage:
-    message = read_message(parameters)
+def _check(message: StoredMessage, queue: VirtualQueue, parameters: Parameters) -> None:
+    """Read the ids of a message. Raise ServiceError if the queue can't accept it."""
     limit = queue.settings.max_message_bytes
     if message.size > limit:
         detail = f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes."
@@ -89,12 +94,11 @@ def _read(queue: VirtualQueue, parameters: Parameters) -> StoredMessage:
             message.deduplication_id = hashlib.sha256(message.body.encode()).hexdigest()
     elif message.deduplication_id:
         raise invalid_parameter("MessageDeduplicationId", message.deduplication_id, WRONG_QUEUE_TYPE)
-    return message
 
 
 def _checked_id(parameters: Parameters, name: str) -> str:
     value = text(parameters, name)
-    if value and not GROUP_OR_DEDUPLICATION_ID.fullmatch(value):
+    if (value or parameters.get(name) is not None) and not GROUP_OR_DEDUPLICATION_ID.fullmatch(value):
         detail = f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
         raise invalid_parameter(name, value, detail)
     return value

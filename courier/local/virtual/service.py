@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from courier.local.exchange import Request, Response, ServerLimits
-from courier.local.virtual.account import ACCOUNT
+from courier.local.virtual.account import ACCOUNT, HOME_REGION
 from courier.local.virtual.actions import ACTIONS, UNSUPPORTED, ActionAnswer, Call
 from courier.local.virtual.errors import (
     ACCESS_DENIED,
@@ -27,6 +27,8 @@ from courier.local.virtual.registry import Registry
 from courier.local.virtual.settings import MAX_MESSAGE_BYTES
 
 TARGET_PREFIX: Final = "AmazonSQS."
+CREDENTIAL: Final = "Credential="
+TRACE_HEADER: Final = "x-amzn-trace-id"
 LIMITS: Final = ServerLimits(max_body=6 * MAX_MESSAGE_BYTES + 1024**2, max_connections=4096)
 """The limits on its clients. JSON may use up to six bytes for one (``\\u0041``), and base64 fewer. The size of a batch
 counts bodies and attributes. The rest is for names, ids and trace headers, which don't count."""
@@ -61,7 +63,10 @@ class VirtualSqs:
         self._polls: dict[VirtualQueue, Polls] = {}
 
     def create_queue(self, name: str, attributes: Mapping[str, str] | None = None) -> VirtualQueue:
-        """Create a queue like CreateQueue; a name that ends in ``.fifo`` makes a FIFO queue. Raise ServiceError."""
+        """Create a queue that clients of all regions find; a name that ends in ``.fifo`` makes a FIFO queue.
+
+        Raise ServiceError like CreateQueue.
+        """
         wanted = dict(attributes or {})
         if name.endswith(".fifo"):
             wanted["FifoQueue"] = "true"
@@ -123,7 +128,9 @@ class VirtualSqs:
                 fault = self.faults.call(action, parameters)
                 if fault is not None:
                     raise fault
-            call = Call(action, parameters, self.clock(), f"http://{request.headers.get('host', '')}")
+            headers = request.headers
+            base_url = f"http://{headers.get('host', '')}"
+            call = Call(action, parameters, self.clock(), base_url, _region(headers), headers.get(TRACE_HEADER, ""))
             answer: ActionAnswer = ACTIONS[action](self, call)
         except ServiceError as error:
             return _render_error(error)
@@ -156,6 +163,12 @@ def _read(request: Request) -> tuple[str, dict[str, Any]]:
     if not isinstance(parameters, dict):
         raise ServiceError(SERIALIZATION, "The body of the request is not a JSON object.")
     return action, parameters
+
+
+def _region(headers: Mapping[str, str]) -> str:
+    """Return the region for which a request is signed; the scope is ``key/date/region/service/aws4_request``."""
+    scope = headers["authorization"].partition(CREDENTIAL)[2].split("/", 3)
+    return scope[2] if len(scope) > 3 else HOME_REGION
 
 
 def _render(answer: dict[str, Any]) -> Response:

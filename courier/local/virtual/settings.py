@@ -13,13 +13,17 @@ from courier.local.virtual.errors import (
     INVALID_ATTRIBUTE_VALUE,
     INVALID_PARAMETER_VALUE,
     ServiceError,
-    invalid_parameter,
     unknown_attribute,
 )
+from courier.local.virtual.policies import (
+    check_access_policy,
+    read_allow_policy,
+    read_redrive_policy,
+    redrive_document,
+)
+from courier.local.virtual.values import is_number
 
 MAX_MESSAGE_BYTES: Final = 1_048_576
-
-MAX_DIGITS: Final = 20  # int() refuses numbers of thousands of digits with an error of its own
 
 RANGES: Final = {
     "DelaySeconds": (0, 900),
@@ -57,7 +61,6 @@ FIFO_DEFAULTS: Final = {
 
 STANDARD_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 FIFO_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
-ARN: Final = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+")
 
 
 class QueueSettings(NamedTuple):
@@ -70,13 +73,6 @@ class QueueSettings(NamedTuple):
     max_message_bytes: int
     content_based_deduplication: bool
     deduplicates_per_group: bool
-
-
-class RedrivePolicy(NamedTuple):
-    """A well-formed redrive policy. Its dead-letter queue may not exist."""
-
-    target_arn: str
-    max_receives: int
 
 
 def read_settings(attributes: Mapping[str, str]) -> QueueSettings:
@@ -110,10 +106,17 @@ def check_name(name: str, *, fifo: bool) -> None:
 def check_attributes(given: Mapping[str, Any], *, fifo: bool) -> dict[str, str]:
     """Return the attributes to set after checking them; an empty document removes the attribute.
 
-    Raise ServiceError for an attribute that doesn't exist, or not for this type of queue, and for a value out of range.
+    SQS has been observed to take JSON numbers and booleans as their texts, and to ignore ``null``. Raise ServiceError
+    for an attribute that doesn't exist, or not for this type of queue, and for a value out of range.
     """
     checked = {}
     for name, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            value = str(value).lower()
+        elif isinstance(value, int):
+            value = str(value)
         if not isinstance(value, str):
             raise _invalid_value(name)
         if name in FIFO_ONLY and not fifo:
@@ -127,7 +130,7 @@ def check_attributes(given: Mapping[str, Any], *, fifo: bool) -> dict[str, str]:
 
 def _check_value(name: str, value: str) -> str:
     if name in RANGES:
-        if not _is_number(value, *RANGES[name]):
+        if not is_number(value, *RANGES[name]):
             raise _invalid_value(name)
         return str(int(value))
     if name in CHOICES:
@@ -137,37 +140,18 @@ def _check_value(name: str, value: str) -> str:
         return chosen
     if name not in DOCUMENTS:
         raise unknown_attribute(name)
-    if name == "RedrivePolicy" and value:
-        read_redrive_policy(value)
-    return value
+    return _check_document(name, value) if value else ""
 
 
-def read_redrive_policy(document: str) -> RedrivePolicy:
-    """Return a redrive policy. Raise ServiceError if it is malformed."""
-    try:
-        policy = orjson.loads(document)
-    except orjson.JSONDecodeError:
-        policy = None
-    if not isinstance(policy, dict):
-        raise invalid_parameter("RedrivePolicy", document, "Redrive policy is not a valid JSON map.")
-    target = policy.get("deadLetterTargetArn")
-    if target is None:
-        reason = "Redrive policy does not contain mandatory attribute: deadLetterTargetArn."
-        raise invalid_parameter("RedrivePolicy", document, reason)
-    if not isinstance(target, str) or not ARN.fullmatch(target):
-        raise invalid_parameter("RedrivePolicy", document, "Invalid value for deadLetterTargetArn.")
-    if "maxReceiveCount" not in policy:
-        reason = "Redrive policy does not contain mandatory attribute: maxReceiveCount."
-        raise invalid_parameter("RedrivePolicy", document, reason)
-    receives = str(policy["maxReceiveCount"])
-    if not _is_number(receives, 1, 1000):
-        reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
-        raise invalid_parameter("RedrivePolicy", document, reason)
-    return RedrivePolicy(target, int(receives))
-
-
-def _is_number(text: str, low: int, high: int) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < MAX_DIGITS and low <= int(text) <= high
+def _check_document(name: str, document: str) -> str:
+    if name == "RedrivePolicy":
+        return redrive_document(*read_redrive_policy(document))
+    if name == "RedriveAllowPolicy":
+        read_allow_policy(document)
+        return orjson.dumps(orjson.loads(document)).decode()
+    if name == "Policy":
+        check_access_policy(document)
+    return document
 
 
 def _invalid_value(name: str) -> ServiceError:

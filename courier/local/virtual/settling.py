@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from courier.local.virtual.call import Call
 from courier.local.virtual.errors import ServiceError
-from courier.local.virtual.parameters import Parameters, entries, failed_entry, required_number, required_text
+from courier.local.virtual.parameters import (
+    Parameters,
+    batch_answer,
+    entries,
+    failed_entry,
+    required_number,
+    required_text,
+)
 from courier.local.virtual.queue import MAX_VISIBILITY_SECONDS, VirtualQueue
 from courier.local.virtual.queue_actions import called_queue
 
@@ -39,14 +46,14 @@ def change_message_visibility_batch(sqs: SqsService, call: Call) -> dict[str, An
 
 
 def _one(sqs: SqsService, call: Call, settle: Settle) -> dict[str, Any]:
-    queue = called_queue(sqs, call.parameters)
+    queue = called_queue(sqs, call)
     settle(queue, call.parameters, call.now)
     sqs.changed(queue, call.now)
     return {}
 
 
 def _each(sqs: SqsService, call: Call, shape: str, settle: Settle) -> dict[str, Any]:
-    queue = called_queue(sqs, call.parameters)
+    queue = called_queue(sqs, call)
     faults = sqs.faults
     successful = []
     failed = []
@@ -59,7 +66,7 @@ def _each(sqs: SqsService, call: Call, shape: str, settle: Settle) -> dict[str, 
         except ServiceError as error:
             failed.append(failed_entry(entry["Id"], error))
     sqs.changed(queue, call.now)
-    return {"Failed": failed, "Successful": successful}
+    return batch_answer(successful, failed)
 
 
 def _delete(queue: VirtualQueue, parameters: Parameters, now: float) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from courier.local.virtual.queue import VirtualQueue
 
 VISIBLE: Final = 0
 DELAYED: Final = 1
@@ -23,6 +26,7 @@ class StoredMessage:
     ``attributes`` is the JSON object of the message attributes; ``size`` counts body and attributes in bytes. Instants
     are seconds of the queue's clock. ``due`` is when a delayed or received message becomes visible by itself. ``turn``
     is the queue's latest receive that handed it out (0: none); ``earlier_receives`` counts those in previous queues.
+    ``source`` is the queue from which it moved to this dead-letter queue.
     ``in_line``: it is in a standard queue's line, wherever it should be by its state.
     """
 
@@ -46,7 +50,7 @@ class StoredMessage:
     first_received: float = 0.0
     receive_count: int = 0
     earlier_receives: int = 0
-    source_arn: str = ""
+    source: VirtualQueue | None = None
     sender_id: str = SENDER_ID
 
     def copy(self) -> StoredMessage:

@@ -94,6 +94,8 @@ def test_a_server_that_is_gone_is_an_error_of_the_call(server: ThreadedServer) -
 
 def test_a_body_that_the_server_altered_is_refused(server: ThreadedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = FaultQueue(server.url)
-    monkeypatch.setattr(sending, "read_message", lambda given: read_message({**given, "MessageBody": "other"}))
+    monkeypatch.setattr(
+        sending, "read_message", lambda given, trace: read_message({**given, "MessageBody": "other"}, trace)
+    )
     with pytest.raises(CallRefused, match="took another body"):
         queue.send([Message("mine", "", {})])

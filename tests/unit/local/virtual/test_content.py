@@ -31,16 +31,50 @@ def test_a_character_that_sqs_forbids_is_refused_and_named(character: str) -> No
     assert f"#x{ord(character):X}" in error.detail
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "+1.5", "1e308", ".5", "5.", "123456789.123456789E-10"])
+@pytest.mark.parametrize("number", ["0", "-1", "+1.5", "1e30", ".5", "5.", "123456789.123456789E-10"])
 def test_a_number_is_taken_as_it_is_written(number: str) -> None:
     attribute = {"DataType": "Number.float", "StringValue": number}
     assert read_message({"MessageBody": "a", "MessageAttributes": {"n": attribute}}).attributes == {"n": attribute}
 
 
+# Source: "A number can have up to 38 digits of precision, and it can be between 10^-128 and 10^+126. Amazon SQS trims
+# leading and trailing zeroes." in https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/
+# sqs-message-metadata.html. What it answers otherwise isn't documented.
+@pytest.mark.parametrize(
+    ("number", "taken"),
+    [
+        ("1" * 38, True),
+        ("1" * 39, False),
+        (f"{'1' * 20}.{'1' * 18}", True),
+        (f"{'1' * 20}.{'1' * 19}", False),
+        ("0" * 50 + "1." + "0" * 50, True),
+        ("0" * 500 + "." + "0" * 500, True),
+        ("1" + "0" * 126, True),
+        ("1" + "0" * 127, False),
+        ("1e126", True),
+        ("-1e126", True),
+        ("1.1e126", False),
+        ("-1.1e126", False),
+        ("1e-128", True),
+        ("-9.9e-129", False),
+        ("0e999", True),
+        (f"1e{'9' * 50}", False),
+        (f"1e-{'9' * 50}", False),
+    ],
+)
+def test_a_number_has_up_to_38_digits_and_a_range(number: str, taken: bool) -> None:
+    attributes = {"n": {"DataType": "Number", "StringValue": number}}
+    if taken:
+        assert read_message({"MessageBody": "a", "MessageAttributes": attributes}).attributes == attributes
+    else:
+        assert refusal(MessageAttributes=attributes).kind is INVALID_PARAMETER_VALUE
+
+
 def test_a_number_of_any_length_is_read_once() -> None:
-    digits = {"n": {"DataType": "Number", "StringValue": "1" * 500_000 + "x"}}
     # Digit by digit from each digit it would take hours, and no other request were answered meanwhile.
-    assert refusal(MessageAttributes=digits).kind is INVALID_PARAMETER_VALUE
+    for text in ("1" * 500_000 + "x", "1" * 1_000_000, "0" * 500_000 + "." + "0" * 499_999 + "1"):
+        digits = {"n": {"DataType": "Number", "StringValue": text}}
+        assert refusal(MessageAttributes=digits).kind is INVALID_PARAMETER_VALUE
 
 
 @pytest.mark.parametrize("number", ["", "one", "0x1", "1,5", "1 ", "nan", "e5", "."])

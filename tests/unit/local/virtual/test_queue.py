@@ -142,7 +142,7 @@ def test_a_message_goes_to_the_dead_letter_queue_when_it_would_be_received_once_
     assert queue.receive(1, START) == []
     assert queue.counts(START) == MessageCounts(0, 0, 0)
     (message,) = dead.receive(1, START)
-    assert (message.receive_count, message.source_arn) == (3, queue.arn)
+    assert (message.receive_count, message.source) == (3, queue)
 
 
 def test_those_behind_a_dead_letter_are_received_by_the_same_call() -> None:

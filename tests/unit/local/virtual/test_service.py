@@ -118,8 +118,6 @@ class TestProtocol:
     @pytest.mark.parametrize(
         ("action", "parameters"),
         [
-            ("CreateQueue", {}),
-            ("GetQueueUrl", {}),
             ("SendMessage", {"MessageBody": ""}),
             ("SendMessageBatch", {}),
             ("DeleteMessage", {}),
@@ -134,6 +132,15 @@ class TestProtocol:
         url = queue(sqs)
         response = now(sqs, action, QueueUrl=url, **parameters)
         assert refused(response) == (400, "MissingRequiredParameterException", "MissingParameter")
+
+    @pytest.mark.parametrize("action", ["CreateQueue", "GetQueueUrl"])
+    @pytest.mark.parametrize("parameters", [{}, {"QueueName": ""}, {"QueueName": None}])
+    def test_a_queue_name_that_is_missing_is_asked_for(self, action: str, parameters: dict[str, Any]) -> None:
+        # Source: the tests of https://github.com/Inqnuam/local-aws-sqs have the texts of SQS.
+        response = now(VirtualSqs(), action, **parameters)
+        assert refused(response)[2] == "InvalidParameterValue"
+        text = "Value for parameter QueueName is invalid. Reason: Must specify a queue name."
+        assert orjson.loads(response.body)["message"] == text
 
     @pytest.mark.parametrize(
         ("action", "parameters"),
@@ -272,7 +279,7 @@ class TestLongPolls:
     async def test_a_poll_of_a_dead_letter_queue_is_woken_by_a_dead_letter(self) -> None:
         sqs = VirtualSqs()
         dead = queue(sqs, "dead")
-        policy = orjson.dumps({"deadLetterTargetArn": sqs.registry.arn("dead"), "maxReceiveCount": 1}).decode()
+        policy = orjson.dumps({"deadLetterTargetArn": sqs.registry.find("dead").arn, "maxReceiveCount": 1}).decode()
         url = queue(sqs, RedrivePolicy=policy)
         done(sqs, "SendMessage", QueueUrl=url, MessageBody="a")
         done(sqs, "ReceiveMessage", QueueUrl=url, VisibilityTimeout=0)
