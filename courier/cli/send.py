@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from courier.cli import EXIT_INTERRUPTED
-from courier.cli.dlq.filters import check_queue_argument, queue_parameters
+from courier.cli.dlq.filters import QUEUE, check_queue_argument, queue_parameters
 from courier.cli.dlq.output import Counter, say
 from courier.cli.options import file_option, option
 from courier.config.units import PATH, TEXT, number, per_second, seconds
@@ -60,7 +60,7 @@ _ONLY_WITH_BODIES: Final = {
     ],
 )
 def command(
-    queue: str,
+    queue_name: str,
     region: str | None,
     endpoint_url: str | None,
     bodies: tuple[str, ...],
@@ -73,12 +73,12 @@ def command(
     call got no answer is sent again. Exit codes: 0 all sent, 1 some refused, 2 wrong usage, 3 cannot send,
     130 interrupted.
     """
-    check_queue_argument(queue, endpoint_url)
+    check_queue_argument(queue_name, endpoint_url)
     _check(bodies, source, values)
     attributes = tuple(map(_attribute, values["attribute"]))
     fd = STDIN if source is None or str(source) == "-" else open_source(source)
     logging.configure("warning", "logfmt")
-    found = find_queue(queue, region, endpoint_url, "QUEUE")
+    found = find_queue(queue_name, region, endpoint_url, QUEUE)
     _check_kind(found, values, needs_group=source is None)
     envelope = Envelope(
         secrets.token_hex(8), found.name, found.fifo, attributes, values["group"], values["dedup_id"], values["delay"]

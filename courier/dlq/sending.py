@@ -25,7 +25,8 @@ CALLS: Final = 8
 """Calls at once on a standard queue; on a FIFO queue one, for the order."""
 
 AHEAD: Final = 1000
-"""Messages that are read ahead."""
+AHEAD_BYTES: Final = 32 * 1024**2
+"""The most messages, and bytes of their bodies, that are read ahead."""
 
 BACKOFF: Final = Backoff(0.1, 5.0)
 GIVE_UP_SECONDS: Final = 60.0
@@ -208,7 +209,8 @@ class _Feed:
     def __init__(self, source: Iterable[Numbered | Refused]) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Queue[Numbered | Refused | None] = asyncio.Queue()
-        self._room = threading.Semaphore(AHEAD)
+        self._room = threading.Condition()
+        self._ahead = self._bytes = 0
         self._next: Numbered | Refused | None = None
         self._error: BaseException | None = None
         self._is_over = self._is_closed = False
@@ -223,27 +225,34 @@ class _Feed:
             self._next = await self._waiting.get()
             if self._next is None:
                 self._is_over = True
-                if self._error is not None:
+                if self._error is not None and not self._is_closed:
                     raise self._error
         return self._next
 
     def take(self) -> None:
         """Take the item that :meth:`peek` returned."""
+        with self._room:
+            self._ahead -= 1
+            self._bytes -= _size(self._next)
+            self._room.notify()
         self._next = None
-        self._room.release()
 
     def close(self) -> None:
         """End: there is no next item any more."""
         if not self._is_closed:
-            self._is_closed = True
+            with self._room:
+                self._is_closed = True
+                self._room.notify()
             self._next = None
-            self._room.release()
             self._waiting.put_nowait(None)
 
     def _read(self, source: Iterable[Numbered | Refused]) -> None:
         try:
             for item in source:
-                self._room.acquire()
+                with self._room:
+                    self._room.wait_for(self._has_room)
+                    self._ahead += 1
+                    self._bytes += _size(item)
                 if self._is_closed:
                     return
                 self._put(item)
@@ -251,12 +260,19 @@ class _Feed:
             self._error = error
         self._put(None)
 
+    def _has_room(self) -> bool:
+        return self._is_closed or (self._ahead < AHEAD and self._bytes < AHEAD_BYTES)
+
     def _put(self, item: Numbered | Refused | None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._waiting.put_nowait, item)
         except RuntimeError:
             # The loop is closed.
             self._is_closed = True
+
+
+def _size(item: Numbered | Refused | None) -> int:
+    return len(item.message.body) if isinstance(item, Numbered) else 0
 
 
 async def _wait(stopped: asyncio.Event, seconds: float) -> None:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
+from courier.cli.audit.output import require_audit_files
+from courier.cli.dlq.output import say
 from courier.cli.options import option, shared_options
 from courier.config.checks import SQS_EXAMPLE, check_aws_url, check_queue_name
 from courier.config.units import PATH
 from courier.dlq.filter import EXAMPLES, Condition, Filter, compile_regex, parse_condition
-from courier.errors import ConfigError
+from courier.errors import CannotStart, ConfigError
 
 QUEUE: Final = "QUEUE"
 """The name of the argument, for error lines."""
 
 
 def queue_parameters() -> list[click.Parameter]:
-    """Return the argument of the queue, and the options that say where it is."""
+    """Return the argument of the queue, and the options that say where it is.
+
+    The queue is never that of the file of --config, which is the one that Courier delivers from.
+    """
     return [
-        click.Argument(["queue"], metavar=QUEUE),
+        click.Argument(["queue_name"], metavar=QUEUE),
         *shared_options("region", "endpoint_url"),
     ]
 
@@ -54,6 +61,24 @@ def check_queue_argument(queue: str, endpoint_url: str | None) -> None:
     check_queue_name(QUEUE, queue)
     if endpoint_url:
         check_aws_url("--endpoint-url", endpoint_url, SQS_EXAMPLE)
+
+
+def usable_audit_path(path: Path | None) -> Path | None:
+    """Return the directory of --audit-path. Raise CannotStart if it was given here and has no audit files.
+
+    That of a variable or of the file of --config may be on another machine: then there is none, and a note says so.
+    """
+    if path is None:
+        return None
+    try:
+        require_audit_files(path)
+    except CannotStart as error:
+        source = click.get_current_context().get_parameter_source("audit_path")
+        if source is ParameterSource.COMMANDLINE:
+            raise
+        say("dlq", f"no reasons from the audit log: {error.reason}")
+        return None
+    return path
 
 
 def filter_of(values: Mapping[str, Any]) -> Filter:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from courier.cli import EXIT_INTERRUPTED
-from courier.cli.audit.output import Notes, require_audit_files
-from courier.cli.dlq.filters import check_queue_argument, filter_of
+from courier.cli.audit.output import Notes
+from courier.cli.dlq.filters import QUEUE, check_queue_argument, filter_of, usable_audit_path
 from courier.cli.dlq.output import Counter, say_what_was_seen, warn_of_policy
 from courier.dlq.audit_reasons import AuditReasons
 from courier.dlq.choice import Choice
@@ -22,7 +22,7 @@ from courier.log import setup as logging
 def look_at(
     command: str,
     act: Callable[[Sequence[DeadLetter]], None],
-    queue: str,
+    queue_name: str,
     region: str | None,
     endpoint_url: str | None,
     audit_path: Path | None,
@@ -35,12 +35,11 @@ def look_at(
 
     ``values`` are those of the options that choose. ``counts``: a growing number is shown on the terminal.
     """
-    check_queue_argument(queue, endpoint_url)
+    check_queue_argument(queue_name, endpoint_url)
     choice = Choice(filter_of(values))
-    if audit_path is not None:
-        require_audit_files(audit_path)
+    audit_path = usable_audit_path(audit_path)
     logging.configure("warning", "logfmt")
-    found = find_queue(queue, region, endpoint_url, "QUEUE")
+    found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {command}"
     warn_of_policy(name, found)
     counter, notes = Counter("found"), Notes(command, "courier dlq")

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from courier.cli import EXIT_INTERRUPTED
 from courier.cli.dlq.filters import filter_options, queue_parameters
 from courier.cli.dlq.looking import look_at
+from courier.cli.dlq.output import say
 from courier.cli.options import file_option
 from courier.cli.status import output_option
 from courier.dlq.counts import Counts
@@ -55,4 +57,6 @@ def command(by: str, output: str, **values: Any) -> int:
     else:
         for line in counts_as_text(counts):
             click.echo(line)
+    if code == EXIT_INTERRUPTED:
+        say("dlq stats", "stopped: only what was received until then is counted")
     return code
