@@ -106,7 +106,7 @@ class AuditReasons:
                 failure = failure_in(found.fields)
                 if failure is not UNKNOWN:
                     is_lapse = found.fields.get("outcome") == LAPSED
-                    yield found.fields["message_id"], is_lapse, orjson.dumps(failure)
+                    yield found.fields["message_id"], is_lapse, orjson.dumps(tuple(failure))
         except OSError as error:
             raise CannotStart(
                 f"cannot read the audit directory {directory}: {error.strerror or error}; correct --audit-path"

@@ -119,6 +119,8 @@ class Sending:
         finally:
             watching.cancel()
             feed.close()
+        if feed.error is not None and self._stopped_at is None:
+            raise feed.error
 
     async def _next_batch(self, feed: _Feed) -> list[Numbered]:
         """Return the next messages that fit into one call; none at the end."""
@@ -204,7 +206,7 @@ class Sending:
 
 
 class _Feed:
-    """What a blocking source yields, read ahead in a thread of its own."""
+    """What a blocking source yields, read ahead in a thread of its own. ``error`` is what the source raised."""
 
     def __init__(self, source: Iterable[Numbered | Refused]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -212,7 +214,7 @@ class _Feed:
         self._room = threading.Condition()
         self._ahead = self._bytes = 0
         self._next: Numbered | Refused | None = None
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._is_over = self._is_closed = False
         # Nothing waits for the thread at the end: it may sit in a read that never returns.
         threading.Thread(target=self._read, args=(source,), name="source", daemon=True).start()
@@ -225,8 +227,6 @@ class _Feed:
             self._next = await self._waiting.get()
             if self._next is None:
                 self._is_over = True
-                if self._error is not None and not self._is_closed:
-                    raise self._error
         return self._next
 
     def take(self) -> None:
@@ -257,7 +257,7 @@ class _Feed:
                     return
                 self._put(item)
         except BaseException as error:
-            self._error = error
+            self.error = error
         self._put(None)
 
     def _has_room(self) -> bool:
