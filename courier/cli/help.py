@@ -55,11 +55,9 @@ def grouped(parameters: Iterable[click.Parameter]) -> dict[str, list[click.Param
 def write_sections(ctx: click.Context, formatter: click.HelpFormatter, parameters: Iterable[click.Parameter]) -> None:
     """Write a section for each group of options, one line an option."""
     for group, members in grouped(parameters).items():
-        if not members:
-            continue
-        with formatter.section(group):
-            records = [record for each in members if (record := each.get_help_record(ctx)) is not None]
-            formatter.write_dl(records, col_max=_WIDEST_OPTION)
+        if records := [record for each in members if (record := each.get_help_record(ctx)) is not None]:
+            with formatter.section(group):
+                formatter.write_dl(records, col_max=_WIDEST_OPTION)
 
 
 class GroupedCommand(click.Command):

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+MALFORMED: Final = "malformed envelope"
+CONFIRMATION: Final = "SNS confirmation"
+TEST_EVENT: Final = "S3 test event"
 UNDECODABLE: Final = "body not decodable"
 TOO_LARGE: Final = "body too large"
 PATH_NOT_ALLOWED: Final = "path not allowed"
@@ -25,6 +28,9 @@ NO_ROOM: Final = "no room for object"
 
 UNSENDABLE: Final[Mapping[str, str]] = {
     NOT_TEXT: "an event of Lambda holds text only; correct the producer, or the options that decode its bodies",
+    MALFORMED: "it looks like an envelope of SNS and isn't one as SNS writes it; look at the message and its sender",
+    CONFIRMATION: "confirm the subscription at SNS with the token in the message, if you have asked for it",
+    TEST_EVENT: "nothing to do: S3 sends it once when notifications are set up; drop it from the failure queue",
     UNDECODABLE: "the body isn't encoded as configured; correct the producer or the options, then send it again",
     BAD_POINTER: "correct the producer: the message is marked as a pointer to S3, and has none of the extended clients",
     BUCKET: "if the bucket is meant, add it to --fetch-bucket, then send the message again",

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from courier.config.body import BY_ATTRIBUTE, DECODE
 from courier.config.config import DEFAULTS, OPTIONS, Config
 from courier.http.url_parsing import read_url
 from courier.local.embedded import LOCAL_REGION
@@ -19,7 +20,7 @@ REPLAY_HEADER: Final = "Courier-Replay"
 
 FAILURES: Final = "courier-replay-failures"
 
-GROUPS: Final = frozenset({"Recipient", "Retries and limits", "Processes", "Security"})
+GROUPS: Final = frozenset({"Recipient", "Bodies", "Retries and limits", "Processes", "Security"})
 """The groups of options that a replay takes."""
 
 SINGLE: Final = frozenset(
@@ -54,6 +55,7 @@ def replay_options() -> list[str]:
 NO_RECIPIENT: Final[Mapping[str, Any]] = {
     "recipient_url": "https://queue.invalid/",
     **{name: DEFAULTS[name] for name in ("success", "retry", "reject", "transport")},
+    **{name: DEFAULTS[name] for name, each in OPTIONS.items() if each.group == "Bodies"},
 }
 """The values for a replay into a queue, which has no recipient."""
 
@@ -100,6 +102,8 @@ def left_out(config: Config) -> list[str]:
     ]
     if config.content_type_attribute:
         lines.append("--content-type-attribute: no record has attributes; all are sent with --content-type")
+    if DECODE in config.body_steps and config.decode == BY_ATTRIBUTE:
+        lines.append(f"--body {DECODE}: no record has attributes; name the codings in --decode")
     return lines
 
 

@@ -9,13 +9,16 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
+from courier.config.body import DECODE, UNWRAP
 from courier.config.config import Config
 from courier.http.exchange import Transport
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
+from courier.request.header_sets import NONE
 from courier.sender.preparation import Preparation
 
 MakePreparation: TypeAlias = Callable[[asyncio.AbstractEventLoop, Transport, DeliveryHead], Preparation]
+MakeStep: TypeAlias = Callable[[asyncio.AbstractEventLoop], Step]
 
 
 def preparation_factory(config: Config, queue_name: str) -> MakePreparation | None:
@@ -26,15 +29,37 @@ def preparation_factory(config: Config, queue_name: str) -> MakePreparation | No
     # Imported here and below, before the fork, because few programs prepare what they send.
     from courier.sender.prepared import Prepared
 
-    return lambda loop, session, head: Prepared(loop, session, head, steps)
+    def make(loop: asyncio.AbstractEventLoop, session: Transport, head: DeliveryHead) -> Preparation:
+        return Prepared(loop, session, head, [make_step(loop) for make_step in steps])
+
+    return make
 
 
-def _steps(config: Config) -> list[Step]:
-    """Return the steps from a message to what is sent, in their order."""
-    steps: list[Step] = []
+def _steps(config: Config) -> list[MakeStep]:
+    """Return what makes the steps from a message to what is sent, in their order."""
+    makers = {UNWRAP: _unwrap, DECODE: _decode}
+    steps = [makers[name](config) for name in config.body_steps]
     if config.path_attribute:
-        from courier.request.paths import AllowedPaths
-        from courier.sender.path_step import path_step
-
-        steps.append(path_step(config.path_attribute, AllowedPaths(config.path_allow)))
+        steps.append(_path(config))
     return steps
+
+
+def _unwrap(config: Config) -> MakeStep:
+    from courier.body.unwrap import Unwrap
+
+    own = [header.name for header in config.own_headers]
+    return lambda _: Unwrap(describes=config.headers != NONE, own=own)
+
+
+def _decode(config: Config) -> MakeStep:
+    from courier.body.decode import Decode
+
+    return lambda loop: Decode(loop, config.codings, config.decode_attribute, config.body_max_bytes)
+
+
+def _path(config: Config) -> MakeStep:
+    from courier.request.paths import AllowedPaths
+    from courier.sender.path_step import path_step
+
+    step = path_step(config.path_attribute, AllowedPaths(config.path_allow))
+    return lambda _: step

@@ -62,6 +62,8 @@ DRAWN: Final[Mapping[str, Draw]] = {
     # Given with --path-allow.
     "--path-attribute": seldom("path"),
     "--attribute-headers": one_of("prefixed", "bare", "none"),
+    "--body": seldom("unwrap", "decode", "unwrap,decode"),
+    "--body-max-bytes": seldom(1024),
     "--content-type": seldom("application/json"),
     "--content-type-attribute": seldom("kind"),
     "--receipt-header": seldom("X-Receipt"),
@@ -89,6 +91,8 @@ LEFT: Final[Mapping[str, str]] = {
     "--allow-cidr": "given with --deny-private",
     "--path-allow": "given with --path-attribute",
     "--audit-path": "given",
+    "--decode": "needs --body decode, and bodies of that coding: test_bodies.py",
+    "--decode-attribute": "needs --body decode: test_bodies.py",
     "--audit-keep": "removes what is counted: test_audit_upkeep.py",
     "--audit-keep-bytes": "removes what is counted: test_audit_upkeep.py",
     "--audit-sign-key": "test_audit_seals.py",

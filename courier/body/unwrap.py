@@ -1,0 +1,210 @@
+"""Envelopes: what SNS and EventBridge put around a message on its way to a queue, taken off. Pure.
+
+SNS's envelope is described in "Amazon SNS message and JSON formats", EventBridge's in "Events" of its user guide. A
+body that is none of them stays as it is: with raw message delivery, SNS sends none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from courier.body.json_members import Member, members
+from courier.http.answer import Failure
+from courier.http.head import header_value
+from courier.message import Attribute, Message
+from courier.recipient.content import CONFIRMATION, MALFORMED, TEST_EVENT
+from courier.request.content import Content, Made
+
+NOTIFICATION: Final = "Notification"
+CONFIRMATIONS: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+
+_MARKS: Final = (b'"TopicArn"', b'"detail-type"', b'"s3:TestEvent"')
+"""One of these is in every envelope as AWS writes it. Other bodies needn't be parsed."""
+
+_TOPIC: Final = re.compile(r"arn:(aws[a-z-]{0,20}):sns:([a-z0-9-]{1,40}):([0-9]{12}):([A-Za-z0-9_-]{1,256}(?:\.fifo)?)")
+_SNS_HEADERS: Final = (
+    (b"X-Amz-Sns-Message-Type", "Type"),
+    (b"X-Amz-Sns-Message-Id", "MessageId"),
+    (b"X-Amz-Sns-Topic-Arn", "TopicArn"),
+    (b"X-Amz-Sns-Subject", "Subject"),
+)
+"""The first three are those of SNS's own deliveries over HTTP."""
+
+_EVENT_HEADERS: Final = (
+    (b"Courier-Event-Id", "id"),
+    (b"Courier-Event-Source", "source"),
+    (b"Courier-Event-Type", "detail-type"),
+    (b"Courier-Event-Time", "time"),
+)
+
+
+class Notification(NamedTuple):
+    """SNS's envelope: all of its members that are texts, by name. ``Type``, ``Message`` and ``TopicArn`` are there."""
+
+    fields: Mapping[str, str]
+
+    @property
+    def topic(self) -> str:
+        """The ARN of the topic that it claims to come from."""
+        return self.fields["TopicArn"]
+
+
+class Unwrapped(NamedTuple):
+    """A message without its envelopes, headers that say what stood on them, and SNS's envelope if there was one."""
+
+    message: Message
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    notification: Notification | None = None
+
+
+class Topic(NamedTuple):
+    """The parts of a topic's ARN."""
+
+    partition: str
+    region: str
+    account: str
+    name: str
+
+
+def topic(arn: str) -> Topic | None:
+    """Return the parts of a topic's ARN, or None if the text is none."""
+    found = _TOPIC.fullmatch(arn)
+    return Topic(*found.groups()) if found else None
+
+
+def unwrap(message: Message) -> Unwrapped | Failure:
+    """Take SNS's envelope off, and that of EventBridge, which may be within it.
+
+    Return the failure of what isn't for the recipient: a test event of S3, and confirmations of SNS.
+    """
+    found = _members(message.body)
+    if found is None:
+        return Unwrapped(message)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    notification = None
+    if _is_of_sns(found):
+        opened = _open_notification(found)
+        if isinstance(opened, Failure):
+            return opened
+        notification, attributes = opened
+        headers = _headers(_SNS_HEADERS, notification.fields)
+        own = {attribute.name for attribute in message.attributes}
+        added = tuple(attribute for attribute in attributes if attribute.name not in own)
+        body = notification.fields["Message"].encode()
+        message = message._replace(body=body, attributes=(*message.attributes, *added))
+        found = _members(body) or {}
+    if _is_test_event(found):
+        return Failure(TEST_EVENT, "S3 sends it when notifications are set up; there is no object in it", 0.0)
+    if _is_event(found):
+        body, fields = _open_event(message.body.decode(), found)
+        message, headers = message._replace(body=body), headers + _headers(_EVENT_HEADERS, fields)
+    return Unwrapped(message, headers, notification)
+
+
+def _members(body: bytes) -> Mapping[str, Member] | None:
+    """Return the members of a body that may be an envelope."""
+    if not any(mark in body for mark in _MARKS):
+        return None
+    try:
+        return members(body.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _value(found: Mapping[str, Member], name: str) -> Any:
+    return found[name].value if name in found else None
+
+
+def _is_of_sns(found: Mapping[str, Member]) -> bool:
+    kinds = (NOTIFICATION, *CONFIRMATIONS)
+    kind = _value(found, "Type")
+    return isinstance(kind, str) and kind in kinds and "TopicArn" in found and "MessageId" in found
+
+
+def _open_notification(found: Mapping[str, Member]) -> tuple[Notification, tuple[Attribute, ...]] | Failure:
+    fields = {name: member.value for name, member in found.items() if isinstance(member.value, str)}
+    if not all(map(_is_text, fields.values())):
+        return Failure(MALFORMED, "SNS's envelope holds half of a character", 0.0)
+    if not {"MessageId", "TopicArn", "Message"} <= fields.keys() or topic(fields["TopicArn"]) is None:
+        return Failure(
+            MALFORMED, "SNS's envelope needs a MessageId, the ARN of a topic, and a Message that is text", 0.0
+        )
+    if not isinstance(_value(found, "Subject"), str | None):
+        return Failure(MALFORMED, "the Subject in SNS's envelope isn't text", 0.0)
+    if fields["Type"] in CONFIRMATIONS:
+        return Failure(CONFIRMATION, f"confirm the subscription to {fields['TopicArn']} at SNS", 0.0)
+    attributes = _attributes(_value(found, "MessageAttributes"))
+    if attributes is None:
+        return Failure(MALFORMED, "the MessageAttributes in SNS's envelope need a Type and a Value each", 0.0)
+    return Notification(fields), attributes
+
+
+def _attributes(value: Any) -> tuple[Attribute, ...] | None:
+    """Return SNS's attributes as those of a message, or None if they are none."""
+    if value is None:
+        return ()
+    if not isinstance(value, dict):
+        return None
+    found = []
+    for name, described in value.items():
+        if not isinstance(described, dict):
+            return None
+        attribute = Attribute(name, described.get("Type", ""), described.get("Value", ""))
+        if not (name and attribute.data_type and all(isinstance(text, str) and _is_text(text) for text in attribute)):
+            return None
+        found.append(attribute)
+    return tuple(found)
+
+
+def _is_test_event(found: Mapping[str, Member]) -> bool:
+    return (_value(found, "Event"), _value(found, "Service")) == ("s3:TestEvent", "Amazon S3")
+
+
+def _is_event(found: Mapping[str, Member]) -> bool:
+    names = ("id", "source", "account", "time", "region", "detail-type")
+    return "detail" in found and "version" in found and all(isinstance(_value(found, name), str) for name in names)
+
+
+def _open_event(text: str, found: Mapping[str, Member]) -> tuple[bytes, Mapping[str, str]]:
+    """Return the detail of an event as it was written, and the members that are texts."""
+    detail = found["detail"]
+    fields = {name: member.value for name, member in found.items() if isinstance(member.value, str)}
+    return text[detail.start : detail.end].encode(), fields
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text of JSON is one: it may hold half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _headers(headers: tuple[tuple[bytes, str], ...], fields: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers for these members, without those whose value no header can hold."""
+    values = ((name, header_value(fields[key])) for name, key in headers if key in fields)
+    return tuple((name, value) for name, value in values if value)
+
+
+class Unwrap:
+    """The step that unwraps each message. ``describes`` says if headers say what stood on the envelopes.
+
+    Headers of the operator's own replace them; ``own`` are their names.
+    """
+
+    def __init__(self, *, describes: bool, own: Iterable[str]) -> None:
+        self._describes = describes
+        self._own = frozenset(name.lower().encode() for name in own)
+
+    def __call__(self, content: Content, _: Callable[[Made], None]) -> Made:
+        """Take the envelopes off."""
+        unwrapped = unwrap(content.message)
+        if isinstance(unwrapped, Failure) or unwrapped.message is content.message:
+            return unwrapped if isinstance(unwrapped, Failure) else content
+        lines = content.headers
+        if self._describes:
+            lines += b"".join(b"%b: %b\r\n" % pair for pair in unwrapped.headers if pair[0].lower() not in self._own)
+        return content._replace(message=unwrapped.message, headers=lines)
