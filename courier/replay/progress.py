@@ -1,4 +1,4 @@
-"""The progress bar of a replay, on stderr if that is a terminal."""
+"""A progress bar on stderr if that is a terminal: that of a replay, and of what moves dead letters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ SHOW_SECONDS: Final = 0.25
 class ProgressBar:
     """A bar of so many messages. Nothing is shown before :meth:`show`, which the process of the feeder calls."""
 
-    def __init__(self, messages: int) -> None:
+    def __init__(self, messages: int, title: str = "replay") -> None:
+        self._title = title
         self._messages = messages
         self._progress: Progress | None = None
         self._next_at = 0.0
@@ -49,8 +50,8 @@ class ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("replay"), BarColumn(bar_width=40), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(self._title), BarColumn(bar_width=40), MofNCompleteColumn(), TimeRemainingColumn())
         progress = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
         progress.start()
-        progress.add_task("replay", total=self._messages)
+        progress.add_task(self._title, total=self._messages)
         return progress

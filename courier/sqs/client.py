@@ -70,6 +70,10 @@ DEPTH_ATTRIBUTES: Final = (
 MOST_MESSAGES: Final = 1 << 53
 """More than any queue holds: a larger number isn't one of SQS."""
 
+PAGE_OF_SOURCES: Final = 1000
+MOST_SOURCES: Final = 10_000
+"""Sources of a dead-letter queue after which no more are asked for: a server that isn't SQS may never end."""
+
 DIFFERENCE_WORTH_A_LINE: Final = 60.0
 """Seconds between two clocks; SQS itself tolerates minutes."""
 
@@ -198,6 +202,23 @@ class SqsClient:
         if not isinstance(url, str) or not url:
             raise reply.unreadable(action)
         return url
+
+    async def dead_letter_sources(self) -> list[str]:
+        """Return the URLs of the queues whose redrive policy names this queue."""
+        action = "ListDeadLetterSourceQueues"
+        urls: list[str] = []
+        request: dict[str, Any] = {"QueueUrl": self._queue_url}
+        while len(urls) < MOST_SOURCES:
+            reply = await self._call(action, orjson.dumps(request), self._timeout)
+            found = reply.fields.get("queueUrls") or []
+            if not isinstance(found, list) or not all(isinstance(url, str) for url in found):
+                raise reply.unreadable(action)
+            urls += found
+            token = reply.fields.get("NextToken")
+            if not token or not found:
+                break
+            request |= {"NextToken": token, "MaxResults": PAGE_OF_SOURCES}
+        return urls
 
     def close(self) -> None:
         """Cancel the calls under way: they raise SqsError, not retriable, and so do later calls."""

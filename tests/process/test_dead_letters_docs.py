@@ -24,6 +24,7 @@ QUEUES: Final = ("orders", "orders-failed", "orders-again")
 VARYING: Final = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}Z)?", "TIME"),
+    (r"\d+ s old", "AGE old"),
     (r"(?<=ID  )\d+ s +(?=\d)", "AGE "),
     (r'(?<="CourierFailure":\{"type":"String","value":")(\{.*?\}|…)(?="\})', "REASON"),
 )

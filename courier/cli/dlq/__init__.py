@@ -18,6 +18,8 @@ class Command(NamedTuple):
 COMMANDS: Final[dict[str, Command]] = {
     "peek": Command("Show dead letters, and why they are there.", "peek"),
     "stats": Command("Count dead letters by reason, status, day, group or attribute.", "stats"),
+    "redrive": Command("Send dead letters to another queue, or back where they came from.", "redrive"),
+    "drop": Command("Delete dead letters.", "drop"),
     "export": Command("Write dead letters to a file of JSON lines, which courier send puts back.", "export"),
 }
 

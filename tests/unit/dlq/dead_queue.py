@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from courier.errors import SqsError
 from courier.message import Attribute, Message
-from courier.sqs.batch import EntryFailure
+from courier.sqs.batch import EntryFailure, Outgoing
 from courier.sqs.queue import QueueDepth
 from courier.sqs.received import Received
 from tests.unit.virtual_time import Clock
@@ -42,6 +42,9 @@ class DeadQueue:
     count_is_late: bool = False
     stored: dict[str, Stored] = field(default_factory=dict)
     calls: int = 0
+    refuses: frozenset[bytes] = frozenset()
+    taken: list[Outgoing] = field(default_factory=list)
+    deduplication_ids: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -89,6 +92,28 @@ class DeadQueue:
             each.body,
         )
 
+    async def send(self, messages: Sequence[Outgoing], /) -> list[EntryFailure | None]:
+        """Take messages; a call that fails may have been taken all the same."""
+        assert 1 <= len(messages) <= 10
+        assert not self.fifo or len({message.group for message in messages}) == len(messages)
+        is_lost = self.random.random() < self.fails
+        await asyncio.sleep(self.random.random() * 0.05)
+        results = [self._take(message) for message in messages] if self.random.random() < 0.5 or not is_lost else []
+        if is_lost:
+            raise SqsError("SendMessageBatch", "network", "reset", retriable=True)
+        return results
+
+    def _take(self, message: Outgoing) -> EntryFailure | None:
+        if message.body in self.refuses:
+            return EntryFailure("InvalidMessageContents", "characters", True)
+        if self.random.random() < self.fails:
+            return EntryFailure("InternalError", "try again", False)
+        if message.deduplication_id and message.deduplication_id in self.deduplication_ids:
+            return None
+        self.deduplication_ids.add(message.deduplication_id)
+        self.taken.append(message)
+        return None
+
     async def delete(self, receipts: Sequence[str], /) -> list[EntryFailure | None]:
         await self._call("DeleteMessageBatch")
         return [self._delete(receipt) for receipt in receipts]
@@ -123,6 +148,9 @@ class DeadQueue:
         if self.count_is_late:
             return QueueDepth(len(self.stored), 0, 0)
         return QueueDepth(len(self.stored) - hidden, 0, hidden)
+
+    def close(self) -> None:
+        """Do nothing."""
 
     async def _call(self, action: str) -> None:
         self.calls += 1

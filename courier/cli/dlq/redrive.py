@@ -1,0 +1,85 @@
+"""``courier dlq redrive``: dead letters are sent to another queue, or back where they came from, and then deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from courier.cli.dlq.moving import Moving, move, moving_parameters
+from courier.cli.options import option
+from courier.config.checks import check_queue_name
+from courier.config.units import TEXT
+from courier.dlq.carrier import Carrier, Redriving, Target
+from courier.dlq.move_record import REDRIVEN, move_recorder
+from courier.dlq.origins import Origins, fixed
+from courier.dlq.session import Session, find_queue
+from courier.errors import ConfigError
+from courier.process.collection import no_collection
+from courier.sqs.queue import QueueInfo
+
+SOURCE: Final = "source"
+"""The word for the queues that messages came from. A queue of that name is given by its URL."""
+
+
+@click.command(
+    "redrive",
+    params=moving_parameters(
+        "redrive",
+        option("--to", "to", TEXT, "", "Queue to send to, or `source`: the one that each message came from."),
+        click.Option(
+            ["--source", "sources"],
+            metavar="QUEUE",
+            multiple=True,
+            help="Queue that --to source may send to because the message names it, as in a failure queue.",
+        ),
+    ),
+)
+def command(to: str, sources: tuple[str, ...], **values: Any) -> int:
+    """Send dead letters of QUEUE to another queue, and delete each after that. Without --yes, only count them.
+
+    A copy keeps body, attributes and group. Its attribute Courier-Redrive-Of has the id that the message had at first,
+    which stays its Idempotency-Key. At least once: a kill may leave a copy and its dead letter. It pauses when copies
+    come back. Exit codes: 0 all sent, 1 some were not, 2 wrong usage, 3 cannot read, send or record, 130 interrupted.
+    """
+    if not to:
+        raise ConfigError("--to: is missing; give a queue, or source for the one that each message came from")
+    if to != SOURCE:
+        check_queue_name("--to", to)
+    if sources and to != SOURCE:
+        raise ConfigError("--source: must be left out without --to source")
+    for source in sources:
+        check_queue_name("--source", source)
+    region, endpoint_url = values["region"], values["endpoint_url"]
+
+    async def find(session: Session, dead: QueueInfo, name: str, flag: str) -> Target:
+        found = await asyncio.to_thread(find_queue, name, region, endpoint_url, flag)
+        if found.url == dead.url:
+            raise ConfigError(f"{flag}: must be another queue than {dead.name}")
+        return Target(found, session.client(found))
+
+    async def carrier(session: Session, queue: QueueInfo, is_stopping: Callable[[], bool]) -> Carrier:
+        if to != SOURCE:
+            return Redriving(fixed(await find(session, queue, to, "--to")), is_stopping)
+        urls = await session.client(queue).dead_letter_sources()
+        by_policy = [await find(session, queue, url, "--to source") for url in urls]
+        allowed = [await find(session, queue, name, "--source") for name in sources]
+        if not by_policy and not allowed:
+            raise ConfigError(
+                f"--to: no redrive policy names {queue.name}, so its messages alone say where they came from; "
+                "allow that with --source QUEUE, or give --to a queue"
+            )
+        origins = Origins({t.queue.name: t for t in by_policy}, {t.queue.name: t for t in allowed})
+        return Redriving(origins.target_of, is_stopping)
+
+    redriving = Moving(
+        "redrive",
+        "redriven",
+        carrier,
+        lambda queue, body: move_recorder(REDRIVEN, queue, body),
+        watches_returns=True,
+    )
+    with no_collection():
+        return move(redriving, **values)
