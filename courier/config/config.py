@@ -23,6 +23,7 @@ from courier.config.queue import QueueConfig
 from courier.config.recipient import RecipientConfig, origin_of
 from courier.config.security import SecurityConfig
 from courier.http.secret_file import is_there
+from courier.request.header_sets import CLOUDEVENTS
 
 
 # The fields of the last base come first, so the bases stand in the reverse order of the help.
@@ -65,6 +66,8 @@ class Config(
                 f"can't be kept behind the proxy {host}:{port}, which connects to what Courier doesn't see; "
                 "add the recipient to NO_PROXY, or leave it to the proxy to deny",
             )
+        if self.headers == CLOUDEVENTS and self.content_type.lower().startswith("application/cloudevents"):
+            refuse("--content-type", "must be that of the data: with --headers cloudevents the event is in the headers")
         if self.failure_queue and self.queue_type != "remote":
             # Only SQS has other queues: a rejected message would be deleted without a trace.
             refuse("--failure-queue", f"must be left out with --queue-type {self.queue_type}, which has no other queue")

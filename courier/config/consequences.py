@@ -16,6 +16,7 @@ from courier.config.option import VARIABLE_PREFIX
 from courier.http.url import Url
 from courier.recipient.policy import parse_statuses
 from courier.request.head import OFF
+from courier.request.header_sets import CLOUDEVENTS
 
 ORDERED: Final = (
     ("connect_timeout_seconds", "timeout_seconds"),
@@ -242,8 +243,13 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         "only --format lambda sends batches",
     ),
     (
-        lambda config: config.headers == OFF and config.attribute_headers == "prefixed",
+        lambda config: config.headers in (OFF, CLOUDEVENTS) and config.attribute_headers == "prefixed",
         ("attribute_headers",),
-        "--headers none has no prefix for attributes; use --attribute-headers bare",
+        "--headers none and cloudevents have no prefix for attributes; use --attribute-headers bare",
+    ),
+    (
+        lambda config: config.headers != CLOUDEVENTS,
+        ("cloudevents_source", "cloudevents_type", "cloudevents_subject"),
+        "only --headers cloudevents makes messages events",
     ),
 )

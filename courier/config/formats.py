@@ -59,6 +59,38 @@ class FormatsConfig:
         repeated=True,
     )
 
+    cloudevents_source: str = _option(
+        "/sqs/{queue}",
+        "--cloudevents-source",
+        TEXT,
+        "Source of an event without an attribute ce-source.",
+        "--headers cloudevents makes each message an event. {queue}, {attribute.NAME} and the other placeholders of "
+        "--header stand for what the message has.",
+    )
+    cloudevents_type: str = _option(
+        "com.amazon.sqs.message",
+        "--cloudevents-type",
+        TEXT,
+        "Type of an event without an attribute ce-type.",
+        "Placeholders are as in --cloudevents-source.",
+    )
+    cloudevents_subject: str = _option(
+        "",
+        "--cloudevents-subject",
+        TEXT,
+        "Subject of an event without an attribute ce-subject.",
+        "Placeholders are as in --cloudevents-source. Without a text, or if the message lacks a value, there is none.",
+    )
+
+    @property
+    def event_texts(self) -> dict[str, str]:
+        """The templates of an event's attributes."""
+        return {
+            "source": self.cloudevents_source,
+            "type": self.cloudevents_type,
+            "subject": self.cloudevents_subject,
+        }
+
     @property
     def is_batched(self) -> bool:
         """Whether a request may hold several messages."""
@@ -72,3 +104,20 @@ class FormatsConfig:
             refuse("--path-allow", "needs --path-attribute: without it, messages choose no path")
         if self.path_attribute and self.is_batched:
             refuse("--path-attribute", "is for --format message: a request that holds several messages has one path")
+        self._check_event_texts()
+
+    def _check_event_texts(self) -> None:
+        defaults = FormatsConfig.__dataclass_fields__
+        given = {
+            name: text for name, text in self.event_texts.items() if text != defaults[f"cloudevents_{name}"].default
+        }
+        if not given:
+            return
+        # Imported here, because few programs send events.
+        from courier.request.cloudevents import read_template
+
+        for name, text in given.items():
+            try:
+                read_template(name, text)
+            except ValueError as error:
+                refuse(f"--cloudevents-{name}", str(error))

@@ -46,7 +46,8 @@ class RecipientConfig:
         "--headers",
         one_of(*SETS),
         "Set of headers that describe a message.",
-        "sqsd: the headers that aws-sqsd sends. courier: Courier-... headers. none: no headers.",
+        "sqsd: the headers that aws-sqsd sends. courier: Courier-... headers. cloudevents: each message is a "
+        "CloudEvent. none: no headers.",
     )
     header: tuple[HeaderTemplate, ...] = _option(
         (),

@@ -17,6 +17,7 @@ TOO_LARGE: Final = "body too large"
 PATH_NOT_ALLOWED: Final = "path not allowed"
 HEAD_TOO_LONG: Final = "headers too long"
 NOT_TEXT: Final = "body not text"
+NO_EVENT: Final = "not a cloudevent"
 
 BAD_POINTER: Final = "pointer not readable"
 BUCKET: Final = "bucket not allowed"
@@ -37,6 +38,7 @@ UNSENDABLE: Final[Mapping[str, str]] = {
     NO_OBJECT: "look for what deletes objects early: a lifecycle rule, or another reader of the same object",
     TOO_LARGE: "raise the cap if such bodies are intended, then send it again",
     PATH_NOT_ALLOWED: "name its prefix in --path-allow if the path is intended; else correct the producer",
+    NO_EVENT: "give the message the attributes ce-type and ce-source, or the options --cloudevents-… a text",
     HEAD_TOO_LONG: "shorten the attributes that become headers or the path, or raise --max-header-bytes",
 }
 """The reasons that the message itself causes, and what to do about each."""

@@ -26,13 +26,14 @@ class Content(NamedTuple):
     ``headers`` are more header lines, each with its line end; those that have no room are left out. ``required`` are
     lines that stay: if they have no room, the message isn't sent. ``path`` is the request target, empty for that of the
     recipient's URL. ``file`` is a body too large for memory, in place of the message's, which is empty then.
-    ``pointer`` is the object that the body was fetched from.
+    ``pointer`` is the object that the body was fetched from. ``dropped`` counts headers that have no valid value.
     """
 
     message: Message
     headers: bytes = b""
     required: bytes = b""
     path: bytes = b""
+    dropped: int = 0
     file: FileBody | None = None
     pointer: Pointer | None = None
 

@@ -151,6 +151,7 @@ class DeliveryHead:
         Raise HeadTooLong if it can't be short enough because of the path or the required lines of the content.
         """
         head = self.render(content.message, content.headers, content.body, content.required, content.path)
+        self.dropped += content.dropped
         excess = len(head) - self._most
         # What the operator's own headers take is no fault of the message.
         if 0 < excess <= len(content.required) + max(0, len(content.path) - self._target_end):

@@ -1,4 +1,4 @@
-"""The sets of headers to choose from: those of aws-sqsd, the same under Courier's own names, or none.
+"""The sets of headers to choose from: those of aws-sqsd, the same under Courier's own names, CloudEvents, or none.
 
 Source of the first: "Elastic Beanstalk worker environments", section on the HTTP headers of the daemon.
 """
@@ -13,6 +13,7 @@ from courier.request.header_templates import HeaderTemplate, parse_header
 
 SQSD: Final = "sqsd"
 COURIER: Final = "courier"
+CLOUDEVENTS: Final = "cloudevents"
 NONE: Final = "none"
 
 
@@ -71,6 +72,8 @@ SETS: Final[Mapping[str, HeaderSet]] = {
         ),
         "Courier-Attribute-",
     ),
+    # Those of the event are made by courier.request.cloudevents.
+    CLOUDEVENTS: HeaderSet((*_IN_ALL, *_OURSELVES, *_STANDARD), ""),
     NONE: HeaderSet((*_IN_ALL, *_OURSELVES), ""),
 }
 

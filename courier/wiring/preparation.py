@@ -14,7 +14,7 @@ from courier.config.config import Config
 from courier.http.exchange import Transport
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
-from courier.request.header_sets import NONE
+from courier.request.header_sets import CLOUDEVENTS, NONE
 from courier.sender.preparation import Preparation
 
 MakePreparation: TypeAlias = Callable[[asyncio.AbstractEventLoop, Transport, DeliveryHead], Preparation]
@@ -23,7 +23,7 @@ MakeStep: TypeAlias = Callable[[asyncio.AbstractEventLoop], Step]
 
 def preparation_factory(config: Config, queue_name: str) -> MakePreparation | None:
     """Return what makes a sender's preparation, in the sender's process; ``None`` if messages are sent as they are."""
-    steps = _steps(config)
+    steps = _steps(config, queue_name)
     if not steps:
         return None
     # Imported here and below, before the fork, because few programs prepare what they send.
@@ -35,12 +35,14 @@ def preparation_factory(config: Config, queue_name: str) -> MakePreparation | No
     return make
 
 
-def _steps(config: Config) -> list[MakeStep]:
+def _steps(config: Config, queue_name: str) -> list[MakeStep]:
     """Return what makes the steps from a message to what is sent, in their order."""
     makers = {UNWRAP: _unwrap, DECODE: _decode}
     steps = [makers[name](config) for name in config.body_steps]
     if config.path_attribute:
         steps.append(_path(config))
+    if config.headers == CLOUDEVENTS:
+        steps.append(_event(config, queue_name))
     return steps
 
 
@@ -62,4 +64,13 @@ def _path(config: Config) -> MakeStep:
     from courier.sender.path_step import path_step
 
     step = path_step(config.path_attribute, AllowedPaths(config.path_allow))
+    return lambda _: step
+
+
+def _event(config: Config, queue_name: str) -> MakeStep:
+    from courier.request.cloudevents import EventTemplate
+    from courier.sender.event_step import event_step
+
+    own = [header.name for header in config.own_headers]
+    step = event_step(EventTemplate(config.event_texts, queue_name, own, config.content_type_attribute))
     return lambda _: step

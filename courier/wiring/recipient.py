@@ -25,6 +25,7 @@ from courier.recipient.policy import Backoff
 from courier.request.auth import Authentication, parse_basic, parse_bearer
 from courier.request.head import DeliveryHead, HeadStyle
 from courier.request.head_budget import least_bytes
+from courier.request.header_sets import CLOUDEVENTS
 from courier.request.signing import Sign, parse_secrets
 from courier.wiring.batches import ANSWER_BYTES, batch_style, slots_per_sender
 
@@ -46,7 +47,7 @@ def _style(config: Config) -> HeadStyle:
         config.own_headers,
         config.attribute_headers,
         config.content_type,
-        config.content_type_attribute,
+        "Content-Type" if config.headers == CLOUDEVENTS else config.content_type_attribute,
         most_bytes,
         config.attribute_allow,
     )

@@ -57,7 +57,10 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--audit-compress": one_of("zstd", "gzip", "none", None),
     "--dedupe-window": one_of(0, 1, 7, 100_000, None),
     "--transport": one_of("native", "native", "requests"),
-    "--headers": one_of("sqsd", "courier", "none"),
+    "--headers": one_of("sqsd", "courier", "cloudevents", "none"),
+    "--cloudevents-source": seldom("urn:shop:{queue}"),
+    "--cloudevents-type": seldom("com.example.order"),
+    "--cloudevents-subject": seldom("{attribute.kind}"),
     "--header": seldom("X-Queue: {queue}"),
     # Given with --path-allow.
     "--path-attribute": seldom("path"),
@@ -242,6 +245,7 @@ def _message(chance: random.Random, n: int, group: str) -> Sent:
         for name, value in (
             ("kind", {"DataType": "String", "StringValue": chance.choice(("application/xml", "no type", "ö"))}),
             ("path", {"DataType": "String", "StringValue": chance.choice(("/in", "/in/x", "/in/%C3%A4"))}),
+            ("ce-type", {"DataType": "String", "StringValue": chance.choice(("com.example.shop", "ö %"))}),
             ("Number-1", {"DataType": "Number", "StringValue": "17"}),
             ("blob", {"DataType": "Binary", "BinaryValue": b"\0\xff"}),
             ("long", {"DataType": "String", "StringValue": "y" * 3000}),
