@@ -165,7 +165,7 @@ def test_no_message_makes_the_recipient_read_another_event_from_its_body(text: s
 
 
 def test_the_content_type_comes_from_the_event_then_from_the_attribute_of_the_option() -> None:
-    def content_type(attributes: Mapping[str, str]) -> str | None:
+    def content_type(attributes: Mapping[str, str]) -> Any:
         return event_of(message(attributes, b"<a/>"), type_attribute="kind").get_datacontenttype()
 
     assert content_type({"ce-datacontenttype": "text/xml", "kind": "text/html"}) == "text/xml"
