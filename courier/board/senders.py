@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from courier.process.scoreboard import Scoreboard, Slot, kind_of
+from courier.process.scoreboard import Scoreboard, Slot
 
 SENDER: Final = "sender"
 """The role of the senders that deliver to ``--recipient-url``."""
 
 
-def sender_roles(board: Scoreboard) -> list[str]:
-    """Return the roles of senders, those of the routes after that of ``--recipient-url``."""
-    return [role for role in board.roles() if kind_of(role) == SENDER]
+def sender_roles(board: Scoreboard) -> Sequence[str]:
+    """Return the roles of senders: first that of ``--recipient-url``, then those of the routes."""
+    return board.roles_of(SENDER)
 
 
 def sender_slots(board: Scoreboard) -> Sequence[Slot]:

@@ -1,4 +1,4 @@
-"""The backlog behind a consumer: what waits for the senders and the auditor, and whether it pauses intake."""
+"""The backlog behind a consumer: what waits for senders and for the auditor, and whether it pauses intake."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import Final
 
 from courier.board.archive import FULL
 from courier.board.audit_states import FAILING
-from courier.board.senders import SENDER
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Scoreboard
-from courier.recipient.views import paused_until
 
 QUEUED_BYTES_CAP: Final = 64 * 1024 * 1024
 """Bytes that may wait in the work channel. Bodies there are kernel memory that no process owns."""
@@ -22,22 +20,19 @@ HELD_BYTES_CAP: Final = 64 * 1024 * 1024
 """Bytes of records and letters that may wait in the auditor, for disk or failure queue, before intake pauses."""
 
 
-class Backlog:
-    """The load of the work and acks channels and of the auditor, from the channels and the scoreboard's counters."""
+class WorkBacklog:
+    """The load of one work channel, from the channel and the scoreboard's counters."""
 
-    def __init__(self, board: Scoreboard, work: Channel, acks: Channel, role: str = SENDER) -> None:
-        """The senders ``role`` read from ``work``."""
+    def __init__(self, board: Scoreboard, work: Channel, role: str, place: int) -> None:
+        """The senders ``role`` read from ``work``; ``place`` is theirs among the words of the consumers."""
         self._board = board
         self._role = role
         self._work = work
-        self._acks = acks
         # Views, because they are summed at each check.
-        self._put = board.view(scoreboard.PUT, "consumer")
+        self._put = board.view(scoreboard.PUT + place, "consumer")
         self._taken = board.view(scoreboard.TAKEN, role)
-        self._put_bytes = board.view(scoreboard.PUT_BYTES)
-        self._taken_bytes = board.view(scoreboard.TAKEN_BYTES)
-        self._settle_put = board.view(scoreboard.SETTLE_PUT)
-        self._settle_taken = board.view(scoreboard.SETTLE_TAKEN)
+        self._put_bytes = board.view(scoreboard.PUT_BYTES + place, "consumer")
+        self._taken_bytes = board.view(scoreboard.TAKEN_BYTES, role)
 
     def queued(self, now: float) -> int:
         """Return how many messages wait in the work channel; on a FIFO queue, how many runs.
@@ -60,8 +55,18 @@ class Backlog:
         since = now - scoreboard.SILENT_SECONDS
         return any(one and beat > since for one, beat in zip(taking, beats, strict=True))
 
+
+class Backlog:
+    """The load of the acks channel and of the auditor, from the channel and the scoreboard's counters."""
+
+    def __init__(self, board: Scoreboard, acks: Channel) -> None:
+        self._board = board
+        self._acks = acks
+        self._settle_put = board.view(scoreboard.SETTLE_PUT)
+        self._settle_taken = board.view(scoreboard.SETTLE_TAKEN)
+
     def pauses_intake(self, now: float) -> bool:
-        """Return whether intake pauses: no auditor, a failing or full audit log, a pause, or too much in memory."""
+        """Return whether intake pauses: no auditor, a failing or full audit log, or too much in memory."""
         board, since = self._board, now - scoreboard.SILENT_SECONDS
         heard = False
         for auditor in board.slots("auditor"):
@@ -76,7 +81,7 @@ class Backlog:
                 or words[scoreboard.HELD_BYTES] > HELD_BYTES_CAP
             ):
                 return True
-        if not heard or paused_until(board, self._role, now) > now:
+        if not heard:
             return True
         # An empty channel overrides the counters, as in queued().
         unsettled = sum(self._settle_put) - sum(self._settle_taken)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -21,10 +22,12 @@ from courier.board.depths import OldestReceived
 from courier.consumer.duplicates import split_duplicates
 from courier.consumer.duty import Duty
 from courier.consumer.handover import Handover, packets, poll_grace
-from courier.consumer.intake import Intake
+from courier.consumer.intake import Intake, RouteWork
 from courier.consumer.pace import ReceivePace
 from courier.consumer.pause_watch import PauseWatch
 from courier.consumer.polls import Poll, Polls
+from courier.consumer.routed_handover import RoutedHandover
+from courier.consumer.routing import Router
 from courier.errors import SqsError
 from courier.process import scoreboard
 from courier.process.channel import Channel
@@ -43,7 +46,10 @@ log = structlog.get_logger("courier.consumer")
 
 
 class ConsumerOptions(NamedTuple):
-    """The options of a consumer. Times are seconds."""
+    """The options of a consumer. Times are seconds.
+
+    ``most_receives`` are the receives that the queue's redrive policy allows, ``None`` without one.
+    """
 
     batch_size: int
     wait_time: int
@@ -51,6 +57,8 @@ class ConsumerOptions(NamedTuple):
     visibility: int
     fifo: bool
     rate_limit: float | None = None
+    routes: Sequence[RouteWork] = ()
+    most_receives: int | None = None
 
 
 class Consumer(Role):
@@ -83,9 +91,12 @@ class Consumer(Role):
             options.visibility,
             options.rate_limit,
             time.monotonic(),
+            options.routes,
         )
+        self._pool = self._intake.pools[0]
         self._pace = ReceivePace(options.poll_interval, self._intake.distance)
         self._handover = Handover(life, work, acks, options.fifo, events)
+        self._routed = self._routed_handover(acks, events) if options.routes else None
         self._recorded = recorded
         self._polls = Polls()
         self._pause = PauseWatch(life, self._paused, self._cut_polls, self._resumed)
@@ -99,6 +110,14 @@ class Consumer(Role):
         self._handing_over: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._lost_attempts: list[str] = []
+
+    def _routed_handover(self, acks: Channel, events: EventRecorder) -> RoutedHandover:
+        options, handovers = self._options, [self._handover]
+        for place, route in enumerate(options.routes, 1):
+            handovers.append(Handover(self._life, route.work, acks, options.fifo, events, place))
+        router = Router([route.match for route in options.routes])
+        pools, most = self._intake.pools, options.most_receives
+        return RoutedHandover(self._life.slot, router, pools, handovers, most, fifo=options.fifo)
 
     def start(self) -> None:
         """Start to receive, unless other consumers are enough."""
@@ -234,7 +253,10 @@ class Consumer(Role):
                 # First, because on a FIFO queue the deletes of a group keep its order.
                 await self._handover.delete(duplicates)
         if messages:
-            left = await self._handover.hand_over(packets(messages, options.fifo, self._intake.bundle), asked)
+            if self._routed is None:
+                left = await self._handover.hand_over(packets(messages, options.fifo, self._pool.bundle), asked)
+            else:
+                left = await self._routed.hand_over(messages, asked)
         self._words[scoreboard.ASKED] -= left
         for handle, delay in received.hidden:
             await self._handover.retry(handle, delay, CORRUPT)
@@ -251,7 +273,8 @@ class Consumer(Role):
         self._words[scoreboard.RECEIVED] += len(received.messages)
         self._words[scoreboard.CORRUPT] += received.corrupt
         if received.messages:
-            slot.reals[scoreboard.PROBED_AT] = now
+            if self._routed is None:
+                slot.reals[scoreboard.PROBED_AT] = now
             self._oldest.note(min([message.sent_ms for message in received.messages]), now)
 
     def _receive_failed(self, error: SqsError, began: float, attempt_id: str | None) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from courier.audit.event import BEHIND, NO_ROOM, RECORDED, RELEASED, STOPPING, EventRecorder, no_events
+from courier.audit.event import BEHIND, NO_ROOM, RECORDED, RELEASED, ROUTE_FULL, STOPPING, EventRecorder, no_events
 from courier.audit.event import DUPLICATE as REPEATED
 from courier.audit.event import RETRY as FAILED
 from courier.errors import ChannelError, PacketTooLargeError
@@ -48,7 +48,11 @@ def poll_grace(life: Life, began: float) -> float:
 class Handover:
     """A consumer's writes to the channels."""
 
-    def __init__(self, life: Life, work: Channel, acks: Channel, fifo: bool, events: EventRecorder = no_events) -> None:
+    def __init__(
+        self, life: Life, work: Channel, acks: Channel, fifo: bool, events: EventRecorder = no_events, place: int = 0
+    ) -> None:
+        """``place`` is that of the senders behind ``work``, among the words of the consumers."""
+        self._put_word, self._bytes_word = scoreboard.PUT + place, scoreboard.PUT_BYTES + place
         self._life = life
         self._words = life.slot.words
         self._work = work
@@ -69,7 +73,7 @@ class Handover:
                 asked = 0
                 if self._life.drains_all():
                     await self._wait_for_polls()
-                await self._release([message for rest in cut[done:] for message in rest])
+                await self.release([message for rest in cut[done:] for message in rest])
                 break
             put = min(len(messages), asked)
             self._words[scoreboard.ASKED] -= put
@@ -101,8 +105,8 @@ class Handover:
                 raise
             return await self._put_one_by_one(messages)
         words = self._words
-        words[scoreboard.PUT] += 1 if self._fifo else len(messages)
-        words[scoreboard.PUT_BYTES] += len(bulk)
+        words[self._put_word] += 1 if self._fifo else len(messages)
+        words[self._bytes_word] += len(bulk)
         return True
 
     async def _put_one_by_one(self, messages: list[Message]) -> bool:
@@ -113,13 +117,13 @@ class Handover:
         if len(messages) > 1 and not self._fifo:
             for message in messages:
                 if not await self._put([message]):
-                    await self._release([message])
+                    await self.release([message])
             return True
         first = messages[0]
         self._internal_errors.note(first.message_id, "it is returned to its queue, and tried again later")
         delay = UNPACKABLE_BACKOFF.delay(first.receive_count, random.random())
         await self.retry(first, delay, INTERNAL_ERROR)
-        await self._release(messages[1:], BEHIND)
+        await self.release(messages[1:], BEHIND)
         return True
 
     async def retry(self, message: Message | Handle, delay: float, reason: str) -> None:
@@ -134,7 +138,7 @@ class Handover:
             [settlement(DUPLICATE, each, 0.0, self._events(each, REPEATED, RECORDED, at)) for each in duplicates]
         )
 
-    async def _release(self, messages: Sequence[Message], reason: str = "") -> None:
+    async def release(self, messages: Sequence[Message], reason: str = "") -> None:
         """Return messages that were not handed over."""
         if messages:
             reason = reason or (STOPPING if self._life.draining.is_set() else NO_ROOM)
@@ -142,6 +146,13 @@ class Handover:
             await self.settle(
                 [settlement(RELEASE, each, 0.0, self._events(each, RELEASED, reason, at)) for each in messages]
             )
+
+    async def hide(self, messages: Sequence[tuple[Message, float]]) -> None:
+        """Return messages whose route has no room, each to be shown again after so many seconds."""
+        at = time.time()
+        await self.settle(
+            [settlement(RELEASE, each, delay, self._events(each, RELEASED, ROUTE_FULL, at)) for each, delay in messages]
+        )
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Return messages through the auditor, which alone changes visibility."""

@@ -6,37 +6,38 @@ Consumers know of each other only through the scoreboard: each writes what it wi
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from courier.board.senders import SENDER
 from courier.consumer.backlog import Backlog
-from courier.consumer.room import (
-    SLOW_SECONDS,
-    ReceiveLatency,
-    available_room,
-    clip_asks,
-    granted_room,
-    messages_per_packet,
-    prefetch_target,
-)
-from courier.consumer.senders import NOBODY, SenderCapacity, SenderView
+from courier.consumer.pool import Pool
+from courier.consumer.room import ReceiveLatency, clip_asks, granted_room
+from courier.consumer.routing import Match
 from courier.process import scoreboard
 from courier.process.channel import Channel
 from courier.process.scoreboard import Scoreboard, Slot
-from courier.recipient import token_bucket
 
 PATIENCE_SECONDS: Final = 0.5
 """Seconds that room for a few messages waits to become room for a batch: other slots may be busy for an hour."""
 
-TURN_SECONDS: Final = 0.03
-"""Seconds of the senders' work that wait beyond their slots, so that they have some when processes take turns."""
+
+class RouteWork(NamedTuple):
+    """The way to a route's senders: their ``role``, the channel that they read from, and their rate limit.
+
+    ``match`` says which messages they get.
+    """
+
+    role: str
+    match: Match
+    work: Channel
+    rate_limit: float | None
 
 
 class Intake:
     """One consumer's view of the room. Silent workers don't count.
 
-    As of the last :meth:`claim`, ``bundle`` is how many messages a packet may hold, and ``left`` for how many messages
-    there was room beyond what was claimed; it may be negative.
+    ``pools`` are the pools of senders, the first one that of ``--recipient-url``. As of the last :meth:`claim`,
+    ``left`` is for how many messages there was room beyond what was claimed; it may be negative.
     """
 
     def __init__(
@@ -48,25 +49,20 @@ class Intake:
         visibility: int,
         rate_limit: float | None,
         now: float,
-        role: str = SENDER,
+        routes: Sequence[RouteWork] = (),
     ) -> None:
-        """``channels`` are (work, acks), whose load matters; the senders ``role`` read from work.
-
-        ``visibility`` is in seconds; ``now`` is monotonic.
-        """
-        self.bundle = 1
+        """``channels`` are (work, acks), whose load matters; ``visibility`` is in seconds; ``now`` is monotonic."""
+        work, acks = channels
+        self.pools = [Pool(board, work, visibility, rate_limit, now)]
+        for place, route in enumerate(routes, 1):
+            self.pools.append(Pool(board, route.work, visibility, route.rate_limit, now, route.role, place))
         self.left = 0
         self.distance = ReceiveLatency()
         self._slot = slot
         self._board = board
-        self._role = role
-        self._backlog = Backlog(board, *channels, role)
-        self._senders = SenderView(board, now, role)
+        self._backlog = Backlog(board, acks)
         self._batch_size = batch_size
-        self._visibility = visibility
-        self._rate_limit = rate_limit
-        self._usable = math.inf if rate_limit is None else token_bucket.usable(rate_limit, visibility)
-        self._is_slow = rate_limit is not None and rate_limit * visibility / 4 < 1
+        self._seconds = 0.0
         self._room_since = math.inf
         self._fills_idle_slots = False
         self._ask = board.view(scoreboard.ASKED, "consumer")
@@ -82,13 +78,13 @@ class Intake:
         words = self._slot.words
         # Read in the order in which a message moves: one that moves on meanwhile is counted twice, never missed.
         asked = sum(self._asked(now))
-        space, senders = self._available_room(now, asked)
+        space, most = self._available_room(now, asked)
         free = space - asked
         self.left = free - receives * self._batch_size
         if free <= 0:
             self._room_since = math.inf
             return []
-        asks = self._asks(min(free, receives * self._batch_size), senders, now)
+        asks = self._asks(min(free, receives * self._batch_size), most, now)
         if asks:
             before = words[scoreboard.ASKED]
             words[scoreboard.ASKED] = before + sum(asks)
@@ -96,8 +92,7 @@ class Intake:
             if self._fills_idle_slots:
                 # Of two messages for one slot, one would wait beyond its lease. So a consumer that sees another claim
                 # steps back, and reads the slots again, because earlier claims may have filled them.
-                queued = self._backlog.queued(now)
-                space = min(space, available_room(self._senders.capacity(now).idle, 0, queued, self._usable))
+                space = min(space, sum([pool.look_again(now) for pool in self.pools]))
                 kept = space - sum(claimed) + claimed[self._slot.index]
             else:
                 kept = granted_room(self._slot.index, claimed, space)
@@ -126,17 +121,15 @@ class Intake:
             for index, (count, beat) in enumerate(zip(asked, beats, strict=True))
         ]
 
-    def _asks(self, count: int, senders: SenderCapacity, now: float) -> list[int]:
+    def _asks(self, count: int, most: int, now: float) -> list[int]:
         """Divide the free room into receives, each worth a call."""
         # If few slots or a rate limit never leave much room, little room is worth a call.
-        slots = senders.slots
-        most = slots if self._rate_limit is None else min(slots, token_bucket.usable(self._rate_limit, 1))
         worth = min(self._batch_size, max(1, most // 2))
         self._room_since = min(self._room_since, now)
         patience = PATIENCE_SECONDS
-        if self._fills_idle_slots and senders.seconds:
+        if self._fills_idle_slots and self._seconds:
             # No slot finds its next message waiting, and none should stand idle for long.
-            patience = min(patience, senders.seconds / 20)
+            patience = min(patience, self._seconds / 20)
         if count < worth and now - self._room_since >= patience:
             worth = count
         asks = []
@@ -147,49 +140,35 @@ class Intake:
             self._room_since = math.inf
         return asks
 
-    def _available_room(self, now: float, asked: int) -> tuple[int, SenderCapacity]:
-        """Return the room before any consumer's asks, 0 while intake is paused, and the senders that it is for.
+    def _available_room(self, now: float, asked: int) -> tuple[int, int]:
+        """Return the room before any consumer's asks, 0 while intake is paused, and how much is worth a call at most.
 
         ``asked`` is what all consumers ask for.
         """
         self._fills_idle_slots = False
         if self._backlog.pauses_intake(now):
-            return 0, NOBODY
-        senders = self._senders.capacity(now)
-        if not senders.slots:
+            return 0, 0
+        room = most = slots = 0
+        self._seconds = 0.0
+        for pool in self.pools:
+            room += pool.look(now, self.distance.seconds)
+            most += pool.most
+            slots += pool.senders.slots
+            if pool.fills_idle_slots:
+                self._fills_idle_slots = True
+                self._seconds = max(self._seconds, pool.senders.seconds)
+        if not slots and self._must_fetch_probe(now):
             # Messages that open polls of others still wait for must not hold up the probe.
-            return (1 + asked if self._must_fetch_probe(now) else 0), senders
-        quarter = self._visibility / 4
-        if self._is_slow and not self._senders.token_is_due(now, self._rate_limit or 1.0, now + quarter):
-            # Received at any other time, a message's lease would be over before a token comes.
-            return 0, NOBODY
-        queued = self._backlog.queued(now)
-        if queued and self._backlog.has_too_many_bytes():
-            return 0, NOBODY
-        rate, latest = self._senders.rates(now)
-        if not 0.0 < senders.seconds <= quarter:
-            # A delivery takes too long, or its duration is unknown.
-            self._fills_idle_slots = True
-            self.bundle = 1
-            prefetched = 0
-        else:
-            # Under a rate limit a free slot has no token of its own: a large packet would leave other senders idle.
-            least_idle = senders.least_idle if self._rate_limit is None else 0
-            is_slow = senders.asleep > 0 and senders.seconds >= SLOW_SECONDS
-            self.bundle = 1 if is_slow else messages_per_packet(latest, least_idle)
-            ahead = int(latest * (self.distance.seconds + TURN_SECONDS))
-            prefetched = prefetch_target(senders.slots, rate, self._visibility, senders.seconds, ahead)
-        return available_room(senders.idle, prefetched, queued, self._usable), senders
+            return 1 + asked, most
+        return room, most
 
     def _must_fetch_probe(self, now: float) -> bool:
         """Return whether this consumer must receive a probe that a sender wants and that hasn't come yet.
 
         Only the first consumer that beats does so, and only with no receive in progress.
         """
-        board = self._board
-        if self._slot.words[scoreboard.ASKED] or not any(board.real_column(scoreboard.PROBE_WANTED, self._role)):
+        if self._slot.words[scoreboard.ASKED]:
             return False
-        wanted = max((slot.reals[scoreboard.PROBE_WANTED] for slot in board.beating(self._role, now)), default=0.0)
-        came = max((slot.reals[scoreboard.PROBED_AT] for slot in board.beating("consumer", now)), default=0.0)
-        before = [slot for slot in board.beating("consumer", now) if slot.index < self._slot.index]
-        return wanted > came and not before
+        if not any(not pool.is_paused(now) and pool.wants_probe(now) for pool in self.pools):
+            return False
+        return not [slot for slot in self._board.beating("consumer", now) if slot.index < self._slot.index]

@@ -22,6 +22,10 @@ SLOW_SECONDS: Final = 0.015
 filled the slots that its messages were for, and the next slot of the sender that took it comes late."""
 
 
+WAITING_AT_START: Final = 50
+"""Messages of a route that may wait while its start lasts."""
+
+
 class RateMeter:
     """The rate at which a counter grew over the last seconds. The clock is passed in."""
 
@@ -71,6 +75,17 @@ def prefetch_target(slots: int, rate: float, visibility: float, seconds: float, 
     if not 0 < seconds <= quarter:
         return 0
     return min(slots + ahead, int(rate * quarter), int(slots * quarter / seconds))
+
+
+def most_waiting(slots: int, visibility: float, seconds: float, *, is_start: bool) -> int:
+    """Return how many messages of a route may wait for its slots, beyond those that are wanted. Times are seconds.
+
+    Each gets a slot within a quarter of the visibility timeout: a delivery occupies one for ``seconds``, 0 for unknown.
+    During the start one is delivered at a time, but not for long.
+    """
+    if is_start:
+        return WAITING_AT_START
+    return int(slots * visibility / 4 / seconds) if seconds > 0 else slots
 
 
 def available_room(idle: int, prefetched: int, queued: int, usable: float = math.inf) -> int:

@@ -35,7 +35,10 @@ NOBODY: Final = SenderCapacity(0, 0, 0, 0.0)
 
 
 class SenderView:
-    """The senders that are ready and beat. Silent senders don't count."""
+    """The senders that are ready and beat. Silent senders don't count.
+
+    ``is_starting``: as of the last :meth:`capacity`, none of them has seen an end of the start.
+    """
 
     def __init__(self, board: Scoreboard, now: float, role: str = SENDER) -> None:
         """Look at the senders ``role``; ``now`` is monotonic seconds."""
@@ -43,7 +46,7 @@ class SenderView:
         self._role = role
         self._heard: list[Slot] = []
         self._heard_until = -math.inf
-        self._is_starting = True
+        self.is_starting = True
         self._completed = board.view(scoreboard.COMPLETED, role)
         completed = sum(self._completed)
         self._meter = RateMeter(now, completed)
@@ -73,11 +76,11 @@ class SenderView:
             seconds = sender.reals[scoreboard.SLOT_SECONDS]
             if seconds > longest:
                 longest = seconds
-        if self._is_starting and slots:
-            self._is_starting = not any(
+        if self.is_starting and slots:
+            self.is_starting = not any(
                 any(self._board.real_column(word, self._role)) for word in (scoreboard.CLOSED_AT, scoreboard.OPENED_AT)
             )
-            if self._is_starting:
+            if self.is_starting:
                 # One delivery at a time, whatever the senders show: while they start, several count themselves as the
                 # first. One message more would wait until the start is over, and might outlast a short lease.
                 slots, idle = 1, max(0, min(idle, 1 - busy))

@@ -53,8 +53,11 @@ LINES_DROPPED: Final = _worker(COUNTER | METRIC, "Log lines that couldn't be wri
 
 # Messages and their outcomes, and the traffic between the processes.
 RECEIVED: Final = _consumer(RATE | METRIC, "Messages received from SQS.")
-PUT: Final = _consumer(COUNTER, "Messages (runs) put on the work channel.")
-PUT_BYTES: Final = _consumer(COUNTER, "Bytes put on the work channel.")
+POOLS: Final = 17
+"""The most pools of senders: that of --recipient-url, and one for each route. Words of that size count by pool."""
+PUT: Final = _consumer(COUNTER, "Messages (runs) put on the work channel of each pool.", size=POOLS)
+PUT_BYTES: Final = _consumer(COUNTER, "Bytes put on the work channel of each pool.", size=POOLS)
+HIDDEN: Final = _consumer(COUNTER, "Messages hidden because the pool of their route had no room.", size=POOLS)
 ASKED: Final = _consumer(GAUGE | METRIC, "Messages asked for in open receives.")
 LAST_RECEIVE: Final = _consumer(RECORD | REAL, "When SQS last answered a receive.")
 TAKEN: Final = _sender(COUNTER, "Messages (runs) taken from the work channel.")
@@ -152,7 +155,9 @@ OPENINGS: Final = _sender(
 )
 PAUSED_UNTIL: Final = _sender(RECORD | REAL, "The end of the pause that the recipient asked for.")
 PROBE_WANTED: Final = _sender(GAUGE | REAL, "Since when the first sender wants one message.")
-PROBED_AT: Final = _consumer(RECORD | REAL, "The last receive that returned messages, and so one to probe with.")
+PROBED_AT: Final = _consumer(
+    RECORD | REAL, "The last receive that returned messages for each pool, and so one to probe with.", size=POOLS
+)
 PROBES_WITH: Final = _sender(GAUGE, "What the sender could probe with; decides which sender probes.")
 TOKEN_AT: Final = _sender(GAUGE | REAL, "When the rate limit allows the next delivery.")
 TOKEN_EVERY: Final = _sender(GAUGE | REAL, "Seconds between two tokens of the sender.")
@@ -306,6 +311,10 @@ class Scoreboard:
     def roles(self) -> Sequence[str]:
         """Return the roles, the supervisor last."""
         return list(self._slots)
+
+    def roles_of(self, kind: str) -> Sequence[str]:
+        """Return the roles whose workers do the same, such as the senders of all routes, in their order."""
+        return [role for role in self._slots if kind_of(role) == kind]
 
     def live(self, role: str) -> list[Slot]:
         """Return the slots of a role whose worker is ready or draining."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from courier.process import scoreboard
-from courier.process.scoreboard import Scoreboard, Slot
+from courier.process.scoreboard import Scoreboard, Slot, kind_of
 from courier.recipient.phase import Phase
 from courier.recipient.rate_limit import RateLimit
 from courier.recipient.shared_breaker import SharedBreaker
@@ -43,6 +43,7 @@ class Probes:
         self.is_prober = self.is_leaving = False
         self.fresh = 0
         self._slot = slot
+        self._probed_at = scoreboard.PROBED_AT + board.roles_of(kind_of(slot.role)).index(slot.role)
         self._board = board
         self._breaker = breaker
         self._rate = rate
@@ -123,7 +124,7 @@ class Probes:
             self._fresh_at = self._fresh_asked_at = 0.0
             self.fresh = 0
         if self._fresh_asked_at:
-            came = max(slot.reals[scoreboard.PROBED_AT] for slot in self._board.slots("consumer"))
+            came = max(slot.reals[self._probed_at] for slot in self._board.slots("consumer"))
             if came <= self._fresh_asked_at:
                 return False
             self._fresh_asked_at = 0.0

@@ -98,7 +98,7 @@ def test_the_room_never_depends_on_what_a_silent_worker_wrote(
         board = program(silent, seed, words)
         channels = cast("tuple[Channel, Channel]", (SimpleNamespace(unread_bytes=lambda: 0),) * 2)
         room = Intake(board.slots("consumer")[1], board, channels, 10, 30, rate_limit, NOW - 1.0)
-        claims.append((room.claim(NOW, 4), room.bundle, room.claim(NOW + 1.0, 4)))
+        claims.append((room.claim(NOW, 4), room.pools[0].bundle, room.claim(NOW + 1.0, 4)))
     assert claims[0] == claims[1]
 
 

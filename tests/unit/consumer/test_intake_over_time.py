@@ -140,8 +140,8 @@ class Simulation:
         if there == asked:
             room.distance.observe(self.now - began)
         lease = self.now + self.world.visibility - min(1.0, self.world.visibility / 10)
-        for start in range(0, there, room.bundle):
-            packet = [lease] * min(room.bundle, there - start)
+        for start in range(0, there, room.pools[0].bundle):
+            packet = [lease] * min(room.pools[0].bundle, there - start)
             self.work.packets.append(packet)
             words[scoreboard.PUT] += len(packet)
         words[scoreboard.ASKED] -= asked
