@@ -4,6 +4,8 @@
                  └──────────────acks─────────────────────▲
     api: reads the scoreboard        queue: in memory, with --queue-type virtual
 
+With --routes each route has a work channel and a pool of senders of its own beside these: sender:NAME.
+
 The supervisor forks every worker. The stages start from the last to the first, so that nothing is received before it
 can be settled. They drain from the first to the last, so that work in progress still finds the stages after it.
 :func:`courier.process.child.run_role` shows the life of a worker from its start to its end.
@@ -12,7 +14,7 @@ can be settled. They drain from the first to the last, so that work in progress 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -24,7 +26,7 @@ from courier.board.tally import totals
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
-from courier.config.processes import SPARE_CONSUMERS, SPARE_SENDERS
+from courier.config.processes import SPARE_CONSUMERS
 from courier.errors import EXIT_DRAINED
 from courier.log.level import set_level
 from courier.preflight import Queues, find_queues
@@ -43,6 +45,7 @@ from courier.reload import rereading
 from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_options
+from courier.wiring.pools import SenderPool, reconfigured, route_works, sender_pools
 from courier.wiring.roles import api_role, auditor_role, consumer_role, import_roles, queue_role, sender_role
 from courier.wiring.settings import settings_in_force
 
@@ -74,11 +77,11 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         return EXIT_DRAINED
     # Before the fork, so that no worker reads the same files.
     workers_for_cores()
-    work, acks = Channel.create("work"), Channel.create("acks")
+    pools, acks = sender_pools(config), Channel.create("acks")
     recorded = RecordedIds.create(config.dedupe_window) if config.recognises_duplicates else None
-    flow = build_stages(config, queues, work, acks, recorded)
+    flow = build_stages(config, queues, pools, acks, recorded)
     stages = flow[::-1]
-    board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in stages})
+    board = Scoreboard.create({stage.role: stage.count + stage.spare for stage in flow})
 
     show_settings = settings_in_force(board, config)
 
@@ -90,9 +93,10 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         board.supervisor.reals[PROBE_ASKED] = time.monotonic()
 
     def factories(new: Config) -> Mapping[str, RoleFactory]:
+        consumers = consumer_role(new, queues.queue, pools[0].work, acks, recorded, route_works(pools, new))
         return {
-            "sender": sender_role(new, *queues, work, acks),
-            "consumer": consumer_role(new, queues.queue, work, acks, recorded),
+            **{pool.role: sender_role(pool.config, *queues, pool.work, acks) for pool in reconfigured(pools, new)},
+            "consumer": consumers,
         }
 
     most = {stage.role: stage.count + stage.spare for stage in stages}
@@ -101,41 +105,51 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         hang_timeout=config.hang_timeout_seconds,
         drain_timeout=config.drain_timeout_seconds,
         manager=Manager(*service_manager()),
-        control=control_options(config, board, work, acks),
+        control=control_options(config, board, pools, acks),
         rereading=rereading(config, read_again, factories, most, adopt) if read_again else None,
     )
     return Supervisor(stages, board, options, totals=lambda: totals(board)).run()
 
 
 def build_stages(
-    config: Config, queues: Queues, work: Channel, acks: Channel, recorded: RecordedIds | None = None
+    config: Config,
+    queues: Queues,
+    pools: Sequence[SenderPool],
+    acks: Channel,
+    recorded: RecordedIds | None = None,
 ) -> list[Stage]:
     """Return the stages in the order in which a message meets them, which is the order of a drain.
 
+    There is a stage of senders for each of the ``pools``. They drain at the same time.
     ``recorded`` is the dedupe window, which the auditor writes and the consumers read.
     """
     queue, failure_queue = queues
+    works = tuple(pool.work for pool in pools)
     receiving = Stage(
         "consumer",
         config.consumers,
-        consumer_role(config, queue, work, acks, recorded),
+        consumer_role(config, queue, works[0], acks, recorded, route_works(pools, config)),
         spare=SPARE_CONSUMERS,
-        writes=(work, acks),
-        watches=(work, acks),
+        writes=(*works, acks),
+        watches=(*works, acks),
         drain_reserve=SENDER_RESERVE_SECONDS,
         bells=Bells.create(config.consumers + SPARE_CONSUMERS),
     )
-    sending = Stage(
-        "sender",
-        config.senders,
-        sender_role(config, queue, failure_queue, work, acks),
-        spare=SPARE_SENDERS,
-        takes_scale_signals=True,
-        reads=(work,),
-        writes=(acks,),
-        drain_reserve=SENDER_RESERVE_SECONDS,
-        bells=Bells.create(config.senders + SPARE_SENDERS),
-    )
+    sending = [
+        Stage(
+            pool.role,
+            pool.config.senders,
+            sender_role(pool.config, queue, failure_queue, pool.work, acks),
+            spare=pool.spare,
+            takes_scale_signals=pool is pools[0],
+            reads=(pool.work,),
+            writes=(acks,),
+            drain_reserve=SENDER_RESERVE_SECONDS,
+            bells=Bells.create(pool.config.senders + pool.spare),
+            drains_along=pool is not pools[0],
+        )
+        for pool in pools
+    ]
     auditing = Stage(
         "auditor",
         1,
@@ -144,9 +158,9 @@ def build_stages(
         takes_rotate=True,
         restart_in_drain=True,
     )
-    flow = [receiving, sending, auditing]
+    flow = [receiving, *sending, auditing]
     if config.queue_type == "virtual":
         flow.append(Stage("queue", 1, queue_role(config, queue)))
     if config.api_address is not None:
-        flow.append(Stage("api", 1, api_role(config, queues, config.api_address, work, acks), watches=(work, acks)))
+        flow.append(Stage("api", 1, api_role(config, queues, config.api_address, pools, acks), watches=(*works, acks)))
     return flow

@@ -12,7 +12,7 @@ from typing import Final
 
 from courier.config.config import OPTIONS, Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
-from courier.config.reloading import OF_CONSUMERS, changed, refuse_what_needs_a_restart
+from courier.config.reloading import OF_CONSUMERS, changed, refuse_other_routes, refuse_what_needs_a_restart
 from courier.preflight import check_sending, raise_failed
 from courier.process.life import RoleFactory
 from courier.process.rereading import Plan, Rereading
@@ -45,6 +45,7 @@ def rereading(
     def read() -> bytes:
         new, too_few_files = fit_concurrency(read_again(), raise_limit())
         refuse_what_needs_a_restart(in_force, new, {name: most[role] for name, role in COUNTS.items()})
+        refuse_other_routes(in_force, new, most)
         raise_failed(check_sending(new))
         warn_of_risks(new, too_few_files)
         # As :func:`plan` does in the supervisor: what fails there fails here first, and harms only this child.
@@ -56,8 +57,11 @@ def rereading(
         new: Config = pickle.loads(found)
         names = changed(in_force, new)
         makes = factories(new) if not MAKES_NO_WORKERS.issuperset(names) else {}
-        roles = ["sender", "consumer"] if OF_CONSUMERS.intersection(names) else ["sender"]
+        replaced = [role for role in makes if role != "consumer" or OF_CONSUMERS.intersection(names)]
         counts = {COUNTS[name]: getattr(new, name) for name in names if name in COUNTS}
+        if new.routes is not None and {"senders", "routes"}.intersection(names):
+            routes = zip(new.routes.routes, new.of_routes, strict=True)
+            counts |= {f"sender:{route.name}": each.senders for route, each in routes}
 
         def put_in_force() -> None:
             nonlocal in_force
@@ -65,7 +69,7 @@ def rereading(
             adopt(new)
 
         return Plan(
-            {role: makes[role] for role in roles if role in makes},
+            {role: makes[role] for role in replaced},
             counts,
             [OPTIONS[name].flag for name in names],
             put_in_force,

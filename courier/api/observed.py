@@ -41,18 +41,22 @@ class RecipientState(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What the API observes: the board and the two channels."""
+    """What the API observes: the board, the two channels, and those to the senders of each route, by their role."""
 
     board: Scoreboard
     work: Unread
     acks: Unread
+    routes: Mapping[str, Unread] = {}
 
     def depths(self) -> Mapping[str, Depth]:
         """Return the contents of each channel, by its name."""
-        work = queued(self.work, self.board, scoreboard.PUT, scoreboard.TAKEN)
-        work_bytes = queued(self.work, self.board, scoreboard.PUT_BYTES, scoreboard.TAKEN_BYTES)
+        found = {}
+        for place, (role, work) in enumerate({SENDER: self.work, **self.routes}.items()):
+            waiting = queued(work, self.board, scoreboard.PUT + place, scoreboard.TAKEN, role)
+            size = queued(work, self.board, scoreboard.PUT_BYTES + place, scoreboard.TAKEN_BYTES, role)
+            found[role.replace(SENDER, "work")] = Depth(waiting, size)
         acks = queued(self.acks, self.board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN)
-        return {"work": Depth(work, work_bytes), "acks": Depth(acks, self.acks.unread_bytes())}
+        return {**found, "acks": Depth(acks, self.acks.unread_bytes())}
 
     def recipient(self, now: float, role: str = SENDER) -> RecipientState:
         """Return what the senders ``role`` know about their recipient at ``now`` (monotonic seconds)."""

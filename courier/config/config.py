@@ -6,8 +6,9 @@ in this order. :mod:`courier.cli.options` reads the first two, :mod:`courier.con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from courier.config.option import Option
 from courier.config.processes import ProcessesConfig
 from courier.config.queue import QueueConfig
 from courier.config.recipient import RecipientConfig, origin_of
+from courier.config.routes import route_configs
 from courier.config.security import SecurityConfig
 from courier.http.secret_file import is_there
 from courier.request.header_sets import CLOUDEVENTS
@@ -75,6 +77,13 @@ class Config(
             refuse("--failure-queue", "must be another queue than --queue")
         if self.is_batched:
             self._check_batches()
+        self.of_routes  # noqa: B018 (checks them)
+
+    # Cached, so that workers don't make it again.
+    @cached_property
+    def of_routes(self) -> Sequence[Config]:
+        """The configuration of each route, in the order of the file of --routes."""
+        return route_configs(self)
 
     def _check_batches(self) -> None:
         check_at_most(

@@ -8,6 +8,7 @@ from typing import Final
 
 from courier.config.checks import refuse
 from courier.config.option import option
+from courier.config.routes import ROUTES, RoutesFile
 from courier.config.units import PATH_PREFIX, TEXT, YES_NO, one_of, seconds
 
 MESSAGE: Final = "message"
@@ -80,6 +81,15 @@ class FormatsConfig:
         TEXT,
         "Subject of an event without an attribute ce-subject.",
         "Placeholders are as in --cloudevents-source. Without a text, or if the message lacks a value, there is none.",
+    )
+
+    routes: RoutesFile | None = _option(  # noqa: RUF009 (immutable)
+        None,
+        "--routes",
+        ROUTES,
+        "TOML file: which messages go to which other URLs.",
+        "Each route has its own senders, limits and circuit breaker. Other messages go to --recipient-url.",
+        may_hold_secret=True,
     )
 
     @property

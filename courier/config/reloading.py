@@ -6,7 +6,7 @@ share can't: two queues behind one channel, two audit logs behind one auditor, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -31,7 +31,7 @@ RELOADABLE: Final = frozenset(
 The failure queue does, because the auditor sends to it, and the preflight has looked it up.
 """
 
-OF_CONSUMERS: Final = frozenset({"rate_limit", "format"})
+OF_CONSUMERS: Final = frozenset({"rate_limit", "format", "routes"})
 """The reloadable fields that consumers use, besides the number of processes."""
 
 
@@ -52,6 +52,25 @@ def refuse_what_needs_a_restart(old: Config, new: Config, most: dict[str, int]) 
         if getattr(new, name) > limit:
             flag = OPTIONS[name].flag
             raise ConfigError(f"{flag} {getattr(new, name)} needs a restart: without one, {limit} is the most")
+
+
+def refuse_other_routes(old: Config, new: Config, most: Mapping[str, int]) -> None:
+    """Raise ConfigError if there are other routes, or more senders of one than ``most`` by role has room for.
+
+    A route's channel and slots are made at the start. What else a route says may change.
+    """
+    before, after = ([route.name for route in each.routes.routes] if each.routes else [] for each in (old, new))
+    if before != after:
+        raise ConfigError(
+            f"--routes needs a restart: the routes were {', '.join(before) or 'none'}, and are "
+            f"{', '.join(after) or 'none'} now; a reload changes only what the same routes say, in the same order"
+        )
+    for name, config in zip(after, new.of_routes, strict=True):
+        limit = most[f"sender:{name}"]
+        if config.senders > limit:
+            raise ConfigError(
+                f"--routes: {config.senders} senders of route {name} need a restart: without one, {limit} is the most"
+            )
 
 
 def _listed(flags: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ log = structlog.get_logger("courier.supervisor")
 class Drain:
     """Drains the stages in the order of ``options.drain_order``, each after the workers of the previous one are gone.
 
+    Those that drain along don't wait for the one before: a slow recipient must not cost the others their time.
+
     ``timeout`` is the time for all of them, in seconds.
     """
 
@@ -34,7 +36,7 @@ class Drain:
         self._pool = pool
         self._board = board
         self._waiting = [by_role[role] for role in options.drain_order]
-        self._current: Stage | None = None
+        self._current: list[Stage] = []
         self._ordered_at = 0.0
         self._killed: set[int] = set()
         self._grace = min(LONGEST_GRACE, options.drain_timeout / 10)
@@ -51,15 +53,19 @@ class Drain:
     def step(self, now: float) -> bool:
         """Advance the drain; return whether all stages are gone. Call it on every turn."""
         while True:
-            stage = self._current
-            if stage is not None:
-                if not self._is_gone(stage, now):
-                    return False
-                log.info("stage drained", role=stage.role)
+            for stage in list(self._current):
+                if self._is_gone(stage, now):
+                    log.info("stage drained", role=stage.role)
+                    self._current.remove(stage)
+            if self._current:
+                return False
             if not self._waiting:
                 return True
-            self._current = self._waiting.pop(0)
-            self._start_drain_of(self._current, now)
+            self._ordered_at = now
+            while self._waiting and (not self._current or self._waiting[0].drains_along):
+                stage = self._waiting.pop(0)
+                self._current.append(stage)
+                self._start_drain_of(stage, now)
 
     def replaces(self, worker: Worker, now: float) -> bool:
         """Return whether a dead worker must be replaced even during the drain."""
@@ -68,7 +74,6 @@ class Drain:
         return worker.stage.restart_in_drain and now < self._cut_at(worker.stage)
 
     def _start_drain_of(self, stage: Stage, now: float) -> None:
-        self._ordered_at = now
         # All other writers are gone. Without the supervisor's write end, the readers find the end of the channel.
         for channel in stage.reads:
             channel.keep(reading=True, writing=False)

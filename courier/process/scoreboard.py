@@ -367,11 +367,13 @@ class Unread(Protocol):
         ...
 
 
-def queued(channel: Unread, board: Scoreboard, put_word: int, taken_word: int) -> int:
+def queued(channel: Unread, board: Scoreboard, put_word: int, taken_word: int, taken_by: str | None = None) -> int:
     """Return the number of items in a channel, from the counters ``put_word`` and ``taken_word``.
+
+    Only what the role ``taken_by`` has taken counts, or what all have.
 
     If the channel is empty, return 0 whatever the counters say. Items that a killed worker didn't count would otherwise
     stay in the difference for ever and cause a stall. The channel is asked with a system call, only if they differ.
     """
-    count = board.total(put_word) - board.total(taken_word)
+    count = board.total(put_word) - board.total(taken_word, taken_by)
     return count if count > 0 and channel.unread_bytes() else 0

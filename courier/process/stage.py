@@ -24,7 +24,8 @@ class Stage:
     SIGTTIN and SIGTTOU too. With ``takes_rotate`` it gets SIGUSR1. With ``restart_in_drain`` a worker that dies while
     draining is replaced, because its work must be finished. The workers must be gone ``drain_reserve`` seconds before
     the deadline of the whole drain, to leave time for later stages; at most half of the drain timeout counts. ``bells``
-    has one for each worker, spare ones included, if some of them sleep until others call them in.
+    has one for each worker, spare ones included, if some of them sleep until others call them in. A stage that
+    ``drains_along`` drains together with the one before it in the order of the drain.
     """
 
     role: str
@@ -39,6 +40,7 @@ class Stage:
     restart_in_drain: bool = False
     drain_reserve: float = 0.0
     bells: Bells = NO_BELLS
+    drains_along: bool = False
 
     @property
     def channels(self) -> tuple[Channel, ...]:

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from courier.config.config import Config
 from courier.config.loading import runtime_directory
 from courier.process.channel import Channel
 from courier.process.control import NO_CONTROL, ControlOptions
 from courier.process.scoreboard import Scoreboard
+from courier.wiring.pools import SenderPool
+
+if TYPE_CHECKING:
+    from courier.api.observed import Observed
 
 SOCKET: Final = "control.sock"
 """The name of the socket in the runtime directory."""
 
 
-def control_options(config: Config, board: Scoreboard, work: Channel, acks: Channel) -> ControlOptions:
+def control_options(config: Config, board: Scoreboard, pools: Sequence[SenderPool], acks: Channel) -> ControlOptions:
     """Return the path of the control socket, and the acts on what the supervisor itself doesn't know."""
     path = control_path(config)
     if path is None:
         return NO_CONTROL
     # Imported here, because most programs have no control socket.
-    from courier.api.observed import Observed
     from courier.wiring.steering import Steering
 
-    steering = Steering(Observed(board, work, acks))
+    steering = Steering(observed(board, pools, acks))
     return ControlOptions(path, {"status": steering.status, "probe": steering.probe})
+
+
+def observed(board: Scoreboard, pools: Sequence[SenderPool], acks: Channel) -> Observed:
+    """Return what is to be seen of the running program."""
+    from courier.api.observed import Observed
+
+    own, *routes = pools
+    return Observed(board, own.work, acks, {pool.role: pool.work for pool in routes})
 
 
 def control_path(config: Config) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 
 from courier.audit.recorded_ids import RecordedIds
 from courier.auditor.auditor import Auditor, AuditorOptions
@@ -10,6 +11,7 @@ from courier.board.tally import FAILURE_QUEUE, call_counter, call_watcher
 from courier.config.config import Config
 from courier.config.sources import settings
 from courier.consumer.consumer import Consumer, ConsumerOptions
+from courier.consumer.intake import RouteWork
 from courier.process.channel import Channel
 from courier.process.life import Life, Role, RoleFactory
 from courier.sender.options import Redrive, SenderOptions
@@ -19,16 +21,22 @@ from courier.sqs.queue import QueueInfo
 from courier.wiring.audit import audit_events, audit_recorder, open_audit_log, open_dedupe
 from courier.wiring.aws import key_source, sqs_client
 from courier.wiring.batches import answer_rules, batch_options
-from courier.wiring.control import control_path
+from courier.wiring.control import control_path, observed
 from courier.wiring.depths import depth_watch
 from courier.wiring.page import page_control
+from courier.wiring.pools import SenderPool
 from courier.wiring.preparation import preparation_factory
 from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
 from courier.wiring.traces import traces_factory
 
 
 def consumer_role(
-    config: Config, queue: QueueInfo, work: Channel, acks: Channel, recorded: RecordedIds | None = None
+    config: Config,
+    queue: QueueInfo,
+    work: Channel,
+    acks: Channel,
+    recorded: RecordedIds | None = None,
+    routes: Sequence[RouteWork] = (),
 ) -> RoleFactory:
     """Return the factory of consumers, which read the dedupe window ``recorded``."""
     options = ConsumerOptions(
@@ -38,6 +46,8 @@ def consumer_role(
         visibility=config.visibility_timeout_seconds,
         fifo=queue.fifo,
         rate_limit=config.rate_limit,
+        routes=routes,
+        most_receives=queue.max_receive_count,
     )
     keys = key_source(queue)
 
@@ -128,12 +138,15 @@ def auditor_role(
 
 
 def api_role(
-    config: Config, queues: tuple[QueueInfo, QueueInfo | None], address: tuple[str, int], work: Channel, acks: Channel
+    config: Config,
+    queues: tuple[QueueInfo, QueueInfo | None],
+    address: tuple[str, int],
+    pools: Sequence[SenderPool],
+    acks: Channel,
 ) -> RoleFactory:
     """Return the factory of the API. ``queues`` are the source queue, and the failure queue if there is one."""
     # Imported here, before the fork: --api none needs none of it.
     from courier.api.about import About
-    from courier.api.observed import Observed
     from courier.api.page.document import document
     from courier.api.server import Page, Where, open_api
 
@@ -151,7 +164,7 @@ def api_role(
 
     async def make(life: Life) -> Role:
         page = Page(text, page_control(config)) if text else None
-        return await open_api(life, Observed(life.board, work, acks), shown, where, page, about)
+        return await open_api(life, observed(life.board, pools, acks), shown, where, page, about)
 
     return make
 
