@@ -120,6 +120,18 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
 
 
 def check_sending(config: Config, *, connect: bool = False) -> list[Check]:
+    """Check what the senders of all routes need; ``connect`` is that of :func:`preflight`."""
+    checks = check_senders(config, connect=connect)
+    if config.routes is not None:
+        for route, each in zip(config.routes.routes, config.of_routes, strict=True):
+            checks += [
+                check._replace(name=f"{check.name} of {route.name}", detail=f"route {route.name}: {check.detail}")
+                for check in check_senders(each, connect=connect)
+            ]
+    return checks
+
+
+def check_senders(config: Config, *, connect: bool = False) -> list[Check]:
     """Check what senders need: secrets, headers, and the recipient; ``connect`` is that of :func:`preflight`."""
     checks = []
     tls, secrets = check_secrets(config)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from courier.config.config import Config
-from courier.config.processes import SPARE_CONSUMERS, SPARE_SENDERS
+from courier.config.processes import SPARE_CONSUMERS, SPARE_OF_ROUTE, SPARE_SENDERS
 from courier.errors import ConfigError
 
 OWN: Final = 20
@@ -28,6 +28,9 @@ OTHERS: Final = 2
 
 PER_WORKER: Final = 2
 """Descriptors of the supervisor for each worker: the lifeline and the file of stacks."""
+
+PER_ROUTE: Final = 2 + SPARE_OF_ROUTE
+"""Descriptors of the supervisor for each route: the ends of its channel, and the bells of its spare senders."""
 
 LIMIT: Final = "limit of open files"
 """The source of a concurrency that was lowered."""
@@ -83,6 +86,7 @@ def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
         )
     workers = config.consumers + config.senders + OTHERS
     supervisor = SUPERVISOR + PER_WORKER * workers + bells(config) + config.consumers + SPARE_CONSUMERS
+    supervisor += sum(PER_ROUTE + (PER_WORKER + 1) * each.senders for each in config.of_routes)
     if supervisor > limit:
         raise ConfigError(
             f"--senders {config.senders} and --consumers {config.consumers} need {supervisor} open files in the "

@@ -89,7 +89,6 @@ class FormatsConfig:
         ROUTES,
         "TOML file: which messages go to which other URLs.",
         "Each route has its own senders, limits and circuit breaker. Other messages go to --recipient-url.",
-        may_hold_secret=True,
     )
 
     @property

@@ -12,6 +12,9 @@ from courier.config.units import number, seconds
 SPARE_SENDERS: Final = 16
 """Senders that can be added to those of the start."""
 
+SPARE_OF_ROUTE: Final = 4
+"""Senders that can be added to those of a route."""
+
 SPARE_CONSUMERS: Final = 8
 """Consumers that can be added to those of the start."""
 

@@ -54,7 +54,8 @@ class RoutesFile:
     """The routes of a file, in its order. Two are equal if their routes are, wherever they stand."""
 
     path: Path = field(compare=False)
-    routes: tuple[Route, ...]
+    # A URL may be a key.
+    routes: tuple[Route, ...] = field(repr=False)
 
     def __str__(self) -> str:
         """Return the path alone: a URL may be a key."""

@@ -8,13 +8,10 @@ from typing import NamedTuple
 from courier.board.senders import SENDER
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
-from courier.config.processes import SPARE_SENDERS
+from courier.config.processes import SPARE_OF_ROUTE, SPARE_SENDERS
 from courier.consumer.intake import RouteWork
 from courier.consumer.routing import Match
 from courier.process.channel import Channel
-
-SPARE_OF_ROUTE = 4
-"""Senders that can be added to those of a route."""
 
 
 class SenderPool(NamedTuple):

@@ -88,6 +88,7 @@ LEFT: Final[Mapping[str, str]] = {
     "--queue": "given",
     "--queue-type": "the others have no queue that outlives the program",
     "--recipient-url": "given",
+    "--routes": "test_routes.py",
     "--region": "given in the environment",
     "--endpoint-url": "given in the environment",
     "--failure-queue": "drawn with the queue",
