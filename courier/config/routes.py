@@ -32,6 +32,9 @@ NOT_ELSEWHERE: Final = frozenset(
 """Options that a route doesn't take over if its URL has another origin: what proves Courier's identity to one recipient
 is no business of another one."""
 
+OF_ALL: Final = frozenset({"recipient_url", "routes", "cron", "preset", "failure_queue", "transport"})
+"""Options of the same subjects that are the same for all routes, or that a route says in another way."""
+
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?")
 _PLACE: Final = re.compile(r"at line [0-9]+, column [0-9]+|at end of document")
 _OWN_KEYS: Final = ("name", "attribute", "pattern", "group", "url")
@@ -193,13 +196,15 @@ def _read_value(key: str, value: Any, option: Option) -> Any:
 def route_options() -> Mapping[str, tuple[str, Option]]:
     """Return the options that a route may have of its own: by key, the field of Config and the option."""
     # Imported here, because the configuration itself has the routes.
+    from courier.config.body import BodyConfig
     from courier.config.config import OPTIONS
+    from courier.config.formats import FormatsConfig
     from courier.config.limits import LimitsConfig
     from courier.config.recipient import RecipientConfig
     from courier.config.security import SecurityConfig
 
-    names = {each.name for part in (RecipientConfig, LimitsConfig, SecurityConfig) for each in fields(part)}
-    names = (names | {"senders", "concurrency"}) - {"recipient_url", "preset", "failure_queue", "transport"}
+    parts = (RecipientConfig, BodyConfig, FormatsConfig, LimitsConfig, SecurityConfig)
+    names = {"senders", "concurrency", *(each.name for part in parts for each in fields(part))} - OF_ALL
     return {option.key: (name, option) for name, option in OPTIONS.items() if name in names}
 
 

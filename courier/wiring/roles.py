@@ -50,11 +50,12 @@ def consumer_role(
         most_receives=queue.max_receive_count,
     )
     keys = key_source(queue)
+    keeps_system = any(each.is_batched for each in (config, *config.of_routes))
 
     async def make(life: Life) -> Role:
         if config.queue_type == "nop":
             return Role()
-        client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True, keeps_system=config.is_batched)
+        client = sqs_client(life, queue, keys, call_counter(life.slot), receives=True, keeps_system=keeps_system)
         return Consumer(life, work, acks, client, options, audit_events(config, life.slot), recorded)
 
     return make
@@ -192,5 +193,5 @@ def import_roles(config: Config) -> None:
         importlib.import_module("courier.api.server")
     if config.traces:
         importlib.import_module("courier.sender.spans")
-    if config.is_batched:
+    if any(each.is_batched for each in (config, *config.of_routes)):
         importlib.import_module("courier.sender.batches")
