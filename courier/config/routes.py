@@ -128,7 +128,8 @@ def read_routes(path: Path) -> RoutesFile:
             routes.append(_read_route(table, [route.name for route in routes]))
         except ValueError as error:
             name = table.get("name")
-            raise ValueError(f"{path}, route {name if isinstance(name, str) else number}: {error}") from None
+            shown = name if isinstance(name, str) and _NAME.fullmatch(name) else number
+            raise ValueError(f"{path}, route {shown}: {error}") from None
     return RoutesFile(path, tuple(routes))
 
 
@@ -161,7 +162,7 @@ def _read_route(table: Mapping[str, Any], names: Sequence[str]) -> Route:
         if key in _OWN_KEYS:
             continue
         if key.replace("_", "-") not in options:
-            raise ValueError(f"{key} is no option of a route; see docs/routes.md for those that are")
+            raise ValueError(f"{key!r} is no option of a route; see docs/routes.md for those that are")
         field_name, option = options[key.replace("_", "-")]
         values[field_name] = _read_value(key, value, option)
     return Route(name, attribute, pattern, tuple(values.items()))
