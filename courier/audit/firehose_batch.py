@@ -29,8 +29,10 @@ class RefusedRecord(NamedTuple):
     words: str
 
 
-def firehose_recorder(form: str, body: str) -> Recorder:
+def firehose_recorder(form: str, body: str, spare_bytes: int = 0) -> Recorder:
     """Return a :func:`courier.audit.record.recorder` whose lines always fit a Firehose record.
+
+    ``spare_bytes`` are left free in it.
 
     An SQS message may be larger than a Firehose record. A line that doesn't fit has the SHA-256 of the body in place of
     the body.
@@ -40,7 +42,7 @@ def firehose_recorder(form: str, body: str) -> Recorder:
 
     def fitting(message: Message, *about: Any) -> bytes:
         line = record(message, *about)
-        if len(line) <= MOST_RECORD_BYTES:
+        if len(line) <= MOST_RECORD_BYTES - spare_bytes:
             return line
         # SQS limits the group's length, but a stand-in for SQS may not, and a refused record would stop the audit.
         return shorter(message._replace(group=message.group[:LONGEST_GROUP]), *about)

@@ -30,6 +30,15 @@ def rfc3339(unix_ms: int) -> str:
     return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
 
 
+SENT_BYTES: Final = 128
+"""The most bytes that :func:`with_sent` adds to a record."""
+
+
+def with_sent(record: bytes, sha256: str, length: int) -> bytes:
+    """Return a record in JSON that also says what was sent in place of the body that was received."""
+    return b'%b,"sent":{"sha256":"%b","bytes":%d}}\n' % (record[:-2], sha256.encode("ascii"), length)
+
+
 class Rejection(NamedTuple):
     """The additional fields in the JSON record of a rejected message.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -41,6 +42,10 @@ class Content(NamedTuple):
     def body(self) -> Body:
         """The body that is sent."""
         return self.message.body if self.file is None else self.file
+
+    def sha256(self) -> str:
+        """Return the digest of the body in hexadecimal; empty if that of a file isn't known."""
+        return hashlib.sha256(self.message.body).hexdigest() if self.file is None else self.file.sha256
 
 
 class Pending(Protocol):

@@ -23,6 +23,7 @@ from courier.sender.keepalive import SWEEP_SECONDS, KeepAlive
 from courier.sender.options import SenderOptions
 from courier.sender.preparation import Preparation
 from courier.sender.reporting import Reporting
+from courier.sender.sent import record_with_sent
 from courier.sender.slots import HeldPacket, Slots
 from courier.sender.tap import Tap
 from courier.sender.traces import Traces
@@ -67,6 +68,7 @@ class Deliveries:
         self._fifo = options.fifo
         self._rules = options.rules
         self._recorder = options.recorder
+        self._records_sent = options.records_sent
         self._backoff = options.backoff
         self._tap = tap
         self._traces = traces
@@ -140,6 +142,8 @@ class Deliveries:
             self._reporting.age.observe(age if age > 0.0 else 0.0)
         try:
             record = recorder(message, "delivered", answer.status, duration, now) if recorder is not None else b""
+            if self._records_sent:
+                record = record_with_sent(record, packet)
         except Exception:
             self.break_off(packet)
             return

@@ -121,7 +121,7 @@ class Failures:
             papers = None
             if isinstance(outcome, Rejected):
                 if options.failure_queue and (not self._gate.phase.is_outage or self._may_make_way(failing)):
-                    papers = self._outcomes.papers(message, outcome, answer, now)
+                    papers = self._outcomes.papers(packet, outcome, answer, now)
                 retry = retry_instead(outcome, answer, counted, options.backoff, random.random(), now)
             else:
                 retry = outcome

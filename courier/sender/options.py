@@ -37,7 +37,8 @@ class SenderOptions(NamedTuple):
 
     ``failure_queue`` is where rejected messages go. Without one (``None``) they are tried again. After ``max_receives``
     receives a message that still fails counts as rejected; 0 means never. ``redrive`` is what the queue itself does.
-    Without ``batches`` each message has a POST of its own.
+    Without ``batches`` each message has a POST of its own. ``records_sent``: the records are JSON and say what was
+    sent, where that isn't the body that was received.
     """
 
     limits: GateOptions
@@ -50,3 +51,4 @@ class SenderOptions(NamedTuple):
     max_receives: int = 0
     redrive: Redrive | None = None
     batches: BatchOptions | None = None
+    records_sent: bool = False

@@ -13,13 +13,14 @@ from courier.board.tally import reason_place
 from courier.http.advice import BY_SHORTAGE
 from courier.http.answer import NO_DESCRIPTORS, Answer, Failure
 from courier.log.recurring import RecurringLine
-from courier.message import REJECTED, RETRY, Handle, Message
+from courier.message import REJECTED, RETRY, Handle
 from courier.process import scoreboard
 from courier.process.internal_errors import InternalErrors
 from courier.recipient.policy import Rejected, Retry, at_last_receive
 from courier.request.head import DeliveryHead
 from courier.sender.actions import Action, returned
 from courier.sender.options import SenderOptions
+from courier.sender.sent import record_with_sent
 from courier.sender.slots import HeldPacket, Slots
 
 log = structlog.get_logger("courier.sender")
@@ -89,9 +90,10 @@ class Outcomes:
         )
 
     def papers(
-        self, message: Message, rejected: Rejected, answer: Answer | Failure, unix_now: float
+        self, packet: HeldPacket, rejected: Rejected, answer: Answer | Failure, unix_now: float
     ) -> tuple[bytes, bytes]:
         """Build the record and the letter of a rejected message. There must be a failure queue."""
+        message = packet.message
         recorder, failure_queue = self._options.recorder, self._options.failure_queue
         assert failure_queue is not None
         rejection = failure_queue.rejection(rejected, answer, self._head.mask_of(message))
@@ -99,6 +101,8 @@ class Outcomes:
         if recorder is not None:
             outcome = f"rejected: {rejected.reason}"
             record = recorder(message, outcome, rejected.status, answer.duration, unix_now, rejection)
+            if self._options.records_sent:
+                record = record_with_sent(record, packet)
         return record, failure_queue.letter(message, rejection, rejected.status, unix_now)
 
     def reject(
@@ -123,7 +127,7 @@ class Outcomes:
         if rejected is None:
             return False
         try:
-            papers = self.papers(message, rejected, failing.answer, time.time())
+            papers = self.papers(packet, rejected, failing.answer, time.time())
         except Exception:
             self._internal_errors.note(message.message_id, "it stays in its queue, whose redrive policy decides")
             return False

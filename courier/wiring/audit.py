@@ -13,7 +13,7 @@ from courier.audit.files import CLOSE_SECONDS, AuditFiles
 from courier.audit.firehose_batch import firehose_recorder
 from courier.audit.ids_file import IdsFiles
 from courier.audit.lock import DirectoryLock
-from courier.audit.record import Recorder, recorder
+from courier.audit.record import SENT_BYTES, Recorder, recorder
 from courier.audit.recorded_ids import RecordedIds
 from courier.audit.retention import Retention
 from courier.audit.retention_plan import Limits
@@ -47,8 +47,14 @@ def audit_recorder(config: Config) -> Recorder | None:
     """Return the senders' recorder of audit records; ``None`` with ``--audit none``."""
     if config.audit == "none":
         return None
-    make = firehose_recorder if config.audit == "firehose" else recorder
-    return make(config.audit_format, config.audit_body)
+    if config.audit != "firehose":
+        return recorder(config.audit_format, config.audit_body)
+    return firehose_recorder(config.audit_format, config.audit_body, SENT_BYTES if records_sent(config) else 0)
+
+
+def records_sent(config: Config) -> bool:
+    """Return whether records say what was sent, since that may be another body than was received."""
+    return bool(config.body_steps) and config.audit != "none" and config.audit_format == "json"
 
 
 def audit_events(config: Config, slot: Slot) -> EventRecorder:

@@ -18,7 +18,7 @@ from courier.sender.options import Redrive, SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
 from courier.sqs.queue import QueueInfo
-from courier.wiring.audit import audit_events, audit_recorder, open_audit_log, open_dedupe
+from courier.wiring.audit import audit_events, audit_recorder, open_audit_log, open_dedupe, records_sent
 from courier.wiring.aws import key_source, sqs_client
 from courier.wiring.batches import answer_rules, batch_options
 from courier.wiring.control import control_path, observed
@@ -93,6 +93,7 @@ def sender_options(config: Config, queue: QueueInfo, failure_queue: QueueInfo | 
         rules=answer_rules(config),
         backoff=backoff(config),
         recorder=audit_recorder(config),
+        records_sent=records_sent(config),
         failure_queue=_failure_queue(queue, failure_queue) if failure_queue else None,
         max_receives=config.max_receives,
         redrive=Redrive(queue.dead_letter_name, queue.max_receive_count) if queue.max_receive_count else None,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable
 
 import pytest
 
 from courier.http.answer import CANCELLED, Failure
-from courier.message import DELIVERED, RELEASE, RETRY
+from courier.message import DELIVERED, EXTEND, RELEASE, RETRY
 from courier.process import scoreboard
 from courier.recipient.content import UNDECODABLE
 from courier.request.content import Content, Made
 from courier.sender.prepared import Prepared
+from courier.sender.rejection import FailureQueue
 from tests.unit.sender.stage import Stage, delivery_head, named
 from tests.unit.stage import FakeTransport, Outcome, boottime, ended, message, of_kind
 from tests.waiting import until
@@ -37,7 +40,8 @@ class Waiting:
 
 def shouted(content: Content, _: Callable[[Made], None]) -> Made:
     message = content.message
-    return content._replace(message=message._replace(body=message.body.upper()), headers=b"X-Shouted: yes\r\n")
+    loud = message.body if message.body.isupper() else message.body.upper()
+    return content._replace(message=message._replace(body=loud), headers=b"X-Shouted: yes\r\n")
 
 
 def refused(_: Content, __: Callable[[Made], None]) -> Made:
@@ -63,6 +67,20 @@ async def test_what_the_steps_make_is_sent_and_what_came_is_recorded() -> None:
     post.answer()
     await stage.reports(Outcome(DELIVERED, "a"))
     assert b'"quiet"' in (stage.settlements[0].record or b"")
+
+
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("body", [b"quiet", b"LOUD"])
+async def test_a_record_says_what_was_sent_where_that_is_not_what_came(body: bytes, status: int) -> None:
+    stage = Stage(steps=[shouted], records_sent=True, failure_queue=FailureQueue("queue"))
+    stage.put(message("a", body=body))
+    await stage.sends(1)
+    stage.transport.posts[0].answer(status)
+    await until(lambda: [each for each in stage.outcomes() if each.kind != EXTEND])
+    record = json.loads(stage.settlements[0].record or b"")
+    assert record["body"] == body.decode()
+    sent = {"sha256": hashlib.sha256(b"QUIET").hexdigest(), "bytes": 5}
+    assert record.get("sent") == (sent if body == b"quiet" else None)
 
 
 async def test_a_run_goes_on_behind_a_message_that_can_not_be_sent_only_when_that_is_settled() -> None:
