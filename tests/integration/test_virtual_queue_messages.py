@@ -69,6 +69,18 @@ def test_a_message_arrives_as_it_was_sent(sqs: Any, queue: str) -> None:
     assert abs(int(message["Attributes"]["ApproximateFirstReceiveTimestamp"]) - now_ms) < 60_000
 
 
+def test_a_retried_message_comes_back_ahead_of_newer_ones(sqs: Any, queue: str) -> None:
+    # Source: LocalStack's test_inflight_message_requeue, which was run against AWS.
+    sqs.send_message(QueueUrl=queue, MessageBody="first")
+    receive_all(sqs, queue, 1, VisibilityTimeout=1)
+    for body in ("second", "third"):
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    deadline = time.monotonic() + DEADLINE
+    while counts(sqs, queue)[0] < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [message["Body"] for message in receive_all(sqs, queue, 3)] == ["first", "second", "third"]
+
+
 def test_a_received_message_is_hidden_and_comes_back_under_a_new_handle(sqs: Any, queue: str) -> None:
     sqs.send_message(QueueUrl=queue, MessageBody="a")
     (first,) = receive_all(sqs, queue, 1, VisibilityTimeout=1)

@@ -2,8 +2,9 @@
 
 Each step costs O(log n) at most, however many messages wait. Messages that become visible later (delayed, or received
 and not deleted) are in a heap, ordered by the time at which they become visible. An entry whose message has moved on
-stays in the heap and is skipped; the heap is rebuilt when most entries are stale. Visible messages are in a line, where
-a message that has since been deleted or hidden is skipped when its turn comes.
+stays in the heap and is skipped; the heap is rebuilt when most entries are stale. Visible messages wait in a line, the
+oldest first: a message that comes back from a receive, or from its delay, goes ahead of newer ones. A message that has
+since been deleted or hidden is skipped when its turn comes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class MessageStore:
         self.settings = settings
         self._live: dict[int, StoredMessage] = {}
         self._line: deque[StoredMessage] = deque()
+        self._back: list[tuple[int, StoredMessage]] = []
         self._later: list[tuple[float, int, StoredMessage]] = []
         self._pushes = 0
         self._stale = 0
@@ -64,6 +66,7 @@ class MessageStore:
         """Delete all messages, including those in flight."""
         self._live.clear()
         self._line.clear()
+        self._back.clear()
         self._later.clear()
         self._stale = self._visible = self._delayed = self._in_flight = 0
 
@@ -180,16 +183,22 @@ class MessageStore:
         self._expiry_check = max(oldest + retention, now + EXPIRY_CHECK_SECONDS)
 
     def _line_up(self, message: StoredMessage) -> None:
-        """Put a message that is now visible where a receive finds it."""
-        if not message.in_line:
-            message.in_line = True
-            self._line.append(message)
+        """Put a message that is now visible where a receive finds it: a new one at the end, another in a heap."""
+        if message.in_line:
+            return
+        message.in_line = True
+        line = self._line
+        if not line or line[-1].serial < message.serial:
+            line.append(message)
+        else:
+            heapq.heappush(self._back, (message.serial, message))
 
     def _next(self) -> StoredMessage | None:
-        """Remove and return the next visible message of the line."""
-        line = self._line
-        while line:
-            message = line.popleft()
+        """Remove and return the oldest visible message."""
+        line, back = self._line, self._back
+        while line or back:
+            newer_back = not back or (line and line[0].serial < back[0][0])
+            message = line.popleft() if newer_back else heapq.heappop(back)[1]
             message.in_line = False
             if message.state == VISIBLE:
                 return message

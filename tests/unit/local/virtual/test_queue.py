@@ -35,6 +35,20 @@ def test_messages_come_in_the_order_in_which_they_came_visible() -> None:
     assert bodies(queue.receive(10, START + 5)) == ["late"]
 
 
+@pytest.mark.parametrize("way", ["lapse", "given back", "delay"])
+def test_a_message_that_comes_back_goes_ahead_of_newer_ones(way: str) -> None:
+    # Source: LocalStack's test_inflight_message_requeue, which was run against AWS.
+    queue = queue_of(VisibilityTimeout="5")
+    send(queue, "first", delay=5 if way == "delay" else 0)
+    taken = queue.receive(1, START)
+    for body in ("second", "third"):
+        send(queue, body, START + 1)
+    if way == "given back":
+        queue.change_visibility(queue.receipt(taken[0]), 0, START + 1)
+    assert bodies(queue.receive(1, START + 5)) == ["first"]
+    assert bodies(queue.receive(10, START + 5)) == ["second", "third"]
+
+
 def test_a_message_is_hidden_until_the_very_instant_of_its_timeout() -> None:
     queue = queue_of(VisibilityTimeout="30")
     send(queue)

@@ -103,7 +103,9 @@ class QueueHistory(RuleBasedStateMachine):
         given = [self.known[m.message_id] for m in messages]
         assert len({k.number for k in given}) == len(given) == min(count, len(fit))
         assert all(k in fit for k in given)
-        if self.fifo:
+        if not self.fifo:
+            assert [k.number for k in given] == sorted(k.number for k in fit)[: len(given)]
+        else:
             for group in {k.group for k in given}:
                 order = [k.number for k in given if k.group == group]
                 assert order == sorted(k.number for k in fit if k.group == group)[: len(order)]
