@@ -51,9 +51,10 @@ async def look(
 ) -> Seen:
     """Hand the chosen dead letters of a queue to ``act``, up to ``limit``, and show all of them again afterwards.
 
-    Raise CannotStart if the queue can't be received from.
+    Raise CannotStart if the queue can't be received from, and what ``act`` raises.
     """
     found = Seen()
+    failures: list[Exception] = []
     try:
         async with Scan(session.client(queue)) as scan:
 
@@ -62,6 +63,14 @@ async def look(
                 reasons.stop()
 
             async def handle(messages: Sequence[Message]) -> None:
+                try:
+                    await take(messages)
+                except Exception as error:
+                    # Receives under way are waited for: the messages of one that is cancelled would stay hidden.
+                    failures.append(error)
+                    scan.stop()
+
+            async def take(messages: Sequence[Message]) -> None:
                 letters = await reasons.complete([letter_of(message) for message in messages])
                 chosen = [letter for letter in letters if choice.admits(letter)]
                 if limit is not None:
@@ -79,10 +88,10 @@ async def look(
             else:
                 await scan.each(handle, receivers=RECEIVERS)
             found.unseen = why_unseen(scan.left, scan.held, fifo=queue.fifo)
-    except Stopped:
-        pass
     except SqsError as error:
         raise CannotStart(f"{error}; {advice(error)}") from None
+    if failures and not isinstance(failures[0], Stopped):
+        raise failures[0]
     found.seen, found.corrupt, found.undecided = scan.seen, scan.corrupt, choice.undecided
     found.stays_hidden, found.longest_hidden = scan.stays_hidden, scan.longest_hidden
     return found
