@@ -101,7 +101,9 @@ class Batches:
         records: list[bytes] = []
         size = 0
         for message in messages:
-            problem, record = self._record(message)
+            # A function may count the attempts, and one from memory is as good as a receive.
+            again = packet.attempts if not records and packet.failing is not None else message.receive_count
+            problem, record = self._record(message._replace(receive_count=again))
             if not records and problem is not None:
                 return _Refused(self._loop, problem, done)
             size += len(record)

@@ -74,6 +74,7 @@ DRAWN: Final[Mapping[str, Draw]] = {
     "--attribute-allow": seldom("traceparent"),
     "--preset": seldom("sqsd"),
     "--deny-private": seldom(True),
+    "--format": one_of("message", "message", "lambda"),
     "--batch-wait": seldom(0, 0.3),
     "--batch-item-failures": seldom(False),
     # An answer takes milliseconds, on a noisy machine more.
@@ -162,7 +163,16 @@ class Combination(NamedTuple):
     @property
     def poison_ends(self) -> bool:
         """Whether the message that is always refused leaves the queue."""
-        return bool(self.failure_queue or self.redrive)
+        return bool(self.poison_is_rejected or self.redrive)
+
+    @property
+    def poison_is_rejected(self) -> bool:
+        """Whether it goes to the failure queue. No answer to a batch rejects, but the last receive does."""
+        return bool(self.failure_queue and (not self.is_batched or self.options["--max-receives"]))
+
+    @property
+    def is_batched(self) -> bool:
+        return bool(self.options["--format"] == "lambda")
 
     @property
     def audited(self) -> bool:
@@ -186,7 +196,8 @@ def combination(seed: int) -> Combination:
     groups = chance.choice((1, 3, 10))
     poison = chance.randrange(MESSAGES)
     messages = [_message(chance, n, f"g{chance.randrange(groups)}" if fifo else "") for n in range(MESSAGES)]
-    if fifo and not failure_queue:
+    is_rejected = failure_queue and (options["--format"] == "message" or options["--max-receives"])
+    if fifo and not is_rejected:
         # It holds up its group until the redrive policy takes it, and each time costs all of its run a receive.
         messages[poison] = messages[poison]._replace(group="poison")
     return Combination(
@@ -209,6 +220,8 @@ def combination(seed: int) -> Combination:
 
 def _make_legal(options: dict[str, Any], failure_queue: str) -> None:
     """Take out what the configuration refuses together."""
+    if options["--format"] == "lambda":
+        options["--path-attribute"] = None
     if not failure_queue:
         options["--max-receives"] = None
     if options["--preset"] and options["--retry-delay"] is None:

@@ -45,6 +45,8 @@ class Recipient:
         self.server = ThreadedServer(self._answer)
 
     async def _answer(self, request: Request) -> Response:
+        if self._drawn.is_batched:
+            return await self._answer_batch(json.loads(request.body)["Records"])
         number = int(request.body.partition(b":")[0])
         self._check_order(number)
         status = self._status(number)
@@ -58,6 +60,35 @@ class Recipient:
         if status == 200:
             self.accepted.add(number)
         return Response(status)
+
+    async def _answer_batch(self, records: list[dict[str, Any]]) -> Response:
+        """Answer as a function that stops each group at its first failure."""
+        numbers = {record["messageId"]: int(record["body"].partition(":")[0]) for record in records}
+        groups = {record["messageId"]: record["attributes"].get("MessageGroupId") for record in records}
+        failed: list[str] = []
+        for name, number in numbers.items():
+            if number == self._drawn.poison or (groups[name] and groups[name] in {groups[each] for each in failed}):
+                failed.append(name)
+        reports = self._drawn.options["--batch-item-failures"] is not False
+        if failed and not reports:
+            failed = list(numbers)
+        status = self._status(-1)
+        if status == 0:
+            await asyncio.sleep(5.0)
+            status = 503
+        elif self._drawn.answer_seconds:
+            await asyncio.sleep(self._drawn.answer_seconds)
+        for name, number in numbers.items():
+            settled = status == 200 and name not in failed
+            if name not in failed:
+                self._check_order(number)
+            self.attempts.append((time.monotonic(), number, status if status != 200 or settled else 400))
+            if settled:
+                self.accepted.add(number)
+        answer: dict[str, Any] = {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+        if failed and not reports:
+            answer = {"errorType": "ValueError", "errorMessage": "one of them is poison"}
+        return Response(status, (), json.dumps(answer).encode())
 
     def _status(self, number: int) -> int:
         if self.outage and self._drawn.outage == "hanging":
@@ -223,7 +254,7 @@ class Run:
         missing = set(range(len(drawn.messages))) - recipient.accepted - rejected - dead
         assert missing == (set() if drawn.poison_ends else {drawn.poison}), self.explain()
         assert dead <= {drawn.poison}, f"good messages in the dead-letter queue: {dead} {self.explain()}"
-        if drawn.failure_queue and not dead:
+        if drawn.poison_is_rejected and not dead:
             assert drawn.poison in rejected
         if drawn.audited:
             recorded = self.courier.recorded()

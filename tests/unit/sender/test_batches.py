@@ -184,6 +184,18 @@ async def test_a_run_goes_in_one_batch_in_order_together_with_other_groups() -> 
     assert [s.message_id for s in stage.settlements if s.message_id[0] == "a"] == ["a1", "a2", "a3"]
 
 
+async def test_an_attempt_from_memory_counts_as_a_receive() -> None:
+    stage = Stage(fifo=True, visibility=20, **batches(), backoff=Backoff(1.0, 1.0, fixed=0.2))
+    stage.put(*named("a", "b", group="g", lease=20.0, receives=1))
+    for attempt in (1, 2, 3):
+        await stage.sends(attempt)
+        records = json.loads(stage.transport.posts[-1].body)["Records"]
+        counts = {record["body"]: record["attributes"]["ApproximateReceiveCount"] for record in records}
+        assert counts["a"] == str(attempt)
+        assert counts.get("b", "1") == "1"
+        stage.transport.posts[-1].answer(200, body=failures("a"))
+
+
 async def test_a_long_run_goes_in_one_batch_after_another() -> None:
     stage = Stage(fifo=True, **batches(size=2))
     stage.put(*named(*"abcde", group="g"))
