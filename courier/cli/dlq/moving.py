@@ -11,11 +11,18 @@ from typing import Any
 import click
 
 from courier.cli import EXIT_INTERRUPTED
-from courier.cli.audit.output import Notes, require_audit_files
-from courier.cli.dlq.filters import check_queue_argument, filter_of, filter_options, queue_parameters
+from courier.cli.audit.output import Notes
+from courier.cli.dlq.filters import (
+    QUEUE,
+    check_queue_argument,
+    filter_of,
+    filter_options,
+    queue_parameters,
+    usable_audit_path,
+)
 from courier.cli.dlq.output import Counter, say, say_what_was_seen, warn_of_policy
 from courier.cli.options import file_option, option, shared_options
-from courier.config.units import PATH, number, or_off, per_second
+from courier.config.units import PATH, number, or_off, per_second, seconds
 from courier.dlq.audit_reasons import AuditReasons, Stopped
 from courier.dlq.carrier import Carrier
 from courier.dlq.choice import Choice
@@ -25,9 +32,10 @@ from courier.dlq.move_log import MoveLog
 from courier.dlq.move_record import MoveRecorder
 from courier.dlq.mover import Mover
 from courier.dlq.returns import COUNT_LATE_SECONDS, Returns
-from courier.dlq.scan import Scan, letter_of, why_unseen
+from courier.dlq.scan import VISIBILITY_SECONDS, Scan, letter_of, why_unseen
 from courier.dlq.session import Session, find_queue, run_session
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, CannotStart, CourierError, SqsError
+from courier.lease import MAX_HIDDEN_SECONDS
 from courier.log import setup as logging
 from courier.message import Message
 from courier.replay.progress import ProgressBar
@@ -76,13 +84,20 @@ def moving_parameters(command: str, *own: click.Parameter) -> list[click.Paramet
             f"Directory of its own audit log. Without it: {command}-TIME, here.",
         ),
         *shared_options("audit_body"),
+        option(
+            "--visibility-timeout",
+            "visibility",
+            seconds(2, MAX_HIDDEN_SECONDS, whole=True),
+            VISIBILITY_SECONDS,
+            "How long SQS hides a message at first: a command that is killed leaves it hidden for so long.",
+        ),
         file_option(),
     ]
 
 
 def move(
     moving: Moving,
-    queue: str,
+    queue_name: str,
     region: str | None,
     endpoint_url: str | None,
     audit_path: Path | None,
@@ -91,15 +106,15 @@ def move(
     rate: float | None,
     records: Path | None,
     audit_body: str,
+    visibility: int,
     **values: Any,
 ) -> int:
     """Show what would be moved, or move it; return the exit code."""
-    check_queue_argument(queue, endpoint_url)
+    check_queue_argument(queue_name, endpoint_url)
     choice = Choice(filter_of(values))
-    if audit_path is not None:
-        require_audit_files(audit_path)
+    audit_path = usable_audit_path(audit_path)
     logging.configure("warning", "logfmt")
-    found = find_queue(queue, region, endpoint_url, "QUEUE")
+    found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {moving.command}"
     warn_of_policy(name, found)
     notes = Notes(moving.command, "courier dlq")
@@ -110,7 +125,7 @@ def move(
         try:
             if yes:
                 directory = records or Path(f"{moving.command}-{new_run_id()}")
-                return await run.move(rate, directory, moving.record(found.name, audit_body))
+                return await run.move(rate, visibility, directory, moving.record(found.name, audit_body))
             return await run.show()
         except SqsError as error:
             raise CannotStart(f"{error}; {advice(error)}") from None
@@ -160,14 +175,14 @@ class _Run:
         say_what_was_seen(self._name, seen, limited=is_stopped or seen.chosen == self._limit)
         return EXIT_INTERRUPTED if is_stopped else EXIT_DRAINED
 
-    async def move(self, rate: float | None, directory: Path, record: MoveRecorder) -> int:
+    async def move(self, rate: float | None, visibility: int, directory: Path, record: MoveRecorder) -> int:
         """Move what is chosen."""
         client = self._session.client(self._queue)
         mover: Mover | None = None
         carrier = await self._moving.carrier(
             self._session, self._queue, lambda: mover is not None and mover.is_stopping
         )
-        scan = Scan(client)
+        scan = Scan(client, visibility=visibility)
         try:
             log = MoveLog(directory)
         except CannotStart as error:
