@@ -15,7 +15,11 @@ HOME_REGION: Final = "us-east-1"
 PARTITIONS: Final = {"cn": "aws-cn", "us-gov": "aws-us-gov"}
 
 
+def partition_of(region: str) -> str:
+    """Return the partition of a region, with which its ARNs begin."""
+    return next((PARTITIONS[prefix] for prefix in PARTITIONS if region.startswith(f"{prefix}-")), "aws")
+
+
 def arn_of(name: str, region: str) -> str:
     """Return the ARN of the queue of a name in a region."""
-    partition = next((PARTITIONS[prefix] for prefix in PARTITIONS if region.startswith(f"{prefix}-")), "aws")
-    return f"arn:{partition}:sqs:{region}:{ACCOUNT}:{name}"
+    return f"arn:{partition_of(region)}:sqs:{region}:{ACCOUNT}:{name}"

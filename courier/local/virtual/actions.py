@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from courier.local.virtual import queue_actions, receiving, sending, settling
+from courier.local.virtual import permissions, queue_actions, receiving, sending, settling, tagging
 from courier.local.virtual.call import ActionAnswer, Call
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ __all__ = ["ACTIONS", "UNSUPPORTED", "Action", "ActionAnswer", "Call"]
 Action = Callable[["SqsService", Call], ActionAnswer]
 
 ACTIONS: Final[dict[str, Action]] = {
+    "AddPermission": permissions.add_permission,
     "ChangeMessageVisibility": settling.change_message_visibility,
     "ChangeMessageVisibilityBatch": settling.change_message_visibility_batch,
     "CreateQueue": queue_actions.create_queue,
@@ -25,23 +26,22 @@ ACTIONS: Final[dict[str, Action]] = {
     "GetQueueAttributes": queue_actions.get_queue_attributes,
     "GetQueueUrl": queue_actions.get_queue_url,
     "ListDeadLetterSourceQueues": queue_actions.list_dead_letter_source_queues,
+    "ListQueueTags": tagging.list_queue_tags,
     "ListQueues": queue_actions.list_queues,
     "PurgeQueue": queue_actions.purge_queue,
     "ReceiveMessage": receiving.receive_message,
+    "RemovePermission": permissions.remove_permission,
     "SendMessage": sending.send_message,
     "SendMessageBatch": sending.send_message_batch,
     "SetQueueAttributes": queue_actions.set_queue_attributes,
+    "TagQueue": tagging.tag_queue,
+    "UntagQueue": tagging.untag_queue,
 }
 
 UNSUPPORTED: Final = frozenset(
     {
-        "AddPermission",
         "CancelMessageMoveTask",
         "ListMessageMoveTasks",
-        "ListQueueTags",
-        "RemovePermission",
         "StartMessageMoveTask",
-        "TagQueue",
-        "UntagQueue",
     }
 )

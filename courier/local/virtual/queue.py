@@ -42,6 +42,7 @@ class VirtualQueue(MessageStore):
         self.created: Final = created
         self.modified = created
         self.redrive: Redrive | None = None
+        self.tags: dict[str, str] = {}
         self.deleted = False
         self.in_flight_limit = IN_FLIGHT_LIMIT
         self._receipts = Receipts()

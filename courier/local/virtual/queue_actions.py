@@ -20,6 +20,7 @@ from courier.local.virtual.errors import (
 from courier.local.virtual.parameters import Parameters, mapping, number, required_text, text, texts
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.settings import CHOICES, DOCUMENTS, RANGES
+from courier.local.virtual.tags import merged_tags, read_tags
 
 if TYPE_CHECKING:
     from courier.local.virtual.call import SqsService
@@ -49,9 +50,10 @@ def called_queue(sqs: SqsService, call: Call) -> VirtualQueue:
 
 
 def create_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
-    """Create a queue. Tags are accepted and discarded."""
+    """Create a queue, or return the one of that name, whose tags stay as they are."""
     name = _required_name(call.parameters)
-    queue = sqs.registry.create(name, mapping(call.parameters, "Attributes"), call.now, call.region)
+    tags = merged_tags(name, {}, read_tags(call.parameters, "tags"))
+    queue = sqs.registry.create(name, mapping(call.parameters, "Attributes"), call.now, call.region, tags)
     return {"QueueUrl": _url(call, queue.name)}
 
 

@@ -37,6 +37,7 @@ LIMIT_WITHOUT_SCOPE: Final = (
 )
 DEFAULT_REUSE_PERIOD: Final = "300"
 MAX_REGIONS_NAMED: Final = 3
+NO_TAGS: Final[Mapping[str, str]] = {}
 
 
 class Registry:
@@ -55,7 +56,14 @@ class Registry:
         """Iterate over the queues of all regions."""
         return iter(self._queues.values())
 
-    def create(self, name: str, given: Mapping[str, Any], now: float, region: str = EVERYWHERE) -> VirtualQueue:
+    def create(
+        self,
+        name: str,
+        given: Mapping[str, Any],
+        now: float,
+        region: str = EVERYWHERE,
+        tags: Mapping[str, str] = NO_TAGS,
+    ) -> VirtualQueue:
         """Create a queue, or return the existing one of that name if it has the same attributes.
 
         Raise ServiceError if the name or an attribute is invalid, or if the queue exists with other attributes.
@@ -72,6 +80,7 @@ class Registry:
         queue = queue_type(name, region, read_settings(attributes), now)
         attributes.pop("RedrivePolicy", None)
         queue.redrive = self._redrive(queue, given, region)
+        queue.tags = dict(tags)
         self._queues[region, name] = queue
         self._attributes[queue] = attributes
         bisect.insort(self._names.setdefault(region, []), name)

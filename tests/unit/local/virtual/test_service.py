@@ -79,7 +79,7 @@ class TestProtocol:
         assert refused(response) == (403, "AccessDeniedException", "AccessDenied")
 
     def test_an_action_that_sqs_has_and_this_queue_has_not_is_unsupported(self) -> None:
-        response = now(VirtualSqs(), "TagQueue", QueueUrl="x", Tags={})
+        response = now(VirtualSqs(), "StartMessageMoveTask", SourceArn="x")
         assert refused(response) == (400, "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation")
 
     def test_an_action_that_sqs_has_not_is_invalid(self) -> None:
