@@ -202,8 +202,12 @@ class Unwrap:
     def __call__(self, content: Content, _: Callable[[Made], None]) -> Made:
         """Take the envelopes off."""
         unwrapped = unwrap(content.message)
-        if isinstance(unwrapped, Failure) or unwrapped.message is content.message:
-            return unwrapped if isinstance(unwrapped, Failure) else content
+        return unwrapped if isinstance(unwrapped, Failure) else self.content(content, unwrapped)
+
+    def content(self, content: Content, unwrapped: Unwrapped) -> Content:
+        """Return the content with an unwrapped message."""
+        if unwrapped.message is content.message:
+            return content
         lines = content.headers
         if self._describes:
             lines += b"".join(b"%b: %b\r\n" % pair for pair in unwrapped.headers if pair[0].lower() not in self._own)

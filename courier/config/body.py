@@ -8,6 +8,7 @@ from functools import partial
 from courier.body.names import CODINGS, MOST_CODINGS
 from courier.config.checks import refuse
 from courier.config.option import option
+from courier.config.sns import SnsConfig
 from courier.config.units import TEXT, OptionType, or_off, size
 
 UNWRAP = "unwrap"
@@ -45,7 +46,7 @@ def _codings(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BodyConfig:
+class BodyConfig(SnsConfig):
     """The options of what a message really holds: envelopes, pointers to S3 and encodings."""
 
     body: str = _option(
@@ -79,6 +80,7 @@ class BodyConfig:
 
     def _check_body(self) -> None:
         """Raise ConfigError if the values don't fit together."""
+        self._check_sns(unwraps=UNWRAP in self.body_steps)
         if DECODE not in self.body_steps:
             defaults = (
                 ("--decode", self.decode, BY_ATTRIBUTE),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 
 MALFORMED: Final = "malformed envelope"
+FORGED: Final = "SNS signature invalid"
+TOPIC: Final = "SNS topic not allowed"
 CONFIRMATION: Final = "SNS confirmation"
 TEST_EVENT: Final = "S3 test event"
 UNDECODABLE: Final = "body not decodable"
@@ -26,10 +28,13 @@ NO_OBJECT: Final = "object not found"
 S3_FAILS: Final = "object not fetched"
 S3_DENIES: Final = "access to object denied"
 NO_ROOM: Final = "no room for object"
+NO_CERTIFICATE: Final = "SNS certificate not fetched"
 
 UNSENDABLE: Final[Mapping[str, str]] = {
     NOT_TEXT: "an event of Lambda holds text only; correct the producer, or the options that decode its bodies",
     MALFORMED: "it looks like an envelope of SNS and isn't one as SNS writes it; look at the message and its sender",
+    FORGED: "with --sns-verify, only what SNS has signed is delivered; look who else may send to the queue",
+    TOPIC: "name the topic in --sns-topic if its messages are intended, then send them again",
     CONFIRMATION: "confirm the subscription at SNS with the token in the message, if you have asked for it",
     TEST_EVENT: "nothing to do: S3 sends it once when notifications are set up; drop it from the failure queue",
     UNDECODABLE: "the body isn't encoded as configured; correct the producer or the options, then send it again",
@@ -46,6 +51,7 @@ UNSENDABLE: Final[Mapping[str, str]] = {
 NOT_FETCHED: Final[Mapping[str, str]] = {
     S3_FAILS: "see the log for S3's answer; check --fetch-endpoint-url, --region and the network",
     S3_DENIES: "allow the IAM actions s3:GetObject and, so that a missing object is recognised, s3:ListBucket",
+    NO_CERTIFICATE: "check the network between this machine and SNS; Courier tries again by itself",
     NO_ROOM: "free space in the directory for temporary files, or set TMPDIR to a larger one",
 }
 """The reasons why something that a message needs could not be fetched, and what to do about each."""

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from courier.config.body import DECODE, UNWRAP
 from courier.config.config import Config
 from courier.http.exchange import Transport
+from courier.http.head import HeadTemplate
+from courier.http.session import Session, SessionLimits
+from courier.http.url_parsing import read_url
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
 from courier.request.header_sets import CLOUDEVENTS, NONE
 from courier.sender.preparation import Preparation
+
+if TYPE_CHECKING:
+    from courier.body.unwrap import Unwrap
+
+CERTIFICATE_SECONDS: Final = 10.0
+"""Time limit of a request for a certificate of SNS."""
 
 MakePreparation: TypeAlias = Callable[[asyncio.AbstractEventLoop, Transport, DeliveryHead], Preparation]
 MakeStep: TypeAlias = Callable[[asyncio.AbstractEventLoop], Step]
@@ -50,7 +60,25 @@ def _unwrap(config: Config) -> MakeStep:
     from courier.body.unwrap import Unwrap
 
     own = [header.name for header in config.own_headers]
-    return lambda _: Unwrap(describes=config.headers != NONE, own=own)
+    unwrap = Unwrap(describes=config.headers != NONE, own=own)
+    return _verify(config, unwrap) if config.sns_verify else lambda _: unwrap
+
+
+def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
+    from courier.body.certificates import Certificates, Door
+    from courier.body.verify import Verify
+
+    limits = SessionLimits(connect_timeout=CERTIFICATE_SECONDS / 2, timeout=CERTIFICATE_SECONDS)
+
+    def make(loop: asyncio.AbstractEventLoop) -> Step:
+        def open_door(host: str) -> Door:
+            url = read_url(config.sns_endpoint_url or f"https://{host}/")
+            session = Session(loop, url, limits)
+            return Door(session, lambda path: HeadTemplate("GET", replace(url, path=path)).render(0))
+
+        return Verify(unwrap, config.sns_topic, Certificates(open_door))
+
+    return make
 
 
 def _decode(config: Config) -> MakeStep:

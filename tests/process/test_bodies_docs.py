@@ -25,12 +25,14 @@ import pytest
 from courier.local.exchange import Request, Response
 from tests.process.world import Courier, Queue, until
 from tests.threaded_server import ThreadedServer
+from tests.unit.body.signed import certificate
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "bodies.md"
 BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
 ATTRIBUTE: Final = re.compile(r"([\w.-]+)(?: \(([\w.]+)\))?: (.*)")
 RECIPIENT: Final = "http://127.0.0.1:8000"
+CERTIFICATES: Final = "http://127.0.0.1:8001"
 QUEUE_OPTIONS: Final = ("--queue", "--failure-queue")
 
 Places = Mapping[str, str]
@@ -167,4 +169,8 @@ def next_reason(queue: Queue, log: Callable[[], str]) -> str:
 def test_the_recipient_gets_what_the_page_says(example: Example, virtual_queue: str, tmp_path: Path) -> None:
     assert example.of("message"), example
     assert example.of("request") or example.of("rejected"), example
-    run(example, virtual_queue, tmp_path, {})
+    certificates = ThreadedServer(lambda _: Response(200, [], certificate()))
+    try:
+        run(example, virtual_queue, tmp_path, {CERTIFICATES: certificates.url})
+    finally:
+        certificates.stop()

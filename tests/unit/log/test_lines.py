@@ -17,6 +17,7 @@ WORKERS: Final = (
     "sender",
     "auditor",
     "recipient",
+    "body",
     "board/shortage.py",
     "board/recent_failures.py",
     "process/internal_errors.py",
@@ -39,6 +40,10 @@ MINUTE: Final = "once a minute, with the count"
 
 LIMITED: Final = {
     "consumer/consumer.py": {"receiving again": OUTAGE, "cannot receive, trying again": OUTAGE},
+    "body/certificates.py": {
+        "certificates of SNS can be fetched again": OUTAGE,
+        "cannot fetch a certificate of SNS; its messages are returned to their queue, and tried again later": OUTAGE,
+    },
     "sender/sender.py": {"cut deliveries at the end of the drain timeout": ONCE},
     "auditor/auditor.py": {"stopped with outcomes unsettled; SQS shows those messages again": ONCE},
     "recipient/fault_share.py": {"the recipient fails for many messages, and takes others": MINUTE},
