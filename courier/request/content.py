@@ -48,6 +48,14 @@ class Content(NamedTuple):
         return hashlib.sha256(self.message.body).hexdigest() if self.file is None else self.file.sha256
 
 
+def in_memory(content: Content) -> Content:
+    """Return a content whose body is in a file, with the body in memory, and close the file."""
+    assert content.file is not None
+    body = b"".join(content.file.pieces())
+    content.file.close()
+    return content._replace(message=content.message._replace(body=body), file=None)
+
+
 class Pending(Protocol):
     """A step that waits, for an object or for a certificate."""
 

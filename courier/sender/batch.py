@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from courier.http.exchange import Exchange
-from courier.message import Message
+from courier.request.content import Content
 from courier.request.lambda_event import MOST_EVENT_BYTES, event_bytes
 from courier.sender.slots import HeldPacket
 
@@ -27,17 +27,20 @@ def most_together(batch_size: int, attempts: int) -> int:
 class Place:
     """The place of one packet's messages in a batch: the wait for its POST, and then the attempt.
 
-    ``messages`` are those of the packet from the one whose turn it is, as they were received; ``records`` are the same
-    as they are sent. ``is_gone``: somebody gave it up.
+    ``ids`` are those of the packet's messages from the one whose turn it is, ``records`` the same messages as they are
+    sent. ``content`` is what was prepared of the one, ``None`` if nothing was. ``is_gone``: somebody gave it up.
     """
 
-    __slots__ = ("batch", "is_gone", "messages", "packet", "records", "started")
+    __slots__ = ("batch", "content", "ids", "is_gone", "packet", "records", "started")
 
-    def __init__(self, batch: Batch, packet: HeldPacket, messages: list[Message], records: list[bytes]) -> None:
+    def __init__(
+        self, batch: Batch, packet: HeldPacket, ids: list[str], records: list[bytes], content: Content | None
+    ) -> None:
         self.batch = batch
         self.packet = packet
-        self.messages = messages
+        self.ids = ids
         self.records = records
+        self.content = content
         self.started = math.inf
         self.is_gone = False
 
@@ -54,7 +57,7 @@ class Place:
 
     def keep_first(self, count: int) -> None:
         """Keep the first ``count`` messages, and leave the others out."""
-        del self.messages[count:], self.records[count:]
+        del self.ids[count:], self.records[count:]
 
 
 class Batch:

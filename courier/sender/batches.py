@@ -19,14 +19,19 @@ from courier.lease import boottime
 from courier.message import Message
 from courier.recipient.batch_answer import read_batch_answer
 from courier.recipient.batch_reasons import ITEM_FAILED
-from courier.recipient.content import NOT_TEXT, TOO_LARGE
 from courier.recipient.policy import AnswerRules
-from courier.request.content import Content
+from courier.request.content import Content, in_memory
 from courier.request.head import DeliveryHead
-from courier.request.lambda_event import MOST_EVENT_BYTES, batch_message, event_bytes, event_of, record_of
+from courier.request.lambda_event import (
+    MOST_EVENT_BYTES,
+    batch_message,
+    event_bytes,
+    event_of,
+)
 from courier.sender.batch import Batch, Place, most_together
 from courier.sender.batch_deliveries import BatchDeliveries
 from courier.sender.keepalive import KeepAlive
+from courier.sender.lambda_step import sendable_record, too_large
 from courier.sender.options import BatchOptions
 from courier.sender.preparation import Preparation
 from courier.sender.prepared import Prepared
@@ -84,49 +89,38 @@ class Batches:
         packet.content = None
         most = most_together(self._options.size, packet.attempts)
         messages = packet.messages[packet.position : packet.position + most]
-        return self._join(packet, messages, messages, packet.answered)
+        return self._join(packet, messages, None, packet.answered)
 
     def join(self, packet: HeldPacket, content: Content, done: Done) -> Attempt:
         """Send a prepared message in the next batch; ``done`` gets the result if it can't be in any."""
-        message = content.message
         if content.file is not None:
             if len(content.file) > MOST_EVENT_BYTES:
-                return _Refused(self._loop, _too_large(len(content.file)), done)
-            message = message._replace(body=b"".join(content.file.pieces()))
-        return self._join(packet, [packet.message], [message], done)
+                return _Refused(self._loop, too_large(len(content.file)), done)
+            content = in_memory(content)
+        return self._join(packet, [content.message], content, done)
 
-    def _join(
-        self, packet: HeldPacket, received: Sequence[Message], messages: Sequence[Message], done: Done
-    ) -> Attempt:
+    def _join(self, packet: HeldPacket, messages: Sequence[Message], content: Content | None, done: Done) -> Attempt:
         records: list[bytes] = []
         size = 0
         for message in messages:
             # A function may count the attempts, and one from memory is as good as a receive.
             again = packet.attempts if not records and packet.failing is not None else message.receive_count
-            problem, record = self._record(message._replace(receive_count=again))
-            if not records and problem is not None:
-                return _Refused(self._loop, problem, done)
-            size += len(record)
-            if problem is not None or event_bytes(len(records) + 1, size) > MOST_EVENT_BYTES:
+            record = sendable_record(message._replace(receive_count=again), self._options.source)
+            if isinstance(record, Failure):
+                if not records:
+                    return _Refused(self._loop, record, done)
                 break
-            if records and not self._may_take():
+            size += len(record)
+            if event_bytes(len(records) + 1, size) > MOST_EVENT_BYTES or (records and not self._may_take()):
                 break
             records.append(record)
         batch = self._batch_for(most_together(self._options.size, packet.attempts), records)
-        place = Place(batch, packet, list(received[: len(records)]), records)
+        ids = [message.message_id for message in packet.messages[packet.position : packet.position + len(records)]]
+        place = Place(batch, packet, ids, records, content)
         batch.places.append(place)
         packet.resume = place
         self._send_by(self._due(batch, time.monotonic()))
         return place
-
-    def _record(self, message: Message) -> tuple[Failure | None, bytes]:
-        try:
-            record = record_of(message, self._options.source)
-        except ValueError as error:
-            return Failure(NOT_TEXT, f"an event can't hold it: {error}", 0.0), b""
-        if (size := event_bytes(1, len(record))) > MOST_EVENT_BYTES:
-            return _too_large(size), b""
-        return None, record
 
     def _may_take(self) -> bool:
         """Take a token of the rate limit for one more message of a run. Return whether there was one."""
@@ -212,7 +206,7 @@ class Batches:
         for place in batch.places:
             place.started = exchange.started
             place.packet.resume = None
-            place.packet.content = Content(message)
+            place.packet.content = place.content
 
     def _check_leases(self, place: Place, now: float) -> None:
         packet = place.packet
@@ -231,7 +225,7 @@ class Batches:
     def _answered(self, batch: Batch, answer: Answer | Failure) -> None:
         """Give each message of a batch its result."""
         self._in_flight.discard(batch)
-        ids = frozenset(message.message_id for place in batch.places for message in place.messages)
+        ids = frozenset(name for place in batch.places for name in place.ids)
         whole, failed = read_batch_answer(answer, ids, self._rules, reports=self._options.reports)
         places = [place for place in batch.places if not place.is_gone]
         if isinstance(whole, Failure) and whole.reason in SHORTAGES:
@@ -245,8 +239,6 @@ class Batches:
             results = [whole] if whole is not None else _results(place, answer, failed)
             self.deliveries.conclude_messages(place.packet, results, is_echo=is_echo)
             is_echo = whole is not None
-            # It holds the bodies of all messages of the batch.
-            place.packet.content = None
         if self._unsent:
             self._send_by(time.monotonic())
 
@@ -254,7 +246,8 @@ class Batches:
         """Hide the receipt handles of all messages of the batch: the mask of one message hides only its own."""
         text = whole.body if isinstance(whole, Answer) else whole.detail.encode(errors="replace")
         for place in batch.places:
-            for message in place.messages:
+            packet = place.packet
+            for message in packet.messages[packet.position : packet.position + len(place.ids)]:
                 text = self._head.mask_of(message)(text)
         if isinstance(whole, Answer):
             return whole._replace(body=text)
@@ -280,15 +273,11 @@ class _Refused:
         """Do nothing: the end is certain."""
 
 
-def _too_large(size: int) -> Failure:
-    return Failure(TOO_LARGE, f"its event has {size} bytes or more; Lambda takes {MOST_EVENT_BYTES}", 0.0)
-
-
 def _results(place: Place, answer: Answer | Failure, failed: frozenset[str]) -> list[Answer | Failure]:
     """Return the results of a packet's messages in order, up to the first failure: what follows is given back."""
     results: list[Answer | Failure] = []
-    for message in place.messages:
-        if message.message_id in failed:
+    for name in place.ids:
+        if name in failed:
             return [*results, Failure(ITEM_FAILED, "the answer names it in batchItemFailures", answer.duration)]
         results.append(answer)
     return results
@@ -296,5 +285,5 @@ def _results(place: Place, answer: Answer | Failure, failed: frozenset[str]) -> 
 
 def _name_of(batch: Batch) -> str:
     """Return the id of a batch for signatures: the same for the same messages, and for no others."""
-    ids = [message.message_id for place in batch.places for message in place.messages]
+    ids = [name for place in batch.places for name in place.ids]
     return "batch-" + hashlib.sha256("\n".join(ids).encode(errors="replace")).hexdigest()[:32]

@@ -19,6 +19,7 @@ from courier.http.url_parsing import read_url
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
 from courier.request.header_sets import CLOUDEVENTS, NONE
+from courier.request.lambda_event import EventSource
 from courier.sender.preparation import Preparation
 
 if TYPE_CHECKING:
@@ -31,9 +32,14 @@ MakePreparation: TypeAlias = Callable[[asyncio.AbstractEventLoop, Transport, Del
 MakeStep: TypeAlias = Callable[[asyncio.AbstractEventLoop], Step]
 
 
-def preparation_factory(config: Config, queue_name: str) -> MakePreparation | None:
-    """Return what makes a sender's preparation, in the sender's process; ``None`` if messages are sent as they are."""
+def preparation_factory(config: Config, queue_name: str, alone: EventSource | None = None) -> MakePreparation | None:
+    """Return what makes a sender's preparation, in the sender's process; ``None`` if messages are sent as they are.
+
+    With ``alone``, the queue as its messages name it, a message that would be sent in a batch is in one of its own.
+    """
     steps = _steps(config, queue_name)
+    if config.is_batched and alone is not None:
+        steps.append(_event_of_one(alone))
     if not steps:
         return None
     # Imported here and below, before the fork, because few programs prepare what they send.
@@ -51,9 +57,16 @@ def _steps(config: Config, queue_name: str) -> list[MakeStep]:
     steps = [makers[name](config) for name in config.body_steps]
     if config.path_attribute:
         steps.append(_path(config))
-    if config.headers == CLOUDEVENTS:
+    if config.headers == CLOUDEVENTS and not config.is_batched:
         steps.append(_event(config, queue_name))
     return steps
+
+
+def _event_of_one(source: EventSource) -> MakeStep:
+    from courier.sender.lambda_step import lambda_step
+
+    step = lambda_step(source)
+    return lambda _: step
 
 
 def _unwrap(config: Config) -> MakeStep:
