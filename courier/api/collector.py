@@ -17,10 +17,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from courier import __version__
+from courier.api.cumulative import cumulative
 from courier.api.memory import Memory
 from courier.api.observed import Observed
 from courier.api.queue_view import DEAD_LETTER_QUEUE, FAILURE_QUEUE
 from courier.api.readiness import draining, not_ready
+from courier.api.route_metrics import route_metrics
 from courier.api.workers import CAUSES, ON_STANDBY, SILENT, STATES, on_duty, state_of
 from courier.board.archive import BEHIND, FULL, archive_view
 from courier.board.depths import DEAD_LETTERS, FAILURE, SOURCE, oldest_age, read_answer
@@ -28,7 +30,7 @@ from courier.board.pause import is_paused
 from courier.board.shortage import RESOURCES, shortages
 from courier.board.tally import ACTIONS, REASONS, RESULTS
 from courier.process import scoreboard
-from courier.process.scoreboard import EMPTY, SUPERVISOR, WORDS
+from courier.process.scoreboard import EMPTY, SUPERVISOR, WORDS, kind_of
 from courier.process.word_table import Kind
 
 PREFIX: Final = "courier_"
@@ -56,6 +58,7 @@ class BoardCollector(Collector):
         yield from self._calls()
         yield self._short_senders()
         yield from self._recipient()
+        yield from route_metrics(self._observed)
         yield from self._channels()
         yield from self._queues()
         yield from self._workers()
@@ -90,7 +93,7 @@ class BoardCollector(Collector):
         yield _one(GaugeMetricFamily, "archived_timestamp_seconds", text, at)
 
     def _recipient(self) -> Iterator[Metric]:
-        recipient = self._observed.recipient(time.monotonic())
+        recipient = self._observed.worst_recipient(time.monotonic())
         text = "The circuit breaker: 0 closed, 1 open, 2 half-open."
         yield _one(GaugeMetricFamily, "breaker_state", text, recipient.state)
         text = "1 while receiving is stopped because the recipient refuses messages."
@@ -108,7 +111,7 @@ class BoardCollector(Collector):
             if word.bounds:
                 histogram = HistogramMetricFamily(PREFIX + word.name, word.help)
                 sum_of_seconds = board.total_real(word.place + word.size)
-                histogram.add_metric([], _cumulative(word.bounds, board.totals(word.place)), sum_of_seconds)
+                histogram.add_metric([], cumulative(word.bounds, board.totals(word.place)), sum_of_seconds)
                 yield histogram
             elif word.label:
                 counters = _counter(word.name, word.help, [word.label])
@@ -177,7 +180,7 @@ class BoardCollector(Collector):
             memory.add_metric([role], sum(bytes_of.get(pid) or 0 for pid in pids))
             if role == SUPERVISOR:
                 continue
-            if role in ON_STANDBY:
+            if kind_of(role) in ON_STANDBY:
                 duty.add_metric([role], sum(on_duty(slot, now) is True for slot in self._board.slots(role)))
             states = [state_of(slot, now) for slot in self._board.slots(role)]
             for state in (*STATES[EMPTY + 1 :], SILENT):
@@ -201,8 +204,3 @@ def _gauge(name: str, text: str, labels: Sequence[str]) -> GaugeMetricFamily:
 
 def _unix(monotonic: float, now: float) -> float:
     return time.time() - (now - monotonic)
-
-
-def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    names = ["+Inf" if bound == float("inf") else repr(bound) for bound in bounds]
-    return list(zip(names, itertools.accumulate(counts), strict=True))

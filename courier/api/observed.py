@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from courier.board.senders import SENDER
+from courier.board.senders import SENDER, sender_roles
 from courier.process import scoreboard
 from courier.process.scoreboard import SUPERVISOR, Scoreboard, Unread, queued
 from courier.recipient import breaker
@@ -57,6 +57,11 @@ class Observed(NamedTuple):
             found[role.replace(SENDER, "work")] = Depth(waiting, size)
         acks = queued(self.acks, self.board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN)
         return {**found, "acks": Depth(acks, self.acks.unread_bytes())}
+
+    def worst_recipient(self, now: float) -> RecipientState:
+        """Return what the senders know about the recipient that is worst off; there are several with routes."""
+        found = [self.recipient(now, role) for role in sender_roles(self.board)]
+        return max(found, key=lambda each: (each.state != breaker.CLOSED, each.refused, each.paused))
 
     def recipient(self, now: float, role: str = SENDER) -> RecipientState:
         """Return what the senders ``role`` know about their recipient at ``now`` (monotonic seconds)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from courier.api.instants import unix
@@ -36,22 +38,24 @@ class Outage:
 class Outages:
     """The outages of the last hour. The board has the last one, so one that began before this process counts too."""
 
-    def __init__(self, board: Scoreboard) -> None:
+    def __init__(self, board: Scoreboard, role: str = SENDER) -> None:
+        """``role`` is that of the senders whose breaker it is."""
         self._board = board
+        self._role = role
         self._outages: deque[Outage] = deque(maxlen=MOST)
 
     def look(self, now: float) -> None:
         """Note an opening or a closing; call it once a second. ``now`` is in monotonic seconds."""
         while self._outages and 0.0 < self._outages[0].closed < now - HOUR:
             self._outages.popleft()
-        last = breaker.newest(read_views(self._board, SENDER, now))
+        last = breaker.newest(read_views(self._board, self._role, now))
         closed = last.closed_at if last.closed_at > last.opened_at else 0.0
         newest = self._outages[-1] if self._outages else None
         if last.since > (newest.opened if newest else 0.0) and not 0.0 < closed < now - HOUR:
             if newest and not newest.closed:
                 # It was closed and opened again between two looks.
                 newest.closed = min(max(newest.opened, last.closed_at), last.since)
-            newest = Outage(last.since, _reason(last, self._board))
+            newest = Outage(last.since, _reason(last, self._board, self._role))
             self._outages.append(newest)
         if newest and not newest.closed and closed > newest.opened:
             newest.closed = closed
@@ -74,11 +78,20 @@ class Outages:
         }
 
 
-def _reason(view: View, board: Scoreboard) -> str:
+def merged(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the history of all breakers, the latest outage first, and the time that the one open longest was open."""
+    history = sorted((each for one in answers for each in one["history"]), key=itemgetter("opened_at"), reverse=True)
+    return {
+        "history": history[:SHOWN],
+        "open_seconds_last_hour": max(one["open_seconds_last_hour"] for one in answers),
+    }
+
+
+def _reason(view: View, board: Scoreboard, role: str) -> str:
     """Return why the breaker opened: refusals, or the last fault of a delivery."""
     if view.refused:
         return f"{view.refused} of {view.answers} messages refused, the last with status {view.status}"
-    failures = recent_failures(board.slots(SENDER))
+    failures = recent_failures(board.slots(role))
     faults = [each.reason for each in failures if _is_fault(each)]
     return next(iter(faults or [each.reason for each in failures]), "unknown")
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from courier.api.observed import API, Observed
+from courier.api.routes import where
 from courier.board.archive import FULL, ArchiveView, archive_view
 from courier.board.audit_states import FAILING
-from courier.board.senders import beating_senders
+from courier.board.senders import sender_roles
 from courier.board.shortage import lasting_shortage
 from courier.board.tally import (
     ACCESS,
@@ -128,21 +129,26 @@ def _absent(board: Scoreboard, role: str, now: float) -> Unready | None:
 
 
 def _refusals(observed: Observed, now: float) -> list[Unready]:
-    """Return a reason while the recipient refuses every message: receiving has stopped, and a person must act."""
-    recipient = observed.recipient(now)
-    if not recipient.refused:
-        return []
-    what = f"{recipient.refused} of {recipient.answers} messages, the last with status {recipient.status}"
-    reason = f"recipient refuses messages: {what}; receiving stops until it takes one"
-    return [Unready(reason, advice(recipient.status, ""))]
+    """Return a reason for each recipient that refuses every message: it gets nothing more, and a person must act."""
+    found = []
+    for role in sender_roles(observed.board):
+        recipient = observed.recipient(now, role)
+        if recipient.refused:
+            what = f"{recipient.refused} of {recipient.answers} messages, the last with status {recipient.status}"
+            reason = f"recipient refuses messages: {where(role)}{what}; receiving stops until it takes one"
+            found.append(Unready(reason, advice(recipient.status, "")))
+    return found
 
 
 def _faults(observed: Observed, now: float) -> list[Unready]:
-    """Return a reason while many messages fail and others don't: the failing ones may become dead letters."""
-    percent = max((slot.words[scoreboard.FAULT_PERCENT] for slot in beating_senders(observed.board, now)), default=0)
-    if not percent or observed.recipient(now).state != CLOSED:
-        return []
-    return [Unready(f"recipient fails: for {percent} % of the messages within the last minute", ADVICE)]
+    """Return a reason for each recipient that fails for many messages, not for all: they may become dead letters."""
+    found, board = [], observed.board
+    for role in sender_roles(board):
+        percent = max((slot.words[scoreboard.FAULT_PERCENT] for slot in board.beating(role, now)), default=0)
+        if percent and observed.recipient(now, role).state == CLOSED:
+            what = f"{where(role)}for {percent} % of the messages within the last minute"
+            found.append(Unready(f"recipient fails: {what}", ADVICE))
+    return found
 
 
 def _failing_calls(board: Scoreboard, now: float) -> list[Unready]:

@@ -14,16 +14,17 @@ from courier.api.about import NOTHING, About
 from courier.api.counts import DURATIONS, read_counts
 from courier.api.memory import Memory
 from courier.api.observed import Observed
-from courier.api.outages import Outages
+from courier.api.outages import Outages, merged
 from courier.api.queue_view import QueueView
 from courier.api.rates import WINDOWS, Rates
 from courier.api.readiness import unready
+from courier.api.routes import routes_status
 from courier.api.samples import Samples
 from courier.api.workers import workers
 from courier.board.archive import archive_view
 from courier.board.pause import pause_status
 from courier.board.recent_failures import recent_failures
-from courier.board.senders import sender_slots
+from courier.board.senders import sender_roles, sender_slots
 from courier.board.settings_in_force import read_changes
 from courier.board.shortage import shortages
 from courier.board.tally import COUNTED
@@ -51,7 +52,7 @@ class Status:
         now, counts = time.monotonic(), read_counts(board)
         self._rates = Rates(now, counts, max(LATENCY_WINDOWS))
         self._samples = Samples(now, time.time(), counts)
-        self._outages = Outages(board)
+        self._outages = [Outages(board, role) for role in sender_roles(board)]
         self._queues = QueueView(board, about)
         self.memory = Memory()
 
@@ -59,7 +60,8 @@ class Status:
         """Take a sample of everything that has a past; call it once a second, at the whole second."""
         now, counts = time.monotonic(), read_counts(self._board)
         self._rates.sample(now, counts)
-        self._outages.look(now)
+        for outages in self._outages:
+            outages.look(now)
         self._samples.add(now, time.time(), counts, self._queues.look(now))
 
     def samples(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class Status:
             "dead_letters": self._queues.dead_letters(now),
             **self._recipient(now, unix_now),
             **self._work(now),
+            "routes": routes_status(self._observed, now),
             "failures": [failure.as_status() for failure in recent_failures(sender_slots(self._board))],
             "workers": workers(self._board, now, self.memory),
             **self._configured(),
@@ -145,14 +148,14 @@ class Status:
         }
 
     def _recipient(self, now: float, unix_now: float) -> dict[str, Any]:
-        recipient = self._observed.recipient(now)
+        recipient = self._observed.worst_recipient(now)
         shown = {
             "state": STATE_NAMES[recipient.state],
             "faults_in_a_row": recipient.faults,
             "next_probe_seconds": round(recipient.next_probe, 1),
             "openings": self._board.total(scoreboard.OPENINGS),
             "refused": {"messages": recipient.refused, "answers": recipient.answers, "status": recipient.status},
-            **self._outages.answer(now, unix_now),
+            **merged([outages.answer(now, unix_now) for outages in self._outages]),
         }
         return {"breaker": shown, "paused_seconds": round(recipient.paused, 1)}
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from courier.api.memory import Memory
 from courier.process import scoreboard
-from courier.process.scoreboard import EMPTY, READY, SILENT_SECONDS, SUPERVISOR, Scoreboard, Slot
+from courier.process.scoreboard import EMPTY, READY, SILENT_SECONDS, SUPERVISOR, Scoreboard, Slot, kind_of
 from courier.process.standby import OFF
 
 STATES: Final = ("down", "starting", "ready", "draining")
@@ -43,7 +43,7 @@ def state_of(slot: Slot, now: float) -> str:
 
 def on_duty(slot: Slot, now: float) -> bool | None:
     """Return whether a ready worker isn't on standby; ``None`` if it isn't ready, or its role knows no standby."""
-    if slot.role not in ON_STANDBY or state_of(slot, now) != STATES[READY]:
+    if kind_of(slot.role) not in ON_STANDBY or state_of(slot, now) != STATES[READY]:
         return None
     return slot.words[scoreboard.DUTY] != OFF
 
@@ -70,7 +70,7 @@ def worker(slot: Slot, now: float) -> dict[str, Any]:
     words, beat, state = slot.words, slot.reals[scoreboard.BEAT], state_of(slot, now)
     is_silent = state == SILENT
     now_doing = {
-        name: None if is_silent or name not in _NOW.get(slot.role, {}) else words[word]
+        name: None if is_silent or name not in _NOW.get(kind_of(slot.role), {}) else words[word]
         for role in _NOW.values()
         for name, word in role.items()
     }

@@ -109,16 +109,21 @@ def resume() -> dict[str, Any]:
     return {}
 
 
-@act("scale", _count("--senders", "deliver"), _count("--consumers", "receive"))
-def scale(senders: int | None, consumers: int | None) -> dict[str, Any]:
+@act(
+    "scale",
+    _count("--senders", "deliver"),
+    _count("--consumers", "receive"),
+    option("--route", "route", TEXT, None, "Change the senders of this route."),
+)
+def scale(senders: int | None, consumers: int | None, route: str | None) -> dict[str, Any]:
     """Run more or fewer senders and consumers, until the next restart.
 
-    Those that are too many finish what they have under way. Up to 16 senders and 8 consumers can be added to those of
-    the start.
+    Those that are too many finish what they have under way. Up to 16 senders, 8 consumers and 4 senders of each route
+    can be added to those of the start.
     """
     if senders is None and consumers is None:
         raise click.UsageError("give --senders, --consumers or both")
-    return {"senders": senders, "consumers": consumers}
+    return {"senders": senders, "consumers": consumers, "route": route}
 
 
 @act("probe")

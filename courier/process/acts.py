@@ -93,20 +93,30 @@ class Acts:
         return {"text": f"receiving again, after a pause of {seconds:g} seconds", "seconds": seconds}
 
     def scale(self, fields: Fields, _: Peer) -> dict[str, Any]:
-        """Change the number of senders, of consumers or of both."""
-        counts = {role: fields[f"{role}s"] for role in self._scaling.stages if fields.get(f"{role}s") is not None}
+        """Change the number of senders, of consumers or of both; with a ``route``, that of its senders."""
+        stages = self._scaling.stages
+        counts = {role: fields[f"{role}s"] for role in stages if fields.get(f"{role}s") is not None}
+        if (route := fields.get("route")) is not None:
+            routes = [role.partition(":")[2] for role in stages if ":" in role]
+            if route not in routes:
+                raise Refusal(f"there is no such route; the routes are {', '.join(routes) or 'none'}")
+            if list(counts) != ["sender"]:
+                raise Refusal("a route has only senders; give their number")
+            counts = {f"sender:{route}": counts["sender"]}
         if not counts:
             raise Refusal("give the number of senders, of consumers, or of both")
         for role, count in counts.items():
             most = self._scaling.most(role)
             if type(count) is not int or not 1 <= count <= most:
-                raise Refusal(f"{role}s must be a whole number from 1 to {most}; for more, restart with more --{role}s")
+                kind, of = role.partition(":")[::2]
+                more = f"restart with more --{kind}s" if not of else "restart with more senders in its file"
+                raise Refusal(f"{many(role)} must be a whole number from 1 to {most}; for more, {more}")
         self._refuse_while_draining("no worker is added or removed any more")
         texts = []
         for role, count in counts.items():
-            texts.append(f"{role}s {self._scaling.wanted(role)} to {count}")
+            texts.append(f"{many(role)} {self._scaling.wanted(role)} to {count}")
             self._scaling.want(role, count)
-        return {"text": ", ".join(sorted(texts)), **{f"{r}s": self._scaling.wanted(r) for r in self._scaling.stages}}
+        return {"text": ", ".join(sorted(texts)), **{many(r): self._scaling.wanted(r) for r in stages}}
 
     def reload(self, _: Fields, _peer: Peer) -> dict[str, Any]:
         """Read the file of ``--config`` again, like SIGHUP; what comes of it is the answer to :meth:`reloading`."""
@@ -162,6 +172,12 @@ class Acts:
         for worker in self._pool.of(RECEIVES):
             if worker.slot.words[scoreboard.DUTY]:
                 worker.stage.bells.ring(worker.slot.index)
+
+
+def many(role: str) -> str:
+    """Return the word for several workers of a role: ``senders``, or ``senders:orders`` for those of a route."""
+    kind, colon, route = role.partition(":")
+    return f"{kind}s{colon}{route}"
 
 
 def _reason(fields: Fields) -> str:

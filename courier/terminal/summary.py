@@ -15,7 +15,20 @@ WINDOWS: Final = ("10s", "60s")
 ROLES: Final = ("consumer", "sender", "auditor", "queue", "api", "supervisor")
 """The roles in the order in which a message meets them. All but the first two have one process."""
 
+MOST_ROUTES: Final = 16
+
 _TITLE_WIDTH: Final = 11
+
+
+def kind_of(role: str) -> str:
+    """Return what the workers of a role do: those of a route, such as ``sender:orders``, are senders."""
+    return role.partition(":")[0]
+
+
+def place_of(role: str) -> int:
+    """Return the place of a role in the order of :data:`ROLES`."""
+    kind = kind_of(role)
+    return ROLES.index(kind) if kind in ROLES else len(ROLES)
 
 
 def summary(report: Report) -> list[str]:
@@ -93,7 +106,10 @@ def waiting(report: Report) -> list[str]:
         faults, probe = report.count("breaker", "faults_in_a_row"), report.number("breaker", "next_probe_seconds")
         last = report.each("failures")[:1]
         why = f": {last[0].text('reason')}" if last else ""
-        text = f"the circuit breaker is open{why}, {plural(faults, 'failure')} in a row; nothing is received meanwhile"
+        shut = [each.text("name") for each in report.each("routes") if each.text("breaker") == "open"]
+        of = f" of {', '.join(shut)}" if shut else ""
+        meanwhile = "its messages are hidden, the others go on" if shut else "nothing is received meanwhile"
+        text = f"the circuit breaker{of} is open{why}, {plural(faults, 'failure')} in a row; {meanwhile}"
         found.append(f"{text}; next probe in {duration(probe)}")
     elif is_stopped(report):
         found.append("the circuit breaker is half-open; one message after another shows whether the recipient is back")
@@ -170,7 +186,17 @@ def _recipient(report: Report) -> list[str]:
         line += f" · opened {openings:,}×"
     if (last_hour := report.number("breaker", "open_seconds_last_hour") or 0) > 0:
         line += f", {duration(last_hour)} of the last hour"
-    return [line, *(text for text in waiting(report) if not text.startswith("paused by"))]
+    routes = [route(each) for each in report.each("routes")[:MOST_ROUTES]]
+    return [line, *routes, *(text for text in waiting(report) if not text.startswith("paused by"))]
+
+
+def route(found: Report) -> str:
+    """Return how the recipient of a route does, in one line."""
+    totals = found.at("totals")
+    line = f"route {found.text('name')}: {found.text('breaker')} · {count(found.number('in_flight'))} in flight"
+    line += f", limit {count(found.number('limit'))} · {count(totals.number('delivered'))} delivered"
+    bad = [(name, totals.count(name)) for name in ("retried", "rejected", "hidden") if totals.count(name)]
+    return line + "".join(f" · {number:,} {name}" for name, number in bad)
 
 
 def _inside(report: Report) -> list[str]:
@@ -210,11 +236,16 @@ def processes(report: Report) -> str:
         roles[role] += 1
         if word != "ready":
             unwell.append(f"{role} {worker.text('index')} {word}")
-    order = sorted(roles, key=lambda role: ROLES.index(role) if role in ROLES else len(ROLES))
-    shown = [role if roles[role] == 1 and role in ROLES[2:] else plural(roles[role], role) for role in order]
+    order = sorted(roles, key=place_of)
+    shown = [role if roles[role] == 1 and role in ROLES[2:] else _plural_of(roles[role], role) for role in order]
     restarts = report.count("totals", "restarts")
     lines = [", ".join(shown) or DASH, *unwell[:4], plural(restarts, "restart") if restarts else ""]
     return " · ".join(filter(None, lines))
+
+
+def _plural_of(number: int, role: str) -> str:
+    kind, _, route = role.partition(":")
+    return plural(number, kind) + (f" of {route}" if route else "")
 
 
 def _failures(report: Report) -> list[str]:

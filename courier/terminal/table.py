@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from courier.terminal.report import Report
-from courier.terminal.summary import ROLES, age_of
+from courier.terminal.summary import ROLES, age_of, kind_of, place_of
 from courier.terminal.texts import DASH, count, seconds, size
 
 
@@ -55,7 +55,7 @@ _LEAST_WIDTH: Final = 8
 
 def _by_role(worker: Report) -> tuple[float, ...]:
     role = worker.text("role")
-    return (float(ROLES.index(role) if role in ROLES else len(ROLES)), worker.number("index") or 0.0)
+    return (float(place_of(role)), worker.number("index") or 0.0)
 
 
 def _descending(*path: str) -> Callable[[Report], tuple[float, ...]]:
@@ -99,7 +99,7 @@ def _process(worker: Report) -> Row:
 
 
 def _work(worker: Report, role: str) -> str:
-    if role == "sender":
+    if kind_of(role) == "sender":
         limit, here = worker.number("limit"), count(worker.number("in_flight"))
         if limit == 0:
             # It may deliver nothing now, and keeps what it has.

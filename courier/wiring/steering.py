@@ -9,7 +9,7 @@ from courier.api.observed import Observed
 from courier.api.readiness import unready
 from courier.api.status import state
 from courier.board.pause import is_paused, pause_status, read_pause
-from courier.board.senders import SENDER
+from courier.board.senders import sender_roles
 from courier.process import scoreboard
 from courier.process.control_protocol import Fields
 from courier.process.peer import Peer
@@ -39,12 +39,13 @@ class Steering:
     def probe(self, _: Fields, _peer: Peer) -> dict[str, Any]:
         """Let the senders probe the recipient now instead of at the end of the cool-down."""
         board, now = self._observed.board, time.monotonic()
-        views = read_views(board, SENDER, now)
-        if breaker.is_start(views) or breaker.state(views, now) == breaker.CLOSED:
+        all_views = [read_views(board, role, now) for role in sender_roles(board)]
+        states = {breaker.state(views, now) for views in all_views if not breaker.is_start(views)}
+        if states <= {breaker.CLOSED}:
             return {
                 "text": f"the circuit breaker is not open, so there is nothing to cut short{self._asked_pause(now)}"
             }
-        if breaker.state(views, now) == breaker.HALF_OPEN:
+        if breaker.OPEN not in states:
             return {"text": f"the cool-down is over already, the recipient is being probed{self._asked_pause(now)}"}
         board.supervisor.reals[scoreboard.PROBE_ASKED] = now
         paused = "; only with what Courier holds, since receiving is paused" if is_paused(board) else ""
@@ -52,5 +53,6 @@ class Steering:
 
     def _asked_pause(self, now: float) -> str:
         """Return what a probe doesn't cut short: the pause that the recipient itself asked for."""
-        seconds = paused_until(self._observed.board, SENDER, now) - now
+        board = self._observed.board
+        seconds = max(paused_until(board, role, now) for role in sender_roles(board)) - now
         return f"; after the {seconds:.0f} seconds that it asked for (Retry-After)" if seconds > 0 else ""

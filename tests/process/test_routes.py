@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from courier.control_client import ask
 from courier.local.exchange import Response
 from tests.process.conftest import Start
 from tests.process.world import Queue, Recipient, after, bodies, kill, missing, totals, until
@@ -251,3 +252,24 @@ def test_an_unused_route_changes_nothing_for_bodies_without_attributes(
     assert courier.drain() == 0
     assert Counter(list(sent)) == courier.recorded()
     assert {delivery.receive_count for delivery in recipient.deliveries} == {1}
+
+
+def test_the_senders_of_a_route_can_be_scaled_and_no_others_by_its_name(
+    queue: Queue, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path
+) -> None:
+    routes = write_routes(tmp_path / "routes.toml", others, senders=1)
+    socket = tmp_path / "control.sock"
+    courier = start(queue, "--routes", str(routes), "--senders", "1", "--control", str(socket))
+
+    def scale(**fields: Any) -> dict[str, Any]:
+        return ask(socket, {"act": "scale", **fields})
+
+    assert scale(senders=3, route="orders")["text"] == "senders:orders 1 to 3"
+    until(lambda: len(courier.pids("sender:orders")) == 3, explain=courier.log)
+    assert (len(courier.pids("sender:mails")), len(courier.pids("sender "))) == (1, 1)
+    assert "the routes are orders, mails" in scale(senders=3, route="none")["error"]
+    assert "only senders" in scale(consumers=3, route="orders")["error"]
+    assert "from 1 to 5" in scale(senders=6, route="orders")["error"]
+    assert scale(senders=1, route="orders")["ok"]
+    until(lambda: len(courier.pids("sender:orders")) == 1, explain=courier.log)
+    assert courier.drain() == 0

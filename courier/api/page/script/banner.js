@@ -32,8 +32,10 @@ function broken(status, breaker) {
   const row = breaker.faults_in_a_row > 0 && `${plural(breaker.faults_in_a_row, "failure")} in a row`;
   const half = breaker.state === "half-open";
   const next = half ? "A probe is on its way." : breaker.next_probe_seconds > 0 ? `Next probe in ${duration(breaker.next_probe_seconds)}.` : "";
+  const shut = (status.routes || []).filter(each => each.breaker === "open").map(each => each.name);
+  const meanwhile = shut.length ? `Messages of ${shut.join(", ")} are hidden for a while; the other routes go on.` : "Nothing else is received meanwhile.";
   const title = last.status ? `The recipient fails with ${last.status}: the circuit breaker is ${breaker.state}` : `The recipient doesn't answer: the circuit breaker is ${breaker.state}`;
-  return {level: "bad", title, text: join(" ", sentence(join(", ", capital(why), row, since)), "Nothing else is received meanwhile.", next, last.advice && sentence(capital(last.advice)))};
+  return {level: "bad", title, text: join(" ", sentence(join(", ", capital(why), row, since)), meanwhile, next, last.advice && sentence(capital(last.advice)))};
 }
 
 /** Show findings. Only their titles are announced, so that a countdown isn't read out every second. */

@@ -34,11 +34,13 @@ function load(worker, status) {
     api: isNumber(pages) && `${plural(pages, "page")} open`,
     supervisor: `up ${duration(status.uptime_seconds)}`,
   };
-  return join(" · ", does[worker.role], memory);
+  return join(" · ", does[kindOf(worker.role)], memory);
 }
 
+/** Return what the workers of a role do: those of a route, such as sender:orders, are senders. */
+const kindOf = role => (role || "").split(":")[0];
 const FLOW = ["consumer", "sender", "auditor", "queue", "api", "supervisor"];
-const place = worker => FLOW.indexOf(worker.role) * 1000 + worker.index;
+const place = worker => FLOW.indexOf(kindOf(worker.role)) * 1000 + worker.index;
 
 function tiles(status) {
   const workers = [...status.workers || []].sort((one, other) => place(one) - place(other));
@@ -46,7 +48,7 @@ function tiles(status) {
     const made = el("li"), head = el("div", "row between");
     head.append(el("h3", "", worker.role === "supervisor" ? worker.role : `${worker.role} ${worker.index}`), el("span", "pill"));
     made.append(head);
-    if (worker.role === "sender") {
+    if (kindOf(worker.role) === "sender") {
       const bar = svg("svg", {class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true"});
       bar.append(svg("rect", {class: "t", width: 100, height: 8}), svg("rect", {class: "v", width: 0, height: 8}));
       made.append(bar);

@@ -128,6 +128,12 @@ function recipient(status) {
   const kept = status.kept > 0 && `${number(status.kept)} kept to try again`;
   say("limit", join(" · ", isNumber(limit) && `limit ${number(limit)}`, `${plural(breaker.faults_in_a_row || 0, "failure")} in a row`, kept));
   openingsOf(status, breaker);
+  sync($("routes"), status.routes || [], each => each.name, () => el("small"), (node, each) => {
+    const totals = each.totals || {};
+    const counts = ["retried", "rejected", "hidden"].filter(name => totals[name] > 0).map(name => `${number(totals[name])} ${name}`);
+    setClass(node, each.breaker === "open" ? "why" : "");
+    say(node, join(" · ", `${each.name}: ${each.breaker}`, `${number(each.in_flight)} of ${number(each.limit)} in flight`, `${number(totals.delivered)} delivered`, ...counts));
+  });
 }
 
 /** Draw when the breaker was open within the last hour. */
