@@ -48,9 +48,11 @@ async def look(
     reasons: AuditReasons,
     act: Callable[[Sequence[DeadLetter]], None],
     limit: int | None = None,
+    progress: Callable[[int], None] = lambda seen: None,
 ) -> Seen:
     """Hand the chosen dead letters of a queue to ``act``, up to ``limit``, and show all of them again afterwards.
 
+    ``progress`` gets the number of messages received so far.
     Raise CannotStart if the queue can't be received from, and what ``act`` raises.
     """
     found = Seen()
@@ -76,6 +78,7 @@ async def look(
                 if limit is not None:
                     chosen = chosen[: limit - found.chosen]
                 found.chosen += len(chosen)
+                progress(scan.seen)
                 if chosen:
                     act(chosen)
                 if found.chosen == limit:

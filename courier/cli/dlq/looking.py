@@ -27,13 +27,11 @@ def look_at(
     endpoint_url: str | None,
     audit_path: Path | None,
     limit: int | None = None,
-    *,
-    counts: bool = True,
     **values: Any,
 ) -> int:
     """Hand the chosen dead letters of a queue to ``act``, say what was seen, and return the exit code.
 
-    ``values`` are those of the options that choose. ``counts``: a growing number is shown on the terminal.
+    ``values`` are those of the options that choose.
     """
     check_queue_argument(queue_name, endpoint_url)
     choice = Choice(filter_of(values))
@@ -42,20 +40,16 @@ def look_at(
     found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {command}"
     warn_of_policy(name, found)
-    counter, notes = Counter("found"), Notes(command, "courier dlq")
-    number = 0
+    counter, notes = Counter("received"), Notes(command, "courier dlq")
 
     def take(letters: Sequence[DeadLetter]) -> None:
-        nonlocal number
-        number += len(letters)
+        counter.clear()
         act(letters)
-        if counts:
-            counter.show(number)
 
     async def run(session: Session) -> tuple[Seen, bool]:
         reasons = AuditReasons(audit_path, notes)
         try:
-            return await look(session, found, choice, reasons, take, limit), session.stopped.is_set()
+            return await look(session, found, choice, reasons, take, limit, counter.show), session.stopped.is_set()
         finally:
             reasons.close()
 

@@ -60,7 +60,7 @@ def command(limit: int, form: str, bodies: bool, **values: Any) -> int:
         sys.stdout.flush()
 
     with no_collection():
-        return look_at("peek", act, limit=limit, counts=False, **values)
+        return look_at("peek", act, limit=limit, **values)
 
 
 def _table(*, bodies: bool) -> Any:

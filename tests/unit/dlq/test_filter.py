@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from courier.dlq.filter import Filter, compile_regex, parse_condition
 from courier.message import Attribute
 from tests.unit.dlq.letters import NOW, letter, message, why
 
+PAGE = Path(__file__).parents[3] / "docs" / "dead-letters.md"
 AT = datetime.fromtimestamp(NOW, UTC)
 ACME = (Attribute("tenant", "String", "acme"), Attribute("price", "Number", "12.50"))
 LETTER = letter(b'{"order": 1}', ACME, group="g1", receive_count=3)
@@ -184,6 +186,14 @@ def test_any_text_is_a_condition_or_refused_with_what_it_must_be(text: str) -> N
     else:
         found = type(condition.test(LETTER, NOW)) is bool
     assert found
+
+
+def test_every_condition_of_the_page_is_one() -> None:
+    rows = [row for row in PAGE.read_text().splitlines() if row.startswith("| `")]
+    conditions = [each for row in rows for each in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(conditions) >= 20
+    for each in conditions:
+        parse_condition(each, AT)
 
 
 def test_a_hostile_failure_is_compared_as_nothing() -> None:
