@@ -103,6 +103,7 @@ EXTEND: Final = 4
 REJECTED: Final = 5
 DUPLICATE: Final = 6
 EVENT: Final = 7
+FETCHED: Final = 8
 
 Stamp: TypeAlias = tuple[int, ...]
 """Fields of a :class:`Message` that tell its receives apart: ``receive_count``, ``sent_ms``, ``first_received_ms``."""
@@ -111,13 +112,15 @@ Stamp: TypeAlias = tuple[int, ...]
 class Settlement(NamedTuple):
     """An outcome: what the auditor must do with a message.
 
-    ``kind`` is DELIVERED, RETRY, RELEASE, EXTEND, REJECTED, DUPLICATE (its record is durable already) or EVENT (only a
-    line for the audit log), or LOST if nothing of the outcome arrived. ``lease`` and ``received_at`` are as in
+    ``kind`` is DELIVERED, RETRY, RELEASE, EXTEND, REJECTED, DUPLICATE (its record is durable already), EVENT (only a
+    line for the audit log) or FETCHED (delivered, with an object to remove afterwards), or LOST if nothing of the
+    outcome arrived. ``lease`` and ``received_at`` are as in
     :class:`Message`; a ``lease`` of 0 means that the end of the message's 12 hours has been logged. ``delay`` is the
     visibility timeout of a RETRY or RELEASE, in seconds. ``record`` is the audit line of a DELIVERED or REJECTED
     message, with its newline; that of the others is a line of :mod:`courier.audit.event`, empty without
-    ``--audit-events all``. ``letter`` is the letter of a REJECTED message (:func:`pack_letter`). Both are ``None`` if
-    their descriptor was lost on the way. ``stamp`` is the :data:`Stamp` of a DELIVERED or REJECTED message, empty if it
+    ``--audit-events all``. ``letter`` is the letter of a REJECTED message (:func:`pack_letter`), or
+    the pointer of a FETCHED one (:meth:`courier.request.content.Pointer.pack`). Both are ``None`` if
+    their descriptor was lost on the way. ``stamp`` is the :data:`Stamp` of a message with a record, empty if it
     was lost too.
     """
 

@@ -17,7 +17,7 @@ from hashlib import md5, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 # What a request may meet. After LOSE and LATE the request has been carried out.
 PASS: Final = "pass"
@@ -35,6 +35,9 @@ TRICKLE: Final = "trickle"
 """The answer's body comes byte by byte, and never ends."""
 
 FAULTS: Final = (FAIL, THROTTLE, DENY, SKEW, CUT, LOSE)
+
+_XML: Final = re.compile(r"[\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+"""The characters of a key that XML can hold."""
 
 _REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     FAIL: (500, "InternalError"),
@@ -67,6 +70,7 @@ class FaultyS3:
     uploads: dict[str, dict[int, Kept]] = field(default_factory=dict)
     seen: list[tuple[str, str]] = field(default_factory=list)
     overwritten: list[str] = field(default_factory=list)
+    locked: set[str] = field(default_factory=set)
     released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -76,6 +80,7 @@ class FaultyS3:
         with self.lock:
             self.choose, self.conditional, self.checksums = fresh.choose, True, True
             self.objects, self.uploads, self.seen, self.overwritten = {}, {}, [], []
+            self.locked = set()
 
     def contents(self) -> dict[str, bytes]:
         """Return the content of each object by its key."""
@@ -131,12 +136,19 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
         if bucket != s3.bucket:
             return lambda: self._refuse(404, "NoSuchBucket")
+        if not key and self.command == "POST" and "delete" in query:
+            return self._remove_many(s3, body)
         if not key:
             return lambda: self._list(s3, query.get("prefix", [""])[0]) if self.command == "GET" else self._answer(200)
         if self.command in ("GET", "HEAD"):
             return lambda: self._read(s3.objects.get(key))
         if self.command == "DELETE":
-            s3.uploads.pop(query.get("uploadId", [""])[0], None)
+            if "uploadId" in query:
+                s3.uploads.pop(query["uploadId"][0], None)
+            elif key in s3.locked:
+                return lambda: self._refuse(403, "AccessDenied")
+            else:
+                s3.objects.pop(key, None)
             return lambda: self._answer(204)
         if self.command == "POST" and "uploads" in query:
             name = f"upload-{len(s3.seen)}"
@@ -169,6 +181,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             return lambda: self._answer(200, f"<R><ETag>{made.etag}</ETag></R>".encode())
         return lambda: self._answer(200, headers={"ETag": f'"{made.etag}"'})
+
+    def _remove_many(self, s3: FaultyS3, body: bytes) -> Callable[[], None]:
+        keys = [unescape(key) for key in re.findall(r"<Key>([^<]*)</Key>", body.decode())]
+        if not all(_XML.fullmatch(key) for key in keys) or len(keys) > 1000:
+            return lambda: self._refuse(400, "MalformedXML")
+        errors = ""
+        for key in keys:
+            if key in s3.locked:
+                errors += f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code><Message>as told</Message></Error>"
+            else:
+                s3.objects.pop(key, None)
+        return lambda: self._answer(200, f"<DeleteResult>{errors}</DeleteResult>".encode())
 
     def _unmet(self, s3: FaultyS3, there: Kept | None) -> tuple[int, str] | None:
         none_match, match = self.headers.get("If-None-Match"), self.headers.get("If-Match")

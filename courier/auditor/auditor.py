@@ -20,7 +20,7 @@ from courier.audit.event import EventRecorder, lapsed_line, no_events
 from courier.auditor.committer import Committer
 from courier.auditor.dedupe import Dedupe
 from courier.auditor.depth_watch import DepthWatch
-from courier.auditor.held_receipts import DELETE, RECORD, HeldReceipt, HeldReceipts
+from courier.auditor.held_receipts import DELETE, RECORD, HeldReceipt, HeldReceipts, Removal
 from courier.auditor.letters import Letters
 from courier.auditor.log_thread import AuditLog, LogThread
 from courier.auditor.settler import Settler
@@ -33,6 +33,7 @@ from courier.message import (
     DUPLICATE,
     EVENT,
     EXTEND,
+    FETCHED,
     LOST,
     REJECTED,
     Handle,
@@ -54,10 +55,13 @@ PACKETS_PER_TURN: Final = 256
 EVENTS_SECONDS: Final = 1.0
 """Seconds that a drain waits for the last event lines once everything is settled."""
 
+REMOVAL_SECONDS: Final = 5.0
+"""Seconds that a drain waits for the removal of the last objects."""
+
 FINISH_MARGIN_SECONDS: Final = 1.0
 """Seconds before the end of the drain at which the audit log has to be finished."""
 
-_RECORDED: Final = (DELIVERED, REJECTED)
+_RECORDED: Final = (DELIVERED, REJECTED, FETCHED)
 
 log = structlog.get_logger("courier.auditor")
 
@@ -89,11 +93,13 @@ class Auditor(Role):
         depths: DepthWatch | None = None,
         events: EventRecorder = no_events,
         dedupe: Dedupe | None = None,
+        removal: Removal | None = None,
     ) -> None:
         """``audit_log`` is ``None`` for ``--audit none``. ``clients`` are for the queue and the failure queue.
 
         ``depths`` asks SQS how much the queues hold, if somebody may want to see it. ``dedupe`` is told of
-        each message before it is deleted, when nothing but its delete is left to do.
+        each message before it is deleted, when nothing but its delete is left to do. ``removal`` removes objects
+        behind deleted messages.
         """
         client, failure_client = clients
         self._life = life
@@ -105,6 +111,7 @@ class Auditor(Role):
         self._depths = depths
         self._events = events
         self._dedupe = dedupe
+        self._removal = removal
         self._lost_line = RecurringLine(
             log,
             "warning",
@@ -115,6 +122,7 @@ class Auditor(Role):
             log, "error", "the failure queue refuses a rejected message; it stays in its source queue"
         )
         self._held = HeldReceipts(self._words, self._note_lapse)
+        self._held.removal = removal
         self._settler = Settler(client, self._held, options.visibility, fifo=options.fifo, on_change=self._write_counts)
         self._letters = None
         self._letter_bytes = 0
@@ -155,6 +163,8 @@ class Auditor(Role):
             self._letters.stop_gathering()
         await self._settle_the_rest()
         await self._write_last_events()
+        if self._removal is not None:
+            await self._remove_last_objects(self._removal)
         if self._committer is not None:
             await self._finish_log(self._committer)
 
@@ -162,6 +172,8 @@ class Auditor(Role):
         """Close the clients and the audit log, and count the unsettled outcomes."""
         self._life.loop.remove_reader(self._acks.reader_fileno())
         await self._settler.close()
+        if self._removal is not None:
+            self._removal.close()
         for client in filter(None, self._clients):
             client.close()
         self._words[scoreboard.UNSETTLED] += self._held.unsettled()
@@ -207,6 +219,13 @@ class Auditor(Role):
         while self._committer is not None and self._committer.events and time.monotonic() < until:
             await asyncio.sleep(0.01)
 
+    async def _remove_last_objects(self, removal: Removal) -> None:
+        """Give the removal of objects a few seconds; those that are left stay."""
+        removal.hurry()
+        until = min(time.monotonic() + REMOVAL_SECONDS, self._life.deadline() - FINISH_MARGIN_SECONDS)
+        while not (removal.is_idle or removal.is_failing) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
     def _take_outcomes(self) -> None:
         """Read the outcomes that senders and consumers report."""
         words = self._words
@@ -236,8 +255,7 @@ class Auditor(Role):
                     held = hold_delivered(handle)
                     held.stamp = outcome[9]
                     if letter:
-                        self._letter_bytes += len(letter) - len(held.letter)
-                        held.letter = letter
+                        self._hold_letter(held, kind, letter)
                     recorded.append(held)
                     records.append(record)
                     continue
@@ -272,6 +290,14 @@ class Auditor(Role):
             self._settle(recorded)
         else:
             self._committer.extend(recorded, records, self._patient_until(recorded))
+
+    def _hold_letter(self, held: HeldReceipt, kind: int, letter: bytes) -> None:
+        """Keep the letter of a rejected message, or the pointer to the object of a delivered one."""
+        if kind == REJECTED:
+            self._letter_bytes += len(letter) - len(held.letter)
+            held.letter = letter
+        elif self._removal is not None:
+            self._held.objects[held.handle.receipt] = letter
 
     def _patient_until(self, recorded: Sequence[HeldReceipt]) -> float:
         """Return the time on CLOCK_BOOTTIME from which the records of these messages are urgent."""
@@ -370,7 +396,7 @@ class Auditor(Role):
         most_in_slot = 10 if self._options.fifo else 1
         while True:
             await asyncio.sleep(self._life.seconds_to_turn(every))
-            if self._held:
+            if self._held or self._held.objects:
                 in_flight = self._life.board.gauge(scoreboard.IN_FLIGHT, time.monotonic())
                 self._settler.extend_waiting(in_flight * most_in_slot)
             self._write_counts()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 import structlog
 
@@ -27,6 +27,30 @@ GONE: Final = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "Mes
 """Error codes of an entry whose receipt handle is no longer valid, so that nothing is left to settle."""
 
 log = structlog.get_logger("courier.settler")
+
+
+class Removal(Protocol):
+    """What removes the objects that the bodies of deleted messages were fetched from."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no object waits to be removed, or is being removed."""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last call failed."""
+
+    def add(self, packed: bytes) -> None:
+        """Remove the object of a packed :class:`courier.request.content.Pointer` soon."""
+
+    def leave(self, count: int = 1) -> None:
+        """Count objects that stay because it isn't certain that their messages are gone."""
+
+    def hurry(self) -> None:
+        """Wait for no others, because the program is stopping."""
+
+    def close(self) -> None:
+        """Remove nothing more."""
 
 
 class HeldReceipt:
@@ -73,7 +97,10 @@ class HeldReceipt:
 
 
 class HeldReceipts(dict[str, HeldReceipt]):
-    """The entries of the receipts that aren't settled, by receipt. ``words`` count how they end."""
+    """The entries of the receipts that aren't settled, by receipt. ``words`` count how they end.
+
+    ``objects`` are the packed pointers to the objects that go with some of them, by receipt.
+    """
 
     def __init__(self, words: memoryview[int], on_lapse: Callable[[Handle, bytes], None] = lambda *_: None) -> None:
         """``words`` are those of the auditor's slot on the scoreboard.
@@ -82,6 +109,8 @@ class HeldReceipts(dict[str, HeldReceipt]):
         """
         super().__init__()
         self.words = words
+        self.objects: dict[str, bytes] = {}
+        self.removal: Removal | None = None
         self._on_lapse = on_lapse
         # The number of those that only need extensions: their deliveries are in flight, or lost.
         self._extended_only = 0
@@ -153,6 +182,20 @@ class HeldReceipts(dict[str, HeldReceipt]):
         if self.pop(held.handle.receipt, None) is not None and held.goal == NOTHING:
             self._extended_only -= 1
 
+    def deleted(self, those: Iterable[HeldReceipt]) -> None:
+        """Let the objects of deleted messages be removed.
+
+        If a lease had ended, SQS may have shown the message again, and then it accepts a delete without deleting.
+        """
+        now = boottime()
+        for held in those:
+            packed = self.objects.pop(held.handle.receipt, None)
+            if packed is not None and self.removal is not None:
+                if held.lease > now:
+                    self.removal.add(packed)
+                else:
+                    self.removal.leave()
+
     def unsettled(self) -> int:
         """Return the number of receipts that wait for their record, their delete or their change."""
         return len(self) - self._extended_only
@@ -165,6 +208,8 @@ class HeldReceipts(dict[str, HeldReceipt]):
         """
         waiting: list[HeldReceipt] = []
         remembered: list[HeldReceipt] = []
+        if self.objects:
+            self._leave_objects()
         for held in list(self.values()):
             if held.goal in (RECORD, DELETE):
                 waiting.append(held)
@@ -182,6 +227,14 @@ class HeldReceipts(dict[str, HeldReceipt]):
             for held in remembered[: len(remembered) - int(under_way)]:
                 self.settled(held)
         return waiting
+
+    def _leave_objects(self) -> None:
+        """Leave the objects of messages whose deletes SQS refused: they may come again."""
+        gone = self.objects.keys() - self.keys()
+        for receipt in gone:
+            del self.objects[receipt]
+        if gone and self.removal is not None:
+            self.removal.leave(len(gone))
 
     def expire(self, held: HeldReceipt) -> None:
         """Log once that the 12 hours of a delivered message are over. Its delete is still tried."""

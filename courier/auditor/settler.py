@@ -180,6 +180,8 @@ class Settler:
             for receipt in receipts:
                 # A delete settles every other goal too.
                 self._held.pop(receipt, None)
+            if self._held.objects:
+                self._held.deleted(batch)
         else:
             again = self._deleted_in_part(batch, failures)
         for held in self._order.end_call(batch, again):
@@ -197,6 +199,8 @@ class Settler:
             if failure is None:
                 self._words[scoreboard.DELETED] += 1
                 self._held.settled(held)
+                if self._held.objects:
+                    self._held.deleted((held,))
             elif not self._held.is_final(held, failure):
                 again.append(held)
         return again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -20,6 +21,15 @@ class Pointer(NamedTuple):
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
+    def pack(self) -> bytes:
+        """Return it as bytes, to travel to the auditor."""
+        return marshal.dumps(tuple(self))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Pointer:
+        """Return the pointer of :meth:`pack`."""
+        return cls(*marshal.loads(packed))
+
 
 class Content(NamedTuple):
     """The message as it is sent: with the body and the attributes that its request is made of.
@@ -27,7 +37,7 @@ class Content(NamedTuple):
     ``headers`` are more header lines, each with its line end; those that have no room are left out. ``required`` are
     lines that stay: if they have no room, the message isn't sent. ``path`` is the request target, empty for that of the
     recipient's URL. ``file`` is a body too large for memory, in place of the message's, which is empty then.
-    ``pointer`` is the object that the body was fetched from. ``dropped`` counts headers that have no valid value.
+    ``pointer`` is the object to remove once the message is deleted. ``dropped`` counts headers without a valid value.
     """
 
     message: Message

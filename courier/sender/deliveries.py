@@ -13,7 +13,7 @@ from courier.audit.event import BEHIND, LAPSED, STOPPING, UNSENT
 from courier.http.answer import Answer, Failure
 from courier.http.exchange import Transport
 from courier.lease import boottime
-from courier.message import DELIVERED, WHOLE_BYTES, Message
+from courier.message import DELIVERED, FETCHED, WHOLE_BYTES, Message
 from courier.process import scoreboard
 from courier.process.internal_errors import InternalErrors
 from courier.recipient.policy import is_success
@@ -151,7 +151,11 @@ class Deliveries:
         again_in = 0.0
         if len(record) >= MAY_BE_LOST_BYTES:
             again_in = self._backoff.delay(message.receive_count, random.random())
-        slots.outbox.add(DELIVERED, message, message.lease, again_in, record)
+        content = packet.content
+        if content is None or content.pointer is None:
+            slots.outbox.add(DELIVERED, message, message.lease, again_in, record)
+        else:
+            slots.outbox.add(FETCHED, message, message.lease, again_in, record, content.pointer.pack())
         if self._fifo:
             self.next_message(packet)
         else:

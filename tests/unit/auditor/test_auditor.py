@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from courier.auditor import committer
 from courier.auditor.auditor import Auditor, AuditorOptions
-from courier.auditor.held_receipts import HeldReceipt
+from courier.auditor.held_receipts import HeldReceipt, Removal
 from courier.auditor.log_thread import AuditLog
 from courier.consumer.backlog import HELD_CAP
 from courier.errors import AuditError, SqsError
@@ -21,6 +21,7 @@ from courier.message import (
     DELIVERED,
     DUPLICATE,
     EXTEND,
+    FETCHED,
     REJECTED,
     RELEASE,
     RETRY,
@@ -38,6 +39,7 @@ from tests.unit.stage import Surroundings, boottime, ended, no_descriptor_left
 from tests.waiting import stays, until
 
 TOO_LONG = EntryFailure("InvalidMessageContents", "too long", sender_fault=True)
+GONE = EntryFailure("ReceiptHandleIsInvalid", "", sender_fault=True)
 BUSY = EntryFailure("InternalFailure", "later", sender_fault=False)
 
 
@@ -90,14 +92,16 @@ class FakeSqs:
         self.gate = asyncio.Event()
         self.gate.set()
         self.refuse: list[EntryFailure | None] = []
-        self.broken = 0
+        self.undeletable: set[str] = set()
+        self.deletes = self.broken = 0
         self.closed = False
         self._events = events
 
     async def delete(self, receipts: Sequence[str]) -> list[EntryFailure | None]:
+        self.deletes += 1
         await self.gate.wait()
         self._events.note("delete", *receipts)
-        return [None] * len(receipts)
+        return [GONE if receipt in self.undeletable else None for receipt in receipts]
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> list[EntryFailure | None]:
         self._events.note("change", *(receipt for receipt, _ in entries))
@@ -119,7 +123,9 @@ class FakeSqs:
 class Stage(Surroundings):
     """An auditor that runs."""
 
-    def __init__(self, *, audited: bool = True, failure_queue: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, *, audited: bool = True, failure_queue: bool = False, removal: Removal | None = None, **settings: Any
+    ) -> None:
         super().__init__("auditor")
         self.events = Events()
         self.log = FakeLog(self.events)
@@ -133,13 +139,14 @@ class Stage(Surroundings):
             self.log if audited else None,
             clients,
             auditing,
+            removal=removal,
         )
         self.role = self.run(self.auditor)
 
     def report(self, kind: int, *names: str, lease: float = 30.0, **fields: Any) -> None:
         """Report outcomes as a sender does, in one packet; a record names its message."""
         now = boottime()
-        recorded = kind in (DELIVERED, REJECTED)
+        recorded = kind in (DELIVERED, REJECTED, FETCHED)
         settlements = [
             Settlement(
                 kind,
@@ -590,3 +597,63 @@ async def test_a_receipt_reported_twice_as_a_duplicate_is_deleted_once() -> None
     stage.sqs.gate.set()
     await until(lambda: stage.word(scoreboard.HELD) == 0)
     assert stage.events.of("delete") == ["a"]
+
+
+class Removed:
+    """What was asked of the removal of objects, among the other events."""
+
+    is_idle = True
+    is_failing = False
+
+    def __init__(self) -> None:
+        self.events = Events()
+        self.left = 0
+
+    def add(self, packed: bytes) -> None:
+        self.events.note("remove", packed.decode())
+
+    def leave(self, count: int = 1) -> None:
+        self.left += count
+
+    def hurry(self) -> None:
+        self.events.note("hurry", "")
+
+    def close(self) -> None:
+        self.events.note("end", "")
+
+
+@pytest.mark.parametrize("audited", [True, False])
+async def test_an_object_is_removed_after_its_message_was_deleted_and_not_before(audited: bool) -> None:
+    removed = Removed()
+    stage = Stage(audited=audited, removal=removed)
+    removed.events = stage.events
+    stage.sqs.gate.clear()
+    stage.report(FETCHED, "a", letter=b"object of a")
+    stage.report(DELIVERED, "b")
+    stage.report(FETCHED, "c", letter=b"object of c")
+    await until(lambda: stage.sqs.deletes)
+    assert not stage.events.of("remove")
+    stage.sqs.gate.set()
+    await stage.comes("remove", "object of a", "object of c")
+    order = stage.events.of("record", "delete", "remove")
+    assert order.index("a") < order.index("object of a")
+    assert sorted(stage.events.of("delete")) == ["a", "b", "c"]
+    stage.life.drain()
+    stage.end_of_outcomes()
+    await ended(stage.role)
+    assert (removed.left, stage.events.of("hurry", "end")) == (0, ["", ""])
+
+
+async def test_the_object_of_a_message_that_may_come_again_stays() -> None:
+    removed = Removed()
+    stage = Stage(removal=removed)
+    removed.events = stage.events
+    stage.sqs.undeletable = {"refused"}
+    stage.report(FETCHED, "lapsed", lease=-1.0, letter=b"object of lapsed")
+    stage.report(FETCHED, "refused", letter=b"object of refused")
+    await until(lambda: removed.left == 2)
+    assert not stage.events.of("remove")
+    stage.report(RETRY, "retried", letter=b"")
+    stage.report(FETCHED, "well", letter=b"object of well")
+    await stage.comes("remove", "object of well")
+    assert stage.events.of("remove") == ["object of well"]
