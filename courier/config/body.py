@@ -12,8 +12,9 @@ from courier.config.sns import SnsConfig
 from courier.config.units import TEXT, OptionType, or_off, size
 
 UNWRAP = "unwrap"
+FETCH = "fetch"
 DECODE = "decode"
-STEPS = (UNWRAP, DECODE)
+STEPS = (UNWRAP, FETCH, DECODE)
 """The steps that make the content of a message, in their order."""
 
 BY_ATTRIBUTE = "attribute"
@@ -54,7 +55,8 @@ class BodyConfig(SnsConfig):
         "--body",
         or_off(OptionType(f"{','.join(STEPS)}", _steps), ""),
         "Steps that make the body to send of a message.",
-        "unwrap: take off the envelopes of SNS and EventBridge. decode: undo base64, gzip and zstd.",
+        "unwrap: take off the envelopes of SNS and EventBridge. fetch: get bodies from S3, where the extended clients "
+        "put them. decode: undo base64, gzip and zstd.",
     )
     decode: str = _option(
         BY_ATTRIBUTE,

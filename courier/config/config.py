@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from courier.config.api import ApiConfig
 from courier.config.audit import AuditConfig
-from courier.config.body import BodyConfig
 from courier.config.checks import check_at_most, refuse
+from courier.config.fetch import FetchConfig
 from courier.config.formats import FormatsConfig
 from courier.config.limits import LimitsConfig
 from courier.config.option import Option
@@ -37,7 +37,7 @@ class Config(
     AuditConfig,
     LimitsConfig,
     FormatsConfig,
-    BodyConfig,
+    FetchConfig,
     RecipientConfig,
     QueueConfig,
 ):

@@ -10,25 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
-from courier.config.body import BodyConfig
 from courier.config.config import OPTIONS, Config
+from courier.config.fetch import FetchConfig
 from courier.config.formats import FormatsConfig
 from courier.config.limits import LimitsConfig
 from courier.config.recipient import RecipientConfig
 from courier.config.security import SecurityConfig
 from courier.errors import ConfigError
 
-_PARTS: Final = (RecipientConfig, BodyConfig, FormatsConfig, LimitsConfig, SecurityConfig)
+_PARTS: Final = (RecipientConfig, FetchConfig, FormatsConfig, LimitsConfig, SecurityConfig)
 
 RELOADABLE: Final = frozenset(
     {
         *(each.name for part in _PARTS for each in fields(part)),
         *("senders", "consumers", "concurrency", "log_level", "traces", "traces_sample"),
     }
-) - {"failure_queue"}
+) - {"failure_queue", "fetch_delete"}
 """The fields of Config that a reload changes. Any other option needs a restart.
 
-The failure queue does, because the auditor sends to it, and the preflight has looked it up.
+The failure queue does, because the auditor sends to it, and the preflight has looked it up; and so does the removal of
+objects, which is the auditor's too.
 """
 
 OF_CONSUMERS: Final = frozenset({"rate_limit", "format", "routes"})

@@ -38,12 +38,16 @@ log = structlog.get_logger("courier.fetch")
 
 
 class FetchSettings(NamedTuple):
-    """What may be fetched: from ``places``, up to ``most_bytes``, within ``timeout`` seconds."""
+    """What may be fetched: from ``places``, up to ``most_bytes``, within ``timeout`` seconds.
+
+    ``removes``: objects are to be removed after their messages.
+    """
 
     places: tuple[Place, ...]
     most_bytes: int
     timeout: float
     s3: S3Settings
+    removes: bool = False
 
 
 class Observer(Protocol):
@@ -117,9 +121,10 @@ class Fetching:
                 self._observer.fetched(len(got))
         if isinstance(got, Failure):
             return got
+        removed = pointer if self._settings.removes else None
         if isinstance(got, FileBody):
-            return content._replace(message=without_size(content.message, b""), file=got, pointer=pointer)
-        return content._replace(message=without_size(content.message, got), pointer=pointer)
+            return content._replace(message=without_size(content.message, b""), file=got, pointer=removed)
+        return content._replace(message=without_size(content.message, got), pointer=removed)
 
     def _get(self, pointer: Pointer, under_way: InThread) -> bytes | FileBody | Failure | Trouble:
         """Return the body that an object holds, or why there is none. Raise CannotStart without a client."""

@@ -7,7 +7,8 @@ names of the class and of the attribute are older or newer ones; a client reads 
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 
@@ -32,7 +33,8 @@ LONGEST_KEY: Final = 1024
 _SHOWN: Final = 80
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """A bucket, or a part of it: that of the keys that begin with ``prefix``."""
 
     bucket: str

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from courier.config.body import DECODE, UNWRAP
+from courier.config.body import DECODE, FETCH, UNWRAP
 from courier.config.config import Config
 from courier.http.exchange import Transport
 from courier.http.head import HeadTemplate
 from courier.http.session import Session, SessionLimits
 from courier.http.url_parsing import read_url
+from courier.process.scoreboard import Slot
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
 from courier.request.header_sets import CLOUDEVENTS, NONE
@@ -28,16 +30,27 @@ if TYPE_CHECKING:
 CERTIFICATE_SECONDS: Final = 10.0
 """Time limit of a request for a certificate of SNS."""
 
-MakePreparation: TypeAlias = Callable[[asyncio.AbstractEventLoop, Transport, DeliveryHead], Preparation]
-MakeStep: TypeAlias = Callable[[asyncio.AbstractEventLoop], Step]
+MakeStep: TypeAlias = Callable[[asyncio.AbstractEventLoop, Slot | None], Step]
 
 
-def preparation_factory(config: Config, queue_name: str, alone: EventSource | None = None) -> MakePreparation | None:
+class MakePreparation(Protocol):
+    """Makes the preparation of a sender, in the sender's process. Steps may count in its slot, if it has one."""
+
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, session: Transport, head: DeliveryHead, slot: Slot | None = None
+    ) -> Preparation:
+        """Return a preparation that sends by the session."""
+
+
+def preparation_factory(
+    config: Config, queue_name: str, alone: EventSource | None = None, region: str | None = None
+) -> MakePreparation | None:
     """Return what makes a sender's preparation, in the sender's process; ``None`` if messages are sent as they are.
 
     With ``alone``, the queue as its messages name it, a message that would be sent in a batch is in one of its own.
+    ``region`` is that of the queue, where the objects are that messages point to, unless --region says otherwise.
     """
-    steps = _steps(config, queue_name)
+    steps = _steps(config, queue_name, region)
     if config.is_batched and alone is not None:
         steps.append(_event_of_one(alone))
     if not steps:
@@ -45,15 +58,17 @@ def preparation_factory(config: Config, queue_name: str, alone: EventSource | No
     # Imported here and below, before the fork, because few programs prepare what they send.
     from courier.sender.prepared import Prepared
 
-    def make(loop: asyncio.AbstractEventLoop, session: Transport, head: DeliveryHead) -> Preparation:
-        return Prepared(loop, session, head, [make_step(loop) for make_step in steps])
+    def make(
+        loop: asyncio.AbstractEventLoop, session: Transport, head: DeliveryHead, slot: Slot | None = None
+    ) -> Preparation:
+        return Prepared(loop, session, head, [make_step(loop, slot) for make_step in steps])
 
     return make
 
 
-def _steps(config: Config, queue_name: str) -> list[MakeStep]:
+def _steps(config: Config, queue_name: str, region: str | None) -> list[MakeStep]:
     """Return what makes the steps from a message to what is sent, in their order."""
-    makers = {UNWRAP: _unwrap, DECODE: _decode}
+    makers: dict[str, Callable[[Config], MakeStep]] = {UNWRAP: _unwrap, FETCH: partial(_fetch, region), DECODE: _decode}
     steps = [makers[name](config) for name in config.body_steps]
     if config.path_attribute:
         steps.append(_path(config))
@@ -66,7 +81,7 @@ def _event_of_one(source: EventSource) -> MakeStep:
     from courier.sender.lambda_step import lambda_step
 
     step = lambda_step(source)
-    return lambda _: step
+    return lambda _, __: step
 
 
 def _unwrap(config: Config) -> MakeStep:
@@ -74,7 +89,7 @@ def _unwrap(config: Config) -> MakeStep:
 
     own = [header.name for header in config.own_headers]
     unwrap = Unwrap(describes=config.headers != NONE, own=own)
-    return _verify(config, unwrap) if config.sns_verify else lambda _: unwrap
+    return _verify(config, unwrap) if config.sns_verify else lambda _, __: unwrap
 
 
 def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
@@ -83,7 +98,7 @@ def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
 
     limits = SessionLimits(connect_timeout=CERTIFICATE_SECONDS / 2, timeout=CERTIFICATE_SECONDS)
 
-    def make(loop: asyncio.AbstractEventLoop) -> Step:
+    def make(loop: asyncio.AbstractEventLoop, _: Slot | None) -> Step:
         def open_door(host: str) -> Door:
             url = read_url(config.sns_endpoint_url or f"https://{host}/")
             session = Session(loop, url, limits)
@@ -94,10 +109,16 @@ def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
     return make
 
 
+def _fetch(region: str | None, config: Config) -> MakeStep:
+    from courier.wiring.fetching import fetching_step
+
+    return lambda loop, slot: fetching_step(config, loop, region, slot)
+
+
 def _decode(config: Config) -> MakeStep:
     from courier.body.decode import Decode
 
-    return lambda loop: Decode(loop, config.codings, config.decode_attribute, config.body_max_bytes)
+    return lambda loop, _: Decode(loop, config.codings, config.decode_attribute, config.body_max_bytes)
 
 
 def _path(config: Config) -> MakeStep:
@@ -105,7 +126,7 @@ def _path(config: Config) -> MakeStep:
     from courier.sender.path_step import path_step
 
     step = path_step(config.path_attribute, AllowedPaths(config.path_allow))
-    return lambda _: step
+    return lambda _, __: step
 
 
 def _event(config: Config, queue_name: str) -> MakeStep:
@@ -114,4 +135,4 @@ def _event(config: Config, queue_name: str) -> MakeStep:
 
     own = [header.name for header in config.own_headers]
     step = event_step(EventTemplate(config.event_texts, queue_name, own, config.content_type_attribute))
-    return lambda _: step
+    return lambda _, __: step

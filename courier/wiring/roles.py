@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from courier.audit.recorded_ids import RecordedIds
 from courier.auditor.auditor import Auditor, AuditorOptions
+from courier.auditor.held_receipts import Removal
 from courier.board.tally import FAILURE_QUEUE, call_counter, call_watcher
+from courier.config.body import FETCH
 from courier.config.config import Config
 from courier.config.sources import settings
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.consumer.intake import RouteWork
 from courier.process.channel import Channel
 from courier.process.life import Life, Role, RoleFactory
+from courier.process.scoreboard import Slot
 from courier.sender.options import Redrive, SenderOptions
 from courier.sender.rejection import FailureQueue
 from courier.sender.sender import Sender
@@ -68,7 +71,7 @@ def sender_role(
     options = sender_options(config, queue, failure_queue)
     connect = transport_factory(config)
     make_traces = traces_factory(config, queue.name)
-    prepare = preparation_factory(config, queue.name)
+    prepare = preparation_factory(config, queue.name, region=s3_region(config, queue))
     # Without secrets it is made before the fork: all senders share it.
     common_head = None if has_secrets(config) else delivery_head(config, queue.name)
 
@@ -78,7 +81,7 @@ def sender_role(
         session = connect(life.loop, tls)
         traces = make_traces() if make_traces is not None else None
         events = audit_events(config, life.slot)
-        preparation = prepare(life.loop, session, head) if prepare is not None else None
+        preparation = prepare(life.loop, session, head, life.slot) if prepare is not None else None
         return Sender(life, (work, acks), session, head, options, traces, events, preparation)
 
     return make
@@ -134,9 +137,25 @@ def auditor_role(
         events = audit_events(config, life.slot)
         if dedupe is not None:
             audit_log = dedupe
-        return Auditor(life, acks, audit_log, (client, failure_client), options, depths, events, dedupe)
+        clients, removal = (client, failure_client), _object_removal(config, queue, life.slot)
+        return Auditor(life, acks, audit_log, clients, options, depths, events, dedupe, removal)
 
     return make
+
+
+def _object_removal(config: Config, queue: QueueInfo, slot: Slot) -> Removal | None:
+    """Return what removes the objects that bodies were fetched from; ``None`` if they stay."""
+    if not config.fetch_delete:
+        return None
+    # Imported here, because few programs fetch.
+    from courier.wiring.fetching import object_removal
+
+    return object_removal(config, s3_region(config, queue), slot)
+
+
+def s3_region(config: Config, queue: QueueInfo) -> str | None:
+    """Return the region of the objects that messages point to; ``None`` for that of boto3's configuration."""
+    return queue.region if config.queue_type == "remote" else None
 
 
 def api_role(
@@ -192,6 +211,8 @@ def import_roles(config: Config) -> None:
     importlib.import_module("encodings.idna")
     if config.api_address is not None:
         importlib.import_module("courier.api.server")
+    if FETCH in config.body_steps:
+        importlib.import_module("courier.wiring.fetching")
     if config.traces:
         importlib.import_module("courier.sender.spans")
     if any(each.is_batched for each in (config, *config.of_routes)):

@@ -74,7 +74,9 @@ def fetch(s3: FaultyS3, counts: Counts, monkeypatch: pytest.MonkeyPatch) -> Iter
             (most, timeout),
             Fetching(
                 loop,
-                FetchSettings((Place("archive"), Place("gone")), most, timeout, S3Settings("eu-west-1", s3.url, 4)),
+                FetchSettings(
+                    (Place("archive"), Place("gone")), most, timeout, S3Settings("eu-west-1", s3.url, 4), True
+                ),
                 counts,
             ),
         )

@@ -99,6 +99,10 @@ LEFT: Final[Mapping[str, str]] = {
     "--sns-verify": "for signed messages: test_bodies.py",
     "--sns-topic": "for signed messages: test_bodies.py",
     "--sns-endpoint-url": "for signed messages: test_bodies.py",
+    **dict.fromkeys(
+        ("--fetch-bucket", "--fetch-max-bytes", "--fetch-timeout", "--fetch-delete", "--fetch-endpoint-url"),
+        "need --body fetch, and an S3: test_fetching.py",
+    ),
     "--decode": "needs --body decode, and bodies of that coding: test_bodies.py",
     "--decode-attribute": "needs --body decode: test_bodies.py",
     "--audit-keep": "removes what is counted: test_audit_upkeep.py",

@@ -6,6 +6,7 @@ An example begins with a block ``sh``, the command. The blocks behind it are of 
   empty line, and the body.
 - ``request``: a request that the recipient must get, in any order: the request line, some of its headers, an empty
   line, and the body. ``…`` stands for any text. A header ``!Name:`` must be missing.
+- ``object``: an object that is in S3: its bucket and key, an empty line, and its content.
 - ``rejected``: the reason with which a message must come to the failure queue.
 
 The queues, the recipient and the servers of the page are others in the test; :data:`Places` says which.
@@ -17,12 +18,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 
 from courier.local.exchange import Request, Response
+from tests.faulty_s3 import faulty_s3, kept
 from tests.process.world import Courier, Queue, until
 from tests.threaded_server import ThreadedServer
 from tests.unit.body.signed import certificate
@@ -33,6 +36,7 @@ SECTION: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
 ATTRIBUTE: Final = re.compile(r"([\w.-]+)(?: \(([\w.]+)\))?: (.*)")
 RECIPIENT: Final = "http://127.0.0.1:8000"
 CERTIFICATES: Final = "http://127.0.0.1:8001"
+FETCHES: Final = "--fetch-bucket"
 QUEUE_OPTIONS: Final = ("--queue", "--failure-queue")
 
 Places = Mapping[str, str]
@@ -60,7 +64,7 @@ def examples() -> list[Example]:
         if kind == "sh":
             section = SECTION.findall(text, 0, block.start())[-1]
             found.append(Example(section, content, ()))
-        elif kind in ("message", "request", "rejected"):
+        elif kind in ("message", "request", "rejected", "object"):
             found[-1] = found[-1]._replace(blocks=(*found[-1].blocks, (kind, content)))
     return found
 
@@ -112,6 +116,20 @@ def is_like(request: Request, block: str, names: Mapping[str, str]) -> bool:
 
 def run(example: Example, endpoint: str, directory: Path, places: Places) -> None:
     """Run the command of an example on its messages, and wait for all that must come."""
+    with ExitStack() as stack:
+        environ: dict[str, str] = {}
+        if FETCHES in example.command:
+            s3 = stack.enter_context(faulty_s3())
+            environ["COURIER_FETCH_ENDPOINT_URL"] = s3.url
+            for block in example.of("object"):
+                place, _, content = block.removesuffix("\n").partition("\n\n")
+                s3.bucket, _, key = place.partition("/")
+                s3.objects[key] = kept(content.encode())
+        run_with(example, endpoint, directory, places, environ)
+
+
+def run_with(example: Example, endpoint: str, directory: Path, places: Places, environ: Mapping[str, str]) -> None:
+    """Run the command of an example with some variables."""
     recipient = Requests()
     replaced = {RECIPIENT: recipient.server.url, **places}
     program, *options = shlex.split(_with(replaced, example.command.replace("\\\n", " ")))
@@ -127,7 +145,7 @@ def run(example: Example, endpoint: str, directory: Path, places: Places) -> Non
     for block in example.of("message"):
         queue.sqs.send_message(QueueUrl=queue.url, **entry(_with(replaced, block)))
     wanted = example.of("request")
-    courier = Courier(queue.name, f"{recipient.server.url}/", directory, *options, endpoint=endpoint)
+    courier = Courier(queue.name, f"{recipient.server.url}/", directory, *options, endpoint=endpoint, **environ)
     try:
         courier.wait_ready()
         until(

@@ -69,6 +69,8 @@ def test_the_firehose_audit_takes_the_actions_that_it_calls() -> None:
     assert actions("courier-firehose.json") == called("firehose", (PACKAGE / "audit").glob("*.py"))
 
 
+FETCHING = list((PACKAGE / "fetch").glob("*.py"))
+
 IAM_OF_S3 = {
     "CreateMultipartUpload": "PutObject",
     "CompleteMultipartUpload": "PutObject",
@@ -83,6 +85,11 @@ def test_the_archive_takes_the_actions_that_it_calls() -> None:
     names = {name.removeprefix("s3:") for name in called("s3", (PACKAGE / "audit").glob("*.py"))}
     expected = {f"s3:{IAM_OF_S3.get(name, name)}" for name in names} | {"s3:AbortMultipartUpload"}
     assert actions("courier-archive.json") == expected
+
+
+def test_fetching_takes_the_actions_that_it_calls_and_the_one_that_tells_a_missing_object_from_a_denied_one() -> None:
+    names = {name.removeprefix("s3:").replace("DeleteObjects", "DeleteObject") for name in called("s3", FETCHING)}
+    assert actions("courier-fetch.json") == {f"s3:{name}" for name in names} | {"s3:ListBucket"}
 
 
 def test_the_archive_may_delete_and_overwrite_no_policy_and_no_object() -> None:
@@ -107,7 +114,7 @@ def test_every_policy_is_for_one_resource_and_has_no_wildcard(path: Path) -> Non
     for statement in document["Statement"]:
         assert statement["Effect"] == "Allow"
         # Only the keys of objects can't be named in advance.
-        assert "*" not in json.dumps(statement).replace("/courier/host-1/*", "")
+        assert "*" not in json.dumps(statement).replace("/courier/host-1/*", "").replace("my-bodies/*", "")
         assert statement["Resource"].startswith("arn:aws:")
         assert statement["Action"] == sorted(statement["Action"])
         assert statement["Sid"].isalnum()

@@ -1,0 +1,188 @@
+"""Bodies in S3, end to end: what the recipient gets, what stays in S3, and what a dead S3 costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from courier.fetch.pointer import CLASSES
+from courier.local.exchange import Response
+from tests.faulty_s3 import DENY, FAIL, PASS, FaultyS3, faulty_s3, kept
+from tests.process.conftest import Start
+from tests.process.world import Courier, Queue, Recipient, until
+
+SIZE_ATTRIBUTE = "ExtendedPayloadSize"
+
+
+@pytest.fixture
+def s3() -> Iterator[FaultyS3]:
+    with faulty_s3() as server:
+        yield server
+
+
+def fetching(s3: FaultyS3, *options: str) -> tuple[str, ...]:
+    return ("--body", "fetch", "--fetch-bucket", "archive", "--fetch-endpoint-url", s3.url, *options)
+
+
+def send_pointer(queue: Queue, key: str, bucket: str = "archive", **attributes: str) -> str:
+    """Send what the extended client for Java sends, and return the id."""
+    named = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    answer: dict[str, Any] = queue.sqs.send_message(
+        QueueUrl=queue.url,
+        MessageBody=json.dumps([CLASSES[0], {"s3BucketName": bucket, "s3Key": key}]),
+        MessageAttributes={SIZE_ATTRIBUTE: {"DataType": "Number", "StringValue": "1"}, **named},
+    )
+    message_id: str = answer["MessageId"]
+    return message_id
+
+
+def is_settled(queue: Queue) -> bool:
+    return queue.counts() == (0, 0)
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+@pytest.mark.parametrize("delete", [False, True])
+def test_bodies_of_any_size_come_from_s3_and_their_objects_go_only_if_asked(
+    queue: Queue, recipient: Recipient, start: Start, s3: FaultyS3, transport: str, delete: bool
+) -> None:
+    contents = {f"k{size}": os.urandom(size) for size in (0, 10, 100_000, 1 << 20, 3_000_000, 16_000_000)}
+    s3.objects.update({key: kept(content) for key, content in contents.items()} | {"other": kept(b"not ours")})
+    ids = {send_pointer(queue, key, kind=key): key for key in contents}
+    plain = queue.send(["plain"])[0]
+    courier = start(queue, *fetching(s3, "--transport", transport), *(["--fetch-delete", "yes"] if delete else []))
+    until(lambda: len(recipient.accepted) == len(ids) + 1 and is_settled(queue), explain=courier.log)
+    for delivery in recipient.deliveries:
+        wanted = b"plain" if delivery.message_id == plain else contents[ids[delivery.message_id]]
+        assert hashlib.sha256(delivery.body).digest() == hashlib.sha256(wanted).digest()
+        assert not [name for name in delivery.headers if "payloadsize" in name]
+        assert delivery.headers.get("x-aws-sqsd-attr-kind") == ids.get(delivery.message_id)
+    if delete:
+        until(lambda: set(s3.contents()) == {"other"}, explain=courier.log)
+    assert courier.drain() == 0
+    assert set(s3.contents()) == ({"other"} if delete else {*contents, "other"})
+    # What was received is recorded, not what was fetched.
+    assert courier.recorded().total() == len(ids) + 1
+
+
+def test_what_the_message_causes_goes_to_the_failure_queue_with_its_pointer_and_its_object(
+    queue: Queue, virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3
+) -> None:
+    failures = Queue(virtual_queue)
+    s3.objects["large"] = kept(bytes(5000))
+    s3.objects["refused"] = kept(b"no")
+    sent = {
+        send_pointer(queue, "large"): "body too large",
+        send_pointer(queue, "gone"): "object not found",
+        send_pointer(queue, "k", "another-bucket"): "bucket not allowed",
+        send_pointer(queue, "../another-bucket/k"): "pointer not readable",
+        send_pointer(queue, "refused"): "status 400",
+    }
+    recipient.behave = lambda delivery: Response(400)
+    options = ("--failure-queue", failures.name, "--fetch-max-bytes", "4096", "--fetch-delete", "yes")
+    courier = start(queue, *fetching(s3, *options), "--reject-share", "0")
+    until(lambda: failures.counts()[0] == len(sent) and is_settled(queue), explain=courier.log)
+    assert courier.drain() == 0
+    reasons = {}
+    while answer := failures.sqs.receive_message(
+        QueueUrl=failures.url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+    ).get("Messages"):
+        for message in answer:
+            failure = json.loads(message["MessageAttributes"]["CourierFailure"]["StringValue"])
+            reasons[failure["id"] if "id" in failure else message["Body"]] = failure["reason"]
+            assert message["Body"].startswith(f'["{CLASSES[0]}"')
+            assert SIZE_ATTRIBUTE in message["MessageAttributes"]
+    assert sorted(reasons.values()) == sorted(sent.values())
+    assert set(s3.contents()) == {"large", "refused"}
+    assert {path.split("?")[0].split("/")[1] for _, path in s3.seen} == {"archive"}
+    assert len(recipient.deliveries) == 1
+
+
+@pytest.mark.parametrize("fault", [FAIL, DENY])
+def test_a_dead_s3_costs_few_receives_and_delays_no_other_message(
+    virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3, fault: str
+) -> None:
+    queue, dead = Queue.with_dead_letters(virtual_queue, 4)
+    s3.choose = lambda *_: fault
+    keys = [f"k{n}" for n in range(40)]
+    s3.objects.update({key: kept(key.encode()) for key in keys})
+    for key in keys:
+        send_pointer(queue, key)
+    courier = start(queue, *fetching(s3), "--senders", "2", "--backoff-base", "0.1")
+    until(lambda: "cannot fetch an object" in courier.log(), explain=courier.log)
+    plain = queue.send([f"plain {n}" for n in range(200)])
+    until(lambda: all(recipient.accepted[each] for each in plain), explain=courier.log)
+    until(lambda: queue.counts() == (40, 0) or queue.counts()[0] + queue.counts()[1] == 40, explain=courier.log)
+    asked = len(s3.seen)
+    time.sleep(2.0)
+    # The breaker is open: each sender asks now and then with a single message.
+    assert len(s3.seen) - asked < 40
+    assert dead.counts() == (0, 0)
+    assert "circuit breaker open" not in courier.log()
+    s3.choose = lambda *_: PASS
+    assert courier.drain() == 0
+    assert len(recipient.deliveries) == 200
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(10))
+def test_kills_lose_no_message_and_no_object_of_one_that_was_not_delivered(
+    queue: Queue, recipient: Recipient, tmp_path: Path, s3: FaultyS3, seed: int
+) -> None:
+    kills(queue, recipient, tmp_path, s3, seed)
+
+
+@pytest.mark.parametrize("seed", [1000])
+def test_kills_lose_no_message_and_no_object_of_one_that_was_not_delivered_in_short(
+    queue: Queue, recipient: Recipient, tmp_path: Path, s3: FaultyS3, seed: int
+) -> None:
+    kills(queue, recipient, tmp_path, s3, seed)
+
+
+def kills(queue: Queue, recipient: Recipient, tmp_path: Path, s3: FaultyS3, seed: int) -> None:
+    import random
+
+    draw = random.Random(seed)
+    contents = {f"k{n}": os.urandom(draw.choice([10, 50_000, 2_000_000])) for n in range(120)}
+    s3.objects.update({key: kept(content) for key, content in contents.items()})
+    ids = {send_pointer(queue, key): key for key in contents}
+    lost: list[str] = []
+    removed_early = threading.Event()
+
+    def choose(method: str, _: str) -> str:
+        # Nothing is removed that the recipient hasn't accepted.
+        return PASS
+
+    s3.choose = choose
+    options = fetching(s3, "--fetch-delete", "yes", "--visibility-timeout", "3", "--senders", "2")
+    courier = Courier(queue.name, recipient.url, tmp_path, *options, endpoint=queue.endpoint)
+    try:
+        courier.wait_ready()
+        deadline = time.monotonic() + 90.0
+        while not is_settled(queue) and time.monotonic() < deadline:
+            time.sleep(draw.uniform(0.1, 0.6))
+            accepted = {ids[name] for name in recipient.accepted}
+            lost += [key for key in contents.keys() - s3.contents().keys() if key not in accepted]
+            if len(recipient.accepted) < 100:
+                role = draw.choice(["sender", "sender", "auditor"])
+                if pids := courier.pids(role):
+                    os.kill(draw.choice(pids), signal.SIGKILL)
+        assert is_settled(queue), courier.log()
+        assert courier.drain() == 0
+    finally:
+        courier.kill()
+    assert not removed_early.is_set()
+    assert not lost
+    got = {ids[each.message_id]: each.body for each in recipient.deliveries if each.message_id in recipient.accepted}
+    assert got.keys() == contents.keys()
+    assert all(hashlib.sha256(body).digest() == hashlib.sha256(contents[key]).digest() for key, body in got.items())
+    left = len(s3.contents())
+    print(f"objects left after the kills: {left} of {len(contents)}; duplicates: {len(recipient.duplicates())}")
