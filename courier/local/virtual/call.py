@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from courier.local.virtual.faults import Faults
 from courier.local.virtual.polls import Polls
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.registry import Registry
+
+if TYPE_CHECKING:
+    from courier.local.virtual.moving import MoveTasks
 
 
 class SqsService(Protocol):
@@ -27,6 +30,10 @@ class SqsService(Protocol):
     @property
     def registry(self) -> Registry:
         """The queues by name."""
+
+    @property
+    def moves(self) -> MoveTasks:
+        """The tasks that move messages."""
 
     def polls(self, queue: VirtualQueue) -> Polls:
         """Return the long polls of a queue."""

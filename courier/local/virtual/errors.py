@@ -55,6 +55,7 @@ OVER_LIMIT: Final = _modelled("OverLimit", status=403)
 QUEUE_DOES_NOT_EXIST: Final = _modelled("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 QUEUE_NAME_EXISTS: Final = _modelled("QueueNameExists", "QueueAlreadyExists")
 RECEIPT_HANDLE_IS_INVALID: Final = _modelled("ReceiptHandleIsInvalid")
+RESOURCE_NOT_FOUND: Final = _modelled("ResourceNotFoundException", status=404)
 REQUEST_THROTTLED: Final = _modelled("RequestThrottled", status=403)
 SERIALIZATION: Final = ErrorKind(GENERIC + "SerializationException", "SerializationException")
 SERVICE_UNAVAILABLE: Final = ErrorKind(GENERIC + "ServiceUnavailable", "ServiceUnavailable", 503)
@@ -81,6 +82,11 @@ def queue_does_not_exist(elsewhere: Sequence[str] = ()) -> ServiceError:
     """Return the error for a queue that doesn't exist, or only in the regions ``elsewhere``, which SQS wouldn't say."""
     hint = f" There is one of this name in {', '.join(elsewhere)}." if elsewhere else ""
     return ServiceError(QUEUE_DOES_NOT_EXIST, "The specified queue does not exist." + hint)
+
+
+def resource_not_found(detail: str) -> ServiceError:
+    """Return the error for a queue or a task that a call about move tasks names, and that doesn't exist."""
+    return ServiceError(RESOURCE_NOT_FOUND, detail)
 
 
 def receipt_is_invalid(receipt: str) -> ServiceError:

@@ -158,9 +158,16 @@ class VirtualFifoQueue(VirtualQueue):
             raise not_available(receipt)
         super().change_visibility(receipt, timeout, now)
 
+    def oldest(self, now: float) -> StoredMessage | None:
+        """Return the message that a receive would give next. It stays where it is."""
+        message = super().oldest(now)
+        self._stop_serving()
+        return message
+
     def accept_dead_letter(self, message: StoredMessage, source: VirtualQueue, now: float) -> None:
-        """Take over a message. Its retention starts anew, unlike in a standard queue."""
+        """Take over a message. Its retention starts anew, and its deduplication id is now its message id."""
         message.sent = now
+        message.deduplication_id = message.message_id
         super().accept_dead_letter(message, source, now)
 
     def apply(self, settings: QueueSettings) -> None:

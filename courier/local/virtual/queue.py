@@ -150,6 +150,25 @@ class VirtualQueue(MessageStore):
         self._store(twin, now, 0)
         self._expiry_check = min(self._expiry_check, twin.sent + self.settings.retention)
 
+    def oldest(self, now: float) -> StoredMessage | None:
+        """Return the message that a receive would give next. It stays where it is."""
+        self._surface(now)
+        too_old = now - self.settings.retention
+        while (message := self._next()) is not None:
+            if message.sent > too_old:
+                self._line_up(message)
+                return message
+            self._remove(message)
+        return None
+
+    def discard(self, message: StoredMessage) -> None:
+        """Delete a message that :meth:`oldest` returned."""
+        self._remove(message)
+
+    def accept_moved(self, message: StoredMessage, now: float) -> None:
+        """Accept a new message with the content of another queue's, with no regard to its deduplication id."""
+        VirtualQueue.send(self, message.renewed(), now)
+
     def _moved_away(self, message: StoredMessage, now: float) -> bool:
         redrive = self.redrive
         if redrive is None or redrive.target.deleted:

@@ -136,6 +136,10 @@ class Registry:
             return None
         return self._get(parts[5], parts[3])
 
+    def current(self, queue: VirtualQueue) -> VirtualQueue | None:
+        """Return the queue that now has the region and name of a queue that may have been deleted."""
+        return self._queues.get((queue.region, queue.name))
+
     def delete(self, queue: VirtualQueue) -> None:
         """Delete a queue and all its messages."""
         queue.deleted = True

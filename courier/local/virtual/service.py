@@ -12,15 +12,15 @@ import orjson
 
 from courier.local.exchange import Request, Response, ServerLimits
 from courier.local.virtual.account import ACCOUNT, HOME_REGION
-from courier.local.virtual.actions import ACTIONS, UNSUPPORTED, ActionAnswer, Call
+from courier.local.virtual.actions import ACTIONS, ActionAnswer, Call
 from courier.local.virtual.errors import (
     ACCESS_DENIED,
     INVALID_ACTION,
     SERIALIZATION,
-    UNSUPPORTED_OPERATION,
     ServiceError,
 )
 from courier.local.virtual.faults import Faults
+from courier.local.virtual.moving import MoveTasks
 from courier.local.virtual.polls import Polls
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.registry import Registry
@@ -58,6 +58,7 @@ class VirtualSqs:
         self.clock: Final = clock or steady_wall_clock()
         self.faults: Final = faults
         self.registry: Final = Registry()
+        self.moves: Final = MoveTasks()
         self.closing = False
         self._latency = latency
         self._polls: dict[VirtualQueue, Polls] = {}
@@ -96,7 +97,8 @@ class VirtualSqs:
             polls.check(now)
 
     def removed(self, queue: VirtualQueue) -> None:
-        """End the long polls of a deleted queue."""
+        """End the long polls of a deleted queue, and forget its move tasks."""
+        self.moves.forget(queue)
         polls = self._polls.pop(queue, None)
         if polls is not None:
             polls.wake_all()
@@ -153,8 +155,6 @@ def _read(request: Request) -> tuple[str, dict[str, Any]]:
     if "authorization" not in headers:
         raise ServiceError(ACCESS_DENIED, f"Access to the resource http://{headers.get('host', '')}/ is denied.")
     if action not in ACTIONS:
-        if action in UNSUPPORTED:
-            raise ServiceError(UNSUPPORTED_OPERATION, f"The virtual queue does not know {action}.")
         raise ServiceError(INVALID_ACTION, f"The action {action} is not valid for this web service.")
     try:
         parameters = orjson.loads(request.body or b"{}")

@@ -57,6 +57,21 @@ class StoredMessage:
         """Return another message with the same values, for the queue that it moves to."""
         return replace(self)
 
+    def renewed(self) -> StoredMessage:
+        """Return a new message with the same content, which nobody has received yet."""
+        return StoredMessage(
+            self.body,
+            self.body_md5,
+            self.size,
+            self.attributes,
+            self.attributes_md5,
+            self.trace,
+            self.trace_md5,
+            self.group,
+            self.deduplication_id,
+            sender_id=self.sender_id,
+        )
+
     def empty(self) -> None:
         """Free the content: a heap may still refer to a message that is gone."""
         self.body = ""

@@ -6,11 +6,13 @@ import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
+import boto3
 import orjson
 import pytest
 
 from courier.local.exchange import Request, Response
 from courier.local.server import serve
+from courier.local.virtual.actions import ACTIONS
 from courier.local.virtual.errors import SERVICE_UNAVAILABLE, ServiceError, throttled
 from courier.local.virtual.faults import Faults
 from courier.local.virtual.parameters import Parameters
@@ -78,9 +80,9 @@ class TestProtocol:
         assert isinstance(response, Response)
         assert refused(response) == (403, "AccessDeniedException", "AccessDenied")
 
-    def test_an_action_that_sqs_has_and_this_queue_has_not_is_unsupported(self) -> None:
-        response = now(VirtualSqs(), "StartMessageMoveTask", SourceArn="x")
-        assert refused(response) == (400, "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation")
+    def test_every_action_of_sqs_is_known(self) -> None:
+        model = boto3.client("sqs", region_name="local").meta.service_model
+        assert set(model.operation_names) == set(ACTIONS)
 
     def test_an_action_that_sqs_has_not_is_invalid(self) -> None:
         assert refused(now(VirtualSqs(), "Nonsense")) == (400, "UnknownOperationException", "InvalidAction")
