@@ -13,6 +13,7 @@ from courier.board.senders import SENDER
 from courier.process.scoreboard import Scoreboard
 from courier.recipient import breaker
 from courier.recipient.breaker import View
+from courier.recipient.content import reason_of
 from courier.recipient.policy import FAULTS
 from courier.recipient.views import read_views
 
@@ -90,7 +91,10 @@ def merged(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _reason(view: View, board: Scoreboard, role: str) -> str:
     """Return why the breaker opened: refusals, or the last fault of a delivery."""
     if view.refused:
-        return f"{view.refused} of {view.answers} messages refused, the last with status {view.status}"
+        number = f"{view.refused} of {view.answers} messages"
+        if unsendable := reason_of(view.status):
+            return f"{number} can't be sent, the last because of: {unsendable}"
+        return f"{number} refused, the last with status {view.status}"
     failures = recent_failures(board.slots(role))
     faults = [each.reason for each in failures if _is_fault(each)]
     return next(iter(faults or [each.reason for each in failures]), "unknown")

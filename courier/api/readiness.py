@@ -30,6 +30,7 @@ from courier.process.internal_errors import bugs
 from courier.process.scoreboard import DRAINING, READY, Scoreboard, Slot
 from courier.recipient.advice import advice
 from courier.recipient.breaker import CLOSED
+from courier.recipient.content import reason_of
 from courier.recipient.fault_share import ADVICE
 
 FAILING_SECONDS: Final = 5.0
@@ -129,13 +130,23 @@ def _absent(board: Scoreboard, role: str, now: float) -> Unready | None:
 
 
 def _refusals(observed: Observed, now: float) -> list[Unready]:
-    """Return a reason for each recipient that refuses every message: it gets nothing more, and a person must act."""
+    """Return a reason for each recipient that gets nothing more, because of its refusals or of the messages themselves.
+
+    A person must act.
+    """
     found = []
     for role in sender_roles(observed.board):
         recipient = observed.recipient(now, role)
-        if recipient.refused:
-            what = f"{recipient.refused} of {recipient.answers} messages, the last with status {recipient.status}"
-            reason = f"recipient refuses messages: {where(role)}{what}; receiving stops until it takes one"
+        number = f"{where(role)}{recipient.refused} of {recipient.answers} messages"
+        if not recipient.refused:
+            continue
+        if unsendable := reason_of(recipient.status):
+            what = f"{number}, the last because of: {unsendable}"
+            reason = f"messages can't be sent: {what}; receiving stops until one can"
+            found.append(Unready(reason, advice(None, unsendable)))
+        else:
+            what = f"{number}, the last with status {recipient.status}"
+            reason = f"recipient refuses messages: {what}; receiving stops until it takes one"
             found.append(Unready(reason, advice(recipient.status, "")))
     return found
 

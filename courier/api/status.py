@@ -32,6 +32,7 @@ from courier.process import scoreboard
 from courier.process.scoreboard import WORDS
 from courier.process.word_table import Kind
 from courier.recipient.breaker import STATE_NAMES
+from courier.recipient.content import reason_of
 
 TOTALS: Final = {word.name: word.place for word in WORDS if word.kind & (Kind.TOTAL | Kind.RATE)}
 
@@ -154,7 +155,11 @@ class Status:
             "faults_in_a_row": recipient.faults,
             "next_probe_seconds": round(recipient.next_probe, 1),
             "openings": self._board.total(scoreboard.OPENINGS),
-            "refused": {"messages": recipient.refused, "answers": recipient.answers, "status": recipient.status},
+            "refused": {
+                "messages": recipient.refused,
+                "answers": recipient.answers,
+                "status": 0 if reason_of(recipient.status) else recipient.status,
+            },
             **merged([outages.answer(now, unix_now) for outages in self._outages]),
         }
         return {"breaker": shown, "paused_seconds": round(recipient.paused, 1)}

@@ -55,3 +55,16 @@ NOT_FETCHED: Final[Mapping[str, str]] = {
     NO_ROOM: "free space in the directory for temporary files, or set TMPDIR to a larger one",
 }
 """The reasons why something that a message needs could not be fetched, and what to do about each."""
+
+_CODES: Final[Mapping[str, int]] = {reason: number for number, reason in enumerate(UNSENDABLE, 1)}
+_REASONS: Final[Mapping[int, str]] = {number: reason for reason, number in _CODES.items()}
+
+
+def code_of(reason: str) -> int:
+    """Return the number of a reason of :data:`UNSENDABLE`, which stands on the board in the place of a status."""
+    return _CODES[reason]
+
+
+def reason_of(code: int) -> str | None:
+    """Return the reason with this number, ``None`` for a status of HTTP."""
+    return _REASONS.get(code)

@@ -13,6 +13,7 @@ from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard, Slot
 from courier.recipient.breaker import BreakerOptions
 from courier.recipient.concurrency import RAMP_START, ConcurrencyLimit
+from courier.recipient.content import code_of
 from courier.recipient.fault_share import FaultShare
 from courier.recipient.pause import Pause
 from courier.recipient.peers import Peers
@@ -241,7 +242,7 @@ class Gate:
             if self.breaker.is_probe(now):
                 self._open(now, reason)
         elif self.guard.is_on and (excess := self.guard.record(message_id, now, is_known=is_known, is_start=False)):
-            self._open(now, reason, refusals=(*excess, 0))
+            self._open(now, reason, refusals=(*excess, code_of(reason)))
         self.refresh(now)
 
     def record_unsent(self, outcome: Retry, now: float) -> None:

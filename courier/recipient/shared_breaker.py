@@ -15,6 +15,7 @@ from courier.process.scoreboard import Scoreboard, Slot
 from courier.recipient import breaker
 from courier.recipient.advice import advice
 from courier.recipient.breaker import START_FAILURES, BreakerOptions, View
+from courier.recipient.content import reason_of
 from courier.recipient.phase import Phase
 from courier.recipient.views import read_view, read_views, write_view
 
@@ -53,6 +54,12 @@ class SharedBreaker:
             log,
             "warning",
             "circuit breaker open: the recipient refuses messages, receiving stops until it takes one",
+            at_once=AT_ONCE,
+        )
+        self._unsendable_line = RecurringLine(
+            log,
+            "warning",
+            "circuit breaker open: messages can't be sent by their own fault, receiving stops until one can",
             at_once=AT_ONCE,
         )
         self._fails_line = RecurringLine(
@@ -169,6 +176,16 @@ class SharedBreaker:
                     seconds=round(now - view.since, 1),
                     next_probe_in=next_probe_in,
                 )
+        elif view.refused and reason_of(view.status):
+            self._unsendable_line(
+                reason,
+                refused=view.refused,
+                answers=view.answers,
+                share=round(view.refused / view.answers, 2),
+                reason=reason,
+                advice=f"{advice(None, reason)}; the recipient isn't at fault, and no message is lost",
+                next_probe_in=next_probe_in,
+            )
         elif view.refused:
             self._refuses_line(
                 reason,

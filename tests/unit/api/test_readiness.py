@@ -18,6 +18,7 @@ from courier.process.internal_errors import FRESH_SECONDS as FRESH_BUG_SECONDS
 from courier.process.scoreboard import DRAINING, EMPTY, READY, SILENT_SECONDS, STARTING, Scoreboard, Slot
 from courier.process.standby import HAS_ROOM, OFF
 from courier.recipient.breaker import View
+from courier.recipient.content import UNDECODABLE, code_of
 from courier.recipient.views import write_view
 from tests.unit.api.boards import observed, running_board
 
@@ -133,6 +134,14 @@ def test_a_recipient_that_refuses_everything_is_a_reason_until_it_takes_a_messag
     assert reasons(board, NOW + 2) == []
     write_view(second, View(opened_at=NOW + 2.1, open_until=NOW + 60, since=NOW + 2.1, trips=1))
     assert reasons(board, NOW + 2.2) == [], "one that is down is no reason to take Courier out of anything"
+
+
+def test_messages_that_can_not_be_sent_are_a_reason_that_does_not_blame_the_recipient(board: Scoreboard) -> None:
+    code = code_of(UNDECODABLE)
+    view = View(opened_at=NOW, open_until=NOW + 1, since=NOW, trips=1, refused=20, answers=21, status=code)
+    write_view(board.slots("sender")[1], view)
+    what = "20 of 21 messages, the last because of: body not decodable"
+    assert reasons(board) == [f"messages can't be sent: {what}; receiving stops until one can"]
 
 
 def test_a_consumer_on_standby_has_no_say_in_whether_receives_fail(board: Scoreboard) -> None:

@@ -8,9 +8,9 @@ from courier.http.answer import Failure
 from courier.process import scoreboard
 from courier.recipient import breaker
 from courier.recipient.advice import OTHERWISE, advice
-from courier.recipient.content import NOT_FETCHED, UNDECODABLE, UNSENDABLE
+from courier.recipient.content import NOT_FETCHED, UNDECODABLE, UNSENDABLE, code_of, reason_of
 from courier.recipient.phase import Phase
-from courier.recipient.policy import DEFAULT_RULES, Backoff, Rejected, Retry, judge
+from courier.recipient.policy import DEFAULT_RULES, STATUSES, Backoff, Rejected, Retry, judge
 from courier.recipient.refusals import MINIMUM
 from courier.recipient.views import read_views
 from tests.unit.recipient.senders import LATER, Senders, open_until, opened
@@ -42,6 +42,16 @@ def test_so_many_that_nothing_can_be_sent_stop_receiving() -> None:
     phases = [unsendable(senders, LATER, f"m{n}") for n in range(MINIMUM)]
     assert phases == [Phase.DELIVERING] * (MINIMUM - 1) + [Phase.STOPPED]
     assert breaker.newest(read_views(senders.board, senders.role, LATER)).refused == MINIMUM
+
+
+def test_the_reason_stands_on_the_board_where_no_status_of_http_can_be_mistaken_for_it() -> None:
+    senders = Senders(reject_share=0.5)
+    for n in range(MINIMUM):
+        unsendable(senders, LATER, f"m{n}")
+    assert reason_of(breaker.newest(read_views(senders.board, senders.role, LATER)).status) == UNDECODABLE
+    assert [reason_of(code_of(reason)) for reason in UNSENDABLE] == list(UNSENDABLE)
+    assert not any(map(reason_of, STATUSES))
+    assert reason_of(0) is None
 
 
 def test_it_is_no_answer_of_the_recipient() -> None:
