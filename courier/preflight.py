@@ -20,6 +20,7 @@ from courier.audit.directory import AuditDirectory
 from courier.audit.lock import DirectoryLock
 from courier.audit.sign_key import read_sign_key
 from courier.audit.stream import Stream
+from courier.config.body import FETCH
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.recipient import origin_of
@@ -112,6 +113,8 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
             checks.append(check_archive(settings))
     elif config.audit == "firehose" and keys:
         checks.append(check_stream(audit_stream(config, queue)))
+    if FETCH in config.body_steps:
+        checks.append(check_fetch(config, queue))
     if connect:
         # courier run checks this before it creates the first process.
         checks.append(check_descriptors(config))
@@ -250,6 +253,20 @@ def check_archive(settings: ArchiveSettings) -> Check:
     except CourierError as error:
         return _failed(ARCHIVE, str(error))
     return Check(ARCHIVE, True, detail, warnings=(warning,) if warning else ())
+
+
+def check_fetch(config: Config, queue: QueueInfo | None) -> Check:
+    """Check that a client of S3 can be made. Nothing is asked: which rights there are shows with the first object."""
+    # Imported here, in the process of the preflight, because botocore is large.
+    from courier.fetch.s3_client import S3Settings, connect_s3
+
+    region = config.region or (queue.region if queue is not None else None)
+    try:
+        client = connect_s3(S3Settings(region, config.fetch_endpoint_url))
+    except CourierError as error:
+        return _failed("fetch", str(error))
+    where = f"from {', '.join(map(str, config.fetch_bucket))} at {client.meta.endpoint_url}"
+    return Check("fetch", True, f"bodies come {where}")
 
 
 def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:

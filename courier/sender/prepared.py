@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from courier.http.answer import CANCELLED, Answer, Failure
 from courier.http.exchange import Done, Transport
 from courier.recipient.content import HEAD_TOO_LONG
 from courier.request.content import Content, Made, Pending, Step
 from courier.request.head import DeliveryHead, HeadTooLong
+from courier.request.threads import Threads
+from courier.sender.signed_file import SignedFile
 from courier.sender.slots import Attempt, HeldPacket
+
+SIGNING_THREADS: Final = 2
+"""Threads of a sender that sign large bodies. They share the sender's core."""
 
 Dispatch: TypeAlias = Callable[[HeldPacket, Content, Done], Attempt]
 """The last step: sends a content, and passes the result of the attempt on, once and never from inside the call.
@@ -32,9 +37,14 @@ class Prepared:
         self.head = head
         self.steps = tuple(steps)
         self.dispatch: Dispatch = self._send_alone
+        self._threads: Threads | None = None
 
     def _send_alone(self, packet: HeldPacket, content: Content, done: Done) -> Attempt:
         """Send a content in a request of its own."""
+        if content.file is not None and self.head.signs:
+            if self._threads is None:
+                self._threads = Threads(self.loop, SIGNING_THREADS, "signing")
+            return SignedFile((self._threads, self.session, self.head), packet, content, done)
         head = self.head.render_content(content)
         packet.content = content
         return self.session.send(head, content.body, done)
