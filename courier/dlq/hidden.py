@@ -26,6 +26,9 @@ ATTEMPTS: Final = 4
 
 PAUSES: Final = Backoff(0.2, 2.0)
 
+SHOW_SECONDS: Final = 10.0
+"""Seconds of failures alone after which the rest is left to SQS: attempts for 100,000 messages would take an hour."""
+
 
 class HideClient(Protocol):
     """The call that hides and shows messages; one that fails as a whole raises SqsError."""
@@ -59,6 +62,7 @@ class HiddenMessages:
         self._held: dict[str, _Held] = {}
         self.longest = visibility
         self.stays_hidden = 0
+        self._failing_since: float | None = None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -118,12 +122,16 @@ class HiddenMessages:
     async def _show(self, batch: Sequence[_Held]) -> None:
         waiting = [held.receipt for held in batch]
         for attempt in range(1, ATTEMPTS + 1):
+            if self._failing_since is not None and boottime() - self._failing_since > SHOW_SECONDS:
+                break
             try:
                 results = await self._client.change_visibility([(receipt, 0) for receipt in waiting])
             except SqsError as error:
+                self._failing_since = self._failing_since or boottime()
                 if not error.retriable:
                     break
             else:
+                self._failing_since = None
                 # One that isn't hidden any more needs nothing.
                 waiting = [r for r, result in zip(waiting, results, strict=True) if result and not result.sender_fault]
             if not waiting:

@@ -60,6 +60,29 @@ def test_each_message_is_seen_once_and_shown_again_unless_it_was_deleted(
     assert len(queue.hidden()) <= scan.stays_hidden
 
 
+def test_a_queue_that_is_gone_at_the_end_is_not_waited_for() -> None:
+    clock = Clock()
+    queue = DeadQueue(clock)
+    queue.put(*(f"m{n}" for n in range(3000)))
+    scan = Scan(queue)
+    began = 0.0
+
+    async def scenario() -> None:
+        nonlocal began
+        async with scan:
+
+            async def ignore(messages: list[Message]) -> None:
+                pass
+
+            await scan.each(ignore)
+            queue.fails = 1.0
+            began = clock.now
+
+    run_virtually(clock, scenario())
+    assert clock.now - began < 20
+    assert scan.stays_hidden == 3000
+
+
 @settings(max_examples=10)
 @given(hours=st.floats(0.0, 30.0), fifo=st.booleans())
 def test_what_is_held_stays_hidden_for_as_long_as_sqs_allows_and_is_not_seen_twice(hours: float, fifo: bool) -> None:
