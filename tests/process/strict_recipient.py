@@ -89,8 +89,12 @@ class StrictRecipient:
             return False
         headers = dict(request.headers)
         body = await reader.readexactly(int(headers[b"content-length"]))
+        self.note(bytes(request.target), headers, body)
         writer.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % self._answer(headers, body))
         return True
+
+    def note(self, target: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
+        """Do more with a request, in the loop of the server."""
 
     def _refuse_head(self, writer: asyncio.StreamWriter) -> None:
         """As Node does for one, and others for the next."""
