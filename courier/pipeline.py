@@ -3,6 +3,7 @@
     SQS ──▶ consumer × N ──work──▶ sender × M ──acks──▶ auditor ──▶ audit log, then failure queue, then SQS
                  └──────────────acks─────────────────────▲
     api: reads the scoreboard        queue: in memory, with --queue-type virtual
+    scheduler ──▶ SQS: puts periodic tasks into the queue, with --cron
 
 With --routes each route has a work channel and a pool of senders of its own beside these: sender:NAME.
 
@@ -46,7 +47,15 @@ from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_options
 from courier.wiring.pools import SenderPool, reconfigured, route_works, sender_pools
-from courier.wiring.roles import api_role, auditor_role, consumer_role, import_roles, queue_role, sender_role
+from courier.wiring.roles import (
+    api_role,
+    auditor_role,
+    consumer_role,
+    import_roles,
+    queue_role,
+    scheduler_role,
+    sender_role,
+)
 from courier.wiring.settings import settings_in_force
 
 SENDER_RESERVE_SECONDS: Final = 1.0
@@ -159,6 +168,9 @@ def build_stages(
         restart_in_drain=True,
     )
     flow = [receiving, *sending, auditing]
+    if config.cron is not None:
+        # First, because it sends to the queue.
+        flow.insert(0, Stage("scheduler", 1, scheduler_role(config, queue)))
     if config.queue_type == "virtual":
         flow.append(Stage("queue", 1, queue_role(config, queue)))
     if config.api_address is not None:

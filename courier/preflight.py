@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -115,6 +116,8 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
         checks.append(check_stream(audit_stream(config, queue)))
     if FETCH in config.body_steps:
         checks.append(check_fetch(config, queue))
+    if config.cron is not None:
+        checks.append(check_tasks(config))
     if connect:
         # courier run checks this before it creates the first process.
         checks.append(check_descriptors(config))
@@ -267,6 +270,21 @@ def check_fetch(config: Config, queue: QueueInfo | None) -> Check:
         return _failed("fetch", str(error))
     where = f"from {', '.join(map(str, config.fetch_bucket))} at {client.meta.endpoint_url}"
     return Check("fetch", True, f"bodies come {where}")
+
+
+def check_tasks(config: Config) -> Check:
+    """Read the periodic tasks, and say which one is due next."""
+    # Imported here, because few programs have periodic tasks.
+    from courier.request.tasks import instant
+
+    try:
+        tasks = config.tasks
+    except CourierError as error:
+        return _failed("periodic tasks", str(error))
+    now = int(time.time() // 60)
+    due = min(((task.schedule.next_after(now), task.name) for task in tasks), default=None)
+    following = f", next {due[1]} at {instant(due[0])}" if due is not None else ""
+    return Check("periodic tasks", True, f"{len(tasks)} in {config.cron}{following}")
 
 
 def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:

@@ -73,6 +73,8 @@ class Config(
         if self.failure_queue and self.queue_type != "remote":
             # Only SQS has other queues: a rejected message would be deleted without a trace.
             refuse("--failure-queue", f"must be left out with --queue-type {self.queue_type}, which has no other queue")
+        if self.cron is not None and self.queue_type == "nop":
+            refuse("--cron", "must be left out with --queue-type nop, which has no queue to put tasks into")
         if self.failure_queue and self.failure_queue == self.queue:
             refuse("--failure-queue", "must be another queue than --queue")
         if self.is_batched:

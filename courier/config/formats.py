@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from courier.config.checks import refuse
 from courier.config.option import option
 from courier.config.routes import ROUTES, RoutesFile
-from courier.config.units import PATH_PREFIX, TEXT, YES_NO, one_of, seconds
+from courier.config.units import PATH, PATH_PREFIX, TEXT, YES_NO, one_of, seconds
+
+if TYPE_CHECKING:
+    from courier.scheduler.tasks import Task
+
+TASK_PATH: Final = "beanstalk.sqsd.path"
+"""The attribute of the path of a periodic task."""
 
 MESSAGE: Final = "message"
 LAMBDA: Final = "lambda"
@@ -60,11 +67,20 @@ class FormatsConfig:
         repeated=True,
     )
 
+    cron: Path | None = _option(  # noqa: RUF009 (immutable)
+        None,
+        "--cron",
+        PATH,
+        "cron.yaml of periodic tasks to enqueue.",
+        "It is the file of Elastic Beanstalk's worker tier, with name, url and schedule (UTC) of each task. Messages "
+        "may choose the paths of its tasks. On a FIFO queue all replicas together enqueue a task once; on a standard "
+        "queue, give the option to one replica.",
+    )
     cloudevents_source: str = _option(
         "/sqs/{queue}",
         "--cloudevents-source",
         TEXT,
-        "Source of an event without an attribute ce-source.",
+        "Source of events without ce-source.",
         "--headers cloudevents makes each message an event. {queue}, {attribute.NAME} and the other placeholders of "
         "--header stand for what the message has.",
     )
@@ -72,14 +88,14 @@ class FormatsConfig:
         "com.amazon.sqs.message",
         "--cloudevents-type",
         TEXT,
-        "Type of an event without an attribute ce-type.",
+        "Type of events without ce-type.",
         "Placeholders are as in --cloudevents-source.",
     )
     cloudevents_subject: str = _option(
         "",
         "--cloudevents-subject",
         TEXT,
-        "Subject of an event without an attribute ce-subject.",
+        "Subject of events without ce-subject.",
         "Placeholders are as in --cloudevents-source. Without a text, or if the message lacks a value, there is none.",
     )
 
@@ -90,6 +106,22 @@ class FormatsConfig:
         "TOML file: which messages go to which other URLs.",
         "Each route has its own senders, limits and circuit breaker. Other messages go to --recipient-url.",
     )
+
+    @property
+    def chosen_path_attribute(self) -> str:
+        """The message attribute that holds the path; empty if messages choose none."""
+        return self.path_attribute or (TASK_PATH if self.cron is not None else "")
+
+    # Cached, so that a reload passes it on from the process that has read it.
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """The periodic tasks. Raise CannotStart if the file can't be read."""
+        if self.cron is None:
+            return ()
+        # Imported here, because few programs have periodic tasks.
+        from courier.scheduler.tasks import read_tasks
+
+        return read_tasks(self.cron)
 
     @property
     def event_texts(self) -> dict[str, str]:
@@ -109,8 +141,12 @@ class FormatsConfig:
         """Raise ConfigError if the values don't fit together."""
         if self.path_attribute and not self.path_allow:
             refuse("--path-attribute", "needs --path-allow: anyone who can send to the queue chooses the path")
-        if self.path_allow and not self.path_attribute:
+        if self.path_allow and not self.chosen_path_attribute:
             refuse("--path-allow", "needs --path-attribute: without it, messages choose no path")
+        if self.cron is not None and self.chosen_path_attribute != TASK_PATH:
+            refuse("--cron", f"needs --path-attribute {TASK_PATH}, or none: it holds the path of a task")
+        if self.cron is not None and self.is_batched:
+            refuse("--cron", "is for --format message: a request that holds several messages has one path")
         if self.path_attribute and self.is_batched:
             refuse("--path-attribute", "is for --format message: a request that holds several messages has one path")
         self._check_event_texts()

@@ -25,11 +25,11 @@ RELOADABLE: Final = frozenset(
         *(each.name for part in _PARTS for each in fields(part)),
         *("senders", "consumers", "concurrency", "log_level", "traces", "traces_sample"),
     }
-) - {"failure_queue", "fetch_delete"}
+) - {"failure_queue", "fetch_delete", "cron"}
 """The fields of Config that a reload changes. Any other option needs a restart.
 
-The failure queue does, because the auditor sends to it, and the preflight has looked it up; and so does the removal of
-objects, which is the auditor's too.
+The failure queue does, because the auditor sends to it, and the preflight has looked it up; so does the removal of
+objects, which is the auditor's too; and so do periodic tasks, which have a process of their own.
 """
 
 OF_CONSUMERS: Final = frozenset({"rate_limit", "format", "routes"})

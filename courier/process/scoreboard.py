@@ -29,8 +29,8 @@ AGE_BOUNDS: Final = (*LATENCY_BOUNDS[3:-1], 60.0, 300.0, 900.0, 3600.0, 21600.0,
 
 COUNTER, TOTAL, RATE, GAUGE, RECORD, REAL, METRIC = Kind
 WORDS: Final = Table()
-_consumer, _sender, _auditor, _supervisor, _worker = (
-    partial(WORDS.add, role) for role in ("consumer", "sender", "auditor", "supervisor", "worker")
+_consumer, _sender, _auditor, _scheduler, _supervisor, _worker = (
+    partial(WORDS.add, role) for role in ("consumer", "sender", "auditor", "scheduler", "supervisor", "worker")
 )
 
 # The process. The supervisor writes the restarts into the slots of the workers that it replaced.
@@ -202,6 +202,11 @@ DEPTHS_AT: Final = _auditor(RECORD | REAL, "When each of the three queues last a
 DEPTHS_ASKED_AT: Final = _auditor(RECORD | REAL, "When SQS was last asked.")
 OLDEST_AGE: Final = _consumer(GAUGE | REAL, "The greatest age of a message received lately, in seconds.")
 OLDEST_AT: Final = _consumer(GAUGE | REAL, "When that message was received.")
+
+# Periodic tasks, with --cron.
+TASKS_ENQUEUED: Final = _scheduler(COUNTER | METRIC, "Periodic tasks put into the queue.")
+TASKS_MISSED: Final = _scheduler(TOTAL | METRIC, "Periodic tasks that were not put into the queue in time.")
+SCHEDULED_UNTIL: Final = _scheduler(RECORD, "The minute since 1970 until which all tasks are done; 0 before the first.")
 
 # Histograms, each followed by its sum.
 LATENCY: Final = _sender(

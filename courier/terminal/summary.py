@@ -12,7 +12,7 @@ from courier.terminal.texts import DASH, count, duration, plural, rate, seconds,
 MOST_REASONS: Final = 4
 MOST_FAILURES: Final = 4
 WINDOWS: Final = ("10s", "60s")
-ROLES: Final = ("consumer", "sender", "auditor", "queue", "api", "supervisor")
+ROLES: Final = ("consumer", "sender", "auditor", "queue", "scheduler", "api", "supervisor")
 """The roles in the order in which a message meets them. All but the first two have one process."""
 
 MOST_ROUTES: Final = 16

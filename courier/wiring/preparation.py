@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from courier.config.body import DECODE, FETCH, UNWRAP
 from courier.config.config import Config
+from courier.config.formats import TASK_PATH
 from courier.http.exchange import Transport
 from courier.http.head import HeadTemplate
 from courier.http.session import Session, SessionLimits
@@ -20,7 +21,7 @@ from courier.http.url_parsing import read_url
 from courier.process.scoreboard import Slot
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
-from courier.request.header_sets import CLOUDEVENTS, NONE
+from courier.request.header_sets import CLOUDEVENTS, NONE, SQSD
 from courier.request.lambda_event import EventSource
 from courier.sender.preparation import Preparation
 
@@ -70,8 +71,10 @@ def _steps(config: Config, queue_name: str, region: str | None) -> list[MakeStep
     """Return what makes the steps from a message to what is sent, in their order."""
     makers: dict[str, Callable[[Config], MakeStep]] = {UNWRAP: _unwrap, FETCH: partial(_fetch, region), DECODE: _decode}
     steps = [makers[name](config) for name in config.body_steps]
-    if config.path_attribute:
+    if config.chosen_path_attribute:
         steps.append(_path(config))
+    if config.chosen_path_attribute == TASK_PATH:
+        steps.append(_task(config))
     if config.headers == CLOUDEVENTS and not config.is_batched:
         steps.append(_event(config, queue_name))
     return steps
@@ -125,7 +128,15 @@ def _path(config: Config) -> MakeStep:
     from courier.request.paths import AllowedPaths
     from courier.sender.path_step import path_step
 
-    step = path_step(config.path_attribute, AllowedPaths(config.path_allow))
+    paths = [task.path for task in config.tasks]
+    step = path_step(config.chosen_path_attribute, AllowedPaths(config.path_allow, paths))
+    return lambda _, __: step
+
+
+def _task(config: Config) -> MakeStep:
+    from courier.sender.task_step import task_step
+
+    step = task_step([header.name for header in config.own_headers], describes=config.headers == SQSD)
     return lambda _, __: step
 
 

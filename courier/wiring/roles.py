@@ -190,6 +190,20 @@ def api_role(
     return make
 
 
+def scheduler_role(config: Config, queue: QueueInfo) -> RoleFactory:
+    """Return the factory of the scheduler of periodic tasks. Raise CannotStart if its file can't be used."""
+    # Imported here, before the fork, because few programs have periodic tasks.
+    from courier.scheduler.scheduler import Scheduler
+
+    tasks, keys = config.tasks, key_source(queue)
+
+    async def make(life: Life) -> Role:
+        client = sqs_client(life, queue, keys, call_watcher(life.slot))
+        return Scheduler(life, client, tasks, fifo=queue.fifo)
+
+    return make
+
+
 def queue_role(config: Config, queue: QueueInfo) -> RoleFactory:
     """Return the factory of the queue's own role for ``--queue-type virtual``."""
 

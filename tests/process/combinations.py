@@ -95,6 +95,7 @@ LEFT: Final[Mapping[str, str]] = {
     "--failure-queue": "drawn with the queue",
     "--allow-cidr": "given with --deny-private",
     "--path-allow": "given with --path-attribute",
+    "--cron": "adds messages: test_cron.py",
     "--audit-path": "given",
     "--sns-verify": "for signed messages: test_bodies.py",
     "--sns-topic": "for signed messages: test_bodies.py",

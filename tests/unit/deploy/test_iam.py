@@ -17,7 +17,7 @@ from tests.unit.deploy.files import DEPLOY, ROOT
 PACKAGE = ROOT / "courier"
 POLICIES = sorted((DEPLOY / "iam").glob("*.json"))
 SENDING = {"sqs:SendMessage"}
-"""What the client could call, and calls for the failure queue and the harness alone: never on the queue itself."""
+"""What the client could call, and calls for the failure queue, periodic tasks and the harness alone."""
 
 OF_COMMANDS = {"sqs:ListDeadLetterSourceQueues"}
 """What only a command of an operator calls, with the operator's own permissions."""
@@ -54,6 +54,12 @@ def test_consuming_takes_the_actions_that_the_sqs_client_and_the_preflight_call(
 def test_the_failure_queue_is_looked_up_and_sent_to_and_nothing_else() -> None:
     looked_up = called("sqs", [PACKAGE / "sqs" / "lookup.py"])
     assert actions("courier-failure-queue.json") == looked_up | SENDING
+
+
+def test_periodic_tasks_are_sent_to_the_queue_and_nothing_else() -> None:
+    assert actions("courier-cron.json") == SENDING
+    (statement,) = policy("courier-cron.json")["Statement"]
+    assert statement["Resource"] == policy("courier-consume.json")["Statement"][0]["Resource"]
 
 
 def test_the_dead_letter_queue_is_looked_up_and_counted_and_nothing_else() -> None:

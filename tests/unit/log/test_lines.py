@@ -24,6 +24,7 @@ WORKERS: Final = (
     "pipeline.py",
     "preflight.py",
     "risks.py",
+    "scheduler",
     "local/queue_role.py",
     "sqs",
     "request",
@@ -79,6 +80,10 @@ LIMITED: Final = {
     "auditor/letters.py": {
         "the failure queue accepts rejected messages again": OUTAGE,
         "the failure queue accepts nothing: rejected messages stay hidden and are sent again until it does": OUTAGE,
+    },
+    "scheduler/scheduler.py": {
+        "cannot enqueue periodic tasks, trying again; of each task the latest is kept": OUTAGE,
+        "the queue takes periodic tasks again": OUTAGE,
     },
     "auditor/sqs_calls.py": {
         "cannot settle with SQS, trying again": OUTAGE,
