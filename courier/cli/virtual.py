@@ -36,7 +36,10 @@ def _option(name: str, help_text: str, **how: Any) -> Callable[[Callable[..., in
 @_option("host", "Address to serve.", default="127.0.0.1")
 @_option("port", "Port to serve; 0 for a free one.", type=click.IntRange(0, 65_535), default=9324)
 @_option(
-    "queue", "Queue to create at start; repeatable. NAME.fifo creates a FIFO queue.", multiple=True, metavar="NAME"
+    "queue",
+    "Queue to create at start, in all regions; repeatable. NAME.fifo creates a FIFO queue.",
+    multiple=True,
+    metavar="NAME",
 )
 @_option(
     "visibility-timeout",
@@ -60,6 +63,12 @@ def _option(name: str, help_text: str, **how: Any) -> Callable[[Callable[..., in
     type=click.FloatRange(0, 60_000),
     default=0.0,
 )
+@click.option(
+    "--enforce-waits",
+    envvar="COURIER_VIRTUAL_ENFORCE_WAITS",
+    is_flag=True,
+    help="Refuse a second purge of a queue, and the name of a deleted queue, for 60 seconds, as SQS does.",
+)
 def virtual(
     host: str,
     port: int,
@@ -68,6 +77,8 @@ def virtual(
     dead_letter_queue: str | None,
     max_receives: int | None,
     latency_ms: float,
+    *,
+    enforce_waits: bool,
 ) -> int:
     """Serve an SQS API from memory, for development and tests.
 
@@ -77,7 +88,7 @@ def virtual(
     if max_receives is not None and dead_letter_queue is None:
         raise click.UsageError("--max-receives needs a --dead-letter-queue to move messages to")
     click.echo(NOT_FOR_PRODUCTION, err=True)
-    sqs = VirtualSqs(latency=latency_ms / 1000)
+    sqs = VirtualSqs(latency=latency_ms / 1000, enforce_waits=enforce_waits)
     attributes = {"VisibilityTimeout": str(visibility_timeout)}
     _create(sqs, queue, attributes, dead_letter_queue, max_receives or DEFAULT_MAX_RECEIVES)
     # The collector would traverse the objects of a million queued messages again and again without a result.

@@ -42,14 +42,14 @@ def unique_name(stem: str = "queue", *, fifo: bool = False) -> str:
     return f"{stem}-{os.getpid()}-{next(_numbers)}{'.fifo' if fifo else ''}"
 
 
-def sqs_client(endpoint: str, session_token: str | None = None) -> Any:
+def sqs_client(endpoint: str, session_token: str | None = None, region: str = REGION) -> Any:
     """Make a boto3 SQS client for an endpoint; it doesn't retry, so that a test sees every error."""
     config = Config(retries={"max_attempts": 0}, read_timeout=30)
     key, secret = CREDENTIALS
     return boto3.client(
         "sqs",
         endpoint_url=endpoint,
-        region_name=REGION,
+        region_name=region,
         config=config,
         aws_access_key_id=key,
         aws_secret_access_key=secret,

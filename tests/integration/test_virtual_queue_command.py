@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from courier.errors import EXIT_CANNOT_START, EXIT_USAGE
-from tests.integration.sqs_endpoints import STOP_SECONDS, VIRTUAL_COMMAND, sqs_client
+from tests.integration.sqs_endpoints import STOP_SECONDS, VIRTUAL_COMMAND, refusal, sqs_client
 
 
 class Program:
@@ -161,3 +161,31 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
         assert done.returncode == EXIT_CANNOT_START
         assert f"127.0.0.1:{port}" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_clients_of_all_regions_find_the_queues_of_the_start() -> None:
+    with program("--queue", "jobs", "--dead-letter-queue", "dead") as running:
+        for region in ("eu-west-1", "us-east-2"):
+            sqs = sqs_client(running.endpoint, region=region)
+            queue = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
+            given = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+            assert given["QueueArn"] == f"arn:aws:sqs:{region}:000000000000:jobs"
+            target = json.loads(given["RedrivePolicy"])["deadLetterTargetArn"]
+            assert target == f"arn:aws:sqs:{region}:000000000000:dead"
+
+
+@pytest.mark.parametrize("enforced", [False, True])
+def test_the_waits_of_sqs_are_enforced_if_asked_for(enforced: bool) -> None:
+    with program("--queue", "jobs", *(["--enforce-waits"] if enforced else [])) as running:
+        sqs = sqs_client(running.endpoint)
+        queue = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
+        sqs.purge_queue(QueueUrl=queue)
+        if enforced:
+            in_progress = "AWS.SimpleQueueService.PurgeQueueInProgress"
+            assert refusal(sqs.purge_queue, QueueUrl=queue) == in_progress
+        sqs.delete_queue(QueueUrl=queue)
+        if enforced:
+            recently = "AWS.SimpleQueueService.QueueDeletedRecently"
+            assert refusal(sqs.create_queue, QueueName="jobs") == recently
+        else:
+            assert sqs.create_queue(QueueName="jobs")["QueueUrl"] == queue

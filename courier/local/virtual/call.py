@@ -9,6 +9,7 @@ from courier.local.virtual.faults import Faults
 from courier.local.virtual.polls import Polls
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.registry import Registry
+from courier.local.virtual.waits import Waits
 
 if TYPE_CHECKING:
     from courier.local.virtual.moving import MoveTasks
@@ -30,6 +31,10 @@ class SqsService(Protocol):
     @property
     def registry(self) -> Registry:
         """The queues by name."""
+
+    @property
+    def waits(self) -> Waits | None:
+        """The waits between calls, if they are enforced."""
 
     @property
     def moves(self) -> MoveTasks:

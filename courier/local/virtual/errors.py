@@ -35,8 +35,8 @@ def _modelled(shape: str, code: str = "", status: int = 400) -> ErrorKind:
     return ErrorKind(MODELLED + shape, code or shape, status)
 
 
-def _prefixed(shape: str) -> ErrorKind:
-    return ErrorKind(MODELLED + shape, f"AWS.SimpleQueueService.{shape}")
+def _prefixed(shape: str, status: int = 400) -> ErrorKind:
+    return ErrorKind(MODELLED + shape, f"AWS.SimpleQueueService.{shape}", status)
 
 
 ACCESS_DENIED: Final = ErrorKind(GENERIC + "AccessDeniedException", "AccessDenied", 403)
@@ -52,6 +52,8 @@ INVALID_MESSAGE_CONTENTS: Final = _modelled("InvalidMessageContents")
 INVALID_PARAMETER_VALUE: Final = ErrorKind(GENERIC + "InvalidParameterValueException", "InvalidParameterValue")
 MISSING_PARAMETER: Final = ErrorKind(GENERIC + "MissingRequiredParameterException", "MissingParameter")
 OVER_LIMIT: Final = _modelled("OverLimit", status=403)
+PURGE_QUEUE_IN_PROGRESS: Final = _prefixed("PurgeQueueInProgress", 403)
+QUEUE_DELETED_RECENTLY: Final = _prefixed("QueueDeletedRecently")
 QUEUE_DOES_NOT_EXIST: Final = _modelled("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 QUEUE_NAME_EXISTS: Final = _modelled("QueueNameExists", "QueueAlreadyExists")
 RECEIPT_HANDLE_IS_INVALID: Final = _modelled("ReceiptHandleIsInvalid")

@@ -53,6 +53,8 @@ def create_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Create a queue, or return the one of that name, whose tags stay as they are."""
     name = _required_name(call.parameters)
     tags = merged_tags(name, {}, read_tags(call.parameters, "tags"))
+    if sqs.waits is not None:
+        sqs.waits.create(name, call.region, call.now)
     queue = sqs.registry.create(name, mapping(call.parameters, "Attributes"), call.now, call.region, tags)
     return {"QueueUrl": _url(call, queue.name)}
 
@@ -60,6 +62,8 @@ def create_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
 def delete_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
     """Delete a queue immediately; SQS takes up to a minute."""
     queue = called_queue(sqs, call)
+    if sqs.waits is not None:
+        sqs.waits.delete(queue, call.now)
     sqs.registry.delete(queue)
     sqs.removed(queue)
     return {}
@@ -125,8 +129,11 @@ def set_queue_attributes(sqs: SqsService, call: Call) -> dict[str, Any]:
 
 
 def purge_queue(sqs: SqsService, call: Call) -> dict[str, Any]:
-    """Delete all messages of a queue immediately. It may be repeated without a delay."""
-    called_queue(sqs, call).purge()
+    """Delete all messages of a queue immediately; SQS takes up to a minute."""
+    queue = called_queue(sqs, call)
+    if sqs.waits is not None:
+        sqs.waits.purge(queue, call.now)
+    queue.purge()
     return {}
 
 

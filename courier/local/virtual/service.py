@@ -25,6 +25,7 @@ from courier.local.virtual.polls import Polls
 from courier.local.virtual.queue import VirtualQueue
 from courier.local.virtual.registry import Registry
 from courier.local.virtual.settings import MAX_MESSAGE_BYTES
+from courier.local.virtual.waits import Waits
 
 TARGET_PREFIX: Final = "AmazonSQS."
 CREDENTIAL: Final = "Credential="
@@ -45,7 +46,8 @@ def steady_wall_clock() -> Callable[[], float]:
 class VirtualSqs:
     """Queues in memory, served by passing :meth:`handle` to :func:`courier.local.server.serve`.
 
-    ``latency`` is seconds to wait before each call is processed. An instance belongs to one event loop.
+    ``latency`` is seconds to wait before each call is processed. ``enforce_waits`` refuses a second purge of a queue
+    and the name of a deleted one for a minute. An instance belongs to one event loop.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class VirtualSqs:
         clock: Callable[[], float] | None = None,
         faults: Faults | None = None,
         latency: float = 0.0,
+        enforce_waits: bool = False,
     ) -> None:
         self.clock: Final = clock or steady_wall_clock()
         self.faults: Final = faults
         self.registry: Final = Registry()
         self.moves: Final = MoveTasks()
+        self.waits: Final = Waits() if enforce_waits else None
         self.closing = False
         self._latency = latency
         self._polls: dict[VirtualQueue, Polls] = {}
