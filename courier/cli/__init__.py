@@ -55,6 +55,7 @@ COMMANDS: Final = {
     "kill": Command("Kill one worker, which is replaced.", "control", "kill"),
     "audit": Command("Search, count, verify and send again what the audit log holds.", "audit", logs=False),
     "dlq": Command("Look at dead letters, and move them on.", "dlq", logs=False),
+    "try": Command("Show the request that a message would become, and send it once if asked to.", "trial"),
     "send": Command("Send messages to a queue, for tests or from the file of an export.", "send"),
     "demo": Command("Deliver a few thousand messages without AWS, and account for each.", "demo"),
     "harness": Command("Send random messages to a queue, and answer their deliveries with 200.", "harness"),

@@ -75,7 +75,7 @@ def command(
     """
     check_queue_argument(queue_name, endpoint_url)
     _check(bodies, source, values)
-    attributes = tuple(map(_attribute, values["attribute"]))
+    attributes = tuple(map(parse_attribute, values["attribute"]))
     fd = STDIN if source is None or str(source) == "-" else open_source(source)
     logging.configure("warning", "logfmt")
     found = find_queue(queue_name, region, endpoint_url, QUEUE)
@@ -126,7 +126,8 @@ def _check_kind(queue: QueueInfo, values: dict[str, Any], *, needs_group: bool) 
         raise ConfigError(f"--dedup-id: must be left out; {queue.name} is no FIFO queue")
 
 
-def _attribute(text: str) -> Attribute:
+def parse_attribute(text: str) -> Attribute:
+    """Return the attribute that ``NAME[:TYPE]=VALUE`` means; raise ConfigError."""
     match = _ATTRIBUTE.fullmatch(text)
     kind = match[2] or "String" if match else ""
     if match is None or kind.partition(".")[0] not in _KINDS:

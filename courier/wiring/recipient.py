@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from courier.config.config import Config
 from courier.config.loading import WEBHOOK_SECRET_VARIABLE, webhook_secrets
@@ -28,6 +29,9 @@ from courier.request.head_budget import least_bytes
 from courier.request.header_sets import CLOUDEVENTS
 from courier.request.signing import Sign, parse_secrets
 from courier.wiring.batches import ANSWER_BYTES, batch_style, slots_per_sender
+
+Connect: TypeAlias = Callable[[asyncio.AbstractEventLoop, ssl.SSLContext | None], Transport]
+"""Makes the transport to the recipient, in the process that uses it."""
 
 
 def delivery_head(config: Config, queue_name: str, tls: ssl.SSLContext | None = None) -> DeliveryHead:
@@ -146,7 +150,7 @@ def gate_options(config: Config) -> gate.GateOptions:
     )
 
 
-def transport_factory(config: Config) -> Callable[[asyncio.AbstractEventLoop, ssl.SSLContext | None], Transport]:
+def transport_factory(config: Config) -> Connect:
     """Return the factory of the transport, called in each sender's process."""
     limits = SessionLimits(connect_timeout=config.connect_timeout_seconds, timeout=config.timeout_seconds)
     if config.is_batched:

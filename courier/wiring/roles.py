@@ -29,7 +29,15 @@ from courier.wiring.depths import depth_watch
 from courier.wiring.page import page_control
 from courier.wiring.pools import SenderPool
 from courier.wiring.preparation import preparation_factory
-from courier.wiring.recipient import backoff, delivery_head, gate_options, has_secrets, recipient_tls, transport_factory
+from courier.wiring.recipient import (
+    Connect,
+    backoff,
+    delivery_head,
+    gate_options,
+    has_secrets,
+    recipient_tls,
+    transport_factory,
+)
 from courier.wiring.traces import traces_factory
 
 
@@ -65,11 +73,16 @@ def consumer_role(
 
 
 def sender_role(
-    config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, work: Channel, acks: Channel
+    config: Config,
+    queue: QueueInfo,
+    failure_queue: QueueInfo | None,
+    work: Channel,
+    acks: Channel,
+    connect: Connect | None = None,
 ) -> RoleFactory:
-    """Return the factory of senders."""
+    """Return the factory of senders. ``connect`` makes another transport than that of the configuration."""
     options = sender_options(config, queue, failure_queue)
-    connect = transport_factory(config)
+    connect = connect or transport_factory(config)
     make_traces = traces_factory(config, queue.name)
     prepare = preparation_factory(config, queue.name, region=s3_region(config, queue))
     # Without secrets it is made before the fork: all senders share it.
