@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,72 @@ def test_bodies_of_any_size_come_from_s3_and_their_objects_go_only_if_asked(
     assert set(s3.contents()) == ({"other"} if delete else {*contents, "other"})
     # What was received is recorded, not what was fetched.
     assert courier.recorded().total() == len(ids) + 1
+
+
+class Digests(BaseHTTPRequestHandler):
+    """A recipient that holds no body in memory: it keeps their digests."""
+
+    protocol_version = "HTTP/1.1"
+    server: _DigestServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        left, digest = int(self.headers["Content-Length"]), hashlib.sha256()
+        while left:
+            piece = self.rfile.read(min(left, 1 << 20))
+            digest.update(piece)
+            left -= len(piece)
+        self.server.digests.append(digest.hexdigest())
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+class _DigestServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.digests: list[str] = []
+        super().__init__(("127.0.0.1", 0), Digests)
+
+
+@pytest.fixture
+def digests() -> Iterator[_DigestServer]:
+    server = _DigestServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def most_memory(pid: int) -> int:
+    """Return the bytes of memory that a process has had at most."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+def test_memory_does_not_grow_with_an_object(
+    queue: Queue, start: Start, s3: FaultyS3, digests: _DigestServer, transport: str
+) -> None:
+    content = os.urandom(1 << 20) * 200
+    s3.objects["k"] = kept(content)
+    url = f"http://127.0.0.1:{digests.server_port}/in"
+    options = ("--transport", transport, "--senders", "1", "--fetch-max-bytes", "1GiB", "--timeout", "100")
+    courier = start(queue, *fetching(s3, *options), COURIER_RECIPIENT_URL=url)
+    sender = courier.pid_of("sender", 0)
+    before = most_memory(sender)
+    send_pointer(queue, "k")
+    until(lambda: digests.digests and is_settled(queue), 100.0, courier.log)
+    assert digests.digests == [hashlib.sha256(content).hexdigest()]
+    # The client of S3 takes 15 MB.
+    assert most_memory(sender) - before < 60 << 20
+    assert courier.drain() == 0
 
 
 @pytest.mark.parametrize("transport", ["native", "requests"])
