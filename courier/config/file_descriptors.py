@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from courier.config.body import FETCH
 from courier.config.config import Config
 from courier.config.processes import SPARE_CONSUMERS, SPARE_OF_ROUTE, SPARE_SENDERS
 from courier.errors import ConfigError
@@ -19,6 +20,9 @@ SPARE: Final = 12
 
 PER_DELIVERY: Final = {"native": 1, "requests": 2}
 """Descriptors of a delivery by transport. With requests, the loop needs a second one to end the connection."""
+
+PER_FETCH: Final = 2
+"""Descriptors that a delivery needs besides with --body fetch: the connection to S3, and the file of a large body."""
 
 SUPERVISOR: Final = 15
 """Descriptors of the supervisor besides those for its workers and bells, and for the clients of its control socket."""
@@ -63,9 +67,14 @@ def bells(config: Config) -> int:
     return config.senders + SPARE_SENDERS
 
 
+def per_delivery(config: Config) -> int:
+    """Return the descriptors that a delivery needs."""
+    return PER_DELIVERY[config.transport] + (PER_FETCH if FETCH in config.body_steps else 0)
+
+
 def descriptor_budget(config: Config, limit: int) -> DescriptorBudget:
     """Compare the descriptors that a sender needs with ``limit``."""
-    each, besides = PER_DELIVERY[config.transport], OWN + SPARE + bells(config)
+    each, besides = per_delivery(config), OWN + SPARE + bells(config)
     wanted = min(config.concurrency, config.max_in_flight or config.concurrency)
     deliveries = max(0, (limit - besides) // each)
     return DescriptorBudget(limit, besides + each * wanted, min(wanted, deliveries))
@@ -79,7 +88,7 @@ def fit_concurrency(config: Config, limit: int) -> tuple[Config, str]:
     """
     found = descriptor_budget(config, limit)
     if not found.deliveries:
-        least = OWN + SPARE + bells(config) + PER_DELIVERY[config.transport]
+        least = OWN + SPARE + bells(config) + per_delivery(config)
         raise ConfigError(
             f"--concurrency, --senders: a sender needs {least} open files for its first delivery, and the limit is "
             f"{limit}; {_REMEDY}"

@@ -20,7 +20,7 @@ from courier.fetch.s3_client import S3Settings, connect_s3
 from courier.fetch.s3_errors import Trouble, trouble_of
 from courier.http.answer import Failure
 from courier.http.file_body import PIECE_BYTES, FileBody
-from courier.http.spool import Spool
+from courier.http.spool import MEMORY_BYTES, Spool
 from courier.log.outage import Outage
 from courier.recipient.advice import BY_REASON
 from courier.recipient.content import NO_ROOM, NOT_FETCHED, S3_DENIES, S3_FAILS, TOO_LARGE, UNSENDABLE
@@ -40,7 +40,7 @@ log = structlog.get_logger("courier.fetch")
 class FetchSettings(NamedTuple):
     """What may be fetched: from ``places``, up to ``most_bytes``, within ``timeout`` seconds.
 
-    ``removes``: objects are to be removed after their messages.
+    ``removes``: objects are to be removed after their messages. A longer body than ``memory_bytes`` goes into a file.
     """
 
     places: tuple[Place, ...]
@@ -48,10 +48,14 @@ class FetchSettings(NamedTuple):
     timeout: float
     s3: S3Settings
     removes: bool = False
+    memory_bytes: int = MEMORY_BYTES
 
 
 class Observer(Protocol):
     """What is told of each fetch, with its bytes, and of each failure. Threads call it, but one at a time."""
+
+    def open_breakers(self, count: int) -> None:
+        """Show how many buckets have an open breaker."""
 
     def fetched(self, size: int) -> None:
         """Count an object."""
@@ -119,6 +123,7 @@ class Fetching:
             bucket.worked(time.monotonic())
             if self._observer is not None and not isinstance(got, Failure):
                 self._observer.fetched(len(got))
+                self._show_breakers()
         if isinstance(got, Failure):
             return got
         removed = pointer if self._settings.removes else None
@@ -129,7 +134,7 @@ class Fetching:
     def _get(self, pointer: Pointer, under_way: InThread) -> bytes | FileBody | Failure | Trouble:
         """Return the body that an object holds, or why there is none. Raise CannotStart without a client."""
         client = self._connected()
-        most, spool = self._settings.most_bytes, Spool()
+        most, spool = self._settings.most_bytes, Spool(self._settings.memory_bytes)
         with contextlib.closing(spool):
             try:
                 answer = client.get_object(Bucket=pointer.bucket, Key=pointer.key)
@@ -172,9 +177,15 @@ class Fetching:
         """Count a failure, log it if a line is due, and return it."""
         now = time.monotonic()
         with self._lock:
+            failure = bucket.failed(trouble, pointer, now)
             if self._observer is not None and trouble.reason in NOT_FETCHED:
                 self._observer.failed()
-            return bucket.failed(trouble, pointer, now)
+                self._show_breakers()
+            return failure
+
+    def _show_breakers(self) -> None:
+        if self._observer is not None:
+            self._observer.open_breakers(sum(bucket.breaker.is_open for bucket in self._buckets.values()))
 
     # In the loop.
 

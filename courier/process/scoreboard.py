@@ -87,6 +87,7 @@ CORRUPT: Final = _consumer(TOTAL | METRIC, "Messages received whose body doesn't
 OBJECTS_FETCHED: Final = _sender(COUNTER | METRIC, "Objects fetched from S3.")
 FETCHED_BYTES: Final = _sender(COUNTER | METRIC, "Bytes of objects fetched from S3.")
 FETCH_FAILURES: Final = _sender(TOTAL | METRIC, "Fetches from S3 that failed.")
+BUCKETS_CLOSED: Final = _sender(GAUGE | METRIC, "Buckets that a sender fetches nothing from for now, as they fail.")
 OBJECTS_REMOVED: Final = _auditor(COUNTER | METRIC, "Objects removed after their messages.")
 OBJECTS_LEFT: Final = _auditor(TOTAL | METRIC, "Objects left in S3 although --fetch-delete asks for their removal.")
 RECORDS_LOST: Final = _auditor(TOTAL | METRIC, "Messages deleted without their record, under best-effort.")

@@ -16,6 +16,7 @@ from courier.log.recurring import RecurringLine
 from courier.message import REJECTED, RETRY, Handle
 from courier.process import scoreboard
 from courier.process.internal_errors import InternalErrors
+from courier.recipient.content import NOT_FETCHED
 from courier.recipient.policy import Rejected, Retry, at_last_receive
 from courier.request.head import DeliveryHead
 from courier.sender.actions import Action, returned
@@ -122,6 +123,9 @@ class Outcomes:
         """Reject a message that still fails at its last receive, if there is a failure queue. Return whether it is."""
         options, message, failing = self._options, packet.message, packet.failing
         if failing is None or failing.is_unsent or not options.failure_queue:
+            return False
+        if failing.outcome.reason in NOT_FETCHED:
+            # Otherwise an outage of S3 would move one message after another to the failure queue, untried.
             return False
         rejected = at_last_receive(failing.outcome, message.receive_count, options.max_receives)
         if rejected is None:

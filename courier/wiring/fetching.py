@@ -6,13 +6,18 @@ It imports botocore, so import it only where --body fetch asks for it.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from courier.config.config import Config
 from courier.fetch.fetching import MOST_THREADS, Fetching, FetchSettings
 from courier.fetch.removal import Removal
 from courier.fetch.s3_client import S3Settings
+from courier.http.spool import MEMORY_BYTES
 from courier.process import scoreboard
 from courier.process.scoreboard import Slot
+
+MOST_IN_MEMORY: Final = 64 << 20
+"""Bytes of fetched bodies that a sender holds in memory at most, however many deliveries it has in flight."""
 
 
 def fetching_step(config: Config, loop: asyncio.AbstractEventLoop, region: str | None, slot: Slot | None) -> Fetching:
@@ -22,6 +27,7 @@ def fetching_step(config: Config, loop: asyncio.AbstractEventLoop, region: str |
         most_bytes=config.fetch_max_bytes,
         timeout=config.fetch_timeout_seconds,
         removes=config.fetch_delete,
+        memory_bytes=min(MEMORY_BYTES, MOST_IN_MEMORY // config.concurrency),
         s3=_s3(config, region, min(config.concurrency, MOST_THREADS)),
     )
     return Fetching(loop, settings, _Counts(slot) if slot is not None else None)
@@ -47,6 +53,9 @@ class _Counts:
 
     def __init__(self, slot: Slot) -> None:
         self._words = slot.words
+
+    def open_breakers(self, count: int) -> None:
+        self._words[scoreboard.BUCKETS_CLOSED] = count
 
     def fetched(self, size: int) -> None:
         self._words[scoreboard.OBJECTS_FETCHED] += 1

@@ -44,6 +44,10 @@ class Counts:
     def __init__(self) -> None:
         self.objects: list[int] = []
         self.failures = 0
+        self.open = 0
+
+    def open_breakers(self, count: int) -> None:
+        self.open = count
 
     def fetched(self, size: int) -> None:
         self.objects.append(size)
@@ -156,7 +160,7 @@ async def test_a_failure_of_s3_is_tried_again_later_and_opens_the_breaker_of_its
     asked = len(s3.seen)
     last = await failure(fetch(pointing("k")))
     assert last.again_in >= 30.0
-    assert (last.reason, len(s3.seen)) == (first.reason, asked)
+    assert (last.reason, len(s3.seen), counts.open) == (first.reason, asked, 1)
     s3.choose = lambda *_: PASS
     assert (await failure(fetch(pointing("k", "gone")))).reason == S3_FAILS
     assert len(s3.seen) == asked + 1
@@ -165,6 +169,7 @@ async def test_a_failure_of_s3_is_tried_again_later_and_opens_the_breaker_of_its
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     assert isinstance(await fetch(pointing("k")), Content)
+    assert counts.open == 0
 
 
 @pytest.mark.parametrize("fault", [STALL, TRICKLE])

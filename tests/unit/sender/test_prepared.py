@@ -12,7 +12,7 @@ import pytest
 from courier.http.answer import CANCELLED, Failure
 from courier.message import DELIVERED, EXTEND, RELEASE, RETRY
 from courier.process import scoreboard
-from courier.recipient.content import UNDECODABLE
+from courier.recipient.content import S3_FAILS, UNDECODABLE
 from courier.request.content import Content, Made
 from courier.sender.prepared import Prepared
 from courier.sender.rejection import FailureQueue
@@ -158,3 +158,17 @@ async def test_giving_up_ends_an_attempt_once_whatever_its_stage(in_step: bool) 
     assert isinstance(answer, Failure)
     assert answer.reason == CANCELLED
     assert waiting.cancelled == int(in_step)
+
+
+async def test_what_was_not_fetched_is_hidden_as_long_as_the_step_asks_and_never_given_up_at_the_last_receive() -> None:
+    def away(_: Content, __: Callable[[Made], None]) -> Made:
+        return Failure(S3_FAILS, "as the test wants it", 0.0, 77.0)
+
+    stage = Stage(steps=[away], failure_queue=FailureQueue("queue"), max_receives=2)
+    stage.put(*named("a", receives=2))
+    await stage.reports(Outcome(RETRY, "a"))
+    assert stage.settlements[0].delay >= 77.0
+    assert not stage.transport.posts
+    assert stage.word(scoreboard.FAULTS_IN_ROW) == 0
+    # Other messages, and the breaker of the recipient, know nothing of it.
+    assert stage.word(scoreboard.REJECTED) == 0
