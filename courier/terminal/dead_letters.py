@@ -21,6 +21,9 @@ ROWS: Final = 50
 _COLUMNS: Final = (
     ("MESSAGE", 36), ("AGE", 11), ("RECEIVES", 8), ("STATUS", 6), ("REASON", 24), ("SOURCE", 16), ("GROUP", 12),
 )  # fmt: skip
+_LEFT_OUT: Final = ("GROUP", "SOURCE", "RECEIVES")
+"""Columns that a narrow terminal leaves out, the first one first."""
+
 _LEAST_LAST: Final = 16
 _TITLES: Final = ("MESSAGES", "SHARE", "BODIES", "OLDEST", "NEWEST", "FOR EXAMPLE")
 
@@ -97,8 +100,19 @@ def _row(cells: Sequence[str], last: str, width: int) -> str:
     # Imported here, because only a table needs it.
     from rich.cells import set_cell_size
 
-    shown = [set_cell_size(cell, size) for cell, (_, size) in zip(cells, _COLUMNS, strict=True)]
-    left = width - sum(size + 2 for _, size in _COLUMNS)
-    # On a narrow terminal the line wraps, which loses less than a table without it.
+    columns = _fitting(width)
+    shown = [set_cell_size(cell, size) for cell, (title, size) in zip(cells, _COLUMNS, strict=True) if title in columns]
+    left = width - sum(size + 2 for size in columns.values())
+    # On a narrower terminal the line wraps, which loses less than a table without it.
     shown.append(set_cell_size(last, max(_LEAST_LAST, left)))
     return "  ".join(shown).rstrip()
+
+
+def _fitting(width: int) -> dict[str, int]:
+    """Return the columns that a terminal of this width has room for, with their widths."""
+    columns = dict(_COLUMNS)
+    for title in _LEFT_OUT:
+        if sum(size + 2 for size in columns.values()) + _LEAST_LAST <= width:
+            break
+        del columns[title]
+    return columns

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.integration.sqs_endpoints import REGION, create_queue, redrive_policy, unique_name
+from tests.integration.sqs_endpoints import REGION, create_queue, redrive_policy, sqs_client, unique_name
+from tests.process.contents import Contents
 from tests.unit.audit.written import event, write
 from tests.unit.dlq.letters import why
 
@@ -141,6 +142,44 @@ def test_what_was_exported_is_sent_again_as_it_was(endpoint: str, sqs: Any, tmp_
             assert attributes["tenant"]["StringValue"] == "acme"
             assert attributes["Courier-Redrive-Of"]["StringValue"] == "a-1"
     assert len(drain(sqs, url)) == 5
+
+
+def sent_back(sqs: Any, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what is compared of a message, as it was sent or as it was received."""
+    system = entry.get("Attributes", {})
+    trace = entry.get("MessageSystemAttributes", {}).get("AWSTraceHeader", {}).get("StringValue")
+    attributes = entry.get("MessageAttributes", {})
+    return {
+        "body": entry.get("MessageBody", entry.get("Body")),
+        "group": entry.get("MessageGroupId", system.get("MessageGroupId")),
+        "trace": trace or system.get("AWSTraceHeader"),
+        "attributes": {name: value for name, value in attributes.items() if name != "Courier-Redrive-Of"},
+    }
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.full) for n in range(2, 8))])
+@pytest.mark.parametrize("fifo", [False, True])
+def test_whatever_a_queue_holds_comes_back(virtual_queue: str, tmp_path: Path, seed: int, fifo: bool) -> None:
+    url, again = create_queue(virtual_queue, fifo=fifo), create_queue(virtual_queue, fifo=fifo, stem="again")
+    sqs, contents = sqs_client(virtual_queue), Contents(seed, fifo=fifo)
+    sent: dict[str, dict[str, Any]] = {}
+    for _ in range(40):
+        entry = contents.entry()
+        sent[sqs.send_message(QueueUrl=url, **entry)["MessageId"]] = sent_back(sqs, entry)
+    run(virtual_queue, "dlq", "export", url, "--to", "out.jsonl", cwd=tmp_path)
+    exported = [orjson.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+    # A FIFO queue shows ten messages of a group at most.
+    assert fifo or len(exported) == 40
+    run(virtual_queue, "send", again, "--from", "out.jsonl", cwd=tmp_path)
+    found = drain(sqs, again)
+    by_id = {each["MessageAttributes"].get("Courier-Redrive-Of", {}).get("StringValue"): each for each in found}
+    assert len(found) == len(exported)
+    for message_id in (each["message_id"] for each in exported):
+        if message_id in by_id:
+            assert sent_back(sqs, by_id[message_id]) == sent[message_id]
+        else:
+            # No room for the id.
+            assert sent[message_id] in [sent_back(sqs, each) for each in found]
 
 
 def test_an_export_writes_no_file_over_another_and_none_that_is_not_whole(

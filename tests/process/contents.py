@@ -28,7 +28,7 @@ TYPES: Final = (
     "Binary.png",
     "String." + "t" * 200,
 )
-NUMBERS: Final = ("0", "-1.5", "1e125", "9" * 38, "9" * 100_000, ".5", "+7")
+NUMBERS: Final = ("0", "-1.5", "1e125", "9" * 38, "-" + "9" * 38, ".5", "+7")
 TRACES: Final = (
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
     "Root=" + "=" * 5000,

@@ -36,7 +36,10 @@ def warn_of_policy(command: str, queue: QueueInfo) -> None:
 def say_what_was_seen(command: str, seen: Seen, *, limited: bool) -> None:
     """Say how many messages were received, and what is worth saying about others. ``limited``: not all were wanted."""
     if seen.seen:
-        say(command, f"{plural(seen.seen, 'message')} received and shown again; each look counts as a receive")
+        none = "; none of them is wanted" if not seen.chosen else ""
+        say(command, f"{plural(seen.seen, 'message')} received and shown again{none}; each look counts as a receive")
+    elif not limited:
+        say(command, "the queue has no message that can be received now")
     if seen.undecided:
         say(
             command,

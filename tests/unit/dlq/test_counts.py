@@ -8,8 +8,8 @@ import pytest
 from courier.dlq.counts import Counts
 from courier.dlq.dead_letter import DeadLetter, dead_letter
 from courier.message import Attribute
-from courier.terminal.dead_letters import counts_as_json, counts_as_text
-from tests.unit.dlq.letters import letter, message, why
+from courier.terminal.dead_letters import counts_as_json, counts_as_text, table_head, table_row
+from tests.unit.dlq.letters import NOW, letter, message, why
 
 ACME = (Attribute("tenant", "String", "acme"),)
 LETTERS = [
@@ -77,3 +77,22 @@ def test_a_hostile_key_controls_no_terminal() -> None:
     text = "\n".join(counts_as_text(counted("attribute.t", [evil])))
     assert text.replace("\n", "").isprintable()
     assert counts_as_json(counted("attribute.t", [evil])).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (200, "MESSAGE AGE RECEIVES STATUS REASON SOURCE GROUP ANSWER"),
+        (143, "MESSAGE AGE RECEIVES STATUS REASON SOURCE GROUP ANSWER"),
+        (142, "MESSAGE AGE RECEIVES STATUS REASON SOURCE ANSWER"),
+        (120, "MESSAGE AGE RECEIVES STATUS REASON ANSWER"),
+        (40, "MESSAGE AGE STATUS REASON ANSWER"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_rows_stand_below_their_titles(width: int, titles: str) -> None:
+    head = table_head(width, bodies=False)
+    assert head.split() == titles.split()
+    row = table_row(letter(group="g-1"), width, NOW, bodies=False)
+    assert row.index("status 404") == head.index("REASON")
+    assert row.index("no such order") == head.index("ANSWER")
+    assert width < 100 or len(row) <= width
