@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
+from courier.config.body import DECODE
 from courier.config.config import OPTIONS, Config
 from courier.config.loading import WEBHOOK_SECRET_VARIABLE
 from courier.config.option import VARIABLE_PREFIX
@@ -224,6 +225,11 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         lambda config: not config.traces,
         ("traces_sample",),
         "without --traces, nothing is traced",
+    ),
+    (
+        lambda config: DECODE not in config.body_steps,
+        ("body_max_bytes",),
+        "without --body decode no body unfolds",
     ),
     (
         lambda config: config.is_batched,
