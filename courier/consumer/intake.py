@@ -20,6 +20,9 @@ from courier.process.scoreboard import Scoreboard, Slot
 PATIENCE_SECONDS: Final = 0.5
 """Seconds that room for a few messages waits to become room for a batch: other slots may be busy for an hour."""
 
+STARTING_SECONDS: Final = 10.0
+"""Seconds for which the start of the program waits for the senders of all routes before it receives."""
+
 
 class RouteWork(NamedTuple):
     """The way to a route's senders: their ``role``, the channel that they read from, and their rate limit.
@@ -157,10 +160,20 @@ class Intake:
             if pool.fills_idle_slots:
                 self._fills_idle_slots = True
                 self._seconds = max(self._seconds, pool.senders.seconds)
+        if len(self.pools) > 1 and self._is_starting(now):
+            return 0, 0
         if not slots and self._must_fetch_probe(now):
             # Messages that open polls of others still wait for must not hold up the probe.
             return 1 + asked, most
         return room, most
+
+    def _is_starting(self, now: float) -> bool:
+        """Return whether the program starts and senders of a route aren't there yet: its messages would be hidden."""
+        supervisor = self._board.supervisor
+        if supervisor.words[scoreboard.STATE] >= scoreboard.READY:
+            return False
+        is_early = now - supervisor.reals[scoreboard.STARTED] < STARTING_SECONDS
+        return is_early and not all(pool.senders.number for pool in self.pools)
 
     def _must_fetch_probe(self, now: float) -> bool:
         """Return whether this consumer must receive a probe that a sender wants and that hasn't come yet.

@@ -97,6 +97,11 @@ class Pool:
         queued = self._backlog.queued(now)
         return min(self._room, available_room(self._view.capacity(now).idle, 0, queued, self._usable))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether there are senders that deliver nothing at all, as of the last look at them."""
+        return self.senders.number > 0 and not self.senders.slots
+
     def is_paused(self, now: float) -> bool:
         """Return whether the recipient has asked for a pause."""
         return paused_until(self._board, self.role, now) > now
@@ -116,9 +121,9 @@ class Pool:
 
         It is more than :meth:`look` allows to request: nobody knows for which route the next messages are.
         """
+        self.senders = senders = self._view.capacity(now)
         if self.is_paused(now):
             return 0
-        senders = self._view.capacity(now)
         if not senders.slots:
             return int(self.wants_probe(now))
         queued = self._backlog.queued(now)

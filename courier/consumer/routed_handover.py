@@ -34,6 +34,9 @@ LAST_CLOSED_SECONDS: Final = 4 * 3600.0
 """Seconds for which it is hidden at the last receive but one before its dead-letter queue: what it has left of receives
 lasts this long at least."""
 
+MOST_WAITING: Final = 50
+"""Messages (runs) of a route without room that wait in a consumer's memory because it was their last receive."""
+
 
 def hidden_seconds(receives: int, most: int | None, *, is_closed: bool) -> float:
     """Return for how long to hide a message at that receive count whose route has no room. Pure.
@@ -84,7 +87,8 @@ class RoutedHandover:
         hidden: list[tuple[Message, float]] = []
         for place, runs in by_place.items():
             takes = max(0, self._pools[place].takes(now) - self._waiting[place])
-            taken, left = _divide(runs, takes, self._most_receives)
+            spare = max(0, MOST_WAITING - self._waiting[place])
+            taken, left = _divide(runs, takes, self._most_receives, spare)
             by_place[place] = taken
             claims[place] = min(asked, sum(map(len, taken)))
             asked -= claims[place]
@@ -113,24 +117,23 @@ class RoutedHandover:
         self._slot.words[scoreboard.ASKED] -= left
 
     def _delay(self, place: int, message: Message) -> float:
-        is_closed = not self._pools[place].senders.slots
-        seconds = hidden_seconds(message.receive_count, self._most_receives, is_closed=is_closed)
+        seconds = hidden_seconds(message.receive_count, self._most_receives, is_closed=self._pools[place].is_closed)
         # Not all at the same instant.
         return seconds * random.uniform(0.8, 1.0)
 
 
 def _divide(
-    runs: list[list[Message]], takes: int, most_receives: int | None
+    runs: list[list[Message]], takes: int, most_receives: int | None, spare: int
 ) -> tuple[list[list[Message]], list[list[Message]]]:
     """Return the runs that go to the senders, and those that are hidden.
 
-    What was received for the last time isn't hidden: SQS would move it to the dead-letter queue instead of showing it
-    again. The senders keep it for as long as they keep a message that fails.
+    What was received for the last time isn't hidden, up to ``spare`` of them: SQS would make it a dead letter
+    instead of showing it again. The senders keep it for as long as they keep a message that fails.
     """
     if takes >= len(runs):
         return runs, []
     taken, hidden = runs[:takes], list[list[Message]]()
     for run in runs[takes:]:
         is_last = most_receives is not None and run[0].receive_count >= most_receives
-        (taken if is_last else hidden).append(run)
+        (taken if is_last and len(taken) < takes + spare else hidden).append(run)
     return taken, hidden

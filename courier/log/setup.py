@@ -38,6 +38,9 @@ _RENDERERS: Final = {"logfmt": logfmt_line, "json": json_line}
 
 _log = structlog.get_logger("courier")
 
+_route = ""
+"""The route that this process delivers for; empty for none."""
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -75,6 +78,12 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def name_route(route: str) -> None:
+    """Name the route in each log line of this process, which delivers for that route alone."""
+    global _route
+    _route = route
 
 
 def refusal(line: str, exit_code: int) -> None:
@@ -153,6 +162,8 @@ class _Renderer:
 def _add_time_and_pid(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event["pid"] = os.getpid()
+    if _route:
+        event["route"] = _route
     return event
 
 

@@ -99,7 +99,7 @@ class Acts:
         if (route := fields.get("route")) is not None:
             routes = [role.partition(":")[2] for role in stages if ":" in role]
             if route not in routes:
-                raise Refusal(f"there is no such route; the routes are {', '.join(routes) or 'none'}")
+                raise Refusal(f"there is no such route; the routes are {', '.join(sorted(routes)) or 'none'}")
             if list(counts) != ["sender"]:
                 raise Refusal("a route has only senders; give their number")
             counts = {f"sender:{route}": counts["sender"]}

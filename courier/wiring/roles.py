@@ -14,6 +14,7 @@ from courier.config.config import Config
 from courier.config.sources import settings
 from courier.consumer.consumer import Consumer, ConsumerOptions
 from courier.consumer.intake import RouteWork
+from courier.log.setup import name_route
 from courier.process.channel import Channel
 from courier.process.life import Life, Role, RoleFactory
 from courier.process.scoreboard import Slot
@@ -89,6 +90,7 @@ def sender_role(
     common_head = None if has_secrets(config) else delivery_head(config, queue.name)
 
     async def make(life: Life) -> Role:
+        name_route(life.slot.role.partition(":")[2])
         tls = recipient_tls(config)
         head = common_head or delivery_head(config, queue.name, tls)
         session = connect(life.loop, tls)

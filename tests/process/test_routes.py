@@ -267,9 +267,58 @@ def test_the_senders_of_a_route_can_be_scaled_and_no_others_by_its_name(
     assert scale(senders=3, route="orders")["text"] == "senders:orders 1 to 3"
     until(lambda: len(courier.pids("sender:orders")) == 3, explain=courier.log)
     assert (len(courier.pids("sender:mails")), len(courier.pids("sender "))) == (1, 1)
-    assert "the routes are orders, mails" in scale(senders=3, route="none")["error"]
+    assert "the routes are mails, orders" in scale(senders=3, route="none")["error"]
     assert "only senders" in scale(consumers=3, route="orders")["error"]
     assert "from 1 to 5" in scale(senders=6, route="orders")["error"]
     assert scale(senders=1, route="orders")["ok"]
     until(lambda: len(courier.pids("sender:orders")) == 1, explain=courier.log)
     assert courier.drain() == 0
+
+
+def test_a_backlog_at_the_start_waits_for_the_senders_of_all_routes(
+    queue: Queue, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path
+) -> None:
+    routes = write_routes(tmp_path / "routes.toml", others, senders=1)
+    sent = send(queue, random.Random(4).choices(["orders", "mails", ""], k=500))
+    courier = start(queue, "--routes", str(routes), "--senders", "1", ready=False)
+    until(lambda: queue.counts() == (0, 0), explain=courier.log)
+    assert courier.drain() == 0
+    assert Counter(list(sent)) == courier.recorded()
+    assert {d.receive_count for each in (recipient, *others.values()) for d in each.deliveries} == {1}
+
+
+def test_the_last_receive_of_a_message_goes_to_its_route_even_without_room(
+    virtual_queue: str, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path
+) -> None:
+    queue, dead = Queue.with_dead_letters(virtual_queue, receives=1)
+    others["orders"].behave = after(0.5)
+    routes = write_routes(tmp_path / "routes.toml", others, senders=1, concurrency=1)
+    courier = start(queue, "--routes", str(routes), "--senders", "1", "--visibility-timeout", "30")
+    sent = send(queue, ["orders", ""] * 20)
+    until(lambda: queue.counts() == (0, 0), explain=courier.log)
+    assert courier.drain() == 0
+    assert dead.counts() == (0, 0)
+    assert not missing(sent, courier.recorded())
+
+
+def test_log_lines_of_a_routes_senders_name_it(
+    queue: Queue, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path
+) -> None:
+    others["orders"].behave = lambda _: Response(503)
+    routes = write_routes(tmp_path / "routes.toml", others, senders=1)
+    courier = start(queue, "--routes", str(routes), "--senders", "1", "--breaker-threshold", "3")
+    send(queue, ["orders"] * 10)
+    until(lambda: "circuit breaker open" in courier.log(), explain=courier.log)
+    [line] = [line for line in courier.log().splitlines() if "circuit breaker open" in line][:1]
+    assert " route=orders" in line
+    courier.drain()
+
+
+def test_check_names_the_route_that_cannot_work(
+    queue: Queue, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path
+) -> None:
+    routes = write_routes(tmp_path / "routes.toml", others)
+    routes.write_text(routes.read_text().replace(others["mails"].url, "http://name.invalid/"))
+    courier = start(queue, "--routes", str(routes), ready=False)
+    assert courier.wait(30) == 3
+    assert "route mails: cannot resolve name.invalid" in courier.log()
