@@ -30,8 +30,13 @@ WORKERS: Final = 8
 COUNT_EVERY_SECONDS: Final = 5.0
 """Seconds between two counts of the dead-letter queue."""
 
-SAMPLES: Final = 5
 REFUSALS: Final = 10
+
+MOST_KEYS: Final = 1000
+OTHERS: Final = "other reasons"
+
+MOST_BYTES: Final = 16 * 1024**2
+"""Bytes of bodies under way from which on no more are received until some are done."""
 
 
 class DurableLog(Protocol):
@@ -41,18 +46,24 @@ class DurableLog(Protocol):
         """Make lines durable. Raise AuditError."""
 
 
+def add_bounded(counts: Counter[str], key: str) -> None:
+    """Count a key that a message may have made up: there are never more than so many, and one for all others."""
+    counts[key if key in counts or len(counts) < MOST_KEYS else OTHERS] += 1
+
+
 @dataclass
 class Moved:
     """What has become of the dead letters so far.
 
-    ``chosen`` meet the filter, ``moved`` have left their queue, ``carried`` are on their way out of it. ``refused``
-    counts those that can't be moved, by the reason; ``examples`` names some of them. ``undeleted`` have a copy, and
-    could not be deleted: they come again. ``returned`` are copies that came back meanwhile.
+    ``chosen`` meet the filter, ``moved`` have left their queue. ``refused`` counts those that can't be moved, by the
+    reason; ``examples`` names some of them. ``undeleted`` have a copy and could not be deleted, so they come again; and
+    so do ``unrecorded`` ones, whose lines could not be made durable. ``returned`` are copies that came back meanwhile.
     """
 
     chosen: int = 0
     moved: int = 0
     undeleted: int = 0
+    unrecorded: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     examples: list[tuple[str, str]] = field(default_factory=list)
     targets: Counter[str] = field(default_factory=Counter)
@@ -60,7 +71,7 @@ class Moved:
 
     def refuse(self, letter: DeadLetter, reason: str) -> None:
         """Count a dead letter that can't be moved."""
-        self.refused[reason] += 1
+        add_bounded(self.refused, reason)
         if len(self.examples) < REFUSALS:
             self.examples.append((letter.message_id, reason))
 
@@ -130,6 +141,9 @@ class Mover:
         self._say = say
         self._show = show
         self._stopped = asyncio.Event()
+        self._bytes = 0
+        self._begun = 0
+        self._changed = asyncio.Event()
 
     def stop(self) -> None:
         """Finish what is under way, and begin nothing more."""
@@ -145,24 +159,48 @@ class Mover:
         """Move until all are seen, the limit is reached, or :meth:`stop`. ``error`` is what ended it early."""
         counting = asyncio.create_task(self._keep_counting()) if self._returns is not None and self._count else None
         try:
-            await together([self._work() for _ in range(1 if self._frugal else WORKERS)])
+            await together([self._work(number) for number in range(1 if self._frugal else WORKERS)])
         finally:
             if counting is not None:
                 counting.cancel()
                 await asyncio.wait([counting])
 
-    async def _work(self) -> None:
+    async def _work(self, number: int) -> None:
         try:
+            await self._wait_for_room(number)
             while messages := await self._scan.next(min(BATCH, self._left or 1) if self._frugal else BATCH):
-                chosen = self._choose(await self._read(messages))
-                for start in range(0, len(chosen), self._pace.batch):
-                    await self._move(chosen[start : start + self._pace.batch])
+                size = sum(len(message.body) for message in messages)
+                self._account(size)
+                await self._handle(messages)
+                self._account(-size)
                 if self._left == 0:
                     self._scan.stop()
+                del messages
+                await self._wait_for_room(0)
         except CourierError as error:
             # The others finish what they have begun.
             self.error = self.error or error
             self.stop()
+
+    async def _wait_for_room(self, begun: int) -> None:
+        """Wait until so many batches have been received, and their bodies aren't too many bytes.
+
+        At first nobody knows how large they are.
+        """
+        while (self._bytes > MOST_BYTES or self._begun < begun) and not self._scan.is_over:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 1.0)
+
+    def _account(self, size: int) -> None:
+        self._bytes += size
+        self._begun += size > 0
+        self._changed.set()
+
+    async def _handle(self, messages: Sequence[Message]) -> None:
+        chosen = self._choose(await self._read(messages))
+        for start in range(0, len(chosen), self._pace.batch):
+            await self._move(chosen[start : start + self._pace.batch])
 
     def _choose(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """Return what is to be moved, as far as the limit allows; the rest stays hidden until the end of the scan."""
@@ -209,7 +247,7 @@ class Mover:
         try:
             await self._log.append([self._record(each.letter, each.to_queue, time.time()) for each in carried])
         except CourierError:
-            self.moved.undeleted += len(carried)
+            self.moved.unrecorded += len(carried)
             raise
         results = await self._scan.delete([each.letter.message for each in carried])
         deleted = results.count(None)

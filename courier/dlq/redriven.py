@@ -32,9 +32,8 @@ def copy_of(letter: DeadLetter, target: QueueInfo) -> Outgoing | str:
     attributes = (*kept, Attribute(REDRIVE_OF, "String", letter.original_id))
     if len(attributes) > MOST_ATTRIBUTES:
         return NO_ATTRIBUTE_LEFT
-    needed = size(message.body, attributes)
-    if needed > target.maximum_message_size:
-        return f"with {REDRIVE_OF} it has {needed:,} bytes, and {target.name} takes {target.maximum_message_size:,}"
+    if size(message.body, attributes) > target.maximum_message_size:
+        return f"with {REDRIVE_OF} it is larger than the {target.maximum_message_size:,} bytes that {target.name} takes"
     group = message.group
     if target.fifo:
         group = group or message.message_id

@@ -74,7 +74,7 @@ class Scan:
 
     Any number of tasks may call :meth:`next` at once; each gets other messages. ``seen`` counts the messages so far,
     ``corrupt`` those whose body isn't what its MD5 says, which nobody gets. ``left`` is what the queue counted when the
-    scan had seen all it could, and ``None`` before, and after :meth:`stop`.
+    scan had seen all it could, and ``None`` before, and after :meth:`stop`; ``held_then`` is what the scan hid then.
     """
 
     def __init__(self, client: ScanClient, *, visibility: int = VISIBILITY_SECONDS) -> None:
@@ -89,6 +89,7 @@ class Scan:
         self._stopping = asyncio.Event()
         self.seen = self.corrupt = 0
         self.left: QueueDepth | None = None
+        self.held_then = 0
 
     @property
     def held(self) -> int:
@@ -195,10 +196,11 @@ class Scan:
         self._empty += 1
         if self._empty < EMPTY or self._is_over:
             return
+        held = self.held
         depth = await self._again(self._client.depth)
         patience_is_over = self._empty >= EMPTY_AT_LEAST and time.monotonic() - self._last_at >= EMPTY_SECONDS
         if patience_is_over or (self._empty >= EMPTY and not depth.waiting):
-            self.left = depth
+            self.left, self.held_then = depth, max(held, self.held)
             self._is_over = True
 
     async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -253,6 +255,7 @@ def why_unseen(left: QueueDepth | None, held: int, *, fifo: bool) -> list[str]:
         lines.append(f"about {left.delayed} were not seen: they are delayed")
     if others:
         lines.append(
-            f"about {others} were not seen: somebody else received them, or a command that was killed hides them"
+            f"about {others} were not seen: somebody else received them, or a command that was killed hides them, or "
+            "the count of SQS is late"
         )
     return lines

@@ -8,7 +8,7 @@ from typing import Final
 
 from courier.dlq.carrier import Carrier, Redriving
 from courier.dlq.dead_letter import DeadLetter
-from courier.dlq.mover import Moved
+from courier.dlq.mover import Moved, add_bounded
 from courier.log.printable import one_line
 from courier.terminal.texts import duration, plural
 
@@ -35,7 +35,7 @@ class Plan:
             self.moved.chosen += 1
             if isinstance(self._carrier, Redriving):
                 self.moved.targets[self._carrier.target_name(letter)] += 1
-            self._reasons[letter.failure.reason or "unknown reason"] += 1
+            add_bounded(self._reasons, letter.failure.reason or "unknown reason")
             if len(self._samples) < SAMPLES:
                 self._samples.append(letter)
 
@@ -81,6 +81,9 @@ def result(moved: Moved, verb: str, maybe_twice: int) -> Iterator[str]:
             f"{plural(moved.undeleted, 'message')} could not be deleted after that, and will be {verb} again by the "
             "next run"
         )
+    if moved.unrecorded:
+        copied = ", though they have been copied" if verb == "redriven" else ""
+        yield f"{plural(moved.unrecorded, 'message')} could not be recorded, and stay{copied}"
     if maybe_twice:
         yield f"{plural(maybe_twice, 'message')} may have been {verb} twice: an answer of SQS was lost"
     if moved.returned:

@@ -216,7 +216,7 @@ class _Run:
             try:
                 async with scan:
                     await mover.run()
-                    unseen = why_unseen(scan.left, scan.held, fifo=self._queue.fifo)
+                    unseen = why_unseen(scan.left, scan.held_then, fifo=self._queue.fifo)
             finally:
                 bar.close()
                 bar.restore()
@@ -246,7 +246,9 @@ class _Run:
             return EXIT_CANNOT_START
         if is_stopped:
             return EXIT_INTERRUPTED
-        return EXIT_SOME_LEFT if moved.refused or moved.undeleted or moved.returned else EXIT_DRAINED
+        return (
+            EXIT_SOME_LEFT if moved.refused or moved.undeleted or moved.unrecorded or moved.returned else EXIT_DRAINED
+        )
 
     async def _read(self, messages: Sequence[Message]) -> Sequence[DeadLetter]:
         try:
