@@ -9,7 +9,7 @@ from typing import Any
 from courier.cli import EXIT_INTERRUPTED
 from courier.cli.audit.output import Notes
 from courier.cli.dlq.filters import QUEUE, check_queue_argument, filter_of, usable_audit_path
-from courier.cli.dlq.output import Counter, say_what_was_seen, warn_of_policy
+from courier.cli.dlq.output import Counter, say, say_what_was_seen, warn_of_policy
 from courier.dlq.audit_reasons import AuditReasons
 from courier.dlq.choice import Choice
 from courier.dlq.dead_letter import DeadLetter
@@ -58,5 +58,7 @@ def look_at(
     finally:
         counter.clear()
         notes.clear()
+    if not seen.seen and not is_stopped:
+        say(name, f"{found.name} has no message that can be received now")
     say_what_was_seen(name, seen, limited=is_stopped or seen.chosen == limit)
     return EXIT_INTERRUPTED if is_stopped else EXIT_DRAINED

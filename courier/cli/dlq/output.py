@@ -38,8 +38,6 @@ def say_what_was_seen(command: str, seen: Seen, *, limited: bool) -> None:
     if seen.seen:
         none = "; none of them is wanted" if not seen.chosen else ""
         say(command, f"{plural(seen.seen, 'message')} received and shown again{none}; each look counts as a receive")
-    elif not limited:
-        say(command, "the queue has no message that can be received now")
     if seen.undecided:
         say(
             command,
