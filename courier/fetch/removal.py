@@ -17,8 +17,10 @@ import structlog
 
 from courier.errors import CannotStart
 from courier.fetch.s3_client import S3Settings, connect_s3
-from courier.fetch.s3_errors import trouble_of
+from courier.fetch.s3_errors import Trouble, trouble_of
 from courier.log.outage import Outage
+from courier.recipient.advice import BY_REASON
+from courier.recipient.content import S3_DENIES, S3_FAILS
 from courier.request.content import Pointer
 from courier.sqs.call_errors import CALL_ERRORS
 
@@ -110,7 +112,7 @@ class Removal:
                 log.warning(
                     "stopped before the objects of all deleted messages were removed; they stay in S3",
                     objects=rest,
-                    reason="S3 was too slow for the drain timeout",
+                    reason="S3 fails, or was too slow for the drain timeout",
                     advice="remove them by a lifecycle rule of the bucket",
                 )
             self._changed.notify()
@@ -157,7 +159,7 @@ class Removal:
             if self._client is None:
                 self._client = self._connect(self._settings)
         except CannotStart as error:
-            self._failed(str(error), batch[0])
+            self._failed(Trouble(S3_FAILS, str(error), True), batch[0])
             return list(batch)
         plain = [pointer for pointer in batch if _PLAIN_KEY.fullmatch(pointer.key)]
         again = self._remove_together(plain) if len(plain) > 1 else self._remove_singly(plain)
@@ -171,7 +173,7 @@ class Removal:
         except CALL_ERRORS as error:
             trouble = trouble_of(error, self._client.meta.endpoint_url)
             if trouble.is_general:
-                self._failed(trouble.detail, batch[0])
+                self._failed(trouble, batch[0])
                 return list(batch)
             return self._remove_singly(batch)
         refused = {each.get("Key"): f"{each.get('Code')}: {each.get('Message')}" for each in answer.get("Errors", ())}
@@ -191,7 +193,7 @@ class Removal:
                 self._client.delete_object(Bucket=pointer.bucket, Key=pointer.key)
             except CALL_ERRORS as error:
                 trouble = trouble_of(error, self._client.meta.endpoint_url)
-                self._failed(trouble.detail, pointer)
+                self._failed(trouble, pointer)
                 if trouble.is_general:
                     again.append(pointer)
                 else:
@@ -210,13 +212,13 @@ class Removal:
         if failures := self._outage.worked(time.monotonic()):
             log.info("objects can be removed again", failures=failures)
 
-    def _failed(self, detail: str, pointer: Pointer) -> None:
+    def _failed(self, trouble: Trouble, pointer: Pointer) -> None:
         self._client = None
-        if (due := self._outage.failed("", time.monotonic(), time.time())) is not None:
+        if (due := self._outage.failed(trouble.reason, time.monotonic(), time.time())) is not None:
             log.warning(
                 "cannot remove an object whose message was delivered; trying again",
                 object=str(pointer),
-                reason=detail,
-                advice=_DENIED,
+                reason=trouble.detail,
+                advice=_DENIED if trouble.reason == S3_DENIES else BY_REASON[S3_FAILS],
                 **due,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -23,7 +25,7 @@ from standardwebhooks.webhooks import Webhook
 
 from courier.fetch.pointer import CLASSES
 from courier.local.exchange import Response
-from tests.faulty_s3 import DENY, FAIL, PASS, FaultyS3, faulty_s3, kept
+from tests.faulty_s3 import CUT, DENY, FAIL, LOSE, PASS, STALL, TEAR, THROTTLE, FaultyS3, faulty_s3, kept
 from tests.process.conftest import Start
 from tests.process.world import Courier, Queue, Recipient, until
 
@@ -53,11 +55,13 @@ def fetching(s3: FaultyS3, *options: str) -> tuple[str, ...]:
     return ("--body", "fetch", "--fetch-bucket", "archive", "--fetch-endpoint-url", s3.url, *options)
 
 
-def send_pointer(queue: Queue, key: str, bucket: str = "archive", **attributes: str) -> str:
+def send_pointer(queue: Queue, key: str, bucket: str = "archive", group: str = "", **attributes: str) -> str:
     """Send what the extended client for Java sends, and return the id."""
     named = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    fifo = {"MessageGroupId": group, "MessageDeduplicationId": key} if group else {}
     answer: dict[str, Any] = queue.sqs.send_message(
         QueueUrl=queue.url,
+        **fifo,
         MessageBody=json.dumps([CLASSES[0], {"s3BucketName": bucket, "s3Key": key}]),
         MessageAttributes={SIZE_ATTRIBUTE: {"DataType": "Number", "StringValue": "1"}, **named},
     )
@@ -262,6 +266,119 @@ def test_a_dead_s3_costs_few_receives_and_delays_no_other_message(
     s3.choose = lambda *_: PASS
     assert courier.drain() == 0
     assert len(recipient.deliveries) == 200
+
+
+def test_a_group_keeps_its_order_whatever_its_bodies_come_from_and_however_often_s3_fails(
+    virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3
+) -> None:
+    queue = Queue(virtual_queue, fifo=True)
+    draw = random.Random(7)
+    s3.choose = lambda *_: draw.choice([PASS, PASS, PASS, FAIL])
+    wanted: dict[str, list[str]] = {"g1": [], "g2": [], "g3": []}
+    for n in range(60):
+        group = draw.choice(list(wanted))
+        body = f"{group} {n}"
+        if draw.random() < 0.6:
+            s3.objects[f"k{n}"] = kept(body.encode() + b" " * draw.choice([0, 2_000_000]))
+            send_pointer(queue, f"k{n}", group=group)
+        else:
+            queue.send([body], [group])
+        wanted[group].append(body)
+    options = ("--fetch-delete", "yes", "--backoff-cap", "1", "--visibility-timeout", "5")
+    courier = start(queue, *fetching(s3, *options))
+    until(lambda: is_settled(queue), 100.0, courier.log)
+    first: dict[str, list[str]] = {group: [] for group in wanted}
+    for delivery in recipient.deliveries:
+        body = delivery.body.decode().strip()
+        if body not in first[body.split()[0]]:
+            first[body.split()[0]].append(body)
+    assert first == wanted
+    until(lambda: not s3.contents(), explain=courier.log)
+    assert courier.drain() == 0
+
+
+def test_a_drain_gives_up_what_s3_holds_up_and_a_reload_takes_on_another_bucket(
+    queue: Queue, recipient: Recipient, start: Start, s3: FaultyS3, tmp_path: Path
+) -> None:
+    file = tmp_path / "courier.toml"
+    file.write_text('fetch-bucket = ["not-this-one"]\n')
+    s3.objects["k"] = kept(b"body")
+    options = ("--config", str(file), "--body", "fetch", "--fetch-endpoint-url", s3.url, "--drain-timeout", "3")
+    courier = start(queue, *options, "--backoff-cap", "1", "--visibility-timeout", "3")
+    send_pointer(queue, "k")
+    until(lambda: "bucket not allowed" in courier.log(), explain=courier.log)
+    file.write_text('fetch-bucket = ["not-this-one", "archive"]\n')
+    courier.signal(signal.SIGHUP)
+    until(lambda: is_settled(queue), explain=courier.log)
+    assert [delivery.body for delivery in recipient.deliveries] == [b"body"]
+    s3.choose = lambda *_: STALL
+    before = len(s3.seen)
+    send_pointer(queue, "k")
+    until(lambda: len(s3.seen) > before, explain=courier.log)
+    # A delivery was cut.
+    assert courier.drain() == 4
+    assert sum(queue.counts()) == 1
+    assert len(recipient.deliveries) == 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_s3_does_each_message_is_delivered_whole_or_rejected_for_what_it_is(
+    virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3, seed: int
+) -> None:
+    troubles(virtual_queue, recipient, start, s3, seed)
+
+
+def test_whatever_s3_does_each_message_is_delivered_whole_or_rejected_for_what_it_is_in_short(
+    virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3
+) -> None:
+    troubles(virtual_queue, recipient, start, s3, 1000)
+
+
+def troubles(virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3, seed: int) -> None:
+    draw = random.Random(seed)
+    queue, failures = Queue(virtual_queue), Queue(virtual_queue)
+    whole: dict[str, bytes] = {}
+    bad: Counter[str] = Counter()
+    for n in range(80):
+        kind = draw.choice(["body", "body", "gone", "elsewhere", "garbled", "large", "plain"])
+        content = os.urandom(draw.choice([0, 100, 70_000, 1_500_000]))
+        if kind == "body":
+            s3.objects[f"k{n}"] = kept(content)
+            whole[send_pointer(queue, f"k{n}")] = content
+        elif kind == "plain":
+            whole[queue.send([f"plain {n}"])[0]] = f"plain {n}".encode()
+        elif kind == "elsewhere":
+            send_pointer(queue, f"k{n}", draw.choice(["archive2", "Archive", "archive/x", "169.254.169.254"]))
+            bad["bucket not allowed"] += 1
+        elif kind == "garbled":
+            send_pointer(queue, draw.choice(["", "..", "a/../b", "x" * 1025]))
+            bad["pointer not readable"] += 1
+        elif kind == "large":
+            s3.objects[f"k{n}"] = kept(bytes(2_000_001))
+            send_pointer(queue, f"k{n}")
+            bad["body too large"] += 1
+        else:
+            send_pointer(queue, f"gone{n}")
+            bad["object not found"] += 1
+    # In a row they would open the breaker, which hides messages for longer than a test lasts.
+    faults = iter(lambda: draw.choice([FAIL, THROTTLE, CUT, TEAR, LOSE]), None)
+    turn = itertools.count()
+    s3.choose = lambda *_: next(faults) if next(turn) % 3 == 2 else PASS
+    options = ("--failure-queue", failures.name, "--reject-share", "0", "--fetch-max-bytes", "2000000")
+    pace = ("--backoff-base", "0.1", "--backoff-cap", "1", "--fetch-delete", "yes")
+    courier = start(queue, *fetching(s3, *options, *pace), "--concurrency", str(draw.choice([1, 4, 16])))
+    until(lambda: is_settled(queue), 100.0, courier.log)
+    assert courier.drain() == 0
+    assert {each.message_id: each.body for each in recipient.deliveries} == whole
+    reasons: Counter[str] = Counter()
+    while answer := failures.sqs.receive_message(
+        QueueUrl=failures.url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+    ).get("Messages"):
+        for each in answer:
+            reasons[json.loads(each["MessageAttributes"]["CourierFailure"]["StringValue"])["reason"]] += 1
+    assert reasons == bad
+    assert {path.split("?")[0].split("/")[1] for _, path in s3.seen} == {"archive"}
 
 
 @pytest.mark.full
