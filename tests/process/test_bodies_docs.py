@@ -7,6 +7,7 @@ An example begins with a block ``sh``, the command. The blocks behind it are of 
 - ``request``: a request that the recipient must get, in any order: the request line, some of its headers, an empty
   line, and the body. ``…`` stands for any text. A header ``!Name:`` must be missing.
 - ``object``: an object that is in S3: its bucket and key, an empty line, and its content.
+- ``toml``: the file of ``--routes``.
 - ``rejected``: the reason with which a message must come to the failure queue.
 
 The queues, the recipient and the servers of the page are others in the test; :data:`Places` says which.
@@ -64,7 +65,7 @@ def examples() -> list[Example]:
         if kind == "sh":
             section = SECTION.findall(text, 0, block.start())[-1]
             found.append(Example(section, content, ()))
-        elif kind in ("message", "request", "rejected", "object"):
+        elif kind in ("message", "request", "rejected", "object", "toml"):
             found[-1] = found[-1]._replace(blocks=(*found[-1].blocks, (kind, content)))
     return found
 
@@ -141,6 +142,10 @@ def run_with(example: Example, endpoint: str, directory: Path, places: Places, e
         queues[option] = Queue(endpoint, fifo=options[place].endswith(".fifo"))
         names[options[place]] = queues[option].name
         options[place] = queues[option].name
+    if "--routes" in options:
+        place = options.index("--routes") + 1
+        (directory / options[place]).write_text(_with(replaced, example.of("toml")[0]))
+        options[place] = str(directory / options[place])
     queue = queues["--queue"]
     for block in example.of("message"):
         queue.sqs.send_message(QueueUrl=queue.url, **entry(_with(replaced, block)))
