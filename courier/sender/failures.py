@@ -98,6 +98,7 @@ class Failures:
             slots.keep_waiting(packet)
         elif slots.active:
             # It uses the next connection that another message leaves free.
+            packet.content = None
             slots.waiting.appendleft(packet)
             slots.stop_listening()
         else:
@@ -231,6 +232,7 @@ class Failures:
             failing.delivered = delivered
             outcomes.count_retry(outcome)
             slots.outbox.note(line)
+            packet.content = None
             slots.kept.append(packet)
             self._keepalive.sweep_soon()
             slots.free(packet)

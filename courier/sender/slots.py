@@ -57,6 +57,8 @@ class HeldPacket:
 
     ``failing`` is the state of that message once it has failed. ``resume`` is the wait for its next attempt in its
     slot: a timer, or the place in a batch. ``content`` is what was sent of it, ``None`` if that is the message itself.
+    Without a slot it is ``None`` too: a short message may unfold to much, and many are kept, so each attempt prepares
+    its message again.
     """
 
     __slots__ = ("began", "content", "deliverer", "exchange", "failing", "messages", "position", "resume")
@@ -197,6 +199,7 @@ class Slots:
     def keep_waiting(self, packet: HeldPacket) -> None:
         """Keep a message, or a run, until the sender may send again."""
         packet.cancel_resume()
+        packet.content = None
         if packet.had_its_turn(self.gate.breaker.since):
             self.waiting.append(packet)
         else:

@@ -12,7 +12,9 @@ import pytest
 from courier.http.answer import CANCELLED, Failure
 from courier.message import DELIVERED, EXTEND, RELEASE, RETRY
 from courier.process import scoreboard
+from courier.recipient.breaker import BreakerOptions
 from courier.recipient.content import S3_FAILS, UNDECODABLE
+from courier.recipient.policy import Backoff
 from courier.request.content import Content, Made
 from courier.sender.prepared import Prepared
 from courier.sender.rejection import FailureQueue
@@ -81,6 +83,24 @@ async def test_a_record_says_what_was_sent_where_that_is_not_what_came(body: byt
     assert record["body"] == body.decode()
     sent = {"sha256": hashlib.sha256(b"QUIET").hexdigest(), "bytes": 5}
     assert record.get("sent") == (sent if body == b"quiet" else None)
+
+
+@pytest.mark.parametrize("threshold", [10, 1], ids=["kept", "outage"])
+async def test_a_message_without_a_slot_holds_nothing_that_was_prepared_and_is_prepared_again(
+    threshold: int,
+) -> None:
+    limits = {"breaker": BreakerOptions(threshold, 0.05, 0.05)}
+    stage = Stage(steps=[shouted], limits=limits, backoff=Backoff(0.2, 0.2, fixed=0.2))
+    stage.put(message("a", body=b"quiet"))
+    await stage.sends(1)
+    (packet,) = stage.sender._taking._slots.active
+    assert packet.content is not None
+    stage.transport.posts[0].answer(503)
+    assert packet.content is None
+    await stage.sends(2)
+    assert stage.transport.posts[1].body == b"QUIET"
+    stage.transport.posts[1].answer(200)
+    await stage.reports(Outcome(DELIVERED, "a"))
 
 
 async def test_a_run_goes_on_behind_a_message_that_can_not_be_sent_only_when_that_is_settled() -> None:
