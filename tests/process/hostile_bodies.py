@@ -40,6 +40,8 @@ KEYS: Final = ("../../etc/passwd", "/", "", "a/../b", ".", "%2e%2e/x", "k\r\nX: 
 BUCKETS: Final = ("secrets", "", "..", "archive/../secrets", "archive?", "Archive", "archive.evil.test", "é", "a" * 300)
 HEADERS: Final = ("Host", "Content-Length", "Transfer-Encoding", "Connection", "Authorization", "Content-Encoding",
                   "X-Amz-Sns-Topic-Arn", "Courier-Event-Id", "X-Forwarded-For", "traceparent")  # fmt: skip
+EVENT: Final = ("ce-datacontenttype", "ce-id", "ce_type", "CE-source", "ce-specversion", "ce-data", "ce-time",
+                "ce-host", "ce.type", "ce-a.b", "ce-type", "cloudEvents_subject", "ce-content-length")  # fmt: skip
 
 
 class HostileBodies:
@@ -72,6 +74,9 @@ class HostileBodies:
             attributes["beanstalk.sqsd.path"] = self._path()
         if draw.random() < 0.3:
             attributes[draw.choice(HEADERS)] = draw.choice((self._canary, "0", "chunked", "evil.test", TOPIC))
+        if draw.random() < 0.3:
+            values = ("application/cloudevents+json", self._text(), "é\r\nX: y", "1")
+            attributes[draw.choice(EVENT)] = draw.choice(values)
         if draw.random() < 0.2:
             attributes[draw.choice(("ExtendedPayloadSize", "SQSLargePayloadSize"))] = draw.choice(("7", "-1", "9e9"))
         return {

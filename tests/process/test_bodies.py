@@ -29,7 +29,11 @@ from tests.unit.body.signed import certificate, signed
 
 __all__ = ["recipients"]
 
-OPTIONS = [("--attribute-headers", "bare"), ("--transport", "requests", "--attribute-headers", "none")]
+OPTIONS = [
+    ("--attribute-headers", "bare"),
+    ("--transport", "requests", "--attribute-headers", "none"),
+    ("--headers", "cloudevents", "--attribute-headers", "bare", "--header", "X-Aws-Sqsd-Msgid: {message_id}"),
+]
 SECRET = b"what lies elsewhere"
 CHAIN = ("--body", "unwrap,fetch,decode", "--body-max-bytes", "1MiB", "--fetch-bucket", ALLOWED_BUCKET)
 PATHS = ("--path-attribute", "beanstalk.sqsd.path", "--path-allow", ALLOWED_PATH)
