@@ -149,6 +149,7 @@ def test_a_path_that_isn_t_allowed_is_called_by_nobody(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 def test_a_kill_of_the_scheduler_repeats_nothing_and_misses_nothing(
     virtual_queue: str, application: Application, cron: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,17 @@ def test_a_queue_is_told_with_what_may_surprise() -> None:
     assert "3 or more" in describe(few)
     never = QueueInfo(QUEUE.url, QUEUE.name, QUEUE.region, ENDPOINT, False, 30)
     assert "no redrive policy" in describe(never)
+
+
+def test_periodic_tasks_are_read_and_the_next_one_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "cron.yaml"
+    file.write_text("version: 1\ncron:\n - {name: daily, url: /daily, schedule: '0 0 * * *'}\n")
+    config_with = config(tmp_path, queue_type="virtual", queue="orders", audit="none", cron=file)
+    (check,) = [each for each in preflight(config_with).checks if each.name == "periodic tasks"]
+    assert check.ok
+    assert check.detail.startswith(f"1 in {file}, next daily at ")
+    assert check.detail.endswith(" 00:00:00 UTC")
+    file.write_text("version: 2")
+    (check,) = [each for each in preflight(replace(config_with)).checks if each.name == "periodic tasks"]
+    assert not check.ok
+    assert "version: 1" in check.advice
