@@ -97,8 +97,10 @@ def _check(message: StoredMessage, queue: VirtualQueue, parameters: Parameters) 
 
 
 def _checked_id(parameters: Parameters, name: str) -> str:
+    if parameters.get(name) is None:
+        return ""
     value = text(parameters, name)
-    if (value or parameters.get(name) is not None) and not GROUP_OR_DEDUPLICATION_ID.fullmatch(value):
+    if not GROUP_OR_DEDUPLICATION_ID.fullmatch(value):
         detail = f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
         raise invalid_parameter(name, value, detail)
     return value
