@@ -50,7 +50,7 @@ class _Held:
 
 
 class HiddenMessages:
-    """Hides messages of one queue. ``stays_hidden`` is how many could not be shown again.
+    """Hides messages of one queue. ``stays_hidden`` is how many could not be shown again, ``failure`` the last error.
 
     They come back by themselves, within ``longest`` seconds.
     """
@@ -62,6 +62,7 @@ class HiddenMessages:
         self._held: dict[str, _Held] = {}
         self.longest = visibility
         self.stays_hidden = 0
+        self.failure: SqsError | None = None
         self._failing_since: float | None = None
 
     def __len__(self) -> int:
@@ -127,6 +128,7 @@ class HiddenMessages:
             try:
                 results = await self._client.change_visibility([(receipt, 0) for receipt in waiting])
             except SqsError as error:
+                self.failure = error
                 self._failing_since = self._failing_since or boottime()
                 if not error.retriable:
                     break

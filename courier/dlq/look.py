@@ -29,7 +29,8 @@ class Seen:
     """What a look has met: ``chosen`` of ``seen`` messages, and what is worth saying about others.
 
     ``undecided`` took too long to judge, and ``corrupt`` ones aren't what SQS says of them. ``unseen`` has lines on why
-    there may be more. ``stays_hidden`` could not be shown again, for ``longest_hidden`` seconds at most.
+    there may be more. ``stays_hidden`` could not be shown again, for ``longest_hidden`` seconds at most, and
+    ``hide_failure`` says why.
     """
 
     seen: int = 0
@@ -39,6 +40,7 @@ class Seen:
     stays_hidden: int = 0
     longest_hidden: int = 0
     unseen: Sequence[str] = ()
+    hide_failure: str = ""
 
 
 async def look(
@@ -97,4 +99,6 @@ async def look(
         raise failures[0]
     found.seen, found.corrupt, found.undecided = scan.seen, scan.corrupt, choice.undecided
     found.stays_hidden, found.longest_hidden = scan.stays_hidden, scan.longest_hidden
+    if scan.hide_failure is not None:
+        found.hide_failure = f"{scan.hide_failure}; {advice(scan.hide_failure)}"
     return found

@@ -102,6 +102,11 @@ class Scan:
         return self._hidden.stays_hidden
 
     @property
+    def hide_failure(self) -> SqsError | None:
+        """The last error of a call that was to show messages again."""
+        return self._hidden.failure
+
+    @property
     def longest_hidden(self) -> int:
         """The most seconds for which a message has been hidden at once."""
         return self._hidden.longest

@@ -52,6 +52,8 @@ def say_what_was_seen(command: str, seen: Seen, *, limited: bool) -> None:
             f"{plural(seen.stays_hidden, 'message')} could not be shown again; "
             f"SQS shows them by itself within {duration(seen.longest_hidden)}",
         )
+        if seen.hide_failure:
+            say(command, seen.hide_failure)
     if not limited:
         for line in seen.unseen:
             say(command, line)

@@ -66,6 +66,10 @@ def test_the_dead_letter_queue_is_looked_up_and_counted_and_nothing_else() -> No
     assert actions("courier-dead-letter-queue.json") == called("sqs", [PACKAGE / "sqs" / "lookup.py"])
 
 
+def test_a_look_at_dead_letters_takes_what_consuming_does_but_deletes_nothing() -> None:
+    assert actions("courier-look.json") == actions("courier-consume.json") - {"sqs:DeleteMessage"}
+
+
 def test_the_policies_of_the_two_queues_are_for_different_ones() -> None:
     resources = [policy(f"courier-{name}.json")["Statement"][0]["Resource"] for name in ("consume", "failure-queue")]
     assert len(set(resources)) == 2

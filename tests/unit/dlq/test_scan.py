@@ -81,6 +81,7 @@ def test_a_queue_that_is_gone_at_the_end_is_not_waited_for() -> None:
     run_virtually(clock, scenario())
     assert clock.now - began < 20
     assert scan.stays_hidden == 3000
+    assert scan.hide_failure is not None
 
 
 @settings(max_examples=10)
