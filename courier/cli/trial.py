@@ -75,6 +75,7 @@ class Origin:
             help="Attribute of the message in FILE: tenant=acme, price:Number=5. Repeat it for more.",
         ),
         option("--group", "group", TEXT, "", "Message group of the message in FILE."),
+        click.Option(["--secrets"], is_flag=True, help="Show secrets too: those of files, and the values of --header."),
         *config_parameters(),
     ],
 )
@@ -87,6 +88,7 @@ def command(
     message_id: str,
     attribute: tuple[str, ...],
     group: str,
+    secrets: bool,
     **values: Any,
 ) -> int:
     """Show the request that a message would become, with the options of run. Nothing is recorded or deleted.
@@ -108,7 +110,7 @@ def command(
         # Imported here, because it imports everything that a sender needs.
         from courier.cli.trying import run_trial
 
-    return run_trial(config, origin, message, post=post)
+    return run_trial(config, origin, message, post=post, secrets=secrets)
 
 
 def _message_of(origin: Origin) -> Message:
@@ -129,6 +131,12 @@ def _message_of(origin: Origin) -> Message:
         body = _read(origin.file, "FILE", MOST_BYTES)
     if not body:
         raise ConfigError("FILE: is empty, and SQS has no empty message")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"FILE: is not UTF-8 at byte {error.start}, and SQS takes only text; encode it as base64"
+        ) from None
     message_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
     return Message(message_id, "none", 0.0, 0.0, 1, now, now, "", group, trace, attributes, body)
 

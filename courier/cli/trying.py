@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +16,7 @@ from courier.config.config import Config
 from courier.dlq.scan import Scan
 from courier.dlq.session import Session, find_queue, run_session
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, CannotStart, SqsError
+from courier.http.secret_mask import Mask
 from courier.http.url_parsing import read_url
 from courier.log.printable import escaped
 from courier.message import Message
@@ -24,7 +27,7 @@ from courier.sqs.queue import QueueInfo
 from courier.trial.report import answer_lines, request_bytes, verdict
 from courier.trial.trial import Trial, try_message
 from courier.wiring.batches import answer_rules
-from courier.wiring.recipient import backoff, check_header_room, delivery_head
+from courier.wiring.recipient import authentication, backoff, check_header_room, delivery_head
 
 if TYPE_CHECKING:
     from courier.cli.trial import Origin
@@ -36,7 +39,7 @@ NOBODY: Final = "000000000000"
 COMMAND: Final = "try"
 
 
-def run_trial(config: Config, origin: Origin, message: Message | None, *, post: bool) -> int:
+def run_trial(config: Config, origin: Origin, message: Message | None, *, post: bool, secrets: bool) -> int:
     """Try a message, without one that of the queue of ``origin``; return the exit code."""
     source = None
     if message is None:
@@ -46,7 +49,9 @@ def run_trial(config: Config, origin: Origin, message: Message | None, *, post: 
 
     async def act(session: Session) -> int:
         if message is not None:
-            return await _try(config, queue, failure_queue, message, post=post)
+            return await _unless_stopped(
+                session, _try(config, queue, failure_queue, message, post=post, secrets=secrets)
+            )
         assert source is not None
         try:
             async with Scan(session.client(source)) as scan:
@@ -57,13 +62,41 @@ def run_trial(config: Config, origin: Origin, message: Message | None, *, post: 
                         return EXIT_INTERRUPTED
                     wanted = f" with the id {origin.message_id}" if origin.message_id else ""
                     raise CannotStart(f"--peek: {source.name} shows no message{wanted} now; look with courier dlq peek")
-                code = await _try(config, queue, failure_queue, found, post=post)
+                code = await _unless_stopped(
+                    session, _try(config, queue, failure_queue, found, post=post, secrets=secrets)
+                )
         except SqsError as error:
             raise CannotStart(f"{error}; {advice(error)}") from None
         say(COMMAND, f"the message is shown again in {source.name}; each look counts as a receive")
         return code
 
     return run_session(act)
+
+
+async def _unless_stopped(session: Session, trial: Coroutine[Any, Any, int]) -> int:
+    """Return the exit code of a trial, which a signal ends."""
+    trying = asyncio.create_task(trial)
+
+    def stop() -> None:
+        trying.cancel()
+
+    session.on_stop = stop
+    try:
+        return await trying
+    except asyncio.CancelledError:
+        if trying.cancelled() and session.stopped.is_set():
+            return EXIT_INTERRUPTED
+        raise
+
+
+def _mask(config: Config, message: Message) -> Mask:
+    """Return what hides the secrets of a request: those of files, the operator's own headers, and the receipt handle.
+
+    The URL is shown, though it may be a key, too: without it nobody knows the request.
+    """
+    proofs = authentication(config)
+    own = [part.text.strip() for header in config.header for part in header.parts]
+    return Mask((*own, *(proofs.secrets if proofs is not None else ()), message.receipt))
 
 
 async def _find(scan: Scan, message_id: str) -> Message | None:
@@ -75,7 +108,7 @@ async def _find(scan: Scan, message_id: str) -> Message | None:
 
 
 async def _try(
-    config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, message: Message, *, post: bool
+    config: Config, queue: QueueInfo, failure_queue: QueueInfo | None, message: Message, *, post: bool, secrets: bool
 ) -> int:
     name, config = _route(config, message)
     if name:
@@ -83,7 +116,7 @@ async def _try(
     head = delivery_head(config, queue.name)
     check_header_room(config, head)
     trial = await try_message(config, queue, failure_queue, message, post=post)
-    mask = head.mask.plus(message.receipt)
+    mask = Mask() if secrets else _mask(config, message)
     if trial.request is not None:
         _write(request_bytes(trial.request, mask))
     failure_queue_name = "" if failure_queue is None else f"the failure queue {failure_queue.name}"

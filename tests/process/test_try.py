@@ -6,12 +6,14 @@ import gzip
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -28,6 +30,14 @@ SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def run_try(endpoint: str, directory: Path, *options: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
     """Run the command; return its exit code, what it shows, and what it says on stderr."""
+    with started(endpoint, directory, *options) as process:
+        shown, said = process.communicate(stdin, timeout=60)
+    return process.returncode, shown, said.decode()
+
+
+@contextmanager
+def started(endpoint: str, directory: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the command, and kill it at the end if it still runs."""
     environment = {
         "PATH": os.environ["PATH"],
         "COURIER_ENDPOINT_URL": endpoint,
@@ -36,8 +46,12 @@ def run_try(endpoint: str, directory: Path, *options: str, stdin: bytes = b"") -
         "AWS_REGION": REGION,
     }
     command = [sys.executable, "-m", "courier", "try", *options]
-    ended = subprocess.run(command, env=environment, cwd=directory, input=stdin, capture_output=True, timeout=60)
-    return ended.returncode, ended.stdout, ended.stderr.decode()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=directory, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class RawRecipient:
@@ -147,8 +161,8 @@ def test_it_shows_each_request_of_the_page_on_bodies(example: Example, tmp_path:
         lines.append(orjson.dumps({"body": given["MessageBody"], "attributes": named}))
     (tmp_path / "messages").write_bytes(b"\n".join(lines))
     options = shlex.split(example.command.replace("\\\n", " "))[1:]
-    if "--fetch-bucket" in options:
-        pytest.skip("it needs S3")
+    if {"--fetch-bucket", "--sns-verify"} & set(options):
+        pytest.skip("it needs another server of AWS")
     requests, reasons = example.of("request"), example.of("rejected")
     for number in range(len(lines)):
         command = ["--from", "messages", "--line", str(number + 1), *options]
@@ -211,6 +225,22 @@ def test_a_wrong_command_is_one_line(
     assert (ended, shown) == (code, b""), said
     assert said.count("\n") == 1
     assert word in said
+
+
+def test_a_signal_ends_the_wait_for_an_answer_and_shows_the_message_again(virtual_queue: str, tmp_path: Path) -> None:
+    queue = Queue(virtual_queue)
+    queue.send(["hello"])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        options = ["--peek", queue.name, "--recipient-url", url, "--post", "--timeout", "60"]
+        with started(virtual_queue, tmp_path, *options) as process:
+            peer, _ = silent.accept()
+            with peer:
+                assert peer.recv(4) == b"POST"
+                assert queue.counts() == (0, 1)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(20) == 130
+    assert queue.counts() == (1, 0)
 
 
 def test_a_recipient_that_is_down_is_said(tmp_path: Path) -> None:
