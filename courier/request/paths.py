@@ -17,7 +17,9 @@ from urllib.parse import unquote_to_bytes
 LONGEST_PATH: Final = 2048
 """The most characters of a path, so that it leaves room for the headers."""
 
-PATHS_KEPT: Final = 1024
+PATHS_KEPT: Final = 256
+LONGEST_KEPT: Final = 256
+"""The most paths that are kept, and their most characters: senders to the queue must not fill the memory with them."""
 
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -77,12 +79,15 @@ class AllowedPaths:
 
         A prefix ends with a segment: ``/jobs`` allows ``/jobs`` and ``/jobs/mail``, but not ``/jobs2``.
         """
+        self._kept = lru_cache(maxsize=PATHS_KEPT)(self._read)
         self._exact = frozenset((*prefixes, *single))
         self._starts = tuple({f"{prefix.removesuffix('/')}/" for prefix in prefixes})
-        self.read = lru_cache(maxsize=PATHS_KEPT)(self._read)
+
+    def read(self, text: str) -> bytes:
+        """Return the path to send for the text of an attribute. Raise PathError if it isn't allowed."""
+        return self._kept(text) if len(text) <= LONGEST_KEPT else self._read(text)
 
     def _read(self, text: str) -> bytes:
-        """Return the path to send for the text of an attribute. Raise PathError if it isn't allowed."""
         path = read_path(text)
         if path not in self._exact and not path.startswith(self._starts):
             raise PathError("it is below no prefix of --path-allow")

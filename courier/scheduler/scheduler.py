@@ -59,6 +59,7 @@ class Scheduler(Role):
     ) -> None:
         """``fifo`` is that of the queue, which then drops what other replicas enqueue too. ``clock`` is Unix time."""
         self._clock = clock
+        self._tasks = tasks
         self._life = life
         self._words = life.slot.words
         self._client = client
@@ -74,6 +75,8 @@ class Scheduler(Role):
 
     def start(self) -> None:
         """Start to look at the clock."""
+        replicas = "together enqueue each task once" if self._fifo else "with --cron enqueue every task, each of them"
+        log.info("enqueuing periodic tasks", tasks=len(self._tasks), replicas=replicas)
         self._life.start(self._run())
 
     async def close(self) -> None:

@@ -84,6 +84,7 @@ LIMITED: Final = {
     "scheduler/scheduler.py": {
         "cannot enqueue periodic tasks, trying again; of each task the latest is kept": OUTAGE,
         "the queue takes periodic tasks again": OUTAGE,
+        "enqueuing periodic tasks": ONCE,
     },
     "auditor/sqs_calls.py": {
         "cannot settle with SQS, trying again": OUTAGE,
