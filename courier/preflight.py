@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from courier.http.advice import BY_NAME_FAILURE, name_failure
 from courier.http.dial import SocketAddress, split_by_guard
 from courier.http.guard import AddressGuard
 from courier.http.secret_file import log_exposure
+from courier.http.spool import nameless_file
 from courier.http.tls import client_context
 from courier.http.url import Url
 from courier.local.embedded import local_queue
@@ -268,8 +271,15 @@ def check_fetch(config: Config, queue: QueueInfo | None) -> Check:
         client = connect_s3(S3Settings(region, config.fetch_endpoint_url))
     except CourierError as error:
         return _failed("fetch", str(error))
+    try:
+        os.close(nameless_file())
+    except OSError as error:
+        advice = "make it writable, or set TMPDIR to a directory on a disk"
+        return Check(
+            "fetch", False, f"no temporary file can be made for large bodies: {error.strerror or error}", advice
+        )
     where = f"from {', '.join(map(str, config.fetch_bucket))} at {client.meta.endpoint_url}"
-    return Check("fetch", True, f"bodies come {where}")
+    return Check("fetch", True, f"bodies come {where}, large ones through {tempfile.gettempdir()}")
 
 
 def check_tasks(config: Config) -> Check:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from courier.audit.lock import DirectoryLock
 from courier.config.config import Config
+from courier.fetch.pointer import Place
 from courier.http.guard import AddressGuard, parse_network
 from courier.http.url_parsing import read_url
 from courier.preflight import check_recipient, describe, preflight
@@ -179,3 +181,23 @@ def test_periodic_tasks_are_read_and_the_next_one_is_named(tmp_path: Path) -> No
     (check,) = [each for each in preflight(replace(config_with)).checks if each.name == "periodic tasks"]
     assert not check.ok
     assert "version: 1" in check.advice
+
+
+def test_what_fetching_needs_is_looked_at_without_asking_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {
+        "audit": "none",
+        "body": "fetch",
+        "fetch_bucket": (Place("bodies", "ours/"),),
+        "fetch_endpoint_url": "http://127.0.0.1:1",
+    }
+    (check,) = (each for each in preflight(config(tmp_path, **options)).checks if each.name == "fetch")
+    assert check.ok, check
+    assert "bodies/ours/ at http://127.0.0.1:1" in check.detail
+
+    def read_only() -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("courier.preflight.nameless_file", read_only)
+    (check,) = (each for each in preflight(config(tmp_path, **options)).checks if each.name == "fetch")
+    assert not check.ok
+    assert "TMPDIR" in check.advice
