@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from courier.body.json_members import Member, members
 from courier.http.answer import Failure
@@ -40,6 +40,10 @@ _EVENT_HEADERS: Final = (
 )
 
 
+Header: TypeAlias = tuple[bytes, bytes | None]
+"""The name of a header and its value."""
+
+
 class Notification(NamedTuple):
     """SNS's envelope: all of its members that are texts, by name. ``Type``, ``Message`` and ``TopicArn`` are there."""
 
@@ -52,10 +56,13 @@ class Notification(NamedTuple):
 
 
 class Unwrapped(NamedTuple):
-    """A message without its envelopes, headers that say what stood on them, and SNS's envelope if there was one."""
+    """A message without its envelopes, headers that say what stood on them, and SNS's envelope if there was one.
+
+    A header without a value is one whose value HTTP doesn't allow.
+    """
 
     message: Message
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
     notification: Notification | None = None
 
 
@@ -82,7 +89,7 @@ def unwrap(message: Message) -> Unwrapped | Failure:
     found = _members(message.body)
     if found is None:
         return Unwrapped(message)
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
     notification = None
     if _is_of_sns(found):
         opened = _open_notification(found)
@@ -183,10 +190,9 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _headers(headers: tuple[tuple[bytes, str], ...], fields: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers for these members, without those whose value no header can hold."""
-    values = ((name, header_value(fields[key])) for name, key in headers if key in fields)
-    return tuple((name, value) for name, value in values if value)
+def _headers(headers: tuple[tuple[bytes, str], ...], fields: Mapping[str, str]) -> tuple[Header, ...]:
+    """Return the headers for these members, if they are there and not empty."""
+    return tuple((name, header_value(fields[key])) for name, key in headers if fields.get(key))
 
 
 class Unwrap:
@@ -208,7 +214,10 @@ class Unwrap:
         """Return the content with an unwrapped message."""
         if unwrapped.message is content.message:
             return content
-        lines = content.headers
-        if self._describes:
-            lines += b"".join(b"%b: %b\r\n" % pair for pair in unwrapped.headers if pair[0].lower() not in self._own)
-        return content._replace(message=unwrapped.message, headers=lines)
+        lines, dropped = content.headers, content.dropped
+        for name, value in unwrapped.headers if self._describes else ():
+            if value is None:
+                dropped += 1
+            elif name.lower() not in self._own:
+                lines += b"%b: %b\r\n" % (name, value)
+        return content._replace(message=unwrapped.message, headers=lines, dropped=dropped)

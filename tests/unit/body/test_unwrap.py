@@ -164,6 +164,18 @@ def test_headers_of_the_operators_own_replace_those_of_the_envelope() -> None:
     assert lines(with_body("raw")) == b"X: y\r\n"
 
 
+def test_a_value_that_no_header_can_hold_is_left_out_and_counted() -> None:
+    step = Unwrap(describes=True, own=())
+    for subject, dropped in (("Größe", 1), ("a\r\nX: y", 1), ("", 0), ("ok", 0)):
+        made = step(Content(sns(Subject=subject)), lambda _: None)
+        assert isinstance(made, Content)
+        assert made.dropped == dropped
+        assert (b"X-Amz-Sns-Subject: " in made.headers) == (subject == "ok")
+    made = Unwrap(describes=False, own=())(Content(sns(Subject="é")), lambda _: None)
+    assert isinstance(made, Content)
+    assert made.dropped == 0
+
+
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -196,5 +208,5 @@ def test_any_envelope_that_lies_is_opened_as_it_is_or_refused(
     assert made.body == message.body or made.body == str(inner).encode() or b"detail" in message.body
     assert made._replace(body=b"", attributes=()) == message._replace(body=b"", attributes=())
     for name, value in unwrapped.headers:
-        assert b"\r" not in name + value
-        assert b"\n" not in name + value
+        assert b"\r" not in name + (value or b"")
+        assert b"\n" not in name + (value or b"")
