@@ -16,8 +16,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from courier.local.exchange import Response
 from tests.integration.test_virtual_queue_command import program
-from tests.process.world import Queue, until
+from tests.process.conftest import Start
+from tests.process.world import Queue, Recipient, until
 
 SKIP = re.compile(r"--skip (\d+)")
 
@@ -41,7 +43,7 @@ def command(endpoint: str, *arguments: str | Path) -> tuple[list[str], dict[str,
     return [sys.executable, "-m", "courier", *map(str, arguments)], environment
 
 
-def start(endpoint: str, *arguments: str | Path) -> subprocess.Popen[str]:
+def begin(endpoint: str, *arguments: str | Path) -> subprocess.Popen[str]:
     line, environment = command(endpoint, *arguments)
     pipe = subprocess.PIPE
     return subprocess.Popen(line, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
@@ -63,7 +65,7 @@ def test_a_signal_shows_all_messages_again_and_leaves_no_half_of_a_file(
 ) -> None:
     queue = Queue(slow)
     queue.send([str(n) for n in range(400)])
-    running = start(slow, "dlq", "export", queue.name, "--to", tmp_path / "out")
+    running = begin(slow, "dlq", "export", queue.name, "--to", tmp_path / "out")
     until(lambda: queue.counts()[1] >= 20)
     running.send_signal(number)
     _, notes = running.communicate(timeout=60)
@@ -76,7 +78,7 @@ def test_a_signal_shows_all_messages_again_and_leaves_no_half_of_a_file(
 def test_a_signal_leaves_the_counts_of_what_was_seen(slow: str) -> None:
     queue = Queue(slow)
     queue.send([str(n) for n in range(400)])
-    running = start(slow, "dlq", "stats", queue.name, "--output", "json")
+    running = begin(slow, "dlq", "stats", queue.name, "--output", "json")
     until(lambda: queue.counts()[1] >= 20)
     running.send_signal(signal.SIGINT)
     out, notes = running.communicate(timeout=60)
@@ -90,7 +92,7 @@ def test_a_reader_that_leaves_ends_a_look_which_shows_all_messages_again(slow: s
     queue = Queue(slow)
     # More than a pipe holds.
     queue.send(["x" * 20_000] * 60)
-    running = start(slow, "dlq", "peek", queue.name, "--limit", "1000", "--format", "body")
+    running = begin(slow, "dlq", "peek", queue.name, "--limit", "1000", "--format", "body")
     assert running.stdout is not None
     assert running.stdout.read(100) == "x" * 100
     running.stdout.close()
@@ -108,7 +110,7 @@ def test_a_stopped_send_goes_on_where_it_says_and_sends_each_line_once(slow: str
     runs = 0
     while True:
         runs += 1
-        running = start(slow, "send", queue.name, "--from", lines, "--skip", skip, "--rate", "2000")
+        running = begin(slow, "send", queue.name, "--from", lines, "--skip", skip, "--rate", "2000")
         before = queue.counts()[0]
         if runs <= 3:
             until(lambda before=before, running=running: queue.counts()[0] > before or running.poll() is not None)  # type: ignore[misc]
@@ -127,12 +129,12 @@ def test_a_send_that_was_killed_and_repeated_has_lost_nothing(slow: str, tmp_pat
     queue = Queue(slow)
     lines = write(tmp_path / "lines", 500)
     for wanted in (50 * seed, 100 * seed):
-        running = start(slow, "send", queue.name, "--from", lines)
+        running = begin(slow, "send", queue.name, "--from", lines)
         before = queue.counts()[0]
         until(lambda before=before, wanted=wanted: queue.counts()[0] >= before + min(wanted, 300))  # type: ignore[misc]
         running.kill()
         running.communicate()
-    assert start(slow, "send", queue.name, "--from", lines).wait(60) == 0
+    assert begin(slow, "send", queue.name, "--from", lines).wait(60) == 0
     assert set(bodies(queue)) == {str(n) for n in range(500)}
 
 
@@ -183,3 +185,37 @@ def test_a_hostile_body_controls_no_terminal(virtual_queue: str, form: Sequence[
     shown = on_terminal(line, environment)
     assert "evil" in shown
     assert not {"\u009b", "\u202e"} & set(shown)
+
+
+def test_the_audit_log_of_a_courier_that_runs_says_why_sqs_moved_a_message(
+    virtual_queue: str, recipient: Recipient, start: Start
+) -> None:
+    queue, dead = Queue.with_dead_letters(virtual_queue, receives=2)
+    recipient.behave = lambda d: Response(400, body=b"bad") if d.body == b"never" else Response(200)
+    (message_id,) = queue.send(["never"])
+    options = ("--backoff-base", "0.1", "--backoff-cap", "0.2", "--audit-events", "all")
+    courier = start(queue, *options)
+
+    def is_dead() -> bool:
+        # Without others that are taken, it would be the recipient that refuses everything.
+        queue.send(["taken"])
+        return dead.counts() == (1, 0)
+
+    until(is_dead, 30, courier.log, every=0.5)
+    line, environment = command(
+        virtual_queue,
+        "dlq",
+        "peek",
+        dead.name,
+        "--audit-path",
+        courier.audit,
+        "--format",
+        "json",
+        "--where",
+        "status=400",
+    )
+    shown = subprocess.run(line, env=environment, capture_output=True, timeout=60, check=True)
+    fields = orjson.loads(shown.stdout)
+    assert (fields["message_id"], fields["reason"], fields["known_from"]) == (message_id, "status 400", "audit log")
+    assert fields["source_queue"] == queue.name
+    assert courier.drain() == 0
