@@ -229,13 +229,14 @@ class _Run:
         if log.lines:
             click.echo(f"audit log: {log.directory}")
         seen = Seen(
-            scan.seen - moved.moved,
-            moved.chosen,
-            self._choice.undecided,
-            scan.corrupt,
-            scan.stays_hidden,
-            scan.longest_hidden,
-            unseen,
+            seen=scan.seen - moved.moved,
+            chosen=moved.chosen,
+            undecided=self._choice.undecided,
+            corrupt=scan.corrupt,
+            stays_hidden=scan.stays_hidden,
+            longest_hidden=scan.longest_hidden,
+            unseen=unseen,
+            hide_failure=_line_of(scan.hide_failure) if scan.hide_failure is not None else "",
         )
         say_what_was_seen(self._name, seen, limited=False)
         if mover.error is not None:
