@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from courier.message import Attribute, Message, redrive_of
 from courier.request.head import media_type
-from courier.request.head_layout import attribute_value, iso_8601, value_reader
+from courier.request.head_layout import Read, attribute_value, iso_8601, value_reader
 from courier.request.header_rules import folded
 from courier.request.header_templates import HeaderTemplate, parse_header
 
@@ -66,22 +66,30 @@ class EventTemplate:
         """
         self._own = frozenset(map(str.lower, own))
         self._type_attribute = type_attribute
-        self._given = {}
+        self._given: list[tuple[str, HeaderTemplate, Read]] = []
+        # Most texts are the same for all messages.
+        self._fixed: dict[str, str] = {}
         for name, text in texts.items():
             if text:
                 template = read_template(name, text).filled("queue", queue_name)
-                self._given[name] = (template, value_reader(template))
+                if template.placeholders:
+                    self._given.append((name, template, value_reader(template)))
+                else:
+                    self._fixed[name] = template.text
+        self._version = self._line("specversion", SPECVERSION)
+        self._fixed_lines = {name: self._line(name, text) for name, text in self._fixed.items()}
 
     def event(self, message: Message) -> Event:
         """Return the event of a message. Raise NoEventError if it lacks what every event must have."""
         found, others = _sorted(message.attributes)
         dropped = len(message.attributes) - len(others) - len(found)
-        found.setdefault("id", redrive_of(message.attributes) or message.message_id)
-        for name, (template, read) in self._given.items():
+        if "id" not in found:
+            found["id"] = redrive_of(message.attributes) or message.message_id
+        for name, template, read in self._given:
             if name not in found and (value := _fill(template, read(message))):
                 found[name] = value
         for name in REQUIRED:
-            if not found.get(name):
+            if name not in found and name not in self._fixed:
                 raise NoEventError(
                     f"it has no {name}: neither an attribute ce-{name} nor what --cloudevents-{name} names"
                 )
@@ -90,25 +98,29 @@ class EventTemplate:
         elif not _is_time(found["time"]):
             found["time"] = ""
             dropped += 1
-        content_type = found.get("datacontenttype") or attribute_value(message, self._type_attribute)
-        others = [each for each in others if each.name != CONTENT_TYPE]
+        if others:
+            others = [each for each in others if each.name != CONTENT_TYPE]
+        content_type = found.get("datacontenttype")
+        if content_type is None and self._type_attribute:
+            content_type = attribute_value(message, self._type_attribute)
         if content_type is not None:
             if media_type(content_type) is None or is_structured(content_type):
                 dropped += 1
             else:
                 others.append(Attribute(CONTENT_TYPE, "String", content_type))
-        required = self._line("specversion", SPECVERSION) + b"".join(self._line(name, found[name]) for name in REQUIRED)
-        optional = b"".join(
-            self._line(name, text)
-            for name, text in found.items()
-            if text and name not in REQUIRED and name not in _NO_EXTENSIONS
-        )
-        return Event(required, optional, tuple(others), dropped)
+        required, optional = self._version, ""
+        for name, text in found.items():
+            if name in REQUIRED:
+                required += self._line(name, text)
+            elif text and name not in _NO_EXTENSIONS:
+                optional += self._line(name, text)
+        for name, line in self._fixed_lines.items():
+            if name not in found:
+                required += line
+        return Event(required.encode("ascii"), optional.encode("ascii"), tuple(others), dropped)
 
-    def _line(self, name: str, text: str) -> bytes:
-        if f"ce-{name}" in self._own:
-            return b""
-        return f"ce-{name}: {encode(text)}\r\n".encode("ascii")
+    def _line(self, name: str, text: str) -> str:
+        return "" if f"ce-{name}" in self._own else f"ce-{name}: {encode(text)}\r\n"
 
 
 def read_template(name: str, text: str) -> HeaderTemplate:

@@ -15,7 +15,7 @@ def path_step(attribute: str, allowed: AllowedPaths) -> Step:
     """Return the step that sends a message to the path in an attribute; without the attribute, to that of the URL."""
 
     def choose_path(content: Content, done: Callable[[Made], None]) -> Made:
-        text = attribute_value(content.message, attribute)
+        text = attribute_value(content.message, attribute) if content.message.attributes else None
         if text is None:
             return content
         try:

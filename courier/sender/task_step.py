@@ -10,10 +10,10 @@ from courier.request.content import Content, Made, Step
 from courier.request.head_layout import attribute_value
 from courier.request.tasks import BODY, PATH_ATTRIBUTE, TASK_ATTRIBUTE, TIME_ATTRIBUTE, iso_time
 
-_HEADERS: Final[tuple[tuple[str, str, Callable[[str], str]], ...]] = (
-    ("X-Aws-Sqsd-Taskname", TASK_ATTRIBUTE, str),
-    ("X-Aws-Sqsd-Scheduled-At", TIME_ATTRIBUTE, iso_time),
-    ("X-Aws-Sqsd-Path", PATH_ATTRIBUTE, str),
+_HEADERS: Final[tuple[tuple[bytes, str, Callable[[str], str]], ...]] = (
+    (b"X-Aws-Sqsd-Taskname", TASK_ATTRIBUTE, str),
+    (b"X-Aws-Sqsd-Scheduled-At", TIME_ATTRIBUTE, iso_time),
+    (b"X-Aws-Sqsd-Path", PATH_ATTRIBUTE, str),
 )
 """The headers that aws-sqsd adds: the name, the attribute, and what becomes of its text."""
 
@@ -23,17 +23,19 @@ def task_step(own: Collection[str], *, describes: bool) -> Step:
 
     With ``describes`` a message also gets the headers of aws-sqsd, but no ``own`` one of the operator.
     """
-    taken = frozenset(name.lower() for name in own)
-    headers = [each for each in _HEADERS if describes and each[0].lower() not in taken]
+    taken = frozenset(name.lower().encode("ascii") for name in own)
+    headers = {each[1]: each for each in _HEADERS if describes and each[0].lower() not in taken}
 
     def describe_task(content: Content, done: Callable[[Made], None]) -> Made:
-        message, lines, dropped = content.message, content.headers, content.dropped
-        for name, attribute, form in headers:
-            text = attribute_value(message, attribute)
-            if text is not None:
-                value = header_value(form(text))
-                if value:
-                    lines += b"%b: %b\r\n" % (name.encode("ascii"), value)
+        message = content.message
+        if not message.attributes:
+            return content
+        lines, dropped = content.headers, content.dropped
+        for attribute, _, text in message.attributes:
+            if attribute in headers:
+                name, _, form = headers[attribute]
+                if value := header_value(form(text)):
+                    lines += b"%b: %b\r\n" % (name, value)
                 else:
                     dropped += 1
         if message.body == BODY and attribute_value(message, TIME_ATTRIBUTE) is not None:
