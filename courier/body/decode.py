@@ -13,7 +13,7 @@ from courier.http.answer import CANCELLED, Failure
 from courier.http.file_body import FileBody
 from courier.http.spool import Spool
 from courier.message import Message
-from courier.recipient.content import NO_ROOM, TOO_LARGE, UNDECODABLE
+from courier.recipient.content import NO_ROOM, NO_ROOM_SECONDS, TOO_LARGE, UNDECODABLE
 from courier.request.content import Content, Made, Pending
 from courier.request.threads import InThread, Threads
 
@@ -88,7 +88,8 @@ class Decode:
             except TooLarge:
                 return Failure(TOO_LARGE, f"it unfolds to more than --body-max-bytes ({most_bytes})", 0.0)
             except OSError as error:
-                return Failure(NO_ROOM, f"the decoded body can't be kept in a temporary file: {error.strerror}", 0.0)
+                detail = f"the decoded body can't be kept in a temporary file: {error.strerror or error}"
+                return Failure(NO_ROOM, detail, 0.0, NO_ROOM_SECONDS)
         # The recipient would undo the codings once more.
         others = tuple(attribute for attribute in message.attributes if attribute.name != self._attribute)
         file = body if isinstance(body, FileBody) else None

@@ -23,16 +23,13 @@ from courier.http.file_body import PIECE_BYTES, FileBody
 from courier.http.spool import MEMORY_BYTES, Spool
 from courier.log.outage import Outage
 from courier.recipient.advice import BY_REASON
-from courier.recipient.content import NO_ROOM, NOT_FETCHED, S3_DENIES, S3_FAILS, TOO_LARGE, UNSENDABLE
+from courier.recipient.content import NO_ROOM, NO_ROOM_SECONDS, NOT_FETCHED, S3_DENIES, S3_FAILS, TOO_LARGE, UNSENDABLE
 from courier.request.content import Content, Made, Pending, Pointer
 from courier.request.threads import InThread, Threads
 from courier.sqs.call_errors import CALL_ERRORS
 
 MOST_THREADS: Final = 16
 """Objects that a sender fetches at the same time."""
-
-NO_ROOM_SECONDS: Final = 30.0
-"""Seconds for which a message is hidden whose body found no room: others may be sent meanwhile, and their files go."""
 
 log = structlog.get_logger("courier.fetch")
 

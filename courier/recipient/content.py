@@ -59,6 +59,9 @@ NOT_FETCHED: Final[Mapping[str, str]] = {
 _CODES: Final[Mapping[str, int]] = {reason: number for number, reason in enumerate(UNSENDABLE, 1)}
 _REASONS: Final[Mapping[int, str]] = {number: reason for reason, number in _CODES.items()}
 
+NO_ROOM_SECONDS: Final = 30.0
+"""Seconds for which a message is hidden whose body found no room: others may be sent meanwhile, and their files go."""
+
 
 def code_of(reason: str) -> int:
     """Return the number of a reason of :data:`UNSENDABLE`, which stands on the board in the place of a status."""

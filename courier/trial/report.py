@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from courier.http.answer import Answer, Failure
 from courier.http.secret_mask import Mask
 from courier.log.printable import one_line
-from courier.message import DELIVERED, REJECTED
+from courier.message import DELIVERED, FETCHED, REJECTED
 from courier.recipient.content import NOT_FETCHED, UNSENDABLE
 from courier.recipient.policy import AnswerRules
 from courier.trial.transport import Request
@@ -57,7 +57,7 @@ def verdict(trial: Trial, failure_queue: str, rules: AnswerRules, longest_delay:
     ``failure_queue`` names it, empty without one. ``longest_delay`` is the longest time until the next attempt.
     """
     settlement, failure = trial.settlement, trial.failure
-    if settlement is not None and settlement.kind == DELIVERED:
+    if settlement is not None and settlement.kind in (DELIVERED, FETCHED):
         return Verdict("delivered: a run records it, and then deletes the message", is_delivered=True)
     if failure is None:
         return Verdict("no outcome: nothing came in time")

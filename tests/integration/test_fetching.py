@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from courier.fetch import fetching as module
 from courier.fetch.breaker import THRESHOLD
 from courier.fetch.fetching import Fetching, FetchSettings
 from courier.fetch.pointer import CLASSES, Place
@@ -25,6 +24,7 @@ from courier.recipient.content import (
     BUCKET,
     NO_OBJECT,
     NO_ROOM,
+    NO_ROOM_SECONDS,
     NOT_FETCHED,
     S3_DENIES,
     S3_FAILS,
@@ -196,7 +196,7 @@ async def test_a_full_disk_hides_the_message_for_a_while(
     monkeypatch.setattr("courier.http.spool.nameless_file", full)
     none = await failure(fetch(pointing("k")))
     assert none.reason == NO_ROOM
-    assert none.again_in >= module.NO_ROOM_SECONDS
+    assert none.again_in >= NO_ROOM_SECONDS
 
 
 async def test_a_fetch_that_was_given_up_leaves_nothing(s3: FaultyS3, counts: Counts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import itertools
 import json
@@ -209,6 +210,39 @@ def test_what_aws_client_for_python_sends_is_what_the_recipient_gets(
     assert courier.drain() == 0
 
 
+def test_a_compressed_object_is_fetched_by_a_pointer_in_an_envelope_and_decoded_from_its_file(
+    queue: Queue, recipient: Recipient, start: Start, s3: FaultyS3
+) -> None:
+    # As SNS sends what its own extended client publishes, without raw delivery. Either body takes a file.
+    content = os.urandom(3_000_000) + bytes(4_000_000)
+    s3.objects["k"] = kept(gzip.compress(content, 1))
+    envelope = {
+        "Type": "Notification",
+        "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+        "TopicArn": "arn:aws:sns:us-east-1:123456789012:orders",
+        "Message": json.dumps([CLASSES[0], {"s3BucketName": "archive", "s3Key": "k"}]),
+        "Timestamp": "2026-05-02T00:54:06.655Z",
+        "SignatureVersion": "1",
+        "Signature": "EXAMPLE",
+        "SigningCertURL": "https://sns.us-east-1.amazonaws.com/SimpleNotificationService.pem",
+        "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
+        "MessageAttributes": {
+            SIZE_ATTRIBUTE: {"Type": "Number", "Value": str(len(content))},
+            "Content-Encoding": {"Type": "String", "Value": "gzip"},
+            "kind": {"Type": "String", "Value": "x"},
+        },
+    }
+    queue.send([json.dumps(envelope)])
+    courier = start(queue, *fetching(s3, "--body", "unwrap,fetch,decode", "--fetch-delete", "yes"))
+    until(lambda: recipient.accepted and is_settled(queue) and not s3.contents(), explain=courier.log)
+    (delivery,) = recipient.deliveries
+    assert hashlib.sha256(delivery.body).digest() == hashlib.sha256(content).digest()
+    assert [name for name in delivery.headers if name.startswith("x-aws-sqsd-attr-")] == ["x-aws-sqsd-attr-kind"]
+    assert courier.drain() == 0
+    line = json.loads(next(courier.audit.glob("*.jsonl")).read_bytes().splitlines()[0])
+    assert line["sent"] == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
 def test_what_the_message_causes_goes_to_the_failure_queue_with_its_pointer_and_its_object(
     queue: Queue, virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3
 ) -> None:
@@ -240,6 +274,25 @@ def test_what_the_message_causes_goes_to_the_failure_queue_with_its_pointer_and_
     assert set(s3.contents()) == {"large", "refused"}
     assert {path.split("?")[0].split("/")[1] for _, path in s3.seen} == {"archive"}
     assert len(recipient.deliveries) == 1
+
+
+def test_a_trial_fetches_and_sends_and_removes_nothing(recipient: Recipient, s3: FaultyS3) -> None:
+    s3.objects["k"] = kept(b"the real body")
+    pointer = json.dumps([CLASSES[1], {"s3BucketName": "archive", "s3Key": "k"}])
+    options = ("--queue", "q", "--recipient-url", recipient.url, *fetching(s3, "--fetch-delete", "yes"), "--post")
+    tried = subprocess.run(
+        [sys.executable, "-m", "courier", "try", "-", *options],
+        input=pointer,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+    )
+    assert tried.returncode == 0, tried
+    assert "the real body" in tried.stdout
+    assert "delivered" in tried.stdout
+    assert [delivery.body for delivery in recipient.deliveries] == [b"the real body"]
+    assert set(s3.contents()) == {"k"}
 
 
 @pytest.mark.parametrize("fault", [FAIL, DENY])
