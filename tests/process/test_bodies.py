@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
 import shutil
@@ -20,6 +22,7 @@ from tests.faulty_s3 import faulty_s3, kept
 from tests.process.conftest import Start
 from tests.process.contents import batches
 from tests.process.hostile_bodies import ALLOWED_BUCKET, ALLOWED_PATH, GOOD_KEY, HostileBodies, canary
+from tests.process.replaying import Replay
 from tests.process.strict_recipient import StrictRecipient
 from tests.process.test_contents import letters, nothing_went_wrong, recipients, workers
 from tests.process.world import Queue, Recipient, missing, until
@@ -215,6 +218,21 @@ def test_too_many_messages_that_can_not_be_sent_stop_receiving_until_the_options
     assert len(lost) < 100, "receiving didn't stop"
     assert len(recipient.accepted) + len(lost) == len(sent)
     assert missing(sent, recipient.accepted) == set(courier.recorded()) - set(recipient.accepted)
+
+
+def test_a_replay_of_what_came_sends_again_what_went(
+    queue: Queue, recipient: Recipient, start: Start, tmp_path: Path
+) -> None:
+    options = ("--body", "unwrap,decode", "--decode", "gzip")
+    courier = start(queue, *options)
+    inner = base64.b64encode(gzip.compress(b"order")).decode()
+    (sent,) = queue.send([json.dumps(envelope(inner))])
+    until(lambda: recipient.accepted[sent] == 1, explain=courier.log)
+    assert courier.drain() == 0
+    replay = Replay(courier.audit, recipient.url, tmp_path / "replay", *options)
+    assert replay.wait() == 0, replay.output
+    assert [delivery.body for delivery in recipient.deliveries] == [b"order", b"order"]
+    assert recipient.accepted[sent] == 2
 
 
 def test_a_record_has_what_came_and_the_digest_of_what_went(queue: Queue, recipient: Recipient, start: Start) -> None:
