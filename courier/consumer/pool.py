@@ -95,7 +95,8 @@ class Pool:
         if not self.fills_idle_slots:
             return self._room
         queued = self._backlog.queued(now)
-        return min(self._room, available_room(self._view.capacity(now).idle, 0, queued, self._usable))
+        # Never negative: what one pool has too much takes no room from the others.
+        return max(0, min(self._room, available_room(self._view.capacity(now).idle, 0, queued, self._usable)))
 
     @property
     def is_closed(self) -> bool:
