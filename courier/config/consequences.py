@@ -212,7 +212,11 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         "--concurrency is 1, which leaves nothing to adapt; raise it",
     ),
     (
-        lambda config: config.max_in_flight is not None and config.max_in_flight >= config.senders * config.concurrency,
+        lambda config: (
+            config.max_in_flight is not None
+            and config.max_in_flight >= config.senders * config.concurrency
+            and not config.is_batched
+        ),
         ("max_in_flight",),
         "--senders x --concurrency is no more than that, so it limits nothing",
     ),

@@ -31,7 +31,7 @@ from courier.request.lambda_event import (
 from courier.sender.batch import Batch, Place, most_together
 from courier.sender.batch_deliveries import BatchDeliveries
 from courier.sender.keepalive import KeepAlive
-from courier.sender.lambda_step import sendable_record, too_large
+from courier.sender.lambda_records import sendable_record, too_large
 from courier.sender.options import BatchOptions
 from courier.sender.preparation import Preparation
 from courier.sender.prepared import Prepared

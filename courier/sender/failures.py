@@ -74,8 +74,7 @@ class Failures:
     def handle(self, packet: HeldPacket, answer: Answer | Failure, *, is_echo: bool = False) -> None:
         """Handle an attempt that wasn't a success, and continue with the next message if this one is done.
 
-        ``is_echo``: the answer has been handled for another message of the same batch, so it says nothing new about the
-        recipient.
+        ``is_echo``: the answer has been handled for another message of the same batch.
         """
         if answer is BUG:
             self._settle_after_bug(packet)
@@ -117,8 +116,7 @@ class Failures:
             own_reset = self._is_own_reset(message, attempt, answer)
             outcome = judge(answer, counted, options.rules, options.backoff, random.random(), now, own_reset=own_reset)
             assert not isinstance(outcome, Delivered)
-            if not is_echo:
-                self._report_to_gate(message, outcome, answer, failing, in_doubt=in_doubt)
+            self._report_to_gate(message, outcome, answer, failing, in_doubt=in_doubt, is_echo=is_echo)
             papers = None
             if isinstance(outcome, Rejected):
                 if options.failure_queue and (not self._gate.phase.is_outage or self._may_make_way(failing)):
@@ -163,8 +161,13 @@ class Failures:
         failing: FailingMessage,
         *,
         in_doubt: bool,
+        is_echo: bool,
     ) -> None:
-        """Report a failure to the gate. A failure that isn't ``in_doubt`` doesn't count for the circuit breaker."""
+        """Report a failure to the gate.
+
+        A failure that isn't ``in_doubt``, or is an echo, doesn't count for the circuit breaker. The shares of refusals
+        and of faults are those of messages, so there an echo counts.
+        """
         gate, now, in_flight = self._gate, time.monotonic(), len(self._slots.active)
         # The message came again while many others are delivered, so it is likely at fault itself.
         failed_before = message.receive_count > 1 and gate.faults.is_busy(now)
@@ -182,6 +185,8 @@ class Failures:
             gate.faults.failed()
         if outcome.fault and (failing.attempts or message.receive_count > 1):
             gate.faults.tried_again(delivered=False)
+        if is_echo:
+            return
         outcome = second_look(outcome, in_doubt=in_doubt, failed_before=failed_before)
         if _is_unsent(answer):
             gate.record_unsent(outcome, now)

@@ -22,7 +22,6 @@ from courier.process.scoreboard import Slot
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
 from courier.request.header_sets import CLOUDEVENTS, NONE, SQSD
-from courier.request.lambda_event import EventSource
 from courier.sender.preparation import Preparation
 
 if TYPE_CHECKING:
@@ -43,17 +42,12 @@ class MakePreparation(Protocol):
         """Return a preparation that sends by the session."""
 
 
-def preparation_factory(
-    config: Config, queue_name: str, alone: EventSource | None = None, region: str | None = None
-) -> MakePreparation | None:
+def preparation_factory(config: Config, queue_name: str, region: str | None = None) -> MakePreparation | None:
     """Return what makes a sender's preparation, in the sender's process; ``None`` if messages are sent as they are.
 
-    With ``alone``, the queue as its messages name it, a message that would be sent in a batch is in one of its own.
     ``region`` is that of the queue, where the objects are that messages point to, unless --region says otherwise.
     """
     steps = _steps(config, queue_name, region)
-    if config.is_batched and alone is not None:
-        steps.append(_event_of_one(alone))
     if not steps:
         return None
     # Imported here and below, before the fork, because few programs prepare what they send.
@@ -71,20 +65,16 @@ def _steps(config: Config, queue_name: str, region: str | None) -> list[MakeStep
     """Return what makes the steps from a message to what is sent, in their order."""
     makers: dict[str, Callable[[Config], MakeStep]] = {UNWRAP: _unwrap, FETCH: partial(_fetch, region), DECODE: _decode}
     steps = [makers[name](config) for name in config.body_steps]
+    if config.is_batched:
+        # A batch has no path and no header of a single message.
+        return steps
     if config.chosen_path_attribute:
         steps.append(_path(config))
     if config.chosen_path_attribute == TASK_PATH:
         steps.append(_task(config))
-    if config.headers == CLOUDEVENTS and not config.is_batched:
+    if config.headers == CLOUDEVENTS:
         steps.append(_event(config, queue_name))
     return steps
-
-
-def _event_of_one(source: EventSource) -> MakeStep:
-    from courier.sender.lambda_step import lambda_step
-
-    step = lambda_step(source)
-    return lambda _, __: step
 
 
 def _unwrap(config: Config) -> MakeStep:

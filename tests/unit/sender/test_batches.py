@@ -151,6 +151,18 @@ async def test_a_failed_batch_is_one_failure_of_the_recipient_and_a_retry_of_eac
     assert not stage.sender._gate.phase.is_outage
 
 
+async def test_a_recipient_that_refuses_whole_batches_is_seen_as_soon_as_one_that_refuses_messages() -> None:
+    given = batches()
+    given["limits"] |= {"breaker": FAULTS, "reject_share": 0.5}
+    stage = Stage(**given)
+    for number in range(30):
+        stage.put(*named(f"m{number}", lease=20.0))
+    await stage.sends(3)
+    for post in stage.transport.open():
+        post.answer(404)
+    await until(lambda: stage.sender._gate.phase.is_outage)
+
+
 async def test_a_function_that_failed_is_a_failed_batch_although_the_status_is_200() -> None:
     stage = Stage(**batches(), backoff=Backoff(1.0, 100.0, fixed=17.0))
     stage.put(*named("a", "b", lease=20.0))
