@@ -290,11 +290,11 @@ def check_tasks(config: Config) -> Check:
     try:
         tasks = config.tasks
     except CourierError as error:
-        return _failed("periodic tasks", str(error))
+        return _failed("tasks", str(error))
     now = int(time.time() // 60)
     due = min(((task.schedule.next_after(now), task.name) for task in tasks), default=None)
     following = f", next {due[1]} at {instant(due[0])}" if due is not None else ""
-    return Check("periodic tasks", True, f"{len(tasks)} in {config.cron}{following}")
+    return Check("tasks", True, f"{len(tasks)} in {config.cron}{following}")
 
 
 def check_secrets(config: Config) -> tuple[ssl.SSLContext | None, Check | None]:

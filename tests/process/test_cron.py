@@ -189,3 +189,38 @@ def test_a_file_that_is_wrong_ends_the_start_with_one_line(
     assert courier.wait(30) == 3
     assert f"{cron} has the task 'audit' with a bad schedule" in courier.log()
     assert "Traceback" not in courier.log()
+
+
+def test_a_reload_changes_the_paths_that_are_allowed_and_refuses_other_tasks(
+    virtual_queue: str, application: Application, cron: Path, tmp_path: Path
+) -> None:
+    queue, failed = Queue(virtual_queue), Queue(virtual_queue)
+    config = tmp_path / "courier.toml"
+
+    def write(**options: str) -> None:
+        config.write_text("".join(f"{key.replace('_', '-')} = {value}\n" for key, value in options.items()))
+
+    def reload(event: str) -> None:
+        before = courier.log().count(event)
+        courier.signal(signal.SIGHUP)
+        until(lambda: courier.log().count(event) > before, 40, courier.log)
+
+    given = {"cron": f'"{cron}"', "preset": '"sqsd"', "failure_queue": f'"{failed.name}"'}
+    write(**given)
+    url = f"{application.server.url}/"
+    options = ("--config", str(config))
+    courier = Courier(queue.name, url, tmp_path, *options, endpoint=queue.endpoint).wait_ready()
+    try:
+        send(queue, "{}", **{PATH: "/scheduled/by-hand"})
+        until(lambda: failed.counts() == (1, 0), 30, courier.log)
+        write(**given, path_allow='["/scheduled/by-hand"]')
+        reload("event=reloaded")
+        send(queue, "{}", **{PATH: "/scheduled/by-hand"})
+        until(lambda: application.tasks, 30, courier.log)
+        write(**{**given, "cron": f'"{tmp_path / "other.yaml"}"'})
+        reload("cannot reload, the old configuration stays in force")
+        assert "--cron needs a restart" in courier.log()
+        assert courier.drain() == 0, courier.log()
+    finally:
+        courier.kill()
+    assert [path for path, task, _ in application.tasks if not task] == ["/scheduled/by-hand"]

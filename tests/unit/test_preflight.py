@@ -173,12 +173,12 @@ def test_periodic_tasks_are_read_and_the_next_one_is_named(tmp_path: Path) -> No
     file = tmp_path / "cron.yaml"
     file.write_text("version: 1\ncron:\n - {name: daily, url: /daily, schedule: '0 0 * * *'}\n")
     config_with = config(tmp_path, queue_type="virtual", queue="orders", audit="none", cron=file)
-    (check,) = [each for each in preflight(config_with).checks if each.name == "periodic tasks"]
+    (check,) = [each for each in preflight(config_with).checks if each.name == "tasks"]
     assert check.ok
     assert check.detail.startswith(f"1 in {file}, next daily at ")
     assert check.detail.endswith(" 00:00:00 UTC")
     file.write_text("version: 2")
-    (check,) = [each for each in preflight(replace(config_with)).checks if each.name == "periodic tasks"]
+    (check,) = [each for each in preflight(replace(config_with)).checks if each.name == "tasks"]
     assert not check.ok
     assert "version: 1" in check.advice
 
