@@ -23,8 +23,8 @@ LONGEST_ID: Final = 128
 MOST_RECEIVES: Final = 2**31 - 1
 """The largest accepted receive count."""
 
-MOST_BODY_BYTES: Final = 10**8
-"""Maximum bytes of a body, more than a queue returns: SQS allows 1 MiB."""
+MOST_BODY_BYTES: Final = 10**10 - 1
+"""Maximum bytes of a body, more than any option allows of one that is fetched or decoded: SQS allows 1 MiB."""
 
 _new = tuple.__new__
 
