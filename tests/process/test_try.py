@@ -20,9 +20,12 @@ import orjson
 import pytest
 
 from courier.local.exchange import Request, Response
+from tests.faulty_s3 import FaultyS3, faulty_s3, kept
 from tests.integration.sqs_endpoints import CREDENTIALS, REGION
-from tests.process.test_bodies_docs import Example, entry, examples, is_like
+from tests.process.test_bodies_docs import CERTIFICATES, Example, entry, examples, is_like
 from tests.process.world import Courier, Queue, Recipient, until
+from tests.threaded_server import ThreadedServer
+from tests.unit.body.signed import certificate
 
 TOKEN = "s3cret-token-of-the-recipient"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -149,23 +152,55 @@ def test_what_it_shows_is_what_a_run_sends_to_the_byte(
     assert shown == sent + b"\n"
 
 
+@pytest.fixture
+def services() -> Iterator[tuple[dict[str, str], FaultyS3]]:
+    """Yield the servers of AWS that the page needs: what stands in place of their addresses, and S3."""
+    certificates = ThreadedServer(lambda _: Response(200, [], certificate()))
+    with faulty_s3() as s3:
+        yield {CERTIFICATES: certificates.url}, s3
+    certificates.stop()
+
+
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.section)
-def test_it_shows_each_request_of_the_page_on_bodies(example: Example, tmp_path: Path) -> None:
-    messages = example.of("message")
-    if len(messages) != len(example.of("request")) + len(example.of("rejected")):
-        pytest.skip("its request holds several messages")
-    lines = []
-    for block in messages:
-        given = entry(block)
-        named = {n: {"type": v["DataType"], "value": v["StringValue"]} for n, v in given["MessageAttributes"].items()}
-        lines.append(orjson.dumps({"body": given["MessageBody"], "attributes": named}))
-    (tmp_path / "messages").write_bytes(b"\n".join(lines))
-    options = shlex.split(example.command.replace("\\\n", " "))[1:]
-    if {"--fetch-bucket", "--sns-verify"} & set(options):
-        pytest.skip("it needs another server of AWS")
+def test_it_shows_each_request_of_the_page_on_bodies(
+    example: Example, services: tuple[dict[str, str], FaultyS3], tmp_path: Path
+) -> None:
+    places, s3 = services
+
+    def placed(text: str) -> str:
+        for of_the_page, place in places.items():
+            text = text.replace(of_the_page, place)
+        return text
+
     requests, reasons = example.of("request"), example.of("rejected")
-    for number in range(len(lines)):
-        command = ["--from", "messages", "--line", str(number + 1), *options]
+    messages = [entry(placed(block)) for block in example.of("message")]
+    if len(messages) != len(requests) + len(reasons):
+        pytest.skip("its request holds several messages")
+    lines = [
+        orjson.dumps(
+            {
+                "body": each["MessageBody"],
+                "group": each.get("MessageGroupId"),
+                "attributes": {
+                    name: {"type": value["DataType"], "value": value["StringValue"]}
+                    for name, value in each["MessageAttributes"].items()
+                },
+            }
+        )
+        for each in messages
+    ]
+    (tmp_path / "messages").write_bytes(b"\n".join(lines))
+    for text in example.of("toml"):
+        (tmp_path / "routes.toml").write_text(text)
+    for block in example.of("object"):
+        place, _, content = block.removesuffix("\n").partition("\n\n")
+        s3.bucket, _, key = place.partition("/")
+        s3.objects[key] = kept(content.encode())
+    options = shlex.split(placed(example.command.replace("\\\n", " ")))[1:]
+    if "--fetch-bucket" in options:
+        options += ["--fetch-endpoint-url", s3.url]
+    for number in range(1, len(lines) + 1):
+        command = ["--from", "messages", "--line", str(number), *options]
         code, shown, said = run_try("http://127.0.0.1:1", tmp_path, *command)
         if code == 1:
             assert any(f"not sent; rejected: {reason.strip()}".encode() in shown for reason in reasons), shown

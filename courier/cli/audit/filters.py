@@ -15,7 +15,7 @@ from courier.audit.instant import parse_instant
 from courier.config.units import parse_duration
 from courier.errors import ConfigError
 
-OUTCOMES: Final = ("delivered", "rejected", "retry", "lapsed", "released", "duplicate")
+OUTCOMES: Final = ("delivered", "rejected", "retry", "lapsed", "released", "duplicate", "redriven", "dropped")
 NONE: Final = "none"
 
 _HUNDRED: Final = re.compile(r"([1-9])xx")
