@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from courier.config.units import PATH, OptionType, or_off
+from courier.config.units import PATH, OptionType
 from courier.errors import ConfigError
 from courier.process.scoreboard import POOLS
 
@@ -209,9 +209,11 @@ def route_options() -> Mapping[str, tuple[str, Option]]:
     return {option.key: (name, option) for name, option in OPTIONS.items() if name in names}
 
 
-def _parse(value: object) -> RoutesFile:
+def _parse(value: object) -> RoutesFile | None:
+    if isinstance(value, str) and value.strip().lower() in ("none", "off"):
+        return None
     return value if isinstance(value, RoutesFile) else read_routes(PATH.parse(value))
 
 
-ROUTES: Final = or_off(OptionType("PATH", _parse))
+ROUTES: Final = OptionType("PATH|none", _parse, "path, or `none`")
 """A file of routes, which is read at once: a reload has to see what has changed in it."""

@@ -322,3 +322,33 @@ def test_check_names_the_route_that_cannot_work(
     courier = start(queue, "--routes", str(routes), ready=False)
     assert courier.wait(30) == 3
     assert "route mails: cannot resolve name.invalid" in courier.log()
+
+
+@pytest.mark.full
+def test_groups_of_a_route_that_was_down_come_in_order_once_it_is_back(
+    virtual_queue: str, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path
+) -> None:
+    queue = Queue(virtual_queue, fifo=True)
+    others["orders"].behave = lambda _: Response(503)
+    routes = write_routes(tmp_path / "routes.toml", others, senders=1)
+    options = ("--breaker-threshold", "3", "--visibility-timeout", "5", "--concurrency", "2")
+    courier = start(queue, "--routes", str(routes), "--senders", "1", *options)
+    chance = random.Random(5)
+    groups = chance.choices([f"g{n}" for n in range(12)], k=200)
+    # Groups of one route alone, and groups whose messages alternate.
+    kinds = ["orders" if group < "g4" else chance.choice(["orders", "mails", ""]) for group in groups]
+    sent = send(queue, kinds, groups)
+    until(lambda: "circuit breaker open" in courier.log(), explain=courier.log)
+    until(lambda: recipient.accepted and others["mails"].accepted, explain=courier.log)
+    time.sleep(3.0)
+    others["orders"].behave = lambda _: Response(200)
+    until(lambda: queue.counts() == (0, 0), 240, courier.log)
+    assert courier.drain() == 0
+    assert not missing(sent, courier.recorded())
+
+    accepted: dict[str, list[int]] = {}
+    for each in sorted((d for r in (recipient, *others.values()) for d in r.deliveries), key=lambda d: d.at):
+        number = int(each.body.decode().partition(":")[2])
+        accepted.setdefault(groups[number], []).append(number)
+    for group, numbers in accepted.items():
+        assert numbers == sorted(numbers), group
