@@ -43,6 +43,8 @@ FRESH_SECONDS: Final = 90.0
 """Seconds after which a failure without another call no longer counts. The longest poll and back-off are shorter."""
 
 
+SCHEDULER: Final = "scheduler"
+
 BY_STATE: Final[Mapping[str, str]] = {
     "draining": "nothing: it is stopping, and ends by itself within --drain-timeout",
     "starting": "nothing at first; if it lasts, see the log for 'cannot start' or 'waiting for the audit directory'",
@@ -166,13 +168,14 @@ def _failing_calls(board: Scoreboard, now: float) -> list[Unready]:
     """Return the failing calls.
 
     Receives count as failing only if they fail for every consumer on duty; the others make none. The other calls are
-    made by the auditor alone.
+    made by the auditor, and by the scheduler if there is one.
     """
     on_duty = [slot for slot in board.beating("consumer", now) if slot.words[scoreboard.DUTY]]
     consumers = [_failing(slot, now) for slot in on_duty]
     auditors = [_failing(slot, now, of) for slot in board.beating("auditor", now) for of in (QUEUE, FAILURE_QUEUE)]
+    tasks = [_failing(slot, now) for slot in board.beating(SCHEDULER, now)] if SCHEDULER in board.roles() else []
     failing = consumers[:1] if all(consumers) else []
-    return list(dict.fromkeys(each for each in failing + auditors if each is not None))
+    return list(dict.fromkeys(each for each in failing + auditors + tasks if each is not None))
 
 
 def _failing(slot: Slot, now: float, of: CallWatch = QUEUE) -> Unready | None:
@@ -187,6 +190,8 @@ def _failing(slot: Slot, now: float, of: CallWatch = QUEUE) -> Unready | None:
     if of == FAILURE_QUEUE:
         # Named apart whatever the reason, because all other reasons are about the source queue.
         kind = "failure queue unreachable"
+    if slot.role == SCHEDULER:
+        kind = "periodic tasks wait"
     if result == SHORTAGE:
         # The shortage is on this machine, whichever queue the call was for.
         kind = "shortage"

@@ -205,6 +205,21 @@ def test_a_failure_queue_that_takes_nothing_is_a_reason_beside_what_the_queue_do
     assert reasons(board, SOON) == ["queue unreachable: DeleteMessageBatch: network"]
 
 
+def test_periodic_tasks_that_the_queue_does_not_take_are_a_reason_and_their_scheduler_is_missed() -> None:
+    board = Scoreboard.create({"consumer": 1, "sender": 1, "auditor": 1, "scheduler": 1, "api": 1})
+    for role in board.roles():
+        for slot in board.slots(role):
+            slot.words[scoreboard.STATE] = scoreboard.READY
+            slot.reals[scoreboard.BEAT] = SOON
+    scheduler = board.slots("scheduler")[0]
+    note_failure(scheduler, "SendMessageBatch", "AccessDenied", NOW)
+    assert reasons(board, SOON) == ["periodic tasks wait: SendMessageBatch: denied"]
+    note_success(scheduler, "SendMessageBatch")
+    assert reasons(board, SOON) == []
+    scheduler.words[scoreboard.STATE] = scoreboard.EMPTY
+    assert reasons(board, SOON) == ["no scheduler running"]
+
+
 def test_a_failure_that_nobody_repeats_is_forgotten(board: Scoreboard) -> None:
     note_failure(board.slots("auditor")[0], "ChangeMessageVisibilityBatch", "network", NOW)
     assert reasons(board, NOW + FRESH_SECONDS + 1) == []
