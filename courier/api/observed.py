@@ -54,7 +54,7 @@ class Observed(NamedTuple):
         for place, (role, work) in enumerate({SENDER: self.work, **self.routes}.items()):
             waiting = queued(work, self.board, scoreboard.PUT + place, scoreboard.TAKEN, role)
             size = queued(work, self.board, scoreboard.PUT_BYTES + place, scoreboard.TAKEN_BYTES, role)
-            found[role.replace(SENDER, "work")] = Depth(waiting, size)
+            found[role.replace(SENDER, "work", 1)] = Depth(waiting, size)
         acks = queued(self.acks, self.board, scoreboard.SETTLE_PUT, scoreboard.SETTLE_TAKEN)
         return {**found, "acks": Depth(acks, self.acks.unread_bytes())}
 

@@ -71,7 +71,7 @@ def routes_status(observed: Observed, now: float) -> list[dict[str, Any]]:
                 "refused": recipient.refused,
                 "senders": sum(slot.words[scoreboard.STATE] == READY for slot in board.beating(pool.role, now)),
                 **{name: board.gauge(word, now, pool.role) for name, word in GAUGES.items()},
-                "queued": depths[pool.role.replace(SENDER, "work")].waiting,
+                "queued": depths[pool.role.replace(SENDER, "work", 1)].waiting,
                 "totals": {
                     **{name: board.total(word, pool.role) for name, word in COUNTS.items()},
                     "hidden": hidden(board, pool),

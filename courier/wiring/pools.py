@@ -30,7 +30,7 @@ class SenderPool(NamedTuple):
 def sender_pools(config: Config) -> list[SenderPool]:
     """Make the channels of all pools, and return the pools; the first one is that of ``--recipient-url``."""
     return [
-        SenderPool(role, each, Channel.create("work" if role == SENDER else role.replace(SENDER, "work")))
+        SenderPool(role, each, Channel.create("work" if role == SENDER else role.replace(SENDER, "work", 1)))
         for role, each in _by_role(config).items()
     ]
 

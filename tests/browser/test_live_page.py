@@ -310,3 +310,21 @@ def test_the_charts_go_on_after_the_clock_is_set_back(shop: Shop, open_tab: Open
     tab.page.wait_for_function(
         "() => document.querySelector('[data-chart=rate]').getAttribute('aria-valuetext').startsWith('now 4,321')"
     )
+
+
+def test_each_route_is_shown_and_the_one_that_is_down_is_named(shop: Shop, open_tab: OpenTab) -> None:
+    totals = {"delivered": 1200, "retried": 3, "rejected": 0, "hidden": 45}
+    route = {"name": "default", "breaker": "closed", "in_flight": 2, "limit": 16, "totals": totals}
+    down = route | {"name": "orders", "breaker": "open", "limit": 0, "totals": {}}
+    status = status_of(shop) | {"state": "ready", "reasons": [], "advice": [], "pause": None, "routes": [route, down]}
+    worker = next(each for each in status["workers"] if each["role"] == "sender")
+    status["workers"] = [*status["workers"], worker | {"role": "sender:orders", "index": 0}]
+    status["breaker"] = HALF_OPEN | {"state": "open", "openings": 1}
+    tab = tab_that_is_told(open_tab, status)
+    tab.wait_text("#routes", "default: closed · 2 of 16 in flight · 1,200 delivered · 3 retried · 45 hidden")
+    assert "orders: open" in tab.text("#routes")
+    tab.wait_text("#say", "Messages of orders are hidden for a while; the other routes go on.")
+    # A sender of a route stands with the senders, and shows its load as they do.
+    names = [each.split(" ")[0] for each in tab.page.locator("#tiles h3").all_inner_texts()]
+    assert names.index("auditor") > names.index("sender:orders") > names.index("sender")
+    assert tab.page.locator("#tiles > [data-key='sender:orders 0'] svg").count() == 1

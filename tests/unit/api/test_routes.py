@@ -117,3 +117,10 @@ def test_senders_of_a_route_are_shown_as_senders_with_their_limit_and_duty(seen:
 
 def test_without_routes_status_has_none() -> None:
     assert Status(observed(running_board()), {}).answer()["routes"] == []
+
+
+def test_a_route_may_have_the_name_of_a_role() -> None:
+    board = Scoreboard.create({"consumer": 1, "sender": 1, "sender:sender": 1, "auditor": 1})
+    seen = Observed(board, Waiting(), Waiting(), {"sender:sender": Waiting()})
+    assert list(seen.depths()) == ["work", "work:sender", "acks"]
+    assert [each["name"] for each in routes_status(seen, time.monotonic())] == ["default", "sender"]
