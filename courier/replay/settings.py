@@ -28,6 +28,10 @@ SINGLE: Final = frozenset(
         "queue",
         "region",
         "endpoint_url",
+        "format",
+        "batch_size",
+        "batch_wait_seconds",
+        "batch_item_failures",
         "log_level",
         "log_format",
         "audit_body",
@@ -54,7 +58,7 @@ def replay_options() -> list[str]:
 
 NO_RECIPIENT: Final[Mapping[str, Any]] = {
     "recipient_url": "https://queue.invalid/",
-    **{name: DEFAULTS[name] for name in ("success", "retry", "reject", "transport")},
+    **{name: DEFAULTS[name] for name in ("success", "retry", "reject", "transport", "format")},
     **{name: DEFAULTS[name] for name, each in OPTIONS.items() if each.group == "Bodies"},
 }
 """The values for a replay into a queue, which has no recipient."""

@@ -14,6 +14,7 @@ import pytest
 
 from courier.audit.reader import read_records
 from tests.process.lambda_emulator import Emulator
+from tests.process.replaying import Replay, write_records
 from tests.process.world import Courier, Queue, until
 
 pytest.importorskip("awslambdaric")
@@ -178,3 +179,19 @@ def test_each_message_has_a_record_of_its_own_after_a_kill_of_its_sender(run: Ru
     assert courier.drain() == 0
     recorded = {record.message_id for record in read_records(courier.audit)}
     assert recorded == set(ids)
+
+
+def test_records_are_replayed_into_a_function_in_batches(tmp_path: Path) -> None:
+    (tmp_path / "function.py").write_text(FUNCTION)
+    ids = write_records(tmp_path / "audit", range(95))
+    emulator = Emulator(tmp_path, "function.partial")
+    replay = Replay(tmp_path / "audit", emulator.url, tmp_path / "own", *ONE_AT_A_TIME[:6], "--batch-size", "7")
+    try:
+        assert replay.wait() == 0, replay.output
+        records = [record for event in emulator.events for record in event["Records"]]
+        assert sorted(record["messageId"] for record in records) == sorted(ids)
+        assert max(len(event["Records"]) for event in emulator.events) == 7
+        assert "95 sent, 0 failed" in replay.output
+    finally:
+        replay.kill()
+        emulator.stop()
