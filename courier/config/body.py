@@ -69,7 +69,7 @@ class BodyConfig(SnsConfig):
         CONTENT_ENCODING,
         "--decode-attribute",
         TEXT,
-        "Message attribute that names the codings.",
+        "Attribute that names the codings.",
         "It names them in the order in which they were applied, as HTTP's Content-Encoding does.",
     )
     body_max_bytes: int = _option(
