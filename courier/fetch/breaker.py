@@ -55,6 +55,13 @@ class BucketBreaker:
         self._failures = 0
         self.since = 0.0
 
+    def open(self, now: float) -> None:
+        """Open it, since many fetches get no answer."""
+        if not self._failures:
+            self.since = now
+        self._failures = max(self._failures, THRESHOLD)
+        self._probe_at = max(self._probe_at, now + FIRST_PAUSE_SECONDS)
+
     def failed(self, now: float) -> bool:
         """Record a failure of S3, or a denial. Return whether it has opened the breaker just now."""
         self._failures += 1

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
-import structlog
-
 from courier.errors import CannotStart
-from courier.fetch.breaker import BucketBreaker
+from courier.fetch.breaker import THRESHOLD
+from courier.fetch.bucket import Bucket, Fetch
 from courier.fetch.pointer import Place, is_pointer, read_pointer, without_size
 from courier.fetch.s3_client import S3Settings, connect_s3
 from courier.fetch.s3_errors import Trouble, trouble_of
 from courier.http.answer import Failure
 from courier.http.file_body import PIECE_BYTES, FileBody
 from courier.http.spool import MEMORY_BYTES, Spool
-from courier.log.outage import Outage
-from courier.recipient.advice import BY_REASON
-from courier.recipient.content import NO_ROOM, NO_ROOM_SECONDS, NOT_FETCHED, S3_DENIES, S3_FAILS, TOO_LARGE, UNSENDABLE
+from courier.recipient.content import NO_ROOM, NOT_FETCHED, S3_DENIES, S3_FAILS, TOO_LARGE
 from courier.request.content import Content, Made, Pending, Pointer
 from courier.request.threads import InThread, Threads
 from courier.sqs.call_errors import CALL_ERRORS
@@ -31,7 +27,11 @@ from courier.sqs.call_errors import CALL_ERRORS
 MOST_THREADS: Final = 16
 """Objects that a sender fetches at the same time."""
 
-log = structlog.get_logger("courier.fetch")
+STALLED_SECONDS: Final = 5.0
+"""Seconds without a byte after which a fetch has stalled. S3 usually answers within a fifth of a second."""
+
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks for fetches that have stalled."""
 
 
 class FetchSettings(NamedTuple):
@@ -77,7 +77,10 @@ class Fetching:
         self._connect = connect
         self._client: Any = None
         self._threads = Threads(loop, settings.s3.threads, "fetch")
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[str, Bucket] = {}
+        # So many stalled fetches say that S3 has stalled: they hold slots that other messages need.
+        self._many_stalled = max(1, min(THRESHOLD, settings.s3.threads // 2))
+        self._watch: asyncio.TimerHandle | None = None
         # Guards the breakers and the counts, which the loop uses too, so that nobody holds it for long.
         self._lock = threading.Lock()
         self._connecting = threading.Lock()
@@ -92,24 +95,32 @@ class Fetching:
             return pointer
         now = time.monotonic()
         with self._lock:
-            bucket = self._buckets.setdefault(pointer.bucket, _Bucket(pointer.bucket))
+            bucket = self._buckets.setdefault(pointer.bucket, Bucket(pointer.bucket))
             if not bucket.breaker.admits(now, self._settings.timeout):
                 return bucket.refusal(now)
-        fetch = _Fetch(done, partial(self._expired, pointer, bucket))
+            fetch = Fetch(done, pointer, bucket, is_probe=bucket.breaker.is_open)
 
         def work(under_way: InThread) -> Made:
-            # From here on: the wait for a thread says nothing about S3.
-            self._loop.call_soon_threadsafe(fetch.expire_at, self._loop, self._settings.timeout)
-            return self._fetch(content, pointer, bucket, under_way)
+            with self._lock:
+                if bucket.breaker.is_open and not fetch.is_probe:
+                    # It has opened while this fetch waited for a thread.
+                    return bucket.refusal(time.monotonic())
+            # The time counts from here on: the wait for a thread says nothing about S3.
+            fetch.began_at = fetch.moved_at = time.monotonic()
+            return self._fetch(content, fetch, under_way)
 
         fetch.under_way = self._threads.start(work, fetch.finish)
+        bucket.fetches.add(fetch)
+        if self._watch is None:
+            self._watch = self._loop.call_later(LOOK_SECONDS, self._look)
         return fetch
 
     # In a thread.
 
-    def _fetch(self, content: Content, pointer: Pointer, bucket: _Bucket, under_way: InThread) -> Made:
+    def _fetch(self, content: Content, fetch: Fetch, under_way: InThread) -> Made:
+        pointer, bucket = fetch.pointer, fetch.bucket
         try:
-            got = self._get(pointer, under_way)
+            got = self._get(fetch, under_way)
         except CannotStart as error:
             got = Trouble(S3_DENIES, str(error), True)
         if under_way.is_cancelled:
@@ -128,9 +139,9 @@ class Fetching:
             return content._replace(message=without_size(content.message, b""), file=got, pointer=removed)
         return content._replace(message=without_size(content.message, got), pointer=removed)
 
-    def _get(self, pointer: Pointer, under_way: InThread) -> bytes | FileBody | Failure | Trouble:
+    def _get(self, fetch: Fetch, under_way: InThread) -> bytes | FileBody | Failure | Trouble:
         """Return the body that an object holds, or why there is none. Raise CannotStart without a client."""
-        client = self._connected()
+        pointer, client = fetch.pointer, self._connected()
         most, spool = self._settings.most_bytes, Spool(self._settings.memory_bytes)
         with contextlib.closing(spool):
             try:
@@ -141,6 +152,7 @@ class Fetching:
                         return Failure(TOO_LARGE, f"{pointer} has {length} bytes, --fetch-max-bytes allows {most}", 0.0)
                     under_way.stop = partial(_shut_down, stream)
                     for piece in _pieces(stream, under_way):
+                        fetch.moved_at = time.monotonic()
                         if spool.size + len(piece) > length:
                             break
                         try:
@@ -170,7 +182,7 @@ class Fetching:
             if self._client is client:
                 self._client = None
 
-    def _failed(self, trouble: Trouble, pointer: Pointer, bucket: _Bucket) -> Failure:
+    def _failed(self, trouble: Trouble, pointer: Pointer, bucket: Bucket) -> Failure:
         """Count a failure, log it if a line is due, and return it."""
         now = time.monotonic()
         with self._lock:
@@ -186,85 +198,37 @@ class Fetching:
 
     # In the loop.
 
-    def _expired(self, pointer: Pointer, bucket: _Bucket) -> Failure:
-        within = f"{pointer} didn't come within --fetch-timeout {self._settings.timeout:g} s"
-        return self._failed(Trouble(S3_FAILS, within, True), pointer, bucket)
+    def _look(self) -> None:
+        """Give up the fetches that take too long, and those that have stalled if there are many of them."""
+        self._watch, now = None, time.monotonic()
+        for bucket in self._buckets.values():
+            begun = [fetch for fetch in bucket.fetches if fetch.began_at]
+            for fetch in begun:
+                if now - fetch.began_at >= self._settings.timeout:
+                    self._expire(fetch, f"didn't come within --fetch-timeout {self._settings.timeout:g} s")
+            stalled = [fetch for fetch in begun if now - fetch.moved_at >= STALLED_SECONDS and not fetch.is_over]
+            if len(stalled) >= self._many_stalled:
+                with self._lock:
+                    bucket.breaker.open(now)
+                for fetch in stalled:
+                    self._expire(fetch, f"and {len(stalled) - 1} others got no byte for {STALLED_SECONDS:g} s")
+            if bucket.breaker.is_open:
+                self._refuse_waiting(bucket, now)
+        if self._watch is None and any(bucket.fetches for bucket in self._buckets.values()):
+            self._watch = self._loop.call_later(LOOK_SECONDS, self._look)
 
+    def _refuse_waiting(self, bucket: Bucket, now: float) -> None:
+        """Give up the fetches that wait for a thread: it may be long until those of the stalled ones are free."""
+        for fetch in [fetch for fetch in bucket.fetches if not (fetch.began_at or fetch.is_probe)]:
+            fetch.cancel()
+            with self._lock:
+                refusal = bucket.refusal(now)
+            fetch.done(refusal)
 
-class _Bucket:
-    """What a sender knows of a bucket."""
-
-    def __init__(self, name: str) -> None:
-        self.breaker = BucketBreaker()
-        self._name = name
-        self._outage = Outage()
-        self._last = Trouble(S3_FAILS, "", True)
-
-    def worked(self, now: float) -> None:
-        """Record that an object came, or was refused for what it is."""
-        self.breaker.worked()
-        if failures := self._outage.worked(now):
-            log.info("objects can be fetched again", bucket=self._name, failures=failures)
-
-    def failed(self, trouble: Trouble, pointer: Pointer, now: float) -> Failure:
-        """Record a failure, and return it."""
-        if not trouble.is_general:
-            if trouble.reason in UNSENDABLE:
-                self.breaker.worked()
-            return Failure(trouble.reason, trouble.detail, 0.0)
-        self._last = trouble
-        self.breaker.failed(now)
-        if (due := self._outage.failed(trouble.reason, now, time.time())) is not None:
-            log.warning(
-                "cannot fetch an object; its message is returned to its queue, and tried again later",
-                object=str(pointer),
-                reason=trouble.detail,
-                advice=BY_REASON[trouble.reason],
-                **due,
-            )
-        hide = self.breaker.seconds_to_hide(now, random.random())
-        return Failure(
-            trouble.reason, trouble.detail, 0.0, max(hide, NO_ROOM_SECONDS if trouble.reason == NO_ROOM else 0.0)
-        )
-
-    def refusal(self, now: float) -> Failure:
-        """Return the failure of a fetch that isn't tried, because the last ones failed."""
-        detail = f"not tried, since the last fetches from {self._name} failed: {self._last.detail}"
-        return Failure(self._last.reason, detail, 0.0, self.breaker.seconds_to_hide(now, random.random()))
-
-
-class _Fetch:
-    """A fetch under way: it ends with its result, when it takes too long, or when it is given up."""
-
-    under_way: InThread
-
-    def __init__(self, done: Callable[[Made], None], expired: Callable[[], Failure]) -> None:
-        self._done = done
-        self._expired = expired
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_over = False
-
-    def expire_at(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        """Give it so many seconds from now on."""
-        if not self._is_over:
-            self._timer = loop.call_later(seconds, self._expire)
-
-    def cancel(self) -> None:
-        self._end()
-        self.under_way.cancel()
-
-    def finish(self, made: Made) -> None:
-        self._end()
-        self._done(made)
-
-    def _expire(self) -> None:
-        self.cancel()
-        self._done(self._expired())
-
-    def _end(self) -> None:
-        self._is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
+    def _expire(self, fetch: Fetch, text: str) -> None:
+        fetch.cancel()
+        trouble = Trouble(S3_FAILS, f"{fetch.pointer} {text}", True)
+        fetch.done(self._failed(trouble, fetch.pointer, fetch.bucket))
 
 
 def _pieces(stream: Any, under_way: InThread) -> Iterator[bytes]:

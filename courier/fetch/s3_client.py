@@ -14,7 +14,7 @@ from courier.sqs.credentials import NoKeys
 from courier.sqs.errors import as_detail
 
 CONNECT_SECONDS: Final = 5.0
-READ_SECONDS: Final = 20.0
+READ_SECONDS: Final = 10.0
 """Seconds to connect to S3, and to wait for its next bytes."""
 
 ATTEMPTS: Final = 3

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from courier.fetch import fetching as module
 from courier.fetch.breaker import THRESHOLD
 from courier.fetch.fetching import Fetching, FetchSettings
 from courier.fetch.pointer import CLASSES, Place
@@ -184,6 +185,25 @@ async def test_an_object_that_takes_too_long_is_given_up_and_its_thread_with_it(
     s3.released.set()
     s3.choose = lambda *_: PASS
     assert isinstance(await asyncio.wait_for(fetch(pointing("k")), PATIENCE), Content)
+
+
+async def test_many_fetches_that_stall_are_given_up_together_and_one_alone_is_not(
+    s3: FaultyS3, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr("courier.fetch.s3_client.READ_SECONDS", 60.0)
+    s3.objects["k"] = kept(b"x")
+    s3.choose = lambda *_: STALL
+    one = fetch(pointing("k"))
+    await asyncio.sleep(2.5)
+    assert not one.done()
+    # Four threads, and more messages than those.
+    others = [fetch(pointing("k")) for _ in range(12)]
+    for each in (one, *others):
+        failed = await failure(each)
+        assert failed.reason == S3_FAILS
+    assert "got no byte" in (await failure(one)).detail
+    assert len(s3.seen) <= 8
 
 
 async def test_a_full_disk_hides_the_message_for_a_while(

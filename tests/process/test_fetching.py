@@ -321,6 +321,22 @@ def test_a_dead_s3_costs_few_receives_and_delays_no_other_message(
     assert len(recipient.deliveries) == 200
 
 
+def test_an_s3_that_answers_nothing_frees_the_slots_for_other_messages(
+    queue: Queue, recipient: Recipient, start: Start, s3: FaultyS3
+) -> None:
+    s3.choose = lambda *_: STALL
+    for n in range(60):
+        send_pointer(queue, f"k{n}")
+    courier = start(queue, *fetching(s3), "--senders", "1", "--concurrency", "16")
+    until(lambda: len(s3.seen) >= 16, explain=courier.log)
+    plain = queue.send([f"plain {n}" for n in range(50)])
+    # The sixteen fetches would hold all slots for half a minute, and those after them for as long again.
+    until(lambda: all(recipient.accepted[each] for each in plain), 25.0, courier.log)
+    s3.released.set()
+    assert courier.drain() == 0
+    assert sum(queue.counts()) == 60
+
+
 def test_a_group_keeps_its_order_whatever_its_bodies_come_from_and_however_often_s3_fails(
     virtual_queue: str, recipient: Recipient, start: Start, s3: FaultyS3
 ) -> None:
