@@ -20,8 +20,10 @@ import orjson
 import pytest
 
 from courier.local.exchange import Request, Response
+from tests.examples import examples as examples_of
 from tests.faulty_s3 import FaultyS3, faulty_s3, kept
 from tests.integration.sqs_endpoints import CREDENTIALS, REGION
+from tests.process.combinations import combination
 from tests.process.test_bodies_docs import CERTIFICATES, Example, entry, examples, is_like
 from tests.process.world import Courier, Queue, Recipient, until
 from tests.threaded_server import ThreadedServer
@@ -212,6 +214,39 @@ def test_it_shows_each_request_of_the_page_on_bodies(
         pairs = {name.lower(): value for name, _, value in (header.partition(": ") for header in headers)}
         request = Request(method, target, pairs, body.removesuffix(b"\n"))
         assert any(is_like(request, block, {}) for block in requests), shown
+
+
+@pytest.mark.parametrize("seed", range(examples_of(30)))
+def test_any_message_with_any_options_is_sent_once_or_refused_with_a_reason(
+    seed: int, raw: RawRecipient, tmp_path: Path
+) -> None:
+    drawn = combination(seed)
+    lines = []
+    for sent in drawn.messages:
+        attributes = {
+            name: {
+                "type": value["DataType"],
+                "value": value.get("StringValue") or b64encode(value["BinaryValue"]).decode(),
+            }
+            for name, value in sent.attributes.items()
+        }
+        lines.append(orjson.dumps({"body": sent.body, "attributes": attributes, "group": sent.group}))
+    (tmp_path / "messages").write_bytes(b"\n".join(lines))
+    options = [*drawn.flags(), "--queue", "orders.fifo" if drawn.fifo else "orders", "--recipient-url", raw.url]
+    if drawn.failure_queue:
+        options += ["--failure-queue", "failed"]
+    number = str(1 + seed % len(lines))
+    code, shown, said = run_try(
+        "http://127.0.0.1:1", tmp_path, "--post", "--from", "messages", "--line", number, *options
+    )
+    assert "Traceback" not in said
+    if code == 1:
+        assert shown.startswith(b"not sent; rejected: "), shown + said.encode()
+        assert raw.requests == []
+        return
+    assert code == 0, said
+    assert len(raw.requests) == 1
+    assert b"\ndelivered: " in shown
 
 
 @pytest.mark.parametrize(
