@@ -11,7 +11,7 @@ from courier.http.file_body import Body
 from courier.http.head import HeadTemplate, header_name, header_value
 from courier.http.secret_mask import Mask, secrets_in_url
 from courier.http.url import Url
-from courier.message import LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, Message, redrive_of
+from courier.message import LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, REDRIVE_OF, Message, redrive_of
 from courier.request.auth import Authentication
 from courier.request.content import Content
 from courier.request.head_budget import DEFAULT_HEAD_BYTES, fit, omitted_line, reserved_bytes
@@ -289,7 +289,8 @@ def _attribute_names(style: HeadStyle, prefix: str, taken: set[str]) -> Callable
     allowed = {name.lower() for name in (*style.allowed, *_TRACES)}
 
     def bare(name: str) -> bytes | None:
-        if name == style.type_attribute and name.lower() == "content-type":
+        # The recipient gets the id of REDRIVE_OF as its idempotency key.
+        if name == REDRIVE_OF or (name == style.type_attribute and name.lower() == "content-type"):
             return b""
         if folded(name) in ours or (name.lower() not in allowed and is_denied_to_messages(name)):
             return None

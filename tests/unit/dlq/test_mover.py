@@ -19,7 +19,7 @@ from courier.dlq.mover import Moved, Mover
 from courier.dlq.origins import fixed
 from courier.dlq.returns import Returns
 from courier.dlq.scan import Scan, letter_of
-from courier.errors import AuditError
+from courier.errors import AuditError, SqsError
 from courier.message import REDRIVE_OF, Attribute, Message
 from courier.sqs.batch import Outgoing
 from tests.unit.dlq.dead_queue import DeadQueue
@@ -270,3 +270,51 @@ def test_a_drop_deletes_only_what_is_recorded_with_its_body_and_attributes() -> 
 async def _within(scan: Scan, mover: Mover) -> None:
     async with scan:
         await mover.run()
+
+
+def test_a_queue_that_denies_ends_the_redrive_and_shows_everything_again() -> None:
+    clock = Clock()
+    dead = DeadQueue(clock)
+    dead.put(*(f"m{n}" for n in range(50)))
+
+    class Denying:
+        async def send(self, messages: Sequence[Outgoing], /) -> list[None]:
+            raise SqsError("SendMessageBatch", "AccessDenied", "no", retriable=False, status=403)
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    async def scenario() -> None:
+        began = clock.now
+        carrier = Redriving(fixed(Target(queue_info(), Denying())))  # type: ignore[arg-type]
+        scan = Scan(dead)
+        mover = Mover(scan, carrier, Log(), move_recorder(REDRIVEN, "dead", "full"), read, lambda _: True)
+        await _within(scan, mover)
+        assert isinstance(mover.error, SqsError)
+        assert mover.moved.moved == 0
+        assert clock.now - began < 10.0
+
+    run_virtually(clock, scenario())
+    assert len(dead.stored) == 50
+    assert dead.hidden() == []
+
+
+def test_a_queue_that_is_down_for_a_while_is_waited_for() -> None:
+    clock = Clock()
+    dead, target = DeadQueue(clock), DeadQueue(clock, fails=1.0)
+    dead.put(*(f"m{n}" for n in range(50)))
+
+    async def scenario() -> None:
+        carrier = Redriving(fixed(Target(queue_info(), target)))
+        scan = Scan(dead)
+        mover = Mover(scan, carrier, Log(), move_recorder(REDRIVEN, "dead", "full"), read, lambda _: True)
+        running = asyncio.create_task(_within(scan, mover))
+        await asyncio.sleep(60)
+        target.fails = 0.0
+        await running
+        assert mover.error is None
+        assert mover.moved.moved == 50
+
+    run_virtually(clock, scenario())
+    assert not dead.stored
+    assert {redrive_of(copy) for copy in target.taken} == {f"m{n}" for n in range(50)}

@@ -49,6 +49,14 @@ def test_the_signature_of_a_repeat_is_about_the_first_id() -> None:
     assert told["webhook-signature"] == f"v1,{base64.b64encode(hmac.digest(key, content, 'sha256')).decode()}"
 
 
+def test_the_attribute_is_no_header_of_its_own_where_attributes_are_bare_and_nothing_counts_as_dropped() -> None:
+    head = DeliveryHead(URL, "orders", HeadStyle(attributes="bare"))
+    told = headers(head.render(redriven()))
+    assert REDRIVE_OF not in told
+    assert told["a"] == "b"
+    assert head.dropped == 0
+
+
 @given(st.text(max_size=200), st.sampled_from(["String", "Binary", "Number", "String.id"]))
 def test_what_is_no_id_of_a_message_changes_nothing(value: str, data_type: str) -> None:
     message = redriven(value, data_type)
