@@ -135,6 +135,20 @@ class TestProtocol:
         response = now(sqs, action, QueueUrl=url, **parameters)
         assert refused(response) == (400, "MissingRequiredParameterException", "MissingParameter")
 
+    @pytest.mark.parametrize(
+        ("value", "shown"),
+        [("400", "400"), (400, "400"), (None, "0"), (True, ""), ("", ""), (" 6", ""), (4.5, ""), ([], ""), ({}, "")],
+    )
+    def test_an_attribute_of_a_queue_may_be_a_number_or_null(self, value: Any, shown: str) -> None:
+        # Source: the tests of https://github.com/Inqnuam/local-aws-sqs; SQS also has other words for lists and objects.
+        sqs = VirtualSqs()
+        response = now(sqs, "CreateQueue", QueueName="queue", Attributes={"DelaySeconds": value})
+        if not shown:
+            assert refused(response)[2] == "InvalidAttributeValue"
+            return
+        given = done(sqs, "GetQueueAttributes", QueueUrl="queue", AttributeNames=["DelaySeconds"])
+        assert given == {"Attributes": {"DelaySeconds": shown}}
+
     @pytest.mark.parametrize("action", ["CreateQueue", "GetQueueUrl"])
     @pytest.mark.parametrize("parameters", [{}, {"QueueName": ""}, {"QueueName": None}])
     def test_a_queue_name_that_is_missing_is_asked_for(self, action: str, parameters: dict[str, Any]) -> None:
