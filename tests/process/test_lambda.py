@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +14,17 @@ from typing import Any, Final
 import pytest
 
 from courier.audit.reader import read_records
+from courier.local.exchange import Request, Response
+from courier.recipient.content import UNSENDABLE
+from courier.request.lambda_event import MOST_EVENT_BYTES
+from tests.faulty_s3 import faulty_s3, kept
+from tests.process.hostile_bodies import GOOD_KEY, HostileBodies, canary
 from tests.process.lambda_emulator import Emulator
 from tests.process.replaying import Replay, write_records
+from tests.process.test_bodies import CHAIN, SECRET, reasons, send
+from tests.process.test_contents import letters
 from tests.process.world import Courier, Queue, until
+from tests.threaded_server import ThreadedServer
 
 pytest.importorskip("awslambdaric")
 
@@ -195,3 +204,56 @@ def test_records_are_replayed_into_a_function_in_batches(tmp_path: Path) -> None
     finally:
         replay.kill()
         emulator.stop()
+
+
+class Taking:
+    """A function that takes everything, and notes what it got by message id."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+        self.bodies: dict[str, str] = {}
+        self.largest = 0
+        self.server = ThreadedServer(self._answer)
+
+    def _answer(self, request: Request) -> Response:
+        records = json.loads(request.body)["Records"]
+        assert request.target == "/in"
+        self.largest = max(self.largest, len(request.body))
+        self.taken.update(record["messageId"] for record in records)
+        self.bodies |= {record["messageId"]: record["body"] for record in records}
+        return Response(200)
+
+
+def test_hostile_bodies_in_batches_are_delivered_or_rejected_one_by_one(virtual_queue: str, tmp_path: Path) -> None:
+    queue, failures = Queue(virtual_queue), Queue(virtual_queue)
+    function = Taking()
+    with canary() as bird, faulty_s3() as s3:
+        s3.objects |= {GOOD_KEY: kept(b"from s3"), "etc/passwd": kept(SECRET), "secrets/k": kept(SECRET)}
+        draw = HostileBodies(7, bird.url)
+        options = (*CHAIN, "--fetch-endpoint-url", s3.url, "--failure-queue", failures.name, "--reject-share", "0")
+        courier = Courier(
+            queue.name,
+            f"{function.server.url}/in",
+            tmp_path,
+            *("--format", "lambda", "--senders", "2", *options),
+            endpoint=virtual_queue,
+        )
+        try:
+            courier.wait_ready()
+            sent = send(queue, [draw.entry() for _ in range(500)])
+            until(lambda: is_empty(queue), 90.0, courier.log)
+            assert courier.drain() == 0
+            assert bird.seen == 0
+        finally:
+            courier.kill()
+            function.server.stop()
+    found = letters(failures)
+    assert set(reasons(found)) <= set(UNSENDABLE)
+    assert "body not text" in reasons(found)
+    assert len(function.taken) + len(found) == len(sent)
+    assert set(function.taken.values()) == {1}
+    assert not [name for name, body in function.bodies.items() if SECRET.decode() in body]
+    assert function.largest <= MOST_EVENT_BYTES
+    records = {record.message_id: record.body.decode() for record in read_records(courier.audit)}
+    assert records == sent
+    assert "Traceback" not in courier.log()
