@@ -13,6 +13,7 @@ from courier.config.formats import TASK_PATH
 from courier.config.reloading import RELOADABLE
 from courier.config.units import PATH_PREFIX
 from courier.errors import CannotStart, ConfigError
+from courier.request.header_templates import parse_header
 
 
 def config(**values: Any) -> Config:
@@ -33,6 +34,14 @@ def config(**values: Any) -> Config:
             f"--cron: needs --path-attribute {TASK_PATH}",
         ),
         ({"cron": Path("c"), "format": "lambda"}, "--cron: is for --format message"),
+        (
+            {"format": "lambda", "batch_wait_seconds": 31.0},
+            "--batch-wait: 31 s must be at most --visibility-timeout (30 s)",
+        ),
+        (
+            {"format": "lambda", "header": (parse_header("X-Id: {message_id}"),)},
+            "--header: X-Id holds {message_id}, which belongs to one message",
+        ),
         ({"cron": Path("c"), "queue_type": "nop"}, "--cron: must be left out with --queue-type nop"),
         ({"cloudevents_type": "{attribute.}"}, "--cloudevents-type: "),
         ({"cloudevents_source": "{que}"}, "--cloudevents-source: there is no such placeholder; did you mean {queue}?"),
@@ -87,3 +96,13 @@ def test_texts_of_events_have_no_effect_without_events() -> None:
     assert [note.name for note in notes] == ["--cloudevents-type"]
     notes = options_without_effect(config(cloudevents_type="a", headers="cloudevents"), given, {})
     assert [note.name for note in notes] == ["--attribute-headers"]
+
+
+def test_a_batch_has_no_header_of_one_message_and_says_so() -> None:
+    names = ("headers", "attribute_headers", "receipt_header", "content_type_attribute", "reject")
+    given = config(format="lambda", headers="courier", receipt_header="X-R", content_type_attribute="kind")
+    notes = {note.name for note in options_without_effect(given, names, {})}
+    assert notes == {"--headers", "--attribute-headers", "--receipt-header", "--content-type-attribute", "--reject"}
+    notes = {note.name for note in options_without_effect(config(), ("batch_wait_seconds",), {})}
+    assert notes == {"--batch-wait"}
+    assert config(format="lambda", header=(parse_header("X-Queue: {queue}"),)).is_batched
