@@ -87,7 +87,11 @@ def start_api(start: Start) -> Start:
 
 
 def by_reason(metrics: dict[str, float], metric: str = "retried_total") -> dict[str, float]:
-    counts = {re.sub(r'.*reason="(.*)".*', r"\1", name): v for name, v in metrics.items() if metric in name}
+    counts = {
+        re.sub(r'.*reason="(.*)".*', r"\1", name): v
+        for name, v in metrics.items()
+        if name.startswith(f"courier_{metric}{{")
+    }
     return {reason: count for reason, count in counts.items() if count}
 
 
