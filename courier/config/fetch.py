@@ -69,7 +69,7 @@ class FetchConfig(BodyConfig):
         False,
         "--fetch-delete",
         YES_NO,
-        "Delete an object after its message was delivered and deleted.",
+        "Delete an object after its message was deleted.",
         "Only if no other message points to it, as with a topic that several queues subscribe to. A kill may leave an "
         "object; never is a message left without its object.",
     )

@@ -17,7 +17,7 @@ import pytest
 
 import courier
 from courier import cli, errors
-from courier.cli import audit
+from courier.cli import audit, dlq
 from courier.config.config import OPTIONS, Config
 from scripts.faults.ports import held_port
 from tests.unit.deploy.documents import blocks
@@ -134,7 +134,8 @@ def test_every_option_is_in_the_table_and_every_flag_exists() -> None:
 
 
 def test_every_command_is_told() -> None:
-    commands = {name for name in cli.COMMANDS if name != "run"} | {f"audit {name}" for name in audit.COMMANDS}
+    commands = {name for name in cli.COMMANDS if name != "run"}
+    commands |= {f"audit {name}" for name in audit.COMMANDS} | {f"dlq {name}" for name in dlq.COMMANDS}
     assert commands <= set(re.findall(r"`courier ([a-z]+(?: [a-z]+)?)`", README))
 
 
