@@ -31,12 +31,17 @@ def rfc3339(unix_ms: int) -> str:
 
 
 SENT_BYTES: Final = 128
-"""The most bytes that :func:`with_sent` adds to a record."""
+"""The most bytes that :func:`with_sent` adds to a record, besides those of a path."""
 
 
-def with_sent(record: bytes, sha256: str, length: int) -> bytes:
-    """Return a record in JSON that also says what was sent in place of the body that was received."""
-    return b'%b,"sent":{"sha256":"%b","bytes":%d}}\n' % (record[:-2], sha256.encode("ascii"), length)
+def with_sent(record: bytes, sha256: str, length: int, path: bytes = b"") -> bytes:
+    """Return a record in JSON that also says what was sent in place of the body that was received, and to which path.
+
+    Without a ``sha256`` the body is the one that was received. ``path`` is one that the message chose.
+    """
+    body = b'"sha256":"%b","bytes":%d' % (sha256.encode("ascii"), length) if sha256 else b""
+    chosen = b'"path":"%b"' % path if path else b""
+    return b'%b,"sent":{%b}}\n' % (record[:-2], b",".join(filter(None, (body, chosen))))
 
 
 class Rejection(NamedTuple):

@@ -49,12 +49,19 @@ def audit_recorder(config: Config) -> Recorder | None:
         return None
     if config.audit != "firehose":
         return recorder(config.audit_format, config.audit_body)
-    return firehose_recorder(config.audit_format, config.audit_body, SENT_BYTES if records_sent(config) else 0)
+    sent_bytes = SENT_BYTES if records_sent(config) else 0
+    if sent_bytes and config.chosen_path_attribute:
+        # Imported here, because few programs let messages choose a path.
+        from courier.request.paths import LONGEST_PATH
+
+        sent_bytes += LONGEST_PATH
+    return firehose_recorder(config.audit_format, config.audit_body, sent_bytes)
 
 
 def records_sent(config: Config) -> bool:
-    """Return whether records say what was sent, since that may be another body than was received."""
-    return bool(config.body_steps) and config.audit != "none" and config.audit_format == "json"
+    """Return whether records say what was sent, since that may be another body than was received, to a chosen path."""
+    differs = bool(config.body_steps) or bool(config.chosen_path_attribute)
+    return differs and config.audit != "none" and config.audit_format == "json"
 
 
 def audit_events(config: Config, slot: Slot) -> EventRecorder:

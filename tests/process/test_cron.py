@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,9 @@ from typing import Any, Final
 
 import pytest
 
+from courier.audit.reader import audit_files
 from courier.local.exchange import Request, Response
+from courier.request.tasks import BODY
 from tests.process.world import Courier, Queue, until
 from tests.threaded_server import ThreadedServer
 
@@ -123,6 +126,15 @@ def test_a_worker_application_runs_unchanged_with_its_paths_and_its_periodic_tas
     assert application.refused == []
     assert application.messages == [{"job": 1}]
     assert {path for path, task, _ in application.tasks if not task} == {"/scheduled/audit", "/scheduled/by-hand"}
+    # The audit log has what came, and what was sent in its place, where to.
+    lines = [
+        line for replica in replicas for file in audit_files(replica.audit) for line in file.read_bytes().splitlines()
+    ]
+    sent = {(record["body"], json.dumps(record.get("sent"))) for record in map(json.loads, lines)}
+    empty = {"sha256": hashlib.sha256().hexdigest(), "bytes": 0}
+    assert ('{"job": 1}', "null") in sent
+    assert ('{"job": 2}', json.dumps({"path": "/scheduled/audit"})) in sent
+    assert (BODY.decode(), json.dumps({**empty, "path": "/scheduled/audit"})) in sent
     periodic = Counter(each for each in application.tasks if each[1])
     # Two replicas, and each time once.
     assert set(periodic.values()) == {1}
