@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from courier.local.exchange import Request, Response
+from courier.recipient.content import UNSENDABLE
 from tests.faulty_s3 import faulty_s3, kept
 from tests.process.world import Courier, Queue, until
 from tests.threaded_server import ThreadedServer
@@ -186,6 +187,11 @@ def next_reason(queue: Queue, log: Callable[[], str]) -> str:
 
     until(arrived, 30, log)
     return found[0]
+
+
+def test_the_page_says_what_each_reason_means() -> None:
+    text = PAGE.read_text()
+    assert [reason for reason in UNSENDABLE if f"`{reason}`" not in text] == []
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.section)
