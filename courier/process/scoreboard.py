@@ -106,6 +106,7 @@ ARCHIVED: Final = _auditor(COUNTER | METRIC, "Audit files that the archive has c
 ARCHIVED_BYTES: Final = _auditor(COUNTER | METRIC, "Bytes of these files.")
 ARCHIVE_FAILURES: Final = _auditor(COUNTER | METRIC, "Failed uploads to the archive.")
 DROPPED_HEADERS: Final = _sender(COUNTER | METRIC, "Headers left out: an invalid value, or no room.")
+BATCHES: Final = _sender(COUNTER | METRIC, "Requests that held a batch of messages, with --format lambda.")
 INTERNAL_ERRORS: Final = _worker(COUNTER | METRIC, "Exceptions in Courier that affected a single message.")
 
 # Who works and who sleeps; see courier.process.standby.

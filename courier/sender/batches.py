@@ -17,6 +17,7 @@ from courier.http.answer import SHORTAGES, Answer, Failure
 from courier.http.exchange import Done, Transport
 from courier.lease import boottime
 from courier.message import Message
+from courier.process import scoreboard
 from courier.recipient.batch_answer import read_batch_answer
 from courier.recipient.batch_reasons import ITEM_FAILED
 from courier.recipient.policy import AnswerRules
@@ -203,6 +204,7 @@ class Batches:
             return
         batch.exchange = exchange = self._session.send(head, body, partial(self._answered, batch))
         self._in_flight.add(batch)
+        self._slots.life.slot.words[scoreboard.BATCHES] += 1
         for place in batch.places:
             place.started = exchange.started
             place.packet.resume = None

@@ -61,6 +61,7 @@ async def test_messages_that_are_there_together_go_in_one_post_and_each_has_its_
     records = {s.message_id: json.loads(s.record or b"") for s in stage.settlements}
     assert {name: record["message_id"] for name, record in records.items()} == {name: name for name in "abc"}
     assert stage.word(scoreboard.DELIVERED) == 3
+    assert stage.word(scoreboard.BATCHES) == 1
     assert stage.word(scoreboard.IN_FLIGHT) == 0
 
 
