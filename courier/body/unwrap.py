@@ -198,7 +198,7 @@ def _headers(headers: tuple[tuple[bytes, str], ...], fields: Mapping[str, str]) 
 class Unwrap:
     """The step that unwraps each message. ``describes`` says if headers say what stood on the envelopes.
 
-    Headers of the operator's own replace them; ``own`` are their names.
+    Headers of the operator's own replace them, and attributes that the operator allows; ``own`` are the names of both.
     """
 
     def __init__(self, *, describes: bool, own: Iterable[str]) -> None:

@@ -80,7 +80,7 @@ def _steps(config: Config, queue_name: str, region: str | None) -> list[MakeStep
 def _unwrap(config: Config) -> MakeStep:
     from courier.body.unwrap import Unwrap
 
-    own = [header.name for header in config.own_headers]
+    own = [*(header.name for header in config.own_headers), *config.attribute_allow]
     unwrap = Unwrap(describes=config.headers != NONE, own=own)
     return _verify(config, unwrap) if config.sns_verify else lambda _, __: unwrap
 

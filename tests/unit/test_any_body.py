@@ -76,7 +76,8 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-names = st.sampled_from(["Content-Encoding", PATH, "ExtendedPayloadSize", "ce-id", "ce-type", "Host", "a", "X-User"])
+SUBJECT = "X-Amz-Sns-Subject"
+names = st.sampled_from(["Content-Encoding", PATH, "ExtendedPayloadSize", "ce-id", "ce-type", "Host", "a", SUBJECT])
 attribute = st.builds(Attribute, names | any_text, st.sampled_from(["String", "Number", "Binary.x"]), any_text)
 attributes = st.lists(attribute, max_size=4, unique_by=lambda each: each.name).map(tuple)
 
@@ -115,6 +116,8 @@ def any_config(draw: st.DrawFn) -> Config:
     given["headers"] = draw(st.sampled_from(["sqsd", "courier", "none", "cloudevents"]))
     if draw(st.booleans()):
         given["header"] = (parse_header("X-Amz-Sns-Subject: {attribute.a}"),)
+    if style == "bare" and draw(st.booleans()):
+        given["attribute_allow"] = (SUBJECT,)
     given["max_header_bytes"] = draw(st.sampled_from([2048, 8190]))
     return Config(queue="queue", recipient_url="http://recipient.test/in", **given)
 
