@@ -75,7 +75,7 @@ def command(
     """
     check_queue_argument(queue_name, endpoint_url)
     _check(bodies, source, values)
-    attributes = tuple(map(parse_attribute, values["attribute"]))
+    attributes = parse_attributes(values["attribute"])
     fd = STDIN if source is None or str(source) == "-" else open_source(source)
     logging.configure("warning", "logfmt")
     found = find_queue(queue_name, region, endpoint_url, QUEUE)
@@ -124,6 +124,15 @@ def _check_kind(queue: QueueInfo, values: dict[str, Any], *, needs_group: bool) 
         raise ConfigError(f"--delay: must be left out; {queue.name} is a FIFO queue, which delays no single message")
     if not queue.fifo and values["dedup_id"]:
         raise ConfigError(f"--dedup-id: must be left out; {queue.name} is no FIFO queue")
+
+
+def parse_attributes(texts: Iterable[str]) -> tuple[Attribute, ...]:
+    """Return the attributes of a message; raise ConfigError for a text that means none, and for a name given twice."""
+    found = tuple(map(parse_attribute, texts))
+    names = [each.name for each in found]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ConfigError(f"--attribute: {twice!r} must be given once: a message has one value of each name")
+    return found
 
 
 def parse_attribute(text: str) -> Attribute:

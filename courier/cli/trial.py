@@ -14,7 +14,7 @@ import click
 
 from courier.cli.help import GroupedCommand
 from courier.cli.options import config_parameters, option, read_config
-from courier.cli.send import parse_attribute
+from courier.cli.send import parse_attributes
 from courier.config.checks import check_queue_name
 from courier.config.units import PATH, TEXT, number
 from courier.errors import ConfigError
@@ -116,7 +116,7 @@ def command(
 def _message_of(origin: Origin) -> Message:
     """Return the message in a file. Raise ConfigError if it is none."""
     now = int(time.time() * 1000)
-    attributes = tuple(sorted(map(parse_attribute, origin.attributes)))
+    attributes = tuple(sorted(parse_attributes(origin.attributes)))
     group, trace = origin.group, ""
     if origin.export is not None:
         from courier.dlq.line import read_line

@@ -83,6 +83,9 @@ def parse_condition(text: str, now: datetime) -> Condition:
     if match is None:
         raise ValueError(f"{text!r} must be a field, an operator and a value, like {EXAMPLES}")
     field, operator, value = match[1], match[2], match[3].strip()
+    if operator in _EQUAL and value.startswith("~"):
+        # Meant as an expression, but compared with a text that no dead letter has: != would choose them all.
+        raise ValueError(f"{text!r} must have one operator: ~ for a regular expression, !~ for its opposite")
     if field.startswith(ATTRIBUTE_PREFIX) and len(field) > len(ATTRIBUTE_PREFIX):
         return Condition(text, *_attribute(field.removeprefix(ATTRIBUTE_PREFIX), operator, value))
     name = field.lower()
@@ -95,7 +98,12 @@ def parse_condition(text: str, now: datetime) -> Condition:
 
 
 def compile_regex(source: str) -> re.Pattern[str]:
-    """Return a user's expression; raise ValueError, which says what would be right."""
+    """Return a user's expression; raise ValueError, which says what would be right.
+
+    An empty one, such as a shell makes of a variable that isn't set, would match everything.
+    """
+    if not source:
+        raise ValueError("it is empty and would match everything; it must be a regular expression")
     try:
         return re.compile(source)
     except (re.error, OverflowError, RecursionError) as error:

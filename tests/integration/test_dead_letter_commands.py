@@ -242,6 +242,7 @@ def test_a_message_that_the_queue_refuses_is_named_and_the_others_are_sent(endpo
         (["send", "QUEUE", "x", "--delay", "901"], "--delay: '901' must be whole seconds from 0 to 900"),
         (["send", "QUEUE", "x", "-a", "n"], "--attribute: 'n' must be NAME=VALUE"),
         (["send", "QUEUE", "x", "-a", "n:Text=v"], "--attribute: 'n:Text=v' must be"),
+        (["send", "QUEUE", "x", "-a", "n=1", "-a", "n:Number=2"], "--attribute: 'n' must be given once"),
         (["send", "QUEUE", "--from", "none.jsonl"], "--from: cannot read none.jsonl"),
         (["send", "bad name", "x"], "QUEUE: must be a URL, or a name"),
         (["dlq", "peek"], "QUEUE: is missing"),

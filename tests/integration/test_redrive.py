@@ -157,11 +157,17 @@ def test_a_drop_leaves_lines_that_can_be_sent_again(endpoint: str, sqs: Any, dlq
     [
         (["redrive", "QUEUE"], 2, "--to: is missing"),
         (["redrive", "QUEUE", "--to", "QUEUE"], 2, "must be another queue"),
+        (["redrive", "QUEUE", "--to", "ALIAS"], 2, "must be another queue"),
+        (["redrive", "QUEUE", "--to", "source", "--source", "ALIAS"], 2, "must be another queue"),
         (["redrive", "QUEUE", "--to", "no-such-queue"], 3, "--to"),
         (["redrive", "QUEUE", "--to", "source"], 2, "--source"),
         (["redrive", "QUEUE", "--to", "x", "--source", "y"], 2, "--source: must be left out"),
         (["drop", "no-such-queue"], 3, "no-such-queue"),
         (["drop", "QUEUE", "--where", "nonsense"], 2, "--where"),
+        (["drop", "QUEUE", "--yes", "--where", "reason~"], 2, "--where"),
+        (["drop", "QUEUE", "--yes", "--where", ""], 2, "--where"),
+        (["drop", "QUEUE", "--yes", "--text", ""], 2, "--text: is empty"),
+        (["drop", "QUEUE", "--yes", "--regex", ""], 2, "--regex: it is empty"),
         (["drop", "QUEUE", "--yes", "--drop-audit", "/dev/null/x"], 3, "/dev/null"),
     ],
 )
@@ -170,7 +176,9 @@ def test_a_wrong_command_is_one_line_and_changes_nothing(
 ) -> None:
     dead = create_queue(endpoint, stem="dead")
     put(sqs, dead, 1)
-    ended, out, err = dlq(*(dead if each == "QUEUE" else each for each in arguments))
+    # The host of a URL doesn't count where there is --endpoint-url: it is the same queue.
+    names = {"QUEUE": dead, "ALIAS": f"http://alias.example/{dead.split('/', 3)[3]}"}
+    ended, out, err = dlq(*(names.get(each, each) for each in arguments))
     assert (ended, out) == (code, [])
     assert len(err) == 1
     assert word in err[0]

@@ -86,7 +86,7 @@ def filter_of(values: Mapping[str, Any]) -> Filter:
     now = datetime.now(UTC)
     return Filter(
         conditions=tuple(_condition(text, now) for text in values["where"]),
-        text=os.fsencode(values["text"] or ""),
+        text=_text(values["text"]),
         regex=_regex(values["regex"]),
     )
 
@@ -98,8 +98,14 @@ def _condition(text: str, now: datetime) -> Condition:
         raise ConfigError(f"--where: {error}") from None
 
 
+def _text(text: str | None) -> bytes:
+    if text == "":
+        raise ConfigError("--text: is empty, and every body contains that; give a text, or leave it out")
+    return os.fsencode(text or "")
+
+
 def _regex(source: str | None) -> Any:
     try:
-        return compile_regex(source) if source else None
+        return compile_regex(source) if source is not None else None
     except ValueError as error:
         raise ConfigError(f"--regex: {error}") from None

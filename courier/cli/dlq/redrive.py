@@ -56,7 +56,8 @@ def command(to: str, sources: tuple[str, ...], **values: Any) -> int:
 
     async def find(session: Session, dead: QueueInfo, name: str, flag: str) -> Target:
         found = await asyncio.to_thread(find_queue, name, region, endpoint_url, flag)
-        if found.url == dead.url:
+        # A queue may be named in several ways, so its ARN counts. Copies into the same queue would never end.
+        if found.arn == dead.arn:
             raise ConfigError(f"{flag}: must be another queue than {dead.name}")
         return Target(found, session.client(found))
 
