@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from courier.audit.reader import audit_files, read_records
+from courier.audit.reader import read_lines, read_records
+from courier.audit.segment import segments
 from courier.local.exchange import Request, Response
 from scripts.faults.process_tree import alive as alive
 from scripts.faults.process_tree import kill as kill
@@ -242,7 +243,7 @@ class Courier:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the event lines of the audit log."""
-        lines = [line for path in audit_files(self.audit) for line in path.read_bytes().splitlines(keepends=True)]
+        lines = [line.raw for segment in segments(self.audit) for line in read_lines(segment)]
         fields = [json.loads(line) for line in lines if line.endswith(b"\n")]
         return [each for each in fields if "worker" in each]
 
