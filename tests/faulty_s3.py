@@ -34,6 +34,9 @@ TEAR: Final = "tear"
 TRICKLE: Final = "trickle"
 """The answer's body comes byte by byte, and never ends."""
 
+ODD: Final = "odd"
+"""A refusal that says nothing of other objects."""
+
 FAULTS: Final = (FAIL, THROTTLE, DENY, SKEW, CUT, LOSE)
 
 _XML: Final = re.compile(r"[\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
@@ -44,6 +47,7 @@ _REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     THROTTLE: (503, "SlowDown"),
     DENY: (403, "AccessDenied"),
     SKEW: (403, "RequestTimeTooSkewed"),
+    ODD: (400, "InvalidRequest"),
 }
 
 

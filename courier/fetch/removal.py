@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -127,7 +128,8 @@ class Removal:
                 self._under_way = 0
                 if self._is_closed:
                     return
-                self._waiting.extendleft(reversed(again))
+                # Behind the others: those of a bucket that denies it must not hold up those of another one.
+                self._waiting.extend(again)
                 failures = failures + 1 if again else 0
                 if again:
                     self._changed.wait_for(
@@ -155,12 +157,6 @@ class Removal:
 
     def _remove(self, batch: Sequence[Pointer]) -> list[Pointer]:
         """Remove objects of one bucket; return those to try again."""
-        try:
-            if self._client is None:
-                self._client = self._connect(self._settings)
-        except CannotStart as error:
-            self._failed(Trouble(S3_FAILS, str(error), True), batch[0])
-            return list(batch)
         plain = [pointer for pointer in batch if _PLAIN_KEY.fullmatch(pointer.key)]
         again = self._remove_together(plain) if len(plain) > 1 else self._remove_singly(plain)
         return again + self._remove_singly(pointer for pointer in batch if not _PLAIN_KEY.fullmatch(pointer.key))
@@ -168,12 +164,10 @@ class Removal:
     def _remove_together(self, batch: Sequence[Pointer]) -> list[Pointer]:
         keys = [{"Key": key} for key in {pointer.key for pointer in batch}]
         bucket = batch[0].bucket
-        try:
-            answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
-        except CALL_ERRORS as error:
-            trouble = trouble_of(error, self._client.meta.endpoint_url)
-            if trouble.is_general:
-                self._failed(trouble, batch[0])
+        answer = self._called(lambda s3: s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True}))
+        if isinstance(answer, Trouble):
+            if answer.is_general:
+                self._failed(answer, batch[0])
                 return list(batch)
             return self._remove_singly(batch)
         refused = {each.get("Key"): f"{each.get('Code')}: {each.get('Message')}" for each in answer.get("Errors", ())}
@@ -189,19 +183,28 @@ class Removal:
             if again:
                 again.append(pointer)
                 continue
-            try:
-                self._client.delete_object(Bucket=pointer.bucket, Key=pointer.key)
-            except CALL_ERRORS as error:
-                trouble = trouble_of(error, self._client.meta.endpoint_url)
-                self._failed(trouble, pointer)
-                if trouble.is_general:
-                    again.append(pointer)
-                else:
-                    self._count(0, 1)
-            else:
+            trouble = self._called(partial(_delete_object, pointer))
+            if not isinstance(trouble, Trouble):
                 self._count(1, 0)
                 self._worked()
+                continue
+            self._failed(trouble, pointer)
+            if trouble.is_general:
+                again.append(pointer)
+            else:
+                self._count(0, 1)
         return again
+
+    def _called(self, call: Callable[[Any], Any]) -> Any:
+        """Return the answer of a call, or the Trouble that it met. The client is made again after each trouble."""
+        try:
+            if self._client is None:
+                self._client = self._connect(self._settings)
+            return call(self._client)
+        except CannotStart as error:
+            return Trouble(S3_FAILS, str(error), True)
+        except CALL_ERRORS as error:
+            return trouble_of(error, self._client.meta.endpoint_url)
 
     def _count(self, removed: int, left: int) -> None:
         with self._changed:
@@ -222,3 +225,7 @@ class Removal:
                 advice=_DENIED if trouble.reason == S3_DENIES else BY_REASON[S3_FAILS],
                 **due,
             )
+
+
+def _delete_object(pointer: Pointer, s3: Any) -> None:
+    s3.delete_object(Bucket=pointer.bucket, Key=pointer.key)

@@ -12,7 +12,7 @@ from courier.fetch import removal as module
 from courier.fetch.removal import Removal
 from courier.fetch.s3_client import S3Settings
 from courier.request.content import Pointer
-from tests.faulty_s3 import DENY, FAIL, PASS, FaultyS3, kept
+from tests.faulty_s3 import DENY, FAIL, ODD, PASS, FaultyS3, kept
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
 
@@ -114,3 +114,35 @@ def test_no_more_wait_than_memory_allows(
     s3.choose = lambda *_: FAIL
     add(removal, *map(str, range(30)))
     assert counted.left >= 10
+
+
+@pytest.mark.parametrize("fault", [FAIL, DENY])
+def test_a_call_that_fails_ends_no_other_removal(s3: FaultyS3, removal: Removal, counted: Counted, fault: str) -> None:
+    keys = ["a", "b", "c\x01", "d\x02"]
+    s3.objects.update({key: kept(b"x") for key in keys})
+    s3.choose = lambda *_: fault
+    add(removal, *keys)
+    becomes(lambda: len(s3.seen) >= 4)
+    s3.choose = lambda *_: PASS
+    becomes(lambda: removal.is_idle)
+    assert (counted.removed, counted.left, s3.contents()) == (4, 0, {})
+
+
+def test_objects_that_can_not_be_removed_by_their_own_fault_are_left_one_by_one(
+    s3: FaultyS3, removal: Removal, counted: Counted
+) -> None:
+    keys = ["x" * 1100, "y" * 1100, "z"]
+    s3.objects.update({key: kept(b"x") for key in keys})
+    s3.choose = lambda method, path: ODD if method == "POST" or len(path) > 1000 else PASS
+    add(removal, *keys)
+    becomes(lambda: removal.is_idle)
+    assert (counted.removed, counted.left) == (1, 2)
+
+
+def test_a_bucket_that_denies_it_holds_up_no_other(s3: FaultyS3, removal: Removal, counted: Counted) -> None:
+    s3.objects["a"] = kept(b"x")
+    s3.choose = lambda _, path: DENY if path.startswith("/closed") else PASS
+    add(removal, *map(str, range(1500)), bucket="closed")
+    add(removal, "a")
+    becomes(lambda: not s3.contents())
+    assert counted.removed == 1
