@@ -201,7 +201,8 @@ class Fetching:
     def _look(self) -> None:
         """Give up the fetches that take too long, and those that have stalled if there are many of them."""
         self._watch, now = None, time.monotonic()
-        for bucket in self._buckets.values():
+        # A copy: whoever is given up frees a slot, and the next message may be the first that points to another bucket.
+        for bucket in [*self._buckets.values()]:
             begun = [fetch for fetch in bucket.fetches if fetch.began_at]
             for fetch in begun:
                 if now - fetch.began_at >= self._settings.timeout:

@@ -50,8 +50,9 @@ class InThread:
     def cancel(self) -> None:
         """Give up: the work ends when it looks next, and its result isn't passed on."""
         self.is_cancelled = True
-        if self.stop is not None:
-            self.stop()
+        # Read once: the thread may set it to None at any instant.
+        if (stop := self.stop) is not None:
+            stop()
 
     def run(self) -> None:
         """Do the work, in the thread."""
