@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from courier.control_client import ask
 from courier.local.exchange import Response
 from tests.process.conftest import Start
-from tests.process.world import Queue, Recipient, after, bodies, kill, missing, totals, until
+from tests.process.world import Delivery, Queue, Recipient, after, bodies, kill, missing, totals, until
 
 RECIPIENTS = ("orders", "mails")
 
@@ -352,3 +353,38 @@ def test_groups_of_a_route_that_was_down_come_in_order_once_it_is_back(
         accepted.setdefault(groups[number], []).append(number)
     for group, numbers in accepted.items():
         assert numbers == sorted(numbers), group
+
+
+def _number(delivery: Delivery) -> int:
+    return int(delivery.body.decode().partition(":")[2])
+
+
+@pytest.mark.parametrize("seed", [1, *[pytest.param(n, marks=pytest.mark.full) for n in range(2, 8)]])
+def test_kills_of_any_workers_while_a_route_fails_lose_nothing(
+    virtual_queue: str, recipient: Recipient, others: dict[str, Recipient], start: Start, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    queue, dead = Queue.with_dead_letters(virtual_queue, receives=20)
+    # Too few faults in a row to open the breaker: its messages would be hidden for minutes.
+    failing = set(chance.sample(range(500), 100))
+    others["orders"].behave = lambda each: Response(503 if _number(each) in failing and each.number == 1 else 200)
+    for each in (recipient, others["mails"]):
+        each.behave = after(0.02)
+    routes = write_routes(tmp_path / "routes.toml", others, senders=2)
+    courier = start(
+        queue, "--routes", str(routes), "--senders", "2", "--visibility-timeout", "3", "--backoff-base", "0.1"
+    )
+    sent = send(queue, chance.choices(["orders", "mails", ""], k=500))
+    for _ in range(6):
+        role = chance.choice(["consumer", "sender 0", "sender:orders", "sender:mails", "auditor"])
+        until(partial(courier.pids, role), explain=courier.log)
+        kill(chance.choice(courier.pids(role)), signal.SIGKILL)
+        time.sleep(chance.uniform(0.1, 0.5))
+
+    until(lambda: queue.counts() == (0, 0), 75, courier.log)
+    assert courier.drain() == 0
+    assert dead.counts() == (0, 0)
+    assert not missing(sent, courier.recorded())
+    by_kind = {**others, "": recipient}
+    for kind, each in by_kind.items():
+        assert set(each.accepted) == of_kind(sent, kind), "nothing goes to the recipient of another route"
