@@ -43,11 +43,16 @@ REDRIVE_OF: Final = "Courier-Redrive-Of"
 _SHOWN_ID: Final = re.compile(rf"[!-~]{{1,{LONGEST_ID}}}")
 
 
+def is_shown_id(text: str) -> bool:
+    """Return whether a text can be the id of a message: visible ASCII, and not too long."""
+    return _SHOWN_ID.fullmatch(text) is not None
+
+
 def redrive_of(attributes: Sequence[Attribute]) -> str:
     """Return the id that a message had before it was redriven; empty if it wasn't, or if that is no id of a message."""
     for name, data_type, value in attributes:
         if name == REDRIVE_OF:
-            return value if data_type == "String" and _SHOWN_ID.fullmatch(value) else ""
+            return value if data_type == "String" and is_shown_id(value) else ""
     return ""
 
 

@@ -55,7 +55,7 @@ def run_trial(config: Config, origin: Origin, message: Message | None, *, post: 
         assert source is not None
         try:
             async with Scan(session.client(source)) as scan:
-                session.on_stop = scan.stop
+                session.when_stopped(scan.stop)
                 found = await _find(scan, origin.message_id)
                 if found is None:
                     if session.stopped.is_set():
@@ -80,7 +80,7 @@ async def _unless_stopped(session: Session, trial: Coroutine[Any, Any, int]) -> 
     def stop() -> None:
         trying.cancel()
 
-    session.on_stop = stop
+    session.when_stopped(stop)
     try:
         return await trying
     except asyncio.CancelledError:

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from courier.message import LONGEST_ID, Attribute, Message, redrive_of
 from courier.message import REDRIVE_OF as REDRIVE_OF
+from courier.message import Attribute, Message, is_shown_id, redrive_of
 from courier.sender.rejection import ATTRIBUTE
 
 BY_ATTRIBUTE: Final = "attribute"
@@ -110,7 +110,8 @@ def failure_of(attributes: Sequence[Attribute]) -> Failure:
         status=read_status(fields.get("status")),
         failed_at=read_time(fields.get("time")),
         source_queue=_text(fields, "source_queue"),
-        message_id=given_id if len(given_id) <= LONGEST_ID else "",
+        # With one that is no id, a copy could not be recognised when it comes back.
+        message_id=given_id if is_shown_id(given_id) else "",
         receive_count=_count(fields, "receive_count"),
         answer=_text(fields, "answer"),
         known_from=BY_ATTRIBUTE,

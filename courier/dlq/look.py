@@ -86,7 +86,7 @@ async def look(
                 if found.chosen == limit:
                     scan.stop()
 
-            session.on_stop = stop
+            session.when_stopped(stop)
             if limit is not None and limit <= FEW and choice.takes_all:
                 while messages := await scan.next(min(BATCH, limit - found.chosen)):
                     await handle(messages)

@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 
 class Session:
-    """The clients of a command. ``stopped`` is set by the first signal; ``on_stop`` is called then."""
+    """The clients of a command. ``stopped`` is set by the first signal."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.stopped = asyncio.Event()
-        self.on_stop: Callable[[], None] = lambda: None
+        self._on_stop: Callable[[], None] = lambda: None
         self._loop = loop
         self._closables: list[SqsClient | CredentialSource] = []
 
@@ -45,10 +45,16 @@ class Session:
         for each in self._closables:
             each.close()
 
+    def when_stopped(self, act: Callable[[], None]) -> None:
+        """Call ``act`` at the first signal, instead of what was to be called before; at once if it has come already."""
+        self._on_stop = act
+        if self.stopped.is_set():
+            act()
+
     def stop(self) -> None:
         """Ask the command to finish what is under way."""
         self.stopped.set()
-        self.on_stop()
+        self._on_stop()
 
 
 def find_queue(queue: str, region: str | None, endpoint_url: str | None, option: str) -> QueueInfo:

@@ -152,6 +152,13 @@ def test_a_drop_leaves_lines_that_can_be_sent_again(endpoint: str, sqs: Any, dlq
     assert sorted(orjson.loads(line)["body"] for line in lines) == sorted(f"body {n}" for n in range(12))
 
 
+def test_a_drop_without_bodies_in_its_records_says_so_before_it_is_done(endpoint: str, dlq: Run) -> None:
+    dead = create_queue(endpoint, stem="dead")
+    for value, noted in (("none", 1), ("sha256", 1), ("full", 0)):
+        _, _, notes = dlq("drop", dead, "--audit-body", value)
+        assert sum("can't be brought back" in line for line in notes) == noted
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [

@@ -34,7 +34,7 @@ from courier.dlq.mover import Mover
 from courier.dlq.returns import COUNT_LATE_SECONDS, Returns
 from courier.dlq.scan import VISIBILITY_SECONDS, Scan, letter_of, why_unseen
 from courier.dlq.session import Session, find_queue, run_session
-from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, CannotStart, CourierError, SqsError
+from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, AuditError, CannotStart, CourierError, SqsError
 from courier.lease import MAX_HIDDEN_SECONDS
 from courier.log import setup as logging
 from courier.message import Message
@@ -117,6 +117,9 @@ def move(
     found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {moving.command}"
     warn_of_policy(name, found)
+    if not moving.watches_returns and audit_body != "full":
+        # The setting may be that of the whole program, given for other records.
+        say(name, f"--audit-body is {audit_body}: what is dropped leaves no body, and can't be brought back")
     notes = Notes(moving.command, "courier dlq")
 
     async def run(session: Session) -> int:
@@ -186,8 +189,7 @@ class _Run:
         try:
             log = MoveLog(directory)
         except CannotStart as error:
-            # The directory is that of another option here.
-            raise CannotStart(str(error).replace("--audit-path", f"--{self._moving.command}-audit")) from None
+            raise CannotStart(self._with_own_option(str(error))) from None
         bar = await self._bar(client)
         async with log:
             mover = Mover(
@@ -210,9 +212,7 @@ class _Run:
                 mover.stop()
                 self._reasons.stop()
 
-            self._session.on_stop = stop
-            if self._session.stopped.is_set():
-                stop()
+            self._session.when_stopped(stop)
             try:
                 async with scan:
                     await mover.run()
@@ -240,7 +240,7 @@ class _Run:
         )
         say_what_was_seen(self._name, seen, limited=False)
         if mover.error is not None:
-            say(self._name, _line_of(mover.error))
+            say(self._name, self._line_of(mover.error))
         if is_stopped or mover.error is not None:
             click.echo("to go on: repeat the command")
         if mover.error is not None:
@@ -250,6 +250,13 @@ class _Run:
         return (
             EXIT_SOME_LEFT if moved.refused or moved.undeleted or moved.unrecorded or moved.returned else EXIT_DRAINED
         )
+
+    def _with_own_option(self, line: str) -> str:
+        """Return a line about the command's audit log, whose directory has another option than Courier's own."""
+        return line.replace("--audit-path", f"--{self._moving.command}-audit")
+
+    def _line_of(self, error: CourierError) -> str:
+        return self._with_own_option(str(error)) if isinstance(error, AuditError) else _line_of(error)
 
     async def _read(self, messages: Sequence[Message]) -> Sequence[DeadLetter]:
         try:

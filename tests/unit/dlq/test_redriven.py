@@ -106,3 +106,12 @@ def test_ten_attributes_leave_no_room_unless_one_is_couriers_own() -> None:
     assert copy_of(dead_letter(message(attributes=ten)), queue()) == NO_ATTRIBUTE_LEFT
     own = (*ten[:9], Attribute(ATTRIBUTE, "String", "{}"))
     assert isinstance(copy_of(dead_letter(message(attributes=own)), queue()), Outgoing)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.sampled_from(["", "a b", "\x1b[2J", "é"]))
+def test_a_copy_names_an_id_by_which_it_is_known_when_it_comes_back(claimed: str) -> None:
+    why = orjson.dumps({"reason": "status 404", "message_id": claimed, "source_queue": "orders"}).decode()
+    letter = dead_letter(message(attributes=(Attribute(ATTRIBUTE, "String", why),)))
+    copy = copy_of(letter, queue())
+    assert isinstance(copy, Outgoing)
+    assert redrive_of(copy.attributes) == letter.original_id
