@@ -1,4 +1,4 @@
-"""``courier send``: messages put into a queue, for tests, or from the file of ``dlq export``."""
+"""``courier send``: sends messages to a queue, for tests or from a file of ``dlq export``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Final
 import click
 
 from courier.cli import EXIT_INTERRUPTED
-from courier.cli.dlq.filters import QUEUE, check_queue_argument, queue_parameters
+from courier.cli.dlq.filters import QUEUE, check_queue_argument, queue_argument, service_options
 from courier.cli.dlq.output import Counter, say
-from courier.cli.options import file_option, option
+from courier.cli.options import option
 from courier.config.units import PATH, TEXT, number, per_second, seconds
 from courier.dlq.sending import Numbered, Refused, Sending
 from courier.dlq.session import Session, find_queue, run_session
@@ -41,10 +41,10 @@ _ONLY_WITH_BODIES: Final = {
 @click.command(
     "send",
     params=[
-        *queue_parameters(),
+        queue_argument(),
         click.Argument(["bodies"], metavar="[BODY]... | -", nargs=-1),
-        option("--from", "source", PATH, None, "Send the messages of this file of dlq export; - is standard input."),
-        option("--skip", "skip", number(0, 10**12), 0, "Lines of --from to leave out: those that were sent before."),
+        option("--from", "source", PATH, None, "File of dlq export whose messages to send; - is standard input."),
+        option("--skip", "skip", number(0, 10**12), 0, "Lines of --from to skip, because they were sent before."),
         click.Option(
             ["--attribute", "-a"],
             metavar="NAME[:TYPE]=VALUE",
@@ -53,10 +53,10 @@ _ONLY_WITH_BODIES: Final = {
         ),
         option("--group", "group", TEXT, "", "Message group of each message; a FIFO queue needs one."),
         option("--dedup-id", "dedup_id", TEXT, "", "Deduplication id of each message, for a FIFO queue."),
-        option("--delay", "delay", seconds(0, LONGEST_DELAY, whole=True), 0, "How long SQS hides a message at first."),
-        option("--count", "count", number(1, 10**9), 1, "How often each BODY is sent."),
-        option("--rate", "rate", per_second(100_000, "RATE"), None, "Messages to send per second, at most."),
-        file_option(),
+        option("--delay", "delay", seconds(0, LONGEST_DELAY, whole=True), 0, "How long SQS hides each new message."),
+        option("--count", "count", number(1, 10**9), 1, "How many times to send each BODY."),
+        option("--rate", "rate", per_second(100_000, "RATE"), None, "Maximum messages to send per second."),
+        *service_options(),
     ],
 )
 def command(
@@ -67,7 +67,7 @@ def command(
     source: Path | None,
     **values: Any,
 ) -> int:
-    """Send each BODY to QUEUE as a message, or with - each line of standard input that is not empty.
+    """Send each BODY to QUEUE as a message, or with - each line of standard input that isn't empty.
 
     With --from, send the messages of an export again, with their attributes and groups. At least once: a message whose
     call got no answer is sent again. Exit codes: 0 all sent, 1 some refused, 2 wrong usage, 3 cannot send,

@@ -1,4 +1,4 @@
-"""``courier try``: the request that a message would become, with all options applied, and what comes of sending it."""
+"""``courier try``: shows the request that a message would become, with all options applied, and can send it once."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class Origin:
     cls=GroupedCommand,
     params=[
         click.Argument(["file"], metavar="[FILE | -]", type=click.Path(path_type=Path), required=False),
-        click.Option(["--post"], is_flag=True, help="Send it once, and show the answer. Without it nothing is sent."),
-        option("--from", "export", PATH, None, "Take the message from this file of dlq export."),
+        click.Option(["--post"], is_flag=True, help="Send the request once, and show the answer."),
+        option("--from", "export", PATH, None, "File of dlq export to take the message from."),
         option("--line", "line", number(1, 10**12), 1, "Line of --from."),
-        option("--peek", "peek", TEXT, "", "Take the message from this queue, where it stays."),
-        option("--id", "message_id", TEXT, "", "Message id to look for with --peek."),
+        option("--peek", "peek", TEXT, "", "Queue to take the message from. It stays there."),
+        option("--id", "message_id", TEXT, "", "Id of the message that --peek takes."),
         click.Option(
             ["--attribute", "-a"],
             metavar="NAME[:TYPE]=VALUE",
@@ -75,7 +75,9 @@ class Origin:
             help="Attribute of the message in FILE: tenant=acme, price:Number=5. Repeat it for more.",
         ),
         option("--group", "group", TEXT, "", "Message group of the message in FILE."),
-        click.Option(["--secrets"], is_flag=True, help="Show secrets too: those of files, and the values of --header."),
+        click.Option(
+            ["--secrets"], is_flag=True, help="Show secrets, too: those in files, and the values of --header."
+        ),
         *config_parameters(),
     ],
 )
@@ -93,9 +95,9 @@ def command(
 ) -> int:
     """Show the request that a message would become, with the options of run. Nothing is recorded or deleted.
 
-    With --post it is sent once. Then the answer and the outcome by the policy of retries are shown. A look at a queue
-    costs a receive. Exit codes: 0 shown, or delivered; 1 not sendable, or not delivered; 2 wrong usage, 3 cannot read
-    or start, 130 interrupted.
+    With --post the request is sent once, and the answer and the outcome are shown: delivered, retry or rejected.
+    --peek costs the message a receive. Exit codes: 0 shown, or delivered; 1 not sendable, or not delivered; 2 wrong
+    usage, 3 cannot read or start, 130 interrupted.
     """
     origin = Origin(file, export, line, peek, message_id, attribute, group)
 

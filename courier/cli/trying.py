@@ -40,7 +40,7 @@ COMMAND: Final = "try"
 
 
 def run_trial(config: Config, origin: Origin, message: Message | None, *, post: bool, secrets: bool) -> int:
-    """Try a message, without one that of the queue of ``origin``; return the exit code."""
+    """Try ``message``, or one from the queue of ``origin``; return the exit code."""
     source = None
     if message is None:
         source = find_queue(origin.queue, config.region, config.endpoint_url, "--peek")

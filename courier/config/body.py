@@ -1,4 +1,4 @@
-"""The options of what a message really holds: envelopes, pointers to S3 and encodings."""
+"""The options that say how the body to send is made from a message: which steps, and which codings are undone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from functools import partial
 from courier.body.names import CODINGS, MOST_CODINGS
 from courier.config.checks import refuse
 from courier.config.option import option
-from courier.config.sns import SnsConfig
 from courier.config.units import TEXT, OptionType, or_off, size
 
 UNWRAP = "unwrap"
 FETCH = "fetch"
 DECODE = "decode"
 STEPS = (UNWRAP, FETCH, DECODE)
-"""The steps that make the content of a message, in their order."""
+"""The steps that make the body to send from a message, in their order."""
 
 BY_ATTRIBUTE = "attribute"
 CONTENT_ENCODING = "Content-Encoding"
@@ -47,23 +46,24 @@ def _codings(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BodyConfig(SnsConfig):
-    """The options of what a message really holds: envelopes, pointers to S3 and encodings."""
+class BodyConfig:
+    """The options of the steps, and of decoding."""
 
     body: str = _option(
         "",
         "--body",
         or_off(OptionType(f"{','.join(STEPS)}", _steps), ""),
-        "Steps that make the body to send of a message.",
-        "unwrap: take off the envelopes of SNS and EventBridge. fetch: get bodies from S3, where the extended clients "
-        "put them. decode: undo base64, gzip and zstd.",
+        "Steps that make the body to send from a message.",
+        "unwrap: remove the envelopes of SNS and EventBridge. fetch: get the body from S3, where an extended client "
+        "put it. decode: undo base64, gzip and zstd.",
     )
     decode: str = _option(
         BY_ATTRIBUTE,
         "--decode",
         OptionType(f"{BY_ATTRIBUTE}|CODINGS", _codings),
-        "Codings that decode undoes, in order.",
-        "attribute: those that --decode-attribute names. Otherwise, for example, base64,gzip for every message.",
+        "Codings that decode undoes, in this order.",
+        "attribute: those that --decode-attribute names in each message. base64,gzip, for example: these in every "
+        "message.",
     )
     decode_attribute: str = _option(
         CONTENT_ENCODING,
@@ -77,12 +77,11 @@ class BodyConfig(SnsConfig):
         "--body-max-bytes",
         size(1024, MOST_BODY_BYTES),
         "Maximum size of a decoded body.",
-        "A message that unfolds to more is rejected.",
+        "A message whose body would be larger is rejected.",
     )
 
     def _check_body(self) -> None:
         """Raise ConfigError if the values don't fit together."""
-        self._check_sns(unwraps=UNWRAP in self.body_steps)
         if DECODE not in self.body_steps:
             defaults = (
                 ("--decode", self.decode, BY_ATTRIBUTE),

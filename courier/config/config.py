@@ -24,6 +24,7 @@ from courier.config.queue import QueueConfig
 from courier.config.recipient import RecipientConfig, origin_of
 from courier.config.routes import route_configs
 from courier.config.security import SecurityConfig
+from courier.config.sns import SnsConfig
 from courier.http.secret_file import is_there
 from courier.request.header_sets import CLOUDEVENTS
 
@@ -37,6 +38,7 @@ class Config(
     AuditConfig,
     LimitsConfig,
     FormatsConfig,
+    SnsConfig,
     FetchConfig,
     RecipientConfig,
     QueueConfig,

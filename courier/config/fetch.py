@@ -40,15 +40,15 @@ def _place(value: object) -> Place:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig(BodyConfig):
-    """The options of what a message really holds, with those of bodies that lie in S3."""
+    """The options of bodies, with those of bodies that lie in S3."""
 
     fetch_bucket: tuple[Place, ...] = _option(
         (),
         "--fetch-bucket",
         OptionType("BUCKET[/PREFIX]", _place),
-        "Bucket from which fetch may get bodies.",
-        "Whoever may send to the queue can write a pointer to any object that Courier's role can read, so that fetch "
-        "follows no other. With a prefix, only the keys that begin with it. Repeat for more.",
+        "Bucket from which fetch may get bodies; repeatable.",
+        "fetch follows no pointer to another bucket, because anybody who may send to the queue can write a pointer "
+        "to any object that Courier's role can read. With a prefix, it gets only keys that begin with it.",
         repeated=True,
     )
     fetch_max_bytes: int = _option(
@@ -56,29 +56,29 @@ class FetchConfig(BodyConfig):
         "--fetch-max-bytes",
         size(1024, MOST_FETCH_BYTES),
         "Maximum size of a fetched object.",
-        "A message that points to a larger one is rejected. More than 1 MiB goes through a temporary file.",
+        "A message that points to a larger one is rejected. A temporary file holds an object of more than 1 MiB.",
     )
     fetch_timeout_seconds: float = _option(
         DEFAULT_FETCH_SECONDS,
         "--fetch-timeout",
         seconds(1, LONGEST_FETCH_SECONDS),
         "Maximum time to fetch an object.",
-        "It isn't a part of --timeout, which begins once the whole object is there.",
+        "--timeout begins only when the whole object is there.",
     )
     fetch_delete: bool = _option(
         False,
         "--fetch-delete",
         YES_NO,
-        "Delete an object after its message was deleted.",
-        "Only if no other message points to it, as with a topic that several queues subscribe to. A kill may leave an "
-        "object; never is a message left without its object.",
+        "Delete each object after its message.",
+        "Leave it off if other messages may point to the same object, as with a topic that several queues subscribe "
+        "to. A kill may leave an object without its message, but never a message without its object.",
     )
     fetch_endpoint_url: str | None = _option(
         None,
         "--fetch-endpoint-url",
         TEXT,
         "URL of an S3 API other than AWS's, for fetch.",
-        "For example that of an emulator, or of another store with this API.",
+        "For example, that of an emulator or of another object store.",
         may_hold_secret=True,
     )
 

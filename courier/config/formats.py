@@ -1,4 +1,4 @@
-"""The options of the form of a request, and where it goes by message."""
+"""The options of what a request holds, and of where it goes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _option = partial(option, "Formats and routes")
 
 @dataclass(frozen=True, kw_only=True)
 class FormatsConfig:
-    """The options of the form of a request, and where it goes by message."""
+    """The options of what a request holds, and of where it goes."""
 
     format: str = _option(
         MESSAGE,
@@ -40,15 +40,39 @@ class FormatsConfig:
         0.0,
         "--batch-wait",
         seconds(0, 300),
-        "How long a batch waits for messages.",
-        "With --format lambda: a batch goes when it is full, and at the latest after this time.",
+        "Maximum time a batch waits for more messages.",
+        "With --format lambda, a batch is sent when it is full, or after this time.",
     )
     batch_item_failures: bool = _option(
         True,
         "--batch-item-failures",
         YES_NO,
         "Whether the answer names failed messages.",
-        "With --format lambda: yes as an event source mapping with ReportBatchItemFailures, no as one without it.",
+        "With --format lambda. yes: like an event source mapping with ReportBatchItemFailures. no: like one without "
+        "it.",
+    )
+    cloudevents_source: str = _option(
+        "/sqs/{queue}",
+        "--cloudevents-source",
+        TEXT,
+        "Source of events without ce-source.",
+        "For --headers cloudevents, which makes each message an event. It may hold {queue}, {attribute.NAME} and the "
+        "other placeholders of --header.",
+    )
+    cloudevents_type: str = _option(
+        "com.amazon.sqs.message",
+        "--cloudevents-type",
+        TEXT,
+        "Type of events without ce-type.",
+        "Placeholders are as in --cloudevents-source.",
+    )
+    cloudevents_subject: str = _option(
+        "",
+        "--cloudevents-subject",
+        TEXT,
+        "Subject of events without ce-subject.",
+        "Placeholders are as in --cloudevents-source. If the text is empty, or the message lacks a value, there is no "
+        "subject.",
     )
     path_attribute: str = _option(
         "",
@@ -66,45 +90,21 @@ class FormatsConfig:
         "/jobs allows /jobs and /jobs/mail. A message with any other path is rejected.",
         repeated=True,
     )
-
-    cron: Path | None = _option(  # noqa: RUF009 (immutable)
-        None,
-        "--cron",
-        PATH,
-        "cron.yaml of periodic tasks to enqueue.",
-        "It is the file of Elastic Beanstalk's worker tier, with name, url and schedule (UTC) of each task. Messages "
-        "may choose the paths of its tasks. On a FIFO queue all replicas together enqueue a task once; on a standard "
-        "queue, give the option to one replica.",
-    )
-    cloudevents_source: str = _option(
-        "/sqs/{queue}",
-        "--cloudevents-source",
-        TEXT,
-        "Source of events without ce-source.",
-        "--headers cloudevents makes each message an event. {queue}, {attribute.NAME} and the other placeholders of "
-        "--header stand for what the message has.",
-    )
-    cloudevents_type: str = _option(
-        "com.amazon.sqs.message",
-        "--cloudevents-type",
-        TEXT,
-        "Type of events without ce-type.",
-        "Placeholders are as in --cloudevents-source.",
-    )
-    cloudevents_subject: str = _option(
-        "",
-        "--cloudevents-subject",
-        TEXT,
-        "Subject of events without ce-subject.",
-        "Placeholders are as in --cloudevents-source. Without a text, or if the message lacks a value, there is none.",
-    )
-
     routes: RoutesFile | None = _option(  # noqa: RUF009 (immutable)
         None,
         "--routes",
         ROUTES,
-        "TOML file: which messages go to which other URLs.",
+        "TOML file of messages that go to other URLs.",
         "Each route has its own senders, limits and circuit breaker. Other messages go to --recipient-url.",
+    )
+    cron: Path | None = _option(  # noqa: RUF009 (immutable)
+        None,
+        "--cron",
+        PATH,
+        "File (cron.yaml) of periodic tasks to enqueue.",
+        "The format is that of Elastic Beanstalk's worker tier: the name, url and schedule (UTC) of each task. "
+        "Messages may choose the paths of these tasks. On a FIFO queue, all replicas together enqueue a task once; on "
+        "a standard queue, give this option to one replica only.",
     )
 
     @property

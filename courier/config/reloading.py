@@ -16,9 +16,10 @@ from courier.config.formats import FormatsConfig
 from courier.config.limits import LimitsConfig
 from courier.config.recipient import RecipientConfig
 from courier.config.security import SecurityConfig
+from courier.config.sns import SnsConfig
 from courier.errors import ConfigError
 
-_PARTS: Final = (RecipientConfig, FetchConfig, FormatsConfig, LimitsConfig, SecurityConfig)
+_PARTS: Final = (RecipientConfig, FetchConfig, SnsConfig, FormatsConfig, LimitsConfig, SecurityConfig)
 
 RELOADABLE: Final = frozenset(
     {

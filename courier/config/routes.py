@@ -197,14 +197,14 @@ def _read_value(key: str, value: Any, option: Option) -> Any:
 def route_options() -> Mapping[str, tuple[str, Option]]:
     """Return the options that a route may have of its own: by key, the field of Config and the option."""
     # Imported here, because the configuration itself has the routes.
-    from courier.config.body import BodyConfig
     from courier.config.config import OPTIONS
     from courier.config.formats import FormatsConfig
     from courier.config.limits import LimitsConfig
     from courier.config.recipient import RecipientConfig
     from courier.config.security import SecurityConfig
+    from courier.config.sns import SnsConfig
 
-    parts = (RecipientConfig, BodyConfig, FormatsConfig, LimitsConfig, SecurityConfig)
+    parts = (RecipientConfig, SnsConfig, FormatsConfig, LimitsConfig, SecurityConfig)
     names = {"senders", "concurrency", *(each.name for part in parts for each in fields(part))} - OF_ALL
     return {option.key: (name, option) for name, option in OPTIONS.items() if name in names}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from courier.config.body import UNWRAP, BodyConfig
 from courier.config.checks import check_aws_url, refuse
 from courier.config.option import option
 from courier.config.units import TEXT, YES_NO, OptionType
@@ -23,34 +24,36 @@ def _topic(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnsConfig:
-    """The options of SNS's signatures."""
+class SnsConfig(BodyConfig):
+    """The options of bodies, with those of SNS's signatures."""
 
     sns_verify: bool = _option(
         False,
         "--sns-verify",
         YES_NO,
-        "Deliver only what SNS has signed.",
-        "A message without a valid signature is rejected. The topics are those of --sns-topic.",
+        "Deliver only messages that SNS has signed.",
+        "A message without a valid signature, or of a topic that --sns-topic doesn't name, is rejected.",
     )
     sns_topic: tuple[str, ...] = _option(
         (),
         "--sns-topic",
         OptionType("ARN", _topic),
         "Topic whose messages --sns-verify accepts; repeatable.",
-        "Anybody can have a message signed by a topic of their own.",
+        "--sns-verify needs it, because anybody can have a message signed by a topic of their own.",
         repeated=True,
     )
     sns_endpoint_url: str = _option(
         "",
         "--sns-endpoint-url",
         TEXT,
-        "Where to fetch SNS's certificates instead.",
-        "By default they come from sns.<region>.amazonaws.com, by https. A VPC endpoint may have another name.",
+        "URL from which to fetch the certificates of SNS.",
+        "The default is https://sns.<region>.amazonaws.com. A VPC endpoint may have another name.",
     )
 
-    def _check_sns(self, *, unwraps: bool) -> None:
-        if self.sns_verify and not unwraps:
+    def _check_body(self) -> None:
+        """Raise ConfigError if the values don't fit together."""
+        super()._check_body()
+        if self.sns_verify and UNWRAP not in self.body_steps:
             refuse("--sns-verify", "needs --body unwrap: there is no signature but that of SNS's envelope")
         if self.sns_verify and not self.sns_topic:
             refuse("--sns-verify", "needs --sns-topic: anybody can have a message signed by a topic of their own")

@@ -1,4 +1,4 @@
-"""``courier dlq``: what can be done with a dead-letter or failure queue. One file a command."""
+"""``courier dlq``: the commands on dead-letter and failure queues, one file each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Command(NamedTuple):
 
 COMMANDS: Final[dict[str, Command]] = {
     "peek": Command("Show dead letters, and why they are there.", "peek"),
-    "stats": Command("Count dead letters by reason, status, day, group or attribute.", "stats"),
+    "stats": Command("Count dead letters by reason, status, day, group, source or attribute.", "stats"),
     "redrive": Command("Send dead letters to another queue, or back where they came from.", "redrive"),
     "drop": Command("Delete dead letters.", "drop"),
-    "export": Command("Write dead letters to a file of JSON lines, which courier send puts back.", "export"),
+    "export": Command("Write dead letters to a file of JSON lines, for courier send --from.", "export"),
 }
 
 
@@ -43,4 +43,4 @@ class _Commands(click.Group):
 
 @click.command("dlq", cls=_Commands)
 def command() -> None:
-    """Look at dead letters, and move them on: the messages of a dead-letter or failure queue."""
+    """Show, count, export, redrive or drop dead letters: the messages of a dead-letter or failure queue."""

@@ -16,7 +16,7 @@ from courier.process.collection import no_collection
 def command(**values: Any) -> int:
     """Delete dead letters from QUEUE. Without --yes, only count them and show samples.
 
-    Each is written to an audit log first, with body and attributes, so that `courier send --from` can bring it back.
+    Each is first written to an audit log with its body and attributes, so that `courier send --from` can send it again.
     Exit codes: 0 all dropped, 1 some were not, 2 wrong usage, 3 cannot read or record, 130 interrupted.
     """
 

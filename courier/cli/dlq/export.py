@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from courier.cli.dlq.filters import filter_options, queue_parameters
+from courier.cli.dlq.filters import filter_options, queue_argument, service_options
 from courier.cli.dlq.looking import look_at
 from courier.cli.dlq.output import say
-from courier.cli.options import file_option, option
+from courier.cli.options import option
 from courier.cli.target import Target
 from courier.config.units import PATH, number, or_off
 from courier.dlq.dead_letter import DeadLetter
@@ -24,18 +24,18 @@ from courier.terminal.texts import plural
 @click.command(
     "export",
     params=[
-        *queue_parameters(),
-        option("--to", "to", PATH, None, "New file; without it, or with -, standard output."),
+        queue_argument(),
+        option("--to", "to", PATH, None, "New file. Without it, or with -, standard output."),
         *filter_options(),
-        option("--limit", "limit", or_off(number(1, 10**9)), None, "Dead letters to write, at most."),
-        file_option(),
+        option("--limit", "limit", or_off(number(1, 10**9)), None, "Maximum number of dead letters to write."),
+        *service_options(),
     ],
 )
 def command(to: Path | None, limit: int | None, **values: Any) -> int:
-    """Write dead letters of QUEUE as lines of JSON, with their bodies, attributes and reasons. They stay in QUEUE.
+    """Write the dead letters in QUEUE as lines of JSON, with bodies, attributes and reasons. They stay in QUEUE.
 
-    `courier send --from FILE` sends them again. Each look costs a receive. FILE gets its name when it is whole. Exit
-    codes: 0 written, 2 wrong usage, 3 cannot read or write, 130 interrupted.
+    `courier send --from` sends them again. The look costs each message a receive. A file gets its name only when it is
+    complete. Exit codes: 0 written, 2 wrong usage, 3 cannot read or write, 130 interrupted.
     """
     path = None if to is None or str(to) == "-" else to
     written = 0

@@ -1,4 +1,4 @@
-"""The options that name a queue and choose dead letters, which several commands have, and the filter that they mean."""
+"""The options by which several commands name a queue and choose dead letters, and the filter made from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from courier.cli.audit.output import require_audit_files
 from courier.cli.dlq.output import say
-from courier.cli.options import option, shared_options
+from courier.cli.options import file_option, option, shared_options
 from courier.config.checks import SQS_EXAMPLE, check_aws_url, check_queue_name
 from courier.config.units import PATH
 from courier.dlq.filter import EXAMPLES, Condition, Filter, compile_regex, parse_condition
@@ -23,15 +23,17 @@ QUEUE: Final = "QUEUE"
 """The name of the argument, for error lines."""
 
 
-def queue_parameters() -> list[click.Parameter]:
-    """Return the argument of the queue, and the options that say where it is.
+def queue_argument() -> click.Parameter:
+    """Return the argument that names the queue.
 
-    The queue is never that of the file of --config, which is the one that Courier delivers from.
+    It is never the queue of the file of --config, which is the one that Courier delivers from.
     """
-    return [
-        click.Argument(["queue_name"], metavar=QUEUE),
-        *shared_options("region", "endpoint_url"),
-    ]
+    return click.Argument(["queue_name"], metavar=QUEUE)
+
+
+def service_options() -> list[click.Parameter]:
+    """Return the options that say where SQS is, and the file of --config, which may say it too."""
+    return [*shared_options("region", "endpoint_url"), file_option()]
 
 
 def filter_options() -> list[click.Parameter]:
@@ -41,7 +43,7 @@ def filter_options() -> list[click.Parameter]:
             ["--where", "-w"],
             metavar="CONDITION",
             multiple=True,
-            help=f"Only these: {EXAMPLES}. Repeat it for more conditions, all of which must hold.",
+            help=f"Only dead letters that meet this: {EXAMPLES}. Repeat it for more conditions; all must hold.",
         ),
         click.Option(["--text"], metavar="TEXT", help="Only bodies that contain this text."),
         click.Option(["--regex", "-E"], metavar="REGEX", help="Only bodies that match this regular expression."),
@@ -50,7 +52,7 @@ def filter_options() -> list[click.Parameter]:
             "audit_path",
             PATH,
             None,
-            "Directory of the audit log, for reasons that the queue doesn't have.",
+            "Directory of the audit log, for reasons that the messages don't have.",
             ("COURIER_AUDIT_PATH",),
         ),
     ]

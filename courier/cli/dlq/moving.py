@@ -17,11 +17,12 @@ from courier.cli.dlq.filters import (
     check_queue_argument,
     filter_of,
     filter_options,
-    queue_parameters,
+    queue_argument,
+    service_options,
     usable_audit_path,
 )
 from courier.cli.dlq.output import Counter, say, say_what_was_seen, warn_of_policy
-from courier.cli.options import file_option, option, shared_options
+from courier.cli.options import option, shared_options
 from courier.config.units import PATH, number, or_off, per_second, seconds
 from courier.dlq.audit_reasons import AuditReasons, Stopped
 from courier.dlq.carrier import Carrier
@@ -68,20 +69,24 @@ class Moving:
 def moving_parameters(command: str, *own: click.Parameter) -> list[click.Parameter]:
     """Return the parameters of a command that moves dead letters; ``own`` are those that no other has."""
     return [
-        *queue_parameters(),
+        queue_argument(),
         *own,
         click.Option(["--yes"], is_flag=True, help="Do it. Without it, only count and show samples."),
         *filter_options(),
-        option("--limit", "limit", or_off(number(1, 10**9)), None, "Dead letters to move, at most."),
+        option("--limit", "limit", or_off(number(1, 10**9)), None, f"Maximum number of dead letters to {command}."),
         option(
-            "--rate", "rate", or_off(per_second(100_000, "RATE")), None, "Dead letters to move per second, at most."
+            "--rate",
+            "rate",
+            or_off(per_second(100_000, "RATE")),
+            None,
+            f"Maximum dead letters to {command} per second.",
         ),
         option(
             f"--{command}-audit",
             "records",
             PATH,
             None,
-            f"Directory of its own audit log. Without it: {command}-TIME, here.",
+            f"Directory of the command's own audit log.  [default: {command}-TIME in this directory]",
         ),
         *shared_options("audit_body"),
         option(
@@ -89,9 +94,9 @@ def moving_parameters(command: str, *own: click.Parameter) -> list[click.Paramet
             "visibility",
             seconds(2, MAX_HIDDEN_SECONDS, whole=True),
             VISIBILITY_SECONDS,
-            "How long SQS hides a message at first: a command that is killed leaves it hidden for so long.",
+            "How long SQS hides a received message at first. A killed command leaves messages hidden that long.",
         ),
-        file_option(),
+        *service_options(),
     ]
 
 

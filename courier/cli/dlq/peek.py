@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import click
 
-from courier.cli.dlq.filters import filter_options, queue_parameters
+from courier.cli.dlq.filters import filter_options, queue_argument, service_options
 from courier.cli.dlq.looking import look_at
-from courier.cli.options import file_option, option
+from courier.cli.options import option
 from courier.config.units import number
 from courier.dlq.dead_letter import DeadLetter
 from courier.dlq.line import as_line
@@ -28,23 +28,23 @@ BODY: Final = "body"
 @click.command(
     "peek",
     params=[
-        *queue_parameters(),
+        queue_argument(),
         *filter_options(),
-        option("--limit", "limit", number(1, 100_000), 10, "Dead letters to show, at most."),
+        option("--limit", "limit", number(1, 100_000), 10, "Maximum number of dead letters to show."),
         click.Option(
             ["--format", "-o", "form"],
             type=click.Choice([TABLE, JSON, BODY]),
             default=TABLE,
-            help="Format; body is the body alone.  [default: table]",
+            help="Format; body: the bodies alone.  [default: table]",
         ),
-        click.Option(["--bodies"], is_flag=True, help="Show bodies in the table and the JSON, too."),
-        file_option(),
+        click.Option(["--bodies"], is_flag=True, help="Show bodies in the table or the JSON, too."),
+        *service_options(),
     ],
 )
 def command(limit: int, form: str, bodies: bool, **values: Any) -> int:
-    """Show dead letters of QUEUE, and why they are there, as far as its attributes or the audit log say.
+    """Show the dead letters in QUEUE, and why they are there if their attributes or the audit log say so.
 
-    Each look costs a receive: SQS counts it, and hides the message meanwhile. Afterwards all are shown again at once.
+    Each look costs a message a receive: SQS counts it, and hides the message until the command ends.
     Exit codes: 0 shown, 2 wrong usage, 3 cannot read, 130 interrupted.
     """
     show = {TABLE: _table(bodies=bodies), JSON: _json(bodies=bodies), BODY: _body}[form]

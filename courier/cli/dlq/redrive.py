@@ -1,4 +1,4 @@
-"""``courier dlq redrive``: dead letters are sent to another queue, or back where they came from, and then deleted."""
+"""``courier dlq redrive``: sends dead letters to another queue, or back where they came from, and then deletes them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ SOURCE: Final = "source"
     "redrive",
     params=moving_parameters(
         "redrive",
-        option("--to", "to", TEXT, "", "Queue to send to, or `source`: the one that each message came from."),
+        option("--to", "to", TEXT, "", "Queue to send to, or `source`: the queue that each message came from."),
         click.Option(
             ["--source", "sources"],
             metavar="QUEUE",
             multiple=True,
-            help="Queue that --to source may send to because the message names it, as in a failure queue.",
+            help="Queue that --to source may send to if a message names it as its source, as in a failure queue. "
+            "Repeat it for more.",
         ),
     ),
 )
 def command(to: str, sources: tuple[str, ...], **values: Any) -> int:
-    """Send dead letters of QUEUE to another queue, and delete each after that. Without --yes, only count them.
+    """Send copies of dead letters in QUEUE to another queue, then delete the originals. Without --yes, only count them.
 
-    A copy keeps body, attributes and group. Its attribute Courier-Redrive-Of has the id that the message had at first,
-    which stays its Idempotency-Key. At least once: a kill may leave a copy and its dead letter. It pauses when copies
+    A copy keeps body, attributes and group. Its attribute Courier-Redrive-Of holds the message's first id, which stays
+    its Idempotency-Key. At least once: a kill may leave both the copy and the original. The command pauses when copies
     come back. Exit codes: 0 all sent, 1 some were not, 2 wrong usage, 3 cannot read, send or record, 130 interrupted.
     """
     if not to:

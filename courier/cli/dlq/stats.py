@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from courier.cli import EXIT_INTERRUPTED
-from courier.cli.dlq.filters import filter_options, queue_parameters
+from courier.cli.dlq.filters import filter_options, queue_argument, service_options
 from courier.cli.dlq.looking import look_at
 from courier.cli.dlq.output import say
-from courier.cli.options import file_option
 from courier.cli.status import output_option
 from courier.dlq.counts import Counts
 from courier.dlq.dead_letter import DeadLetter
@@ -23,7 +22,7 @@ from courier.terminal.dead_letters import counts_as_json, counts_as_text
 @click.command(
     "stats",
     params=[
-        *queue_parameters(),
+        queue_argument(),
         click.Option(
             ["--by"],
             metavar="KEY",
@@ -32,14 +31,14 @@ from courier.terminal.dead_letters import counts_as_json, counts_as_text
         ),
         *filter_options(),
         output_option(),
-        file_option(),
+        *service_options(),
     ],
 )
 def command(by: str, output: str, **values: Any) -> int:
-    """Count the dead letters of QUEUE by reason, status, day, group, source or an attribute. Times are UTC.
+    """Count the dead letters in QUEUE by reason, status, day, group, source or an attribute. Times are UTC.
 
-    Each look costs a receive: SQS counts it, and hides the messages until all are counted. Exit codes: 0 shown, 2 wrong
-    usage, 3 cannot read, 130 interrupted.
+    Each look costs a message a receive: SQS counts it, and hides the message until the command ends. Exit codes:
+    0 shown, 2 wrong usage, 3 cannot read, 130 interrupted.
     """
     try:
         counts = Counts(by)
