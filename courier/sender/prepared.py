@@ -111,7 +111,8 @@ class _Attempt:
         try:
             if isinstance(made, Exception):
                 raise made
-            self.proceed(made)
+            if not self._packet.ends_lapsed():
+                self.proceed(made)
         except Exception:
             self._packet.break_off()
 

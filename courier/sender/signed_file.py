@@ -50,7 +50,7 @@ class SignedFile:
             self._done(made)
         elif isinstance(made, Exception):
             _break_off(self._packet, made)
-        else:
+        elif not self._packet.ends_lapsed():
             self._packet.content = made
             self._stage = self._session.send(self._rendered, made.body, self._done)
 

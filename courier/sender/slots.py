@@ -10,6 +10,7 @@ from typing import Protocol
 
 from courier.audit.event import RELEASED, EventRecorder, no_events
 from courier.http.answer import Answer, Failure
+from courier.lease import boottime
 from courier.message import RELEASE, Message
 from courier.outbox import Outbox
 from courier.process import scoreboard
@@ -28,6 +29,9 @@ class Deliverer(Protocol):
 
     def break_off(self, packet: HeldPacket) -> None:
         """Return the message whose turn it is because of the exception that is handled now, and continue."""
+
+    def drop_lapsed(self, packet: HeldPacket) -> None:
+        """Drop the message whose turn it is, because its lease is over, and release the rest of its run."""
 
     def next_message(self, packet: HeldPacket) -> None:
         """Advance to the next message, or free the slot."""
@@ -96,6 +100,18 @@ class HeldPacket:
         if self.exchange is not None:
             self.exchange = None
             self.deliverer.break_off(self)
+
+    def ends_lapsed(self) -> bool:
+        """End the attempt if the lease of its message is over. Return whether it is.
+
+        Call it between a step that waited and the POST: SQS may have shown the message to somebody else meanwhile, and
+        on a FIFO queue those behind it too.
+        """
+        if self.exchange is None or self.message.lease > boottime():
+            return False
+        self.exchange = None
+        self.deliverer.drop_lapsed(self)
+        return True
 
     def cancel_resume(self) -> None:
         """Cancel the timer of the next attempt in the slot, if there is one."""

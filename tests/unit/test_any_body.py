@@ -131,6 +131,9 @@ class Packet:
         self.answers: list[Answer | Failure] = []
         self.answered = self.answers.append
 
+    def ends_lapsed(self) -> bool:
+        return False
+
     def break_off(self) -> None:
         raise AssertionError("a bug")
 

@@ -54,6 +54,9 @@ class Deliverer:
     def next_message(self, packet: HeldPacket) -> None:
         raise AssertionError
 
+    def drop_lapsed(self, packet: HeldPacket) -> None:
+        raise AssertionError("its lease holds")
+
     def break_off(self, packet: HeldPacket) -> None:
         raise AssertionError
 

@@ -151,6 +151,25 @@ async def test_the_lease_of_a_message_is_kept_alive_while_a_step_waits() -> None
     await until(lambda: Outcome(DELIVERED, "a") in stage.outcomes())
 
 
+@pytest.mark.parametrize("fifo", [False, True])
+async def test_a_message_whose_lease_ends_while_a_step_waits_is_not_sent(fifo: bool) -> None:
+    """As after a suspend, or a stop of the process: somebody else may have the message, and those behind it."""
+    waiting = Waiting()
+    stage = Stage(steps=[waiting], fifo=fifo)
+    stage.put(*named("a", "b", group="g"))
+    await until(lambda: waiting.done)
+    (packet, *_) = [each for each in stage.sender._taking._slots.active if each.message.message_id == "a"]
+    packet.messages[0] = packet.messages[0]._replace(lease=boottime() - 1.0)
+    waiting.done[0](waiting.contents[0])
+    assert stage.word(scoreboard.LAPSED) == 1
+    if fifo:
+        await stage.reports(Outcome(RELEASE, "b"))
+    stage.drain_all(0.5)
+    await ended(stage.role)
+    assert not stage.transport.posts
+    assert "a" not in {each.message_id for each in stage.outcomes()}
+
+
 class Packet:
     """The part of a packet that an attempt needs."""
 
@@ -159,6 +178,9 @@ class Packet:
         self.message = message("a")
         self.answers: list[object] = []
         self.answered = self.answers.append
+
+    def ends_lapsed(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize("in_step", [False, True])
