@@ -65,7 +65,7 @@ class Deliveries:
         self._head = head
         self._internal_errors = internal_errors
         # Attributes of a named tuple are slow, and these are needed for every message.
-        self._fifo = options.fifo
+        self._is_single = not (options.fifo or preparation is not None)
         self._rules = options.rules
         self._recorder = options.recorder
         self._records_sent = options.records_sent
@@ -156,12 +156,12 @@ class Deliveries:
             slots.outbox.add(DELIVERED, message, message.lease, again_in, record)
         else:
             slots.outbox.add(FETCHED, message, message.lease, again_in, record, content.pointer.pack())
-        if self._fifo:
-            self.next_message(packet)
-        else:
+        if self._is_single:
             # The same as next_message() for a packet of one message, without its calls.
             self._words[scoreboard.COMPLETED] += 1
             slots.free(packet)
+        else:
+            self.next_message(packet)
         if more:
             slots.resume_taking()
 
@@ -183,7 +183,7 @@ class Deliveries:
         packet.position += 1
         if packet.position == len(packet.messages):
             self._words[scoreboard.COMPLETED] += 1
-            self._reporting.observe_run(packet.began)
+            self._reporting.observe_slot(packet.began)
             self._slots.free(packet)
             return
         packet.failing = None

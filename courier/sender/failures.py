@@ -215,7 +215,7 @@ class Failures:
         """
         gate, slots, outcomes, outcome = self._gate, self._slots, self._outcomes, failing.outcome
         if self._life.draining.is_set():
-            self._reporting.observe_run(packet.began)
+            self._reporting.observe_slot(packet.began)
             outcomes.count_retry(outcome)
             return outcomes.return_to_queue(packet, outcome, line)
         if gate.phase.is_outage:
@@ -227,7 +227,7 @@ class Failures:
                 failing.tried_in = gate.breaker.since
             slots.keep_waiting(packet)
             return KEPT_UNTIL_BACK
-        self._reporting.observe_run(packet.began)
+        self._reporting.observe_slot(packet.began)
         delivered = self._kept.delivered()
         if failing.delivered == UNKNOWN:
             # Deliveries in the outage, or at its end, don't show that this message is at fault.

@@ -22,7 +22,8 @@ from courier.sender.tap import Tap
 class Reporting:
     """One sender's figures. An observation is on the board after the next :meth:`publish`."""
 
-    def __init__(self, life: Life, head: DeliveryHead, tap: Tap, *, fifo: bool) -> None:
+    def __init__(self, life: Life, head: DeliveryHead, tap: Tap, *, times_slots: bool) -> None:
+        """``times_slots``: a message fills its slot for longer than its POST lasts, so :meth:`observe_slot` says it."""
         self.latency = Histogram.of_latency(life.slot)
         self.age = Histogram.of_age(life.slot)
         self._delays = Delays(life.slot)
@@ -31,15 +32,15 @@ class Reporting:
         self._board = life.board
         self._head = head
         self._tap = tap
-        self._fifo = fifo
+        self._times_slots = times_slots
         self._dropped_headers = 0
         self._notes = FailureNotes(life.slot.notes)
         self._failure_log = FailureLog()
         self._failures_seen = 0
 
-    def observe_run(self, began: float) -> None:
-        """Record how long a run occupied its slot. For a single message the latency already says so."""
-        if self._fifo:
+    def observe_slot(self, began: float) -> None:
+        """Record how long a message, or a run, filled its slot. For a mere POST the latency already says so."""
+        if self._times_slots:
             self._turnover.observe(1, time.monotonic() - began)
 
     def publish(self) -> None:
@@ -47,7 +48,7 @@ class Reporting:
         attempts = self.latency.flush()
         self.age.flush()
         self._delays.observe(attempts.number, attempts.least, attempts.median, time.monotonic())
-        if not self._fifo:
+        if not self._times_slots:
             self._turnover.observe(attempts.number, attempts.total)
         self._turnover.publish()
         self._slot.words[scoreboard.DROPPED_HEADERS] += self._head.dropped - self._dropped_headers

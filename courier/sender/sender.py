@@ -71,7 +71,8 @@ class Sender(Role):
         )
         tap = Tap(life.board, life.slot.ring)
         self._traces = traces
-        self._reporting = reporting = Reporting(life, head, tap, fifo=options.fifo)
+        times_slots = options.fifo or preparation is not None or options.batches is not None
+        self._reporting = reporting = Reporting(life, head, tap, times_slots=times_slots)
         self._keepalive = keepalive = KeepAlive(slots, options.visibility, self._refresh)
         errors = InternalErrors(life.slot)
         self._outcomes = outcomes = Outcomes(slots, head, errors, options)
@@ -80,7 +81,9 @@ class Sender(Role):
         failures = Failures(slots, keepalive, outcomes, kept, probing, reporting, errors, options)
         parts = slots, keepalive, reporting, failures, session, head, errors, tap, traces, options, preparation
         deliveries = Deliveries(*parts) if options.batches is None else _with_batches(*parts)
-        self._taking = Taking(slots, keepalive, deliveries, outcomes, kept, probing, fifo=options.fifo)
+        self._taking = Taking(
+            slots, keepalive, deliveries, outcomes, kept, probing, fifo=options.fifo, times_slots=times_slots
+        )
 
     def start(self) -> None:
         """Start to take work."""

@@ -41,7 +41,9 @@ class Taking:
         probing: Probing,
         *,
         fifo: bool,
+        times_slots: bool,
     ) -> None:
+        """``times_slots`` is as in :class:`courier.sender.reporting.Reporting`."""
         self._words = slots.life.slot.words
         self._gate = slots.gate
         self._is_paced = slots.gate.rate.is_on
@@ -52,6 +54,7 @@ class Taking:
         self._kept = kept
         self._probing = probing
         self._fifo = fifo
+        self._times_slots = times_slots
         self.duty = Duty(slots, self._called_in)
         self._standby = self.duty.standby
         self._is_taking = False
@@ -125,7 +128,7 @@ class Taking:
                     continue
             packet = waiting.popleft()
             active.add(packet)
-            if self._fifo:
+            if self._times_slots:
                 packet.began = time.monotonic()
             self.deliveries.post(packet)
         if gate.phase.is_start:

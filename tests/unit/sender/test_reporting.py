@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,7 @@ from courier.message import RELEASE
 from courier.process import scoreboard
 from courier.recipient import breaker
 from courier.recipient.policy import Backoff
+from courier.request.content import Content, Made
 from tests.unit.sender.stage import Stage, named
 from tests.unit.stage import (
     Outcome,
@@ -54,6 +56,22 @@ async def test_a_run_that_is_kept_has_shown_how_long_it_filled_its_slot() -> Non
 
     await until(returned)
     assert stage.slot.reals[scoreboard.SLOT_SECONDS] >= 0.2
+
+
+async def test_a_message_fills_its_slot_while_it_is_prepared_too() -> None:
+    """Otherwise consumers receive more than slots take that wait for S3, and what they receive lapses."""
+    begun: list[asyncio.TimerHandle] = []
+
+    def slow(content: Content, done: Callable[[Made], None]) -> asyncio.TimerHandle:
+        begun.append(asyncio.get_running_loop().call_later(0.3, done, content))
+        return begun[-1]
+
+    stage = Stage(steps=[slow])
+    stage.put(*named("a"))
+    await stage.sends(1)
+    stage.transport.posts[0].answer()
+    await until(lambda: stage.slot.reals[scoreboard.SLOT_SECONDS] > 0.0)
+    assert stage.slot.reals[scoreboard.SLOT_SECONDS] >= 0.3
 
 
 async def test_what_deliveries_took_is_on_the_board_while_it_works_and_at_the_end() -> None:
