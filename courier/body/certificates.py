@@ -86,7 +86,7 @@ class Certificates:
             waiting.append(wait)
             return wait
         if self._too_many_are_missing(now):
-            detail = f"not tried: {MOST_MISSING} certificates that messages named lately aren't there"
+            detail = f"not tried: {MOST_MISSING} certificates that recent messages named aren't there"
             return Failure(NO_CERTIFICATE, f"{url.host}: {detail}", 0.0, MISSING_SECONDS / 10)
         host = self._hosts.get(url.host)
         if host is None:

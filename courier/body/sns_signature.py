@@ -99,7 +99,7 @@ def read_certificate(pem: bytes) -> Certificate:
     if not any(map(_NAME.fullmatch, dns_names)):
         raise ValueError(f"it is the certificate of {', '.join(dns_names)[:100]}, not of SNS")
     if not isinstance(key, RSAPublicKey) or key.key_size > MOST_KEY_BITS:
-        raise ValueError("it has no RSA key as SNS's have")
+        raise ValueError("it has no RSA key, unlike those of SNS")
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(key, begins.timestamp(), ends.timestamp())
 

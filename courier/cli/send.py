@@ -102,7 +102,7 @@ def _check(bodies: tuple[str, ...], source: Path | None, values: dict[str, Any])
         context = click.get_current_context()
         for name, flag in _ONLY_WITH_BODIES.items():
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                raise ConfigError(f"{flag}: must be left out with --from, whose lines say it")
+                raise ConfigError(f"{flag}: must be left out with --from, whose lines have their own")
         return
     if values["skip"]:
         raise ConfigError("--skip: must be left out without --from")
@@ -123,7 +123,7 @@ def _check_kind(queue: QueueInfo, values: dict[str, Any], *, needs_group: bool) 
     if queue.fifo and values["delay"]:
         raise ConfigError(f"--delay: must be left out; {queue.name} is a FIFO queue, which delays no single message")
     if not queue.fifo and values["dedup_id"]:
-        raise ConfigError(f"--dedup-id: must be left out; {queue.name} is no FIFO queue")
+        raise ConfigError(f"--dedup-id: must be left out; {queue.name} isn't a FIFO queue")
 
 
 def parse_attributes(texts: Iterable[str]) -> tuple[Attribute, ...]:

@@ -53,7 +53,7 @@ class Origin:
         if self.queue:
             check_queue_name("--peek", self.queue)
         if (self.attributes or self.group) and self.file is None:
-            raise ConfigError("--attribute and --group: must be left out with --from and --peek, which have them")
+            raise ConfigError("--attribute and --group: must be left out with --from and --peek, which have their own")
         if self.message_id and not self.queue:
             raise ConfigError("--id: must be left out without --peek")
 
@@ -132,7 +132,7 @@ def _message_of(origin: Origin) -> Message:
         assert origin.file is not None
         body = _read(origin.file, "FILE", MOST_BYTES)
     if not body:
-        raise ConfigError("FILE: is empty, and SQS has no empty message")
+        raise ConfigError("FILE: is empty, and SQS takes no empty message")
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -162,5 +162,5 @@ def _read(path: Path, flag: str, most: int) -> bytes:
             f"{flag}: cannot read {path}: {error.strerror}; give a file, or - for standard input"
         ) from None
     if len(content) > most:
-        raise ConfigError(f"{flag}: {path} has more than {most:,} bytes, and no message is as large")
+        raise ConfigError(f"{flag}: {path} has more than {most:,} bytes, and no message is that large")
     return content

@@ -33,7 +33,7 @@ def _steps(value: object) -> str:
     if words == [""]:
         return ""
     if not set(words) <= set(STEPS) or words != [step for step in STEPS if step in words]:
-        raise ValueError(f"{value!r} must be {','.join(STEPS)}, or a part of it in this order")
+        raise ValueError(f"{value!r} must be {','.join(STEPS)}, or some of these in this order")
     return ",".join(words)
 
 

@@ -152,7 +152,7 @@ def _read_route(table: Mapping[str, Any], names: Sequence[str]) -> Route:
         raise ValueError("name must be up to 32 letters (a to z), digits, - and _")
     if name in names or name == DEFAULT_ROUTE:
         whose = "--recipient-url" if name == DEFAULT_ROUTE else "another route"
-        raise ValueError(f"name must be another one: {whose} has it")
+        raise ValueError(f"name must be unique: {whose} has it too")
     attribute, pattern = _read_match(table)
     if not isinstance(table.get("url"), str) or not table["url"]:
         raise ValueError("url is missing; give the URL to POST the messages of the route to")
@@ -162,7 +162,7 @@ def _read_route(table: Mapping[str, Any], names: Sequence[str]) -> Route:
         if key in _OWN_KEYS:
             continue
         if key.replace("_", "-") not in options:
-            raise ValueError(f"{key!r} is no option of a route; see docs/routes.md for those that are")
+            raise ValueError(f"{key!r} isn't an option of a route; docs/routes.md lists those that are")
         field_name, option = options[key.replace("_", "-")]
         values[field_name] = _read_value(key, value, option)
     return Route(name, attribute, pattern, tuple(values.items()))

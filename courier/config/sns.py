@@ -54,7 +54,7 @@ class SnsConfig(BodyConfig):
         """Raise ConfigError if the values don't fit together."""
         super()._check_body()
         if self.sns_verify and UNWRAP not in self.body_steps:
-            refuse("--sns-verify", "needs --body unwrap: there is no signature but that of SNS's envelope")
+            refuse("--sns-verify", "needs --body unwrap: the signature is part of SNS's envelope")
         if self.sns_verify and not self.sns_topic:
             refuse("--sns-verify", "needs --sns-topic: anybody can have a message signed by a topic of their own")
         if not self.sns_verify:

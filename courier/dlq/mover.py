@@ -288,6 +288,6 @@ class Mover:
         if self._returns.pauses > pauses:
             seconds = self._returns.pause_seconds(time.monotonic())
             self._say(
-                f"what was redriven comes back to the dead-letter queue ({self.moved.moved} redriven so far): pausing "
-                f"for {seconds:.0f} s; see why it is refused, and press Ctrl-C to stop"
+                f"redriven messages come back to the dead-letter queue ({self.moved.moved} redriven so far): pausing "
+                f"for {seconds:.0f} s; find out why they fail, or press Ctrl-C to stop"
             )

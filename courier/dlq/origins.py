@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from courier.dlq.carrier import Target
 from courier.dlq.dead_letter import DeadLetter
 
-UNKNOWN: Final = "nothing says which queue it came from; give --to a queue"
+UNKNOWN: Final = "its source is unknown; give --to a queue"
 
 
 class Origins(NamedTuple):
@@ -38,7 +38,7 @@ class Origins(NamedTuple):
         if len(self.by_policy) == 1 and not named:
             return next(iter(self.by_policy.values()))
         if named:
-            return f"it says itself that it came from {named}; allow that with --source {named}"
+            return f"it says that it came from {named}; allow that with --source {named}"
         return UNKNOWN
 
 

@@ -114,7 +114,7 @@ class Removal:
                     "stopped before the objects of all deleted messages were removed; they stay in S3",
                     objects=rest,
                     reason="S3 fails, or was too slow for the drain timeout",
-                    advice="remove them by a lifecycle rule of the bucket",
+                    advice="remove them with a lifecycle rule of the bucket",
                 )
             self._changed.notify()
 

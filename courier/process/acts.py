@@ -101,7 +101,7 @@ class Acts:
             if route not in routes:
                 raise Refusal(f"there is no such route; the routes are {', '.join(sorted(routes)) or 'none'}")
             if list(counts) != ["sender"]:
-                raise Refusal("a route has only senders; give their number")
+                raise Refusal("a route has only senders; give --senders")
             counts = {f"sender:{route}": counts["sender"]}
         if not counts:
             raise Refusal("give the number of senders, of consumers, or of both")

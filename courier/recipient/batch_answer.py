@@ -70,19 +70,19 @@ def _failed_items(found: Any, ids: Collection[str]) -> frozenset[str]:
     if found is None or found in ("", {}):
         return frozenset()
     if not isinstance(found, dict):
-        raise ValueError("the answer is no JSON object")
+        raise ValueError("the answer isn't a JSON object")
     items = found.get("batchItemFailures")
     if items is None:
         return frozenset()
     if not isinstance(items, list):
-        raise ValueError("batchItemFailures is no list")
+        raise ValueError("batchItemFailures isn't a list")
     failed = set()
     for item in items:
         identifier = item.get("itemIdentifier") if isinstance(item, dict) else None
         if not isinstance(identifier, str) or not identifier:
             raise ValueError("an element of batchItemFailures has no itemIdentifier")
         if identifier not in ids:
-            raise ValueError(f"itemIdentifier {identifier[:100]!r} names no message of the batch")
+            raise ValueError(f"itemIdentifier {identifier[:100]!r} isn't the id of a message of the batch")
         failed.add(identifier)
     return frozenset(failed)
 

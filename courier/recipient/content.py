@@ -31,20 +31,20 @@ NO_ROOM: Final = "no room for object"
 NO_CERTIFICATE: Final = "SNS certificate not fetched"
 
 UNSENDABLE: Final[Mapping[str, str]] = {
-    NOT_TEXT: "an event of Lambda holds text only; correct the producer, or the options that decode its bodies",
-    MALFORMED: "it looks like an envelope of SNS and isn't one as SNS writes it; look at the message and its sender",
-    FORGED: "with --sns-verify, only what SNS has signed is delivered; look who else may send to the queue",
-    TOPIC: "name the topic in --sns-topic if its messages are intended, then send them again",
-    CONFIRMATION: "confirm the subscription at SNS with the token in the message, if you have asked for it",
+    NOT_TEXT: "a Lambda event holds only text; correct the producer, or the options that decode its bodies",
+    MALFORMED: "it looks like an SNS envelope, but SNS didn't write it; check the message and its sender",
+    FORGED: "with --sns-verify, only what SNS has signed is delivered; check who else can send to the queue",
+    TOPIC: "if the topic is intended, add it to --sns-topic, then send the message again",
+    CONFIRMATION: "if you asked for the subscription, confirm it at SNS with the token in the message",
     TEST_EVENT: "nothing to do: S3 sends it once when notifications are set up; drop it from the failure queue",
     UNDECODABLE: "the body isn't encoded as configured; correct the producer or the options, then send it again",
-    BAD_POINTER: "correct the producer: the message is marked as a pointer to S3, and has none of the extended clients",
-    BUCKET: "if the bucket is meant, add it to --fetch-bucket, then send the message again",
-    NO_OBJECT: "look for what deletes objects early: a lifecycle rule, or another reader of the same object",
-    TOO_LARGE: "raise the cap if such bodies are intended, then send it again",
-    PATH_NOT_ALLOWED: "name its prefix in --path-allow if the path is intended; else correct the producer",
-    NO_EVENT: "give the message the attributes ce-type and ce-source, or the options --cloudevents-… a text",
-    HEAD_TOO_LONG: "shorten the attributes that become headers or the path, or raise --max-header-bytes",
+    BAD_POINTER: "correct the producer: it is marked as a pointer to S3, but isn't one of the extended clients",
+    BUCKET: "if the bucket is intended, add it to --fetch-bucket, then send the message again",
+    NO_OBJECT: "find what deletes objects early: a lifecycle rule, or another reader of the same object",
+    TOO_LARGE: "if such bodies are intended, raise --fetch-max-bytes or --body-max-bytes, then send it again",
+    PATH_NOT_ALLOWED: "if the path is intended, add its prefix to --path-allow; otherwise correct the producer",
+    NO_EVENT: "give it the attributes ce-type and ce-source, or set --cloudevents-type and --cloudevents-source",
+    HEAD_TOO_LONG: "shorten the path or the attributes that become headers, or raise --max-header-bytes",
 }
 """The reasons that the message itself causes, and what to do about each."""
 

@@ -59,7 +59,7 @@ class SharedBreaker:
         self._unsendable_line = RecurringLine(
             log,
             "warning",
-            "circuit breaker open: messages can't be sent by their own fault, receiving stops until one can",
+            "circuit breaker open: too many messages can't be sent, receiving stops until one can",
             at_once=AT_ONCE,
         )
         self._fails_line = RecurringLine(

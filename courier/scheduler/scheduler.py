@@ -70,8 +70,12 @@ class Scheduler(Role):
         self._agenda = Agenda(tasks, done)
         self._outage = Outage()
         self._failures = 0
-        self._missed_line = RecurringLine(log, "warning", "missed a periodic task; it is enqueued when it is due again")
-        self._refused_line = RecurringLine(log, "error", "the queue refuses a periodic task until it is due again")
+        self._missed_line = RecurringLine(
+            log, "warning", "missed a periodic task; it will be enqueued when it is next due"
+        )
+        self._refused_line = RecurringLine(
+            log, "error", "the queue refused a periodic task; trying again when it is next due"
+        )
 
     def start(self) -> None:
         """Start to look at the clock."""
@@ -101,7 +105,7 @@ class Scheduler(Role):
                 due.task.name,
                 task=due.task.name,
                 scheduled_at=instant(due.minute),
-                reason="the program or its clock stood still, or the queue took nothing, until it was too late",
+                reason="the program or its clock stood still, or the queue took nothing, for too long",
                 advice="start it by hand if it must not wait; see the lines before",
             )
         self._words[scoreboard.SCHEDULED_UNTIL] = self._agenda.done_until
@@ -141,7 +145,7 @@ class Scheduler(Role):
         due = self._outage.failed(error.code, time.monotonic(), time.time())
         if due is not None:
             log.warning(
-                "cannot enqueue periodic tasks, trying again; of each task the latest is kept",
+                "cannot enqueue periodic tasks; trying again with the latest time of each",
                 code=error.code,
                 detail=error.detail,
                 advice=advice(error),

@@ -60,7 +60,7 @@ def verdict(trial: Trial, failure_queue: str, rules: AnswerRules, longest_delay:
     if settlement is not None and settlement.kind in (DELIVERED, FETCHED):
         return Verdict("delivered: a run records it, and then deletes the message", is_delivered=True)
     if failure is None:
-        return Verdict("no outcome: nothing came in time")
+        return Verdict("no outcome: nothing happened in time")
     reason = failure.reason if trial.request is not None else f"{failure.reason}: {failure.answer}"
     why = f" ({advice})" if (advice := UNSENDABLE.get(failure.reason) or NOT_FETCHED.get(failure.reason)) else ""
     is_rejected = failure.reason in UNSENDABLE or failure.status in rules.reject
@@ -68,5 +68,5 @@ def verdict(trial: Trial, failure_queue: str, rules: AnswerRules, longest_delay:
         then = f"a run moves it to {failure_queue}" if failure_queue else f"without --failure-queue {UNTIL_MOVED}"
         return Verdict(one_line(f"rejected: {reason}{why}; {then}"))
     return Verdict(
-        one_line(f"retry: {reason}{why}; a run tries it again within {longest_delay:.0f} s, and later each time")
+        one_line(f"retry: {reason}{why}; a run tries it again within {longest_delay:.0f} s; the delay grows each time")
     )

@@ -207,7 +207,7 @@ def test_too_many_messages_that_can_not_be_sent_stop_receiving_until_the_options
     options = ("--failure-queue", failures.name, "--reject-share", "0.5", "--breaker-cool-down", "0.5")
     courier = start(queue, "--config", str(file), *options)
     sent = queue.send([f"plain {n}" for n in range(300)])
-    until(lambda: "messages can't be sent by their own fault" in courier.log(), explain=courier.log)
+    until(lambda: "too many messages can't be sent" in courier.log(), explain=courier.log)
     assert 'reason="body not decodable"' in courier.log()
     assert "the recipient refuses" not in courier.log()
     file.write_text('body = "decode"')

@@ -36,16 +36,16 @@ def warn_of_policy(command: str, queue: QueueInfo) -> None:
 def say_what_was_seen(command: str, seen: Seen, *, limited: bool) -> None:
     """Say how many messages were received, and what is worth saying about others. ``limited``: not all were wanted."""
     if seen.seen:
-        none = "; none of them is wanted" if not seen.chosen else ""
+        none = "; none of them is chosen" if not seen.chosen else ""
         say(command, f"{plural(seen.seen, 'message')} received and shown again{none}; each look counts as a receive")
     if seen.undecided:
         say(
             command,
-            f"{plural(seen.undecided, 'message')} left out: the regular expression takes more than a second on it; "
-            "write it without a repeat inside of a repeat",
+            f"{plural(seen.undecided, 'message')} left out: the regular expression took more than a second; "
+            "avoid a repeat inside a repeat",
         )
     if seen.corrupt:
-        say(command, f"{plural(seen.corrupt, 'message')} left out: a body isn't what its MD5 says, or an id is none")
+        say(command, f"{plural(seen.corrupt, 'message')} left out: a body doesn't match its MD5, or an id is invalid")
     if seen.stays_hidden:
         say(
             command,

@@ -70,7 +70,7 @@ def command(to: str, sources: tuple[str, ...], **values: Any) -> int:
         allowed = [await find(session, queue, name, "--source") for name in sources]
         if not by_policy and not allowed:
             raise ConfigError(
-                f"--to: no redrive policy names {queue.name}, so its messages alone say where they came from; "
+                f"--to: no redrive policy names {queue.name}, so only its messages say where they came from; "
                 "allow that with --source QUEUE, or give --to a queue"
             )
         origins = Origins({t.queue.name: t for t in by_policy}, {t.queue.name: t for t in allowed})

@@ -33,7 +33,7 @@ def test_the_steps_of_a_chain_stand_in_their_order(text: str, steps: tuple[str, 
 
 @pytest.mark.parametrize("text", ["decode,unwrap", "unwrap,unwrap", "gunzip", "unwrap,", ",", "unwrap decode"])
 def test_any_other_chain_is_refused_with_the_one_that_is_right(text: str) -> None:
-    with pytest.raises(ValueError, match="unwrap,fetch,decode, or a part of it in this order"):
+    with pytest.raises(ValueError, match="unwrap,fetch,decode, or some of these in this order"):
         OPTIONS["body"].kind.parse(text)
 
 

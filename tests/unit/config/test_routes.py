@@ -80,8 +80,8 @@ def test_a_route_may_have_a_secret_of_its_own(tmp_path: Path) -> None:
         ({"group": '"g"'}, "either attribute and pattern, or group"),
         ({"senders": "0"}, "senders: 0 must be a whole number"),
         ({"timeout": '"soon"'}, "timeout: 'soon' must be seconds"),
-        ({"queue": '"other"'}, "'queue' is no option of a route"),
-        ({"failure-queue": '"other"'}, "'failure-queue' is no option of a route"),
+        ({"queue": '"other"'}, "'queue' isn't an option of a route"),
+        ({"failure-queue": '"other"'}, "'failure-queue' isn't an option of a route"),
         ({"header": '"X: y"'}, "header: must be a list"),
     ],
 )

@@ -232,7 +232,7 @@ def test_what_comes_back_is_left_and_pauses_the_redrive() -> None:
         running = asyncio.create_task(_within(scan, mover))
         await asyncio.sleep(25)
         assert said
-        assert "comes back" in said[0]
+        assert "come back" in said[0]
         assert mover.moved.moved <= 500
         mover.stop()
         await running

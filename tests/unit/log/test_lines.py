@@ -82,7 +82,7 @@ LIMITED: Final = {
         "the failure queue accepts nothing: rejected messages stay hidden and are sent again until it does": OUTAGE,
     },
     "scheduler/scheduler.py": {
-        "cannot enqueue periodic tasks, trying again; of each task the latest is kept": OUTAGE,
+        "cannot enqueue periodic tasks; trying again with the latest time of each": OUTAGE,
         "the queue takes periodic tasks again": OUTAGE,
         "enqueuing periodic tasks": ONCE,
     },

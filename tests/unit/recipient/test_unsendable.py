@@ -1,4 +1,4 @@
-"""Messages that can't be sent, by their own fault or for want of what they point to: what the gate makes of them."""
+"""Messages that can't be sent, because of their own content or of what they point to: what the gate does then."""
 
 from __future__ import annotations
 
