@@ -40,6 +40,16 @@ SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Ty
 MOST_KEY_BITS: Final = 8192
 """A larger key would take long to verify with. SNS's have 2,048 bits."""
 
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for a certificate that it can't read."""
+
 _PATH: Final = re.compile(r"/SimpleNotificationService-[0-9a-f]{32}\.pem")
 _MESSAGE_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -94,7 +104,7 @@ def read_certificate(pem: bytes) -> Certificate:
         key = certificate.public_key()
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = names.get_values_for_type(x509.DNSName)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"it isn't a certificate: {error}") from None
     if not any(map(_NAME.fullmatch, dns_names)):
         raise ValueError(f"it is the certificate of {', '.join(dns_names)[:100]}, not of SNS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 
 import pytest
 
@@ -165,3 +166,14 @@ async def test_forged_names_of_certificates_make_few_requests_and_later_ones_onl
     results = sns.verify(json.dumps(signed("a")))
     sns.answer(body=certificate())
     assert body_of(results) == b"a"
+
+
+async def test_a_certificate_that_can_not_be_read_leaves_no_message_waiting() -> None:
+    sns = Sns()
+    results = sns.verify(json.dumps(signed("a")))
+    der = ssl.PEM_cert_to_DER_cert(certificate().decode())
+    version = bytes.fromhex("a003020102")
+    assert der.count(version) == 1
+    other = ssl.DER_cert_to_PEM_cert(der.replace(version, version[:-1] + b"\x09"))
+    sns.answer(body=other.encode())
+    assert reason_of(results) == NO_CERTIFICATE
