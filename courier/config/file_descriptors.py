@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from courier.config.body import FETCH
+from courier.config.body import DECODE, FETCH
 from courier.config.config import Config
 from courier.config.processes import SPARE_CONSUMERS, SPARE_OF_ROUTE, SPARE_SENDERS
 from courier.errors import ConfigError
@@ -22,7 +22,10 @@ PER_DELIVERY: Final = {"native": 1, "requests": 2}
 """Descriptors of a delivery by transport. With requests, the loop needs a second one to end the connection."""
 
 PER_FETCH: Final = 2
-"""Descriptors that a delivery needs besides with --body fetch: the connection to S3, and the file of a large body."""
+"""Descriptors that a message needs besides with --body fetch: the connection to S3, and the file of a large body."""
+
+PER_DECODE: Final = 1
+"""The same with --body decode alone: the file of a large body."""
 
 SUPERVISOR: Final = 15
 """Descriptors of the supervisor besides those for its workers and bells, and for the clients of its control socket."""
@@ -69,7 +72,10 @@ def bells(config: Config) -> int:
 
 def per_delivery(config: Config) -> int:
     """Return the descriptors that a delivery needs."""
-    return PER_DELIVERY[config.transport] + (PER_FETCH if FETCH in config.body_steps else 0)
+    steps = config.body_steps
+    per_message = PER_FETCH if FETCH in steps else PER_DECODE if DECODE in steps else 0
+    # Each message of a batch may have a file of its own.
+    return PER_DELIVERY[config.transport] + per_message * (config.batch_size if config.is_batched else 1)
 
 
 def descriptor_budget(config: Config, limit: int) -> DescriptorBudget:

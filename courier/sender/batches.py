@@ -21,7 +21,7 @@ from courier.process import scoreboard
 from courier.recipient.batch_answer import read_batch_answer
 from courier.recipient.batch_reasons import ITEM_FAILED
 from courier.recipient.policy import AnswerRules
-from courier.request.content import Content, in_memory
+from courier.request.content import Content
 from courier.request.head import DeliveryHead
 from courier.request.lambda_event import (
     MOST_EVENT_BYTES,
@@ -34,6 +34,7 @@ from courier.sender.batch_deliveries import BatchDeliveries
 from courier.sender.keepalive import KeepAlive
 from courier.sender.lambda_records import sendable_record, too_large
 from courier.sender.options import BatchOptions
+from courier.sender.parked import ParkingLot
 from courier.sender.preparation import Preparation
 from courier.sender.prepared import Prepared
 from courier.sender.slots import Attempt, HeldPacket, Slots
@@ -71,6 +72,7 @@ class Batches:
         self._options = options
         self._unsent: list[Batch] = []
         self._in_flight: set[Batch] = set()
+        self._parking = ParkingLot(lambda: (*self._unsent, *self._in_flight), self._join_in_memory)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -97,7 +99,10 @@ class Batches:
         if content.file is not None:
             if len(content.file) > MOST_EVENT_BYTES:
                 return _Refused(self._loop, too_large(len(content.file)), done)
-            content = in_memory(content)
+            return self._parking.join(packet, content, done)
+        return self._join_in_memory(packet, content, done)
+
+    def _join_in_memory(self, packet: HeldPacket, content: Content, done: Done) -> Attempt:
         return self._join(packet, [content.message], content, done)
 
     def _join(self, packet: HeldPacket, messages: Sequence[Message], content: Content | None, done: Done) -> Attempt:
@@ -171,6 +176,7 @@ class Batches:
                     break
                 self._unsent.remove(batch)
                 self._transmit(batch)
+        self._parking.let_in()
         if not self._unsent:
             return
         next_at = min(self._due(batch, now) for batch in self._unsent)
@@ -241,6 +247,7 @@ class Batches:
             results = [whole] if whole is not None else _results(place, answer, failed)
             self.deliveries.conclude_messages(place.packet, results, is_echo=is_echo)
             is_echo = whole is not None
+        self._parking.let_in()
         if self._unsent:
             self._send_by(time.monotonic())
 

@@ -66,3 +66,11 @@ def test_a_fetched_body_counts_with_its_file_and_its_connection(transport: str) 
     plain = descriptor_budget(config(transport=transport, concurrency=100), 1 << 20)
     fetching = config(transport=transport, concurrency=100, body="fetch", fetch_bucket=(Place("bodies"),))
     assert descriptor_budget(fetching, 1 << 20).needed == plain.needed + 200
+
+
+@pytest.mark.parametrize("body", ["decode", "fetch", "fetch,decode"])
+def test_each_message_of_a_batch_may_have_a_file_of_its_own(body: str) -> None:
+    given = {"body": body, "fetch_bucket": (Place("bodies"),) if "fetch" in body else (), "concurrency": 10}
+    alone = descriptor_budget(config(**given), 1 << 20)
+    batched = descriptor_budget(config(**given, format="lambda", batch_size=10), 1 << 20)
+    assert batched.needed - alone.needed >= 10 * 9

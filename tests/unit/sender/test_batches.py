@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from courier.board.tally import reason_place
 from courier.http.answer import NO_DESCRIPTORS, RESET
+from courier.http.file_body import FileBody
+from courier.http.spool import Spool
 from courier.message import DELIVERED, EXTEND, RELEASE, RETRY
 from courier.process import scoreboard
 from courier.recipient import breaker
@@ -20,6 +23,7 @@ from courier.request.content import Content, Made
 from courier.request.lambda_event import EventSource
 from courier.sender.batch import most_together
 from courier.sender.options import BatchOptions
+from courier.sender.parked import MOST_BYTES
 from tests.unit.sender.stage import Stage, named, open_for_all
 from tests.unit.stage import Outcome, boottime, ended, message, of_kind
 from tests.waiting import stays, until
@@ -327,6 +331,58 @@ async def test_prepared_messages_share_a_batch_and_one_that_can_t_be_prepared_do
     assert sent(stage) == [["A", "C"]]
     stage.transport.posts[0].answer(200, body=failures("c"))
     await gone(stage, Outcome(DELIVERED, "a"), *of_kind(RETRY, ["bad", "c"]))
+
+
+LARGE = 5_000_000
+
+
+def in_a_file(content: Content, _: object) -> Made:
+    with closing(Spool(1)) as spool:
+        spool.write(content.message.body * LARGE)
+        body = spool.body()
+    assert isinstance(body, FileBody)
+    return content._replace(message=content.message._replace(body=b""), file=body)
+
+
+async def test_large_bodies_wait_in_their_files_until_there_is_room_in_memory() -> None:
+    stage = Stage(**batches(size=1, posts=40), steps=[in_a_file])
+    names = "abcdefghijklmnopqrst"
+    stage.put(*named(*names))
+
+    most = 0
+
+    def all_delivered() -> bool:
+        nonlocal most
+        most = max(most, sum(len(post.body) for post in stage.transport.open()))
+        for post in stage.transport.open()[:1]:
+            post.answer(200)
+        return len(left(stage)) == len(names)
+
+    await until(all_delivered)
+    await gone(stage, *of_kind(DELIVERED, names))
+    assert most <= MOST_BYTES + 1000 * len(names)
+    assert {json.loads(post.body)["Records"][0]["body"][0] for post in stage.transport.posts} == set(names)
+
+
+@pytest.mark.parametrize("end", ["drain", "outage"])
+async def test_large_bodies_that_wait_are_given_back_or_kept_like_all_others(end: str) -> None:
+    stage = Stage(**batches(size=1, posts=40), steps=[in_a_file])
+    stage.put(*named(*"abcdefghij"))
+    await stage.sends(1)
+    await stays(lambda: len(stage.transport.posts) < 10, 0.3)
+    in_flight = [json.loads(post.body)["Records"][0]["messageId"] for post in stage.transport.open()]
+    waiting = sorted(set("abcdefghij") - set(in_flight))
+    assert waiting
+    if end == "outage":
+        open_for_all(stage)
+        await until(lambda: len(stage.sender._slots.waiting) == len(waiting))
+        return
+    stage.drain_all(5.0)
+    await until(lambda: len(left(stage)) == len(waiting))
+    for post in stage.transport.open():
+        post.answer(200)
+    await gone(stage, *of_kind(RELEASE, waiting), *of_kind(DELIVERED, in_flight))
+    assert len(stage.transport.posts) == len(in_flight)
 
 
 async def test_the_rate_limit_counts_messages() -> None:
