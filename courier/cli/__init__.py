@@ -5,15 +5,15 @@ An error is one line on stderr. The exit code is 2 for a wrong command, variable
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
 
 from courier import __version__
+from courier.cli.command_group import Command, CommandGroup
 from courier.cli.output import with_output
 from courier.errors import EXIT_USAGE, CourierError
 from courier.log.printable import one_line
@@ -24,18 +24,6 @@ from courier.process.cores import forbid_cores
 PROGRAM: Final = "courier"
 EXIT_INTERRUPTED: Final = 130
 """A shell's exit code for a program that Ctrl-C ended. Commands without a drain use it."""
-
-
-class Command(NamedTuple):
-    """A command: its help, its module in courier.cli, and its name in that module. It is imported when it is called.
-
-    ``logs`` is false for a command that logs nothing, and so starts in half the time.
-    """
-
-    help: str
-    module: str
-    name: str = "command"
-    logs: bool = True
 
 
 COMMANDS: Final = {
@@ -67,27 +55,16 @@ COMMANDS: Final = {
 _THE_COMMANDS: Final = f"the commands are {', '.join(COMMANDS)}"
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Options without a command belong to run: `courier --senders 16` is `courier run --senders 16`.
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version", "-h")):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        # Imported before all that logs, because it leaves out the parts of structlog that Courier does not need.
         with no_collection():
-            _, module, name, logs = COMMANDS[cmd_name]
-            if logs:
-                importlib.import_module("courier.log.setup")
-            command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-        assert isinstance(command, click.Command)
-        return command
+            return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -102,8 +79,7 @@ class _Commands(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         run = self.get_command(ctx, "run")
         assert run is not None
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+        self.format_commands(ctx, formatter)
         from courier.cli.help import write_sections
 
         write_sections(ctx, formatter, [*run.params, *self.get_params(ctx)])
@@ -111,6 +87,8 @@ class _Commands(click.Group):
 
 @click.command(
     cls=_Commands,
+    package=__name__,
+    table=COMMANDS,
     options_metavar="[OPTIONS]",
     subcommand_metavar="| COMMAND [OPTIONS]",
     epilog="These are the options of run and check. `courier help OPTION` explains one. Each has a variable and a key "

@@ -92,7 +92,8 @@ SYSTEM_CALLS: Final[Mapping[str, Mapping[str, Mapping[str, float]]]] = {
         "poll": {SQS_CALL: 2.1},
         "recvmsg": {ACK: 1.05, TURN: 2.0},
         "fdatasync": {MESSAGE: 0.05},
-        "fstat": {COMMIT: 1.1},
+        # That of the audit file, and that of the file of recorded ids.
+        "fstat": {COMMIT: 2.2},
         "futex": {COMMIT: 15.0, TURN: 1.0},
         "epoll_pwait": {MESSAGE: 2.0},
         **REGISTERING,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from courier.audit.found import Found
 from courier.audit.lock import LOCK_NAME
 from courier.audit.search import Observer
 from courier.audit.segment import Segment
+from courier.cli.progress_line import ProgressLine
 from courier.errors import CannotStart
 from courier.log.printable import escaped, one_line
 from courier.log.stderr import write_last_line
@@ -28,10 +28,6 @@ EXIT_FOUND: Final = 0
 EXIT_NONE: Final = 1
 EXIT_UNREADABLE: Final = 3
 
-QUIET_SECONDS: Final = 1.0
-"""Seconds before progress is shown."""
-
-SHOW_SECONDS: Final = 0.2
 MOST_NOTES: Final = 20
 """Damaged lines that are named one by one."""
 
@@ -64,17 +60,14 @@ class Notes(Observer):
         self.found = 0
         self._command = f"{group} {command}"
         self._notes = 0
-        self._is_terminal = sys.stderr.isatty()
-        self._begun = time.monotonic()
-        self._next = self._begun + QUIET_SECONDS
-        self._is_shown = False
+        self._line = ProgressLine()
         self._total = self._done = self._current = 0
         self._sizes: dict[Segment, int] = {}
         self._plain_bytes = self._packed_bytes = 0
 
     def chosen(self, segments: Sequence[Segment]) -> None:
         """Note what there is to read."""
-        if self._is_terminal:
+        if self._line.is_terminal:
             for segment in segments:
                 with suppress(OSError):
                     self._sizes[segment] = segment.path.stat().st_size
@@ -88,15 +81,13 @@ class Notes(Observer):
     def read(self, segment: Segment, size: int) -> None:
         """Show progress when it is due, and what was found so far."""
         self.bytes += size
-        if not self._is_terminal:
+        if not self._line.is_terminal:
             return
         self._advance(segment, size)
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + SHOW_SECONDS
+        if self._line.is_due():
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
-            self._show(now)
+            self._show()
 
     def damaged(self, segment: Segment, offset: int, reason: str) -> None:
         """Name a damaged line, and count it if there are many."""
@@ -121,9 +112,7 @@ class Notes(Observer):
 
     def clear(self) -> None:
         """Remove the progress from the terminal."""
-        if self._is_shown:
-            self._is_shown = False
-            self._write("\r\x1b[K")
+        self._line.clear()
 
     def _say(self, line: str) -> None:
         self.clear()
@@ -138,19 +127,11 @@ class Notes(Observer):
             size = int(size / max(1.0, ratio))
         self._current = min(self._current + size, self._sizes.get(segment, 0))
 
-    def _show(self, now: float) -> None:
+    def _show(self) -> None:
         done = self._done + self._current
         share = f"{100 * done / self._total:.0f} %" if self._total else ""
-        rate = f"{size(self.bytes / (now - self._begun))}/s"
-        self._is_shown = True
-        self._write(f"\r\x1b[K{share} of {size(self._total)}, {rate}, {count(self.found)} found")
-
-    def _write(self, text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            self._is_terminal = False
+        rate = f"{size(self.bytes / self._line.seconds)}/s"
+        self._line.show(f"{share} of {size(self._total)}, {rate}, {count(self.found)} found")
 
 
 class Records:

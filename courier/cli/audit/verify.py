@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +12,7 @@ from courier.audit.public_key import fingerprint, read_public_key
 from courier.audit.trail import DirectoryTrail, Trail
 from courier.audit.verify import Progress, verify
 from courier.cli.audit.verification import json, text
+from courier.cli.progress_line import ProgressLine
 from courier.cli.status import output_option
 from courier.errors import ConfigError
 from courier.log.printable import escaped
@@ -21,10 +20,6 @@ from courier.terminal.texts import size
 
 EXIT_INTACT: Final = 0
 EXIT_EVIDENCE: Final = 1
-QUIET_SECONDS: Final = 1.0
-"""Seconds before progress is shown."""
-
-SHOW_SECONDS: Final = 0.2
 
 
 @click.command(
@@ -60,12 +55,11 @@ def command(place: str, key_files: tuple[Path, ...], endpoint_url: str | None, r
     except ValueError as error:
         raise ConfigError(f"--public-key: {error}") from None
     trail = _trail(place, endpoint_url, region)
-    progress = _Shown() if sys.stderr.isatty() else Progress()
+    progress = _Shown()
     try:
         report = verify(trail, keys, progress)
     finally:
-        if isinstance(progress, _Shown):
-            progress.clear()
+        progress.clear()
     fingerprints = [fingerprint(key) for key in keys]
     if output == "json":
         click.echo(json(str(trail), report, fingerprints), nl=False)
@@ -87,13 +81,11 @@ def _trail(place: str, endpoint_url: str | None, region: str | None) -> Trail:
 
 
 class _Shown(Progress):
-    """Progress on a terminal, in one line that the report replaces."""
+    """Progress in one line that the report replaces."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._begun = time.monotonic()
-        self._next = self._begun + QUIET_SECONDS
-        self._is_shown = False
+        self._line = ProgressLine()
 
     def at_next(self) -> None:
         super().at_next()
@@ -105,23 +97,10 @@ class _Shown(Progress):
 
     def clear(self) -> None:
         """Remove the line."""
-        if self._is_shown:
-            self._write("\r\x1b[K")
+        self._line.clear()
 
     def _show(self) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + SHOW_SECONDS
-        self._is_shown = True
-        rate = self.bytes / (now - self._begun)
-        self._write(
-            f"\r\x1b[Kverifying segment {self.segment:,} of {self.segments:,}, {size(self.bytes)}, {size(rate)}/s"
-        )
-
-    def _write(self, line: str) -> None:
-        try:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-        except OSError:
-            self._next = float("inf")
+        line = self._line
+        if line.is_due():
+            rate = self.bytes / line.seconds
+            line.show(f"verifying segment {self.segment:,} of {self.segments:,}, {size(self.bytes)}, {size(rate)}/s")

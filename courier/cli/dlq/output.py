@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import Final
-
+from courier.cli.progress_line import ProgressLine
 from courier.dlq.look import Seen
 from courier.log.printable import one_line
 from courier.log.stderr import write_last_line
 from courier.sqs.queue import QueueInfo
 from courier.terminal.texts import count, duration, plural
-
-QUIET_SECONDS: Final = 1.0
-"""Seconds before a count is shown."""
-
-SHOW_SECONDS: Final = 0.25
 
 
 def say(command: str, line: str) -> None:
@@ -60,32 +52,18 @@ def say_what_was_seen(command: str, seen: Seen, *, limited: bool) -> None:
 
 
 class Counter:
-    """Shows a growing number on stderr, if that is a terminal and it takes more than a second."""
+    """Shows a growing number while it grows."""
 
     def __init__(self, participle: str) -> None:
         self._participle = participle
-        self._begun = time.monotonic()
-        self._next_at = self._begun + QUIET_SECONDS
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._is_shown = False
+        self._line = ProgressLine()
 
     def show(self, number: int) -> None:
-        """Show the number, at most four times a second."""
-        now = time.monotonic()
-        if self._is_terminal and now >= self._next_at:
-            self._next_at = now + SHOW_SECONDS
-            self._is_shown = True
-            self._write(f"\r\x1b[K{count(number)} {self._participle}, {count(number / (now - self._begun))} a second")
+        """Show the number, if that is due."""
+        line = self._line
+        if line.is_due():
+            line.show(f"{count(number)} {self._participle}, {count(number / line.seconds)} a second")
 
     def clear(self) -> None:
         """Remove the number from the terminal."""
-        if self._is_shown:
-            self._is_shown = False
-            self._write("\r\x1b[K")
-
-    def _write(self, text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            self._is_terminal = False
+        self._line.clear()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from courier.audit.search import Filter, search
-from courier.cli.audit import output
+from courier.cli import progress_line
 from courier.cli.audit.output import Notes
 from tests.unit.audit.written import Delivery, write
 
@@ -37,8 +37,8 @@ def shown(directory: Path, stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch)
 def test_a_long_search_shows_how_far_it_is_on_a_terminal_and_removes_that(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "QUIET_SECONDS", 0.0)
-    monkeypatch.setattr(output, "SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(progress_line, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress_line, "SHOW_SECONDS", 0.0)
     lines = shown(directory, Terminal(), monkeypatch).split("\r\x1b[K")
     shares = [int(line.partition(" ")[0]) for line in lines if line]
     assert shares == sorted(shares)
@@ -47,10 +47,10 @@ def test_a_long_search_shows_how_far_it_is_on_a_terminal_and_removes_that(
 
 
 def test_a_short_search_shows_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "QUIET_SECONDS", 1000.0)
+    monkeypatch.setattr(progress_line, "QUIET_SECONDS", 1000.0)
     assert shown(directory, Terminal(), monkeypatch) == ""
 
 
 def test_no_progress_goes_into_a_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress_line, "QUIET_SECONDS", 0.0)
     assert shown(directory, io.StringIO(), monkeypatch) == ""
