@@ -135,13 +135,16 @@ def check_sending(config: Config, *, connect: bool = False) -> list[Check]:
         for route, each in zip(config.routes.routes, config.of_routes, strict=True):
             checks += [
                 check._replace(name=f"{check.name} of {route.name}", detail=f"route {route.name}: {check.detail}")
-                for check in check_senders(each, connect=connect)
+                for check in check_senders(each, connect=connect, option="--routes")
             ]
     return checks
 
 
-def check_senders(config: Config, *, connect: bool = False) -> list[Check]:
-    """Check what senders need: secrets, headers, and the recipient; ``connect`` is that of :func:`preflight`."""
+def check_senders(config: Config, *, connect: bool = False, option: str = "--recipient-url") -> list[Check]:
+    """Check what senders need: secrets, headers, and the recipient; ``connect`` is that of :func:`preflight`.
+
+    ``option`` is the one that names the recipient.
+    """
     checks = []
     tls, secrets = check_secrets(config)
     if secrets is not None:
@@ -158,6 +161,7 @@ def check_senders(config: Config, *, connect: bool = False) -> list[Check]:
             tls=tls,
             guard=config.guard,
             proxy=config.proxy,
+            option=option,
         )
     )
     return checks
@@ -331,14 +335,16 @@ def check_recipient(
     tls: ssl.SSLContext | None = None,
     guard: AddressGuard | None = None,
     proxy: tuple[str, int] | None = None,
+    option: str = "--recipient-url",
 ) -> Check:
     """Resolve the recipient's name and, with ``connect``, open a connection to it within ``timeout`` seconds.
 
     ``tls`` is the context for an https recipient; without it, the system's certificates are trusted. Only addresses
     that ``guard`` permits count. If there is a ``proxy``, check that instead, because only the proxy may know the name.
+    ``option`` is the one that names the recipient.
     """
     host, port = proxy or (url.host, url.port)
-    where, of = (f"the proxy {host}:{port}", "the proxy") if proxy else (origin_of(url), "--recipient-url")
+    where, of = (f"the proxy {host}:{port}", "the proxy") if proxy else (origin_of(url), option)
     try:
         found = [SocketAddress(*info) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (socket.gaierror, UnicodeError) as error:
@@ -360,7 +366,7 @@ def check_recipient(
         return Check(
             "recipient",
             False,
-            f"{where}{'' if proxy else ' of --recipient-url'} accepts no connection: {_reason(error)}",
+            f"{where}{'' if proxy else f' of {option}'} accepts no connection: {_reason(error)}",
             f"start {'it' if proxy else 'the recipient'}, or correct {'its' if proxy else 'the'} URL; "
             "until then messages wait in the queue",
         )

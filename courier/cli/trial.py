@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from courier.cli.help import GroupedCommand
 from courier.cli.options import config_parameters, option, read_config
@@ -99,6 +100,9 @@ def command(
     --peek costs the message a receive. Exit codes: 0 shown, or delivered; 1 not sendable, or not delivered; 2 wrong
     usage, 3 cannot read or start, 130 interrupted.
     """
+    line_source = click.get_current_context().get_parameter_source("line")
+    if line_source is ParameterSource.COMMANDLINE and export is None:
+        raise ConfigError("--line: must be left out without --from")
     origin = Origin(file, export, line, peek, message_id, attribute, group)
 
     def named(values: dict[str, Any], _: set[str]) -> dict[str, Any]:

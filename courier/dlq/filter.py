@@ -32,16 +32,22 @@ Test: TypeAlias = Callable[[DeadLetter, float], bool]
 _Compare: TypeAlias = Callable[[Any, Any], bool]
 
 _ORDERS: Final[Mapping[str, _Compare]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+_OF_FAILURES: Final = ("answer", "failed", "reason", "source", "status")
+
 _EQUAL: Final = ("=", "==", "!=")
 _MATCH: Final = ("~", "!~")
 
 
 class Condition(NamedTuple):
-    """A condition of ``--where``: as it was given, and its test. ``has_regex`` says that it may take long."""
+    """A condition of ``--where``: as it was given, and its test.
+
+    ``has_regex`` says that it may take long, ``by_failure`` that it asks for what the audit log may know.
+    """
 
     text: str
     test: Test
     has_regex: bool = False
+    by_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,11 @@ class Filter:
     def has_regex(self) -> bool:
         """Whether an expression of the user is searched: it may take long."""
         return self.regex is not None or any(condition.has_regex for condition in self.conditions)
+
+    @property
+    def by_failure(self) -> bool:
+        """Whether it asks for what the audit log may know of a failure."""
+        return any(condition.by_failure for condition in self.conditions)
 
     def admits(self, letter: DeadLetter, unix_now: float) -> bool:
         """Return whether a dead letter meets it all."""
@@ -90,11 +101,11 @@ def parse_condition(text: str, now: datetime) -> Condition:
         return Condition(text, *_attribute(field.removeprefix(ATTRIBUTE_PREFIX), operator, value))
     name = field.lower()
     if name in _TEXTS:
-        return Condition(text, *_of_text(name, _TEXTS[name], operator, value))
+        return Condition(text, *_of_text(name, _TEXTS[name], operator, value), name in _OF_FAILURES)
     if name not in _OTHERS:
         fields = ", ".join(sorted({*_TEXTS, *_OTHERS}))
         raise ValueError(f"{text!r} must begin with {fields} or {ATTRIBUTE_PREFIX}NAME")
-    return Condition(text, _OTHERS[name](name, operator, value, now))
+    return Condition(text, _OTHERS[name](name, operator, value, now), by_failure=name in _OF_FAILURES)
 
 
 def compile_regex(source: str) -> re.Pattern[str]:

@@ -280,3 +280,20 @@ def test_the_queue_of_the_file_is_never_looked_at(virtual_queue: str, sqs: Any, 
     assert "QUEUE: is missing" in run(virtual_queue, "send", *file, code=2)[1]
     assert "no reasons from the audit log" in run(virtual_queue, "dlq", "peek", url, *file)[1]
     assert "/nowhere" in run(virtual_queue, "dlq", "peek", url, "--audit-path", "/nowhere", code=3)[1]
+
+
+@pytest.mark.parametrize(
+    "condition", ["status!=404", "reason!~timeout", "answer!=x", "source!=x", "failed>2026-01-01", "status=none"]
+)
+def test_what_is_chosen_by_its_failure_needs_the_log_that_a_variable_names(
+    endpoint: str, sqs: Any, tmp_path: Path, condition: str
+) -> None:
+    url = create_queue(endpoint)
+    put(sqs, url, "kept")
+    (tmp_path / "courier.toml").write_text('audit-path = "/nowhere"\n')
+    command = ("dlq", "drop", url, "--yes", "--config", tmp_path / "courier.toml", "--where", condition)
+    out, notes = run(endpoint, *command, code=3, cwd=tmp_path)
+    assert (out, notes.count("\n")) == (b"", 1)
+    assert "--where: needs the reasons of the audit log" in notes
+    assert "/nowhere" in notes
+    assert [each["Body"] for each in drain(sqs, url)] == ["kept"]

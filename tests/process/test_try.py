@@ -245,7 +245,7 @@ def test_any_message_with_any_options_is_sent_once_or_refused_with_a_reason(
         assert raw.requests == []
         return
     assert code == 0, said
-    assert len(raw.requests) == 1
+    assert len(raw.requests) == 1, raw.requests
     assert b"\ndelivered: " in shown
 
 
@@ -281,6 +281,7 @@ def test_it_posts_once_and_says_what_the_policy_makes_of_the_answer(
         ([], 2, "FILE: is missing"),
         (["nowhere"], 2, "cannot read nowhere"),
         (["-", "--peek", "orders"], 2, "must be left out"),
+        (["-", "--line", "2"], 2, "--line: must be left out without --from"),
         (["--from", "nowhere"], 2, "--from: cannot read nowhere"),
         (["--peek", "no-such-queue"], 3, "--peek"),
         (["-"], 2, "is empty"),

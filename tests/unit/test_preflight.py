@@ -113,6 +113,10 @@ def test_starting_needs_no_recipient_that_is_up_but_checking_does(listener: sock
     assert not refused.ok
     assert "Connection refused" in refused.detail
     assert "start the recipient" in refused.advice
+    assert "of --recipient-url" in refused.detail
+    of_route = check_recipient(down, 5, connect=True, option="--routes").detail
+    assert "of --routes" in of_route
+    assert "--recipient-url" not in of_route
 
 
 def test_a_recipient_that_speaks_no_tls_is_told(listener: socket.socket) -> None:

@@ -65,10 +65,12 @@ def check_queue_argument(queue: str, endpoint_url: str | None) -> None:
         check_aws_url("--endpoint-url", endpoint_url, SQS_EXAMPLE)
 
 
-def usable_audit_path(path: Path | None) -> Path | None:
-    """Return the directory of --audit-path. Raise CannotStart if it was given here and has no audit files.
+def usable_audit_path(path: Path | None, wanted: Filter) -> Path | None:
+    """Return the directory of --audit-path. Raise CannotStart if it has no audit files, and was given here or is
+    needed.
 
-    That of a variable or of the file of --config may be on another machine: then there is none, and a note says so.
+    That of a variable or of the file of --config may be on another machine: then there is none, and a note says so. A
+    condition on failures needs it: with all of them unknown, status!=404 would choose those of status 404 as well.
     """
     if path is None:
         return None
@@ -78,6 +80,8 @@ def usable_audit_path(path: Path | None) -> Path | None:
         source = click.get_current_context().get_parameter_source("audit_path")
         if source is ParameterSource.COMMANDLINE:
             raise
+        if wanted.by_failure:
+            raise CannotStart(f"--where: needs the reasons of the audit log, and {error.reason}") from None
         say("dlq", f"no reasons from the audit log: {error.reason}")
         return None
     return path

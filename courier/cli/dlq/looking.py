@@ -34,8 +34,8 @@ def look_at(
     ``values`` are those of the options that choose.
     """
     check_queue_argument(queue_name, endpoint_url)
-    choice = Choice(filter_of(values))
-    audit_path = usable_audit_path(audit_path)
+    wanted = filter_of(values)
+    choice, audit_path = Choice(wanted), usable_audit_path(audit_path, wanted)
     logging.configure("warning", "logfmt")
     found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {command}"

@@ -116,8 +116,8 @@ def move(
 ) -> int:
     """Show what would be moved, or move it; return the exit code."""
     check_queue_argument(queue_name, endpoint_url)
-    choice = Choice(filter_of(values))
-    audit_path = usable_audit_path(audit_path)
+    wanted = filter_of(values)
+    choice, audit_path = Choice(wanted), usable_audit_path(audit_path, wanted)
     logging.configure("warning", "logfmt")
     found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {moving.command}"
