@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from courier.http.answer import Answer, Failure
+from courier.http.answer import CANCELLED, Answer, Failure
 from courier.http.file_body import Body
 
 Done = Callable[[Answer | Failure], None]
@@ -20,6 +20,19 @@ class Carrier(Protocol):
 
     def cancel(self, detail: str) -> None:
         """Stop; the exchange ends as CANCELLED on the next turn of the loop."""
+
+
+class Detached:
+    """The carrier of an exchange that no connection carries: giving it up only ends it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> None:
+        self._loop = loop
+        self._exchange = exchange
+
+    def cancel(self, detail: str) -> None:
+        """End the exchange as CANCELLED on the next turn of the loop."""
+        self._exchange.connection = None
+        self._loop.call_soon(self._exchange.fail, CANCELLED, detail)
 
 
 class Exchange:

@@ -16,7 +16,7 @@ from typing import Final
 
 from courier.errors import SqsError
 from courier.http.answer import CANCELLED, Answer
-from courier.http.exchange import Done, Exchange
+from courier.http.exchange import Detached, Done, Exchange
 from courier.http.file_body import Body
 from courier.lease import boottime
 from courier.message import Attribute, Message
@@ -78,7 +78,7 @@ class QueueTransport:
         if self._is_closed:
             self._loop.call_soon(exchange.fail, CANCELLED, "the session is closed")
             return exchange
-        exchange.connection = _Call(self._loop, exchange)
+        exchange.connection = Detached(self._loop, exchange)
         self._waiting.append(exchange)
         if not self._is_planned:
             self._is_planned = True
@@ -147,18 +147,6 @@ class QueueTransport:
                 _answer(exchange, TAKEN, "")
             else:
                 _answer(exchange, REFUSED if failure.sender_fault else DOWN, f"{failure.code}: {failure.detail}")
-
-
-class _Call:
-    """The carrier of one message."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> None:
-        self._loop = loop
-        self._exchange = exchange
-
-    def cancel(self, detail: str) -> None:
-        self._exchange.connection = None
-        self._loop.call_soon(self._exchange.fail, CANCELLED, detail)
 
 
 def _answer(exchange: Exchange, status: int, text: str) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from courier.http.answer import CANCELLED, Answer, Failure
-from courier.http.exchange import Done, Exchange, Transport
+from courier.http.exchange import Detached, Done, Exchange, Transport
 from courier.http.file_body import Body
 
 SHOWN_BYTES: Final = 1 << 20
@@ -42,7 +42,7 @@ class TrialTransport:
         if not is_first or self._session is None:
             now = time.monotonic()
             exchange = Exchange(head, body, done, now, math.inf)
-            exchange.connection = _Nowhere(self._loop, exchange)
+            exchange.connection = Detached(self._loop, exchange)
             return exchange
 
         def answered(result: Answer | Failure) -> None:
@@ -60,18 +60,6 @@ class TrialTransport:
         """Close the session."""
         if self._session is not None:
             self._session.close()
-
-
-class _Nowhere:
-    """The carrier of a request that isn't sent."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> None:
-        self._loop = loop
-        self._exchange = exchange
-
-    def cancel(self, detail: str) -> None:
-        self._exchange.connection = None
-        self._loop.call_soon(self._exchange.fail, CANCELLED, detail)
 
 
 def _beginning(body: Body) -> bytes:

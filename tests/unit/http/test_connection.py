@@ -152,7 +152,7 @@ class End:
 
     def told(self) -> list[Any]:
         """Return what was told, but for the times."""
-        return [result[:-1] if isinstance(result, Failure) else result[:5] for result in self.results]
+        return [result[:2] if isinstance(result, Failure) else result[:5] for result in self.results]
 
     def _exchange(self) -> Exchange:
         now = time.monotonic()
