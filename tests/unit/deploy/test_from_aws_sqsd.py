@@ -17,7 +17,7 @@ PAGE: Final = (ROOT / "docs" / "from-aws-sqsd.md").read_text()
 
 # From "General options for all environments", namespace aws:elasticbeanstalk:sqsd.
 SETTINGS: Final = {
-    "WorkerQueueURL": "one is made",
+    "WorkerQueueURL": "a new queue",
     "HttpPath": "`/`",
     "MimeType": "`application/json`",
     "HttpConnections": "50",
