@@ -19,6 +19,10 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
+MOST_MEMBERS: Final = 1000
+"""An object with more members is none that anybody looks for, and would hold up the loop for half a second."""
+
+
 class Member(NamedTuple):
     """A value, and the range of its characters in the text. A number is 0.0, whatever it is."""
 
@@ -28,14 +32,14 @@ class Member(NamedTuple):
 
 
 def members(text: str) -> dict[str, Member] | None:
-    """Return the members of a JSON object; ``None`` if the text is no object, or has a member twice.
+    """Return the members of a JSON object; ``None`` if the text is no object, has too many, or has a member twice.
 
     Readers disagree on which one of two members of the same name counts.
     """
     found: dict[str, Member] = {}
     try:
         for name, member in _members(text):
-            if name in found:
+            if name in found or len(found) == MOST_MEMBERS:
                 return None
             found[name] = member
     except (ValueError, IndexError, RecursionError):

@@ -23,6 +23,9 @@ CONFIRMATIONS: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 _MARKS: Final = (b'"TopicArn"', b'"detail-type"', b'"s3:TestEvent"')
 """One of these is in every envelope as AWS writes it. Other bodies needn't be parsed."""
 
+MOST_ATTRIBUTES: Final = 1000
+"""The most attributes in SNS's envelope. SNS's own limits are lower, and tens of thousands would hold up the loop."""
+
 _TOPIC: Final = re.compile(r"arn:(aws[a-z-]{0,20}):sns:([a-z0-9-]{1,40}):([0-9]{12}):([A-Za-z0-9_-]{1,256}(?:\.fifo)?)")
 _SNS_HEADERS: Final = (
     (b"X-Amz-Sns-Message-Type", "Type"),
@@ -145,6 +148,8 @@ def _open_notification(found: Mapping[str, Member]) -> tuple[Notification, tuple
     attributes = _attributes(_value(found, "MessageAttributes"))
     if attributes is None:
         return Failure(MALFORMED, "the MessageAttributes in SNS's envelope need a Type and a Value each", 0.0)
+    if len(attributes) > MOST_ATTRIBUTES:
+        return Failure(MALFORMED, f"SNS's envelope has more than {MOST_ATTRIBUTES} MessageAttributes", 0.0)
     return Notification(fields), attributes
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
-from courier.body.json_members import members
+from courier.body.json_members import MOST_MEMBERS, members
 from tests.examples import examples
 
 values = st.recursive(
@@ -57,3 +57,8 @@ def test_a_number_too_long_for_python_is_passed_over(number: str) -> None:
     found = members(f'{{"a": {number}, "b": "c"}}')
     assert found is not None
     assert found["b"].value == "c"
+
+
+def test_an_object_with_too_many_members_is_none_that_anybody_looks_for() -> None:
+    assert len(members(json.dumps({str(n): n for n in range(MOST_MEMBERS)})) or ()) == MOST_MEMBERS
+    assert members(json.dumps({str(n): n for n in range(MOST_MEMBERS + 1)})) is None

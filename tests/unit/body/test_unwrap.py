@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
-from courier.body.unwrap import Unwrap, Unwrapped, unwrap
+from courier.body.unwrap import MOST_ATTRIBUTES, Unwrap, Unwrapped, unwrap
 from courier.http.answer import Failure
 from courier.message import Attribute, Message
 from courier.recipient.content import CONFIRMATION, MALFORMED, TEST_EVENT
@@ -210,3 +210,13 @@ def test_any_envelope_that_lies_is_opened_as_it_is_or_refused(
     for name, value in unwrapped.headers:
         assert b"\r" not in name + (value or b"")
         assert b"\n" not in name + (value or b"")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_envelope_with_attributes_beyond_counting_is_refused(more: int) -> None:
+    count = MOST_ATTRIBUTES + more
+    made = sns(MessageAttributes={f"n{n}": {"Type": "String", "Value": "v"} for n in range(count)})
+    if more:
+        assert failed(made) == MALFORMED
+    else:
+        assert len(opened(made).message.attributes) >= count
