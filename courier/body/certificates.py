@@ -37,14 +37,14 @@ log = structlog.get_logger("courier.body")
 Found: TypeAlias = Certificate | Failure
 
 
-class Door(NamedTuple):
-    """The way to a host: a session, and the head of the request for the certificate at a path."""
+class HostSession(NamedTuple):
+    """A session with a host, and the head of the request for the certificate at a path."""
 
     session: Transport
     head: Callable[[str], bytes]
 
 
-class Wait:
+class PendingCertificate:
     """A wait for a certificate that is on its way; see :class:`courier.request.content.Pending`."""
 
     __slots__ = ("_done",)
@@ -64,24 +64,24 @@ class Wait:
 
 
 class Certificates:
-    """One sender's certificates. ``open_door`` makes the way to a host when it is first needed."""
+    """One sender's certificates. ``open_session`` opens a session with a host when it is first needed."""
 
-    def __init__(self, open_door: Callable[[str], Door], clock: Callable[[], float] = time.monotonic) -> None:
-        self._open_door = open_door
+    def __init__(self, open_session: Callable[[str], HostSession], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open_session = open_session
         self._clock = clock
         self._kept: dict[CertificateUrl, Certificate] = {}
         self._missing: dict[CertificateUrl, float] = {}
-        self._waiting: dict[CertificateUrl, list[Wait]] = {}
+        self._waiting: dict[CertificateUrl, list[PendingCertificate]] = {}
         self._hosts: dict[str, _Host] = {}
 
-    def get(self, url: CertificateUrl, done: Callable[[Found], None]) -> Found | Wait:
+    def get(self, url: CertificateUrl, done: Callable[[Found], None]) -> Found | PendingCertificate:
         """Return a certificate, or why there is none; or the wait for it, after which ``done`` is called."""
         if (kept := self._kept.get(url)) is not None:
             return kept
         now = self._clock()
         if self._missing.get(url, 0.0) > now:
             return Failure(FORGED, f"{url.host} has no such certificate", 0.0)
-        wait = Wait(done)
+        wait = PendingCertificate(done)
         if (waiting := self._waiting.get(url)) is not None:
             waiting.append(wait)
             return wait
@@ -90,7 +90,7 @@ class Certificates:
             return Failure(NO_CERTIFICATE, f"{url.host}: {detail}", 0.0, MISSING_SECONDS / 10)
         host = self._hosts.get(url.host)
         if host is None:
-            host = self._hosts[url.host] = _Host(url.host, self._open_door(url.host))
+            host = self._hosts[url.host] = _Host(url.host, self._open_session(url.host))
         if refusal := host.refusal(now):
             return refusal
         self._waiting[url] = [wait]
@@ -133,9 +133,9 @@ class Certificates:
 class _Host:
     """What a sender knows of a host of SNS. Its breaker stops nothing but requests for its certificates."""
 
-    def __init__(self, name: str, door: Door) -> None:
+    def __init__(self, name: str, host_session: HostSession) -> None:
         self._name = name
-        self._door = door
+        self._host_session = host_session
         self._breaker = BucketBreaker()
         self._outage = Outage()
         self._last = ""
@@ -148,7 +148,7 @@ class _Host:
 
     def ask(self, path: str, done: Callable[[Answer | Failure], None]) -> None:
         """Request the certificate at a path."""
-        self._door.session.send(self._door.head(path), b"", done)
+        self._host_session.session.send(self._host_session.head(path), b"", done)
 
     def worked(self, now: float) -> None:
         """Record an answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from courier.body.certificates import Certificates, Found, Wait
+from courier.body.certificates import Certificates, Found, PendingCertificate
 from courier.body.sns_signature import certificate_url, check
 from courier.body.unwrap import Unwrap, unwrap
 from courier.http.answer import Failure
@@ -45,4 +45,4 @@ class Verify:
             done(made)
 
         found = self._certificates.get(url, arrived)
-        return found if isinstance(found, Wait) else checked(found)
+        return found if isinstance(found, PendingCertificate) else checked(found)

@@ -114,7 +114,7 @@ def command(
     message = None if origin.queue else _message_of(origin)
     with no_collection():
         # Imported here, because it imports everything that a sender needs.
-        from courier.cli.trying import run_trial
+        from courier.cli.trial_run import run_trial
 
     return run_trial(config, origin, message, post=post, secrets=secrets)
 

@@ -11,7 +11,7 @@ from courier.config.body import FETCH, BodyConfig
 from courier.config.checks import check_aws_url, refuse
 from courier.config.option import option
 from courier.config.units import TEXT, YES_NO, OptionType, seconds, size
-from courier.fetch.pointer import Place
+from courier.fetch.pointer import BucketPrefix
 
 DEFAULT_FETCH_BYTES: Final = 100 * 1024**2
 MOST_FETCH_BYTES: Final = 2 * 1024**3
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]|arn:aws[a
 _option = partial(option, "Bodies")
 
 
-def _place(value: object) -> Place:
+def _place(value: object) -> BucketPrefix:
     text = str(value).strip().removeprefix("s3://")
     bucket, _, prefix = text.partition("/")
     if bucket.startswith("arn:") and prefix:
@@ -35,14 +35,14 @@ def _place(value: object) -> Place:
         bucket = f"{bucket}/{name}"
     if not _NAME.fullmatch(bucket.partition("/")[0]):
         raise ValueError(f"{value!r} must be the name of a bucket, or BUCKET/PREFIX for a part of it")
-    return Place(bucket, prefix)
+    return BucketPrefix(bucket, prefix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig(BodyConfig):
     """The options of bodies, with those of bodies that lie in S3."""
 
-    fetch_bucket: tuple[Place, ...] = _option(
+    fetch_bucket: tuple[BucketPrefix, ...] = _option(
         (),
         "--fetch-bucket",
         OptionType("BUCKET[/PREFIX]", _place),

@@ -42,7 +42,7 @@ class Origins(NamedTuple):
         return UNKNOWN
 
 
-def fixed(target: Target) -> Callable[[DeadLetter], Target | str]:
+def always(target: Target) -> Callable[[DeadLetter], Target | str]:
     """Return what returns the same target for each dead letter."""
     return lambda _: target
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from courier.fetch.breaker import BucketBreaker
-from courier.fetch.s3_errors import Trouble
+from courier.fetch.s3_errors import S3Failure
 from courier.http.answer import Failure
 from courier.log.outage import Outage
 from courier.recipient.advice import BY_REASON
@@ -28,7 +28,7 @@ class Bucket:
         self.fetches: set[Fetch] = set()
         self._name = name
         self._outage = Outage()
-        self._last = Trouble(S3_FAILS, "", True)
+        self._last = S3Failure(S3_FAILS, "", True)
 
     def worked(self, now: float) -> None:
         """Record that an object came, or was refused for what it is."""
@@ -36,25 +36,28 @@ class Bucket:
         if failures := self._outage.worked(now):
             log.info("objects can be fetched again", bucket=self._name, failures=failures)
 
-    def failed(self, trouble: Trouble, pointer: Pointer, now: float) -> Failure:
+    def failed(self, s3_failure: S3Failure, pointer: Pointer, now: float) -> Failure:
         """Record a failure, and return it."""
-        if not trouble.is_general:
-            if trouble.reason in UNSENDABLE:
+        if not s3_failure.is_general:
+            if s3_failure.reason in UNSENDABLE:
                 self.breaker.worked()
-            return Failure(trouble.reason, trouble.detail, 0.0)
-        self._last = trouble
+            return Failure(s3_failure.reason, s3_failure.detail, 0.0)
+        self._last = s3_failure
         self.breaker.failed(now)
-        if (due := self._outage.failed(trouble.reason, now, time.time())) is not None:
+        if (due := self._outage.failed(s3_failure.reason, now, time.time())) is not None:
             log.warning(
                 "cannot fetch an object; its message is returned to its queue, and tried again later",
                 object=str(pointer),
-                reason=trouble.detail,
-                advice=BY_REASON[trouble.reason],
+                reason=s3_failure.detail,
+                advice=BY_REASON[s3_failure.reason],
                 **due,
             )
         hide = self.breaker.seconds_to_hide(now, random.random())
         return Failure(
-            trouble.reason, trouble.detail, 0.0, max(hide, NO_ROOM_SECONDS if trouble.reason == NO_ROOM else 0.0)
+            s3_failure.reason,
+            s3_failure.detail,
+            0.0,
+            max(hide, NO_ROOM_SECONDS if s3_failure.reason == NO_ROOM else 0.0),
         )
 
     def refusal(self, now: float) -> Failure:

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from courier.errors import CannotStart
 from courier.fetch.breaker import THRESHOLD
 from courier.fetch.bucket import Bucket, Fetch
-from courier.fetch.pointer import Place, is_pointer, read_pointer, without_size
+from courier.fetch.pointer import BucketPrefix, is_pointer, read_pointer, with_fetched_body
 from courier.fetch.s3_client import S3Settings, connect_s3
-from courier.fetch.s3_errors import Trouble, trouble_of
+from courier.fetch.s3_errors import S3Failure, s3_failure_of
 from courier.http.answer import Failure
 from courier.http.file_body import PIECE_BYTES, FileBody
 from courier.http.spool import MEMORY_BYTES, Spool
@@ -40,7 +40,7 @@ class FetchSettings(NamedTuple):
     ``removes``: objects are to be removed after their messages. A longer body than ``memory_bytes`` goes into a file.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[BucketPrefix, ...]
     most_bytes: int
     timeout: float
     s3: S3Settings
@@ -122,10 +122,10 @@ class Fetching:
         try:
             got = self._get(fetch, under_way)
         except CannotStart as error:
-            got = Trouble(S3_DENIES, str(error), True)
+            got = S3Failure(S3_DENIES, str(error), True)
         if under_way.is_cancelled:
             return Failure(S3_FAILS, "given up", 0.0)
-        if isinstance(got, Trouble):
+        if isinstance(got, S3Failure):
             return self._failed(got, pointer, bucket)
         with self._lock:
             bucket.worked(time.monotonic())
@@ -136,10 +136,10 @@ class Fetching:
             return got
         removed = pointer if self._settings.removes else None
         if isinstance(got, FileBody):
-            return content._replace(message=without_size(content.message, b""), file=got, pointer=removed)
-        return content._replace(message=without_size(content.message, got), pointer=removed)
+            return content._replace(message=with_fetched_body(content.message, b""), file=got, pointer=removed)
+        return content._replace(message=with_fetched_body(content.message, got), pointer=removed)
 
-    def _get(self, fetch: Fetch, under_way: InThread) -> bytes | FileBody | Failure | Trouble:
+    def _get(self, fetch: Fetch, under_way: InThread) -> bytes | FileBody | Failure | S3Failure:
         """Return the body that an object holds, or why there is none. Raise CannotStart without a client."""
         pointer, client = fetch.pointer, self._connected()
         most, spool = self._settings.most_bytes, Spool(self._settings.memory_bytes)
@@ -158,16 +158,16 @@ class Fetching:
                         try:
                             spool.write(piece)
                         except OSError as error:
-                            return Trouble(NO_ROOM, f"{pointer} can't be spooled: {error.strerror or error}", True)
+                            return S3Failure(NO_ROOM, f"{pointer} can't be spooled: {error.strerror or error}", True)
             except CALL_ERRORS as error:
-                trouble = trouble_of(error, client.meta.endpoint_url)
-                if trouble.is_about_keys:
+                s3_failure = s3_failure_of(error, client.meta.endpoint_url)
+                if s3_failure.is_about_keys:
                     self._forget(client)
-                return trouble
+                return s3_failure
             finally:
                 under_way.stop = None
             if spool.size != length:
-                return Trouble(S3_FAILS, f"{pointer} came with {spool.size} of {length} bytes", True)
+                return S3Failure(S3_FAILS, f"{pointer} came with {spool.size} of {length} bytes", True)
             return spool.body()
 
     def _connected(self) -> Any:
@@ -182,12 +182,12 @@ class Fetching:
             if self._client is client:
                 self._client = None
 
-    def _failed(self, trouble: Trouble, pointer: Pointer, bucket: Bucket) -> Failure:
+    def _failed(self, s3_failure: S3Failure, pointer: Pointer, bucket: Bucket) -> Failure:
         """Count a failure, log it if a line is due, and return it."""
         now = time.monotonic()
         with self._lock:
-            failure = bucket.failed(trouble, pointer, now)
-            if self._observer is not None and trouble.reason in NOT_FETCHED:
+            failure = bucket.failed(s3_failure, pointer, now)
+            if self._observer is not None and s3_failure.reason in NOT_FETCHED:
                 self._observer.failed()
                 self._show_breakers()
             return failure
@@ -228,8 +228,8 @@ class Fetching:
 
     def _expire(self, fetch: Fetch, text: str) -> None:
         fetch.cancel()
-        trouble = Trouble(S3_FAILS, f"{fetch.pointer} {text}", True)
-        fetch.done(self._failed(trouble, fetch.pointer, fetch.bucket))
+        s3_failure = S3Failure(S3_FAILS, f"{fetch.pointer} {text}", True)
+        fetch.done(self._failed(s3_failure, fetch.pointer, fetch.bucket))
 
 
 def _pieces(stream: Any, under_way: InThread) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ _SHOWN: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BucketPrefix:
     """A bucket, or a part of it: that of the keys that begin with ``prefix``."""
 
     bucket: str
@@ -60,7 +60,7 @@ def is_pointer(message: Message) -> bool:
     return body[:1] in b"[ \t\r\n" and len(body) <= LONGEST and any(mark in body for mark in _MARKS) and _is_form(body)
 
 
-def read_pointer(body: bytes, places: tuple[Place, ...]) -> Pointer | Failure:
+def read_pointer(body: bytes, places: tuple[BucketPrefix, ...]) -> Pointer | Failure:
     """Return the pointer in a body, if it points to one of the places; otherwise why it isn't followed."""
     if len(body) > LONGEST:
         return Failure(BAD_POINTER, f"{len(body)} bytes are too many for a pointer to S3", 0.0)
@@ -72,7 +72,7 @@ def read_pointer(body: bytes, places: tuple[Place, ...]) -> Pointer | Failure:
     return read
 
 
-def without_size(message: Message, body: bytes) -> Message:
+def with_fetched_body(message: Message, body: bytes) -> Message:
     """Return a message with its real body, and without the attribute that marked the pointer."""
     attributes = tuple([each for each in message.attributes if each.name not in SIZE_ATTRIBUTES])
     return message._replace(body=body, attributes=attributes)

@@ -18,7 +18,7 @@ import structlog
 
 from courier.errors import CannotStart
 from courier.fetch.s3_client import S3Settings, connect_s3
-from courier.fetch.s3_errors import Trouble, trouble_of
+from courier.fetch.s3_errors import S3Failure, s3_failure_of
 from courier.log.outage import Outage
 from courier.recipient.advice import BY_REASON
 from courier.recipient.content import S3_DENIES, S3_FAILS
@@ -165,7 +165,7 @@ class Removal:
         keys = [{"Key": key} for key in {pointer.key for pointer in batch}]
         bucket = batch[0].bucket
         answer = self._called(lambda s3: s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True}))
-        if isinstance(answer, Trouble):
+        if isinstance(answer, S3Failure):
             if answer.is_general:
                 self._failed(answer, batch[0])
                 return list(batch)
@@ -183,28 +183,28 @@ class Removal:
             if again:
                 again.append(pointer)
                 continue
-            trouble = self._called(partial(_delete_object, pointer))
-            if not isinstance(trouble, Trouble):
+            s3_failure = self._called(partial(_delete_object, pointer))
+            if not isinstance(s3_failure, S3Failure):
                 self._count(1, 0)
                 self._worked()
                 continue
-            self._failed(trouble, pointer)
-            if trouble.is_general:
+            self._failed(s3_failure, pointer)
+            if s3_failure.is_general:
                 again.append(pointer)
             else:
                 self._count(0, 1)
         return again
 
     def _called(self, call: Callable[[Any], Any]) -> Any:
-        """Return the answer of a call, or the Trouble that it met. The client is made again after each trouble."""
+        """Return the answer of a call, or the S3Failure that it met. The client is made again after each s3_failure."""
         try:
             if self._client is None:
                 self._client = self._connect(self._settings)
             return call(self._client)
         except CannotStart as error:
-            return Trouble(S3_FAILS, str(error), True)
+            return S3Failure(S3_FAILS, str(error), True)
         except CALL_ERRORS as error:
-            return trouble_of(error, self._client.meta.endpoint_url)
+            return s3_failure_of(error, self._client.meta.endpoint_url)
 
     def _count(self, removed: int, left: int) -> None:
         with self._changed:
@@ -215,14 +215,14 @@ class Removal:
         if failures := self._outage.worked(time.monotonic()):
             log.info("objects can be removed again", failures=failures)
 
-    def _failed(self, trouble: Trouble, pointer: Pointer) -> None:
+    def _failed(self, s3_failure: S3Failure, pointer: Pointer) -> None:
         self._client = None
-        if (due := self._outage.failed(trouble.reason, time.monotonic(), time.time())) is not None:
+        if (due := self._outage.failed(s3_failure.reason, time.monotonic(), time.time())) is not None:
             log.warning(
                 "cannot remove an object whose message was delivered; trying again",
                 object=str(pointer),
-                reason=trouble.detail,
-                advice=_DENIED if trouble.reason == S3_DENIES else BY_REASON[S3_FAILS],
+                reason=s3_failure.detail,
+                advice=_DENIED if s3_failure.reason == S3_DENIES else BY_REASON[S3_FAILS],
                 **due,
             )
 

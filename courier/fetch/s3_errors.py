@@ -21,7 +21,7 @@ _OF_ONE_OBJECT: Final = frozenset({"InvalidObjectState", "InvalidRequest", "Meth
 _OF_KEYS: Final = STALE_KEYS | UNKNOWN_KEYS | {"InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 
 
-class Trouble(NamedTuple):
+class S3Failure(NamedTuple):
     """An error: one of the reasons of :mod:`courier.recipient.content`, and a line about it.
 
     ``is_general``: the next object of the bucket would probably meet it too. ``is_about_keys``: other credentials may
@@ -34,24 +34,24 @@ class Trouble(NamedTuple):
     is_about_keys: bool = False
 
 
-def trouble_of(error: BaseException, endpoint: str) -> Trouble:
+def s3_failure_of(error: BaseException, endpoint: str) -> S3Failure:
     """Return what an error of a call says, one of :data:`courier.sqs.call_errors.CALL_ERRORS`."""
     if not isinstance(error, ClientError):
         if isinstance(error, NoCredentialsError):
-            return Trouble(S3_DENIES, NO_CREDENTIALS, True, True)
+            return S3Failure(S3_DENIES, NO_CREDENTIALS, True, True)
         met = find_cause(error)
         words = met.text if met is not None else f"{type(error).__name__}: {as_detail(str(error))}"
-        return Trouble(S3_FAILS, f"S3 at {endpoint}: {words}", True)
+        return S3Failure(S3_FAILS, f"S3 at {endpoint}: {words}", True)
     fields = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = str(fields.get("Code", ""))
     words = f"S3 at {endpoint}: {code}: {as_detail(str(fields.get('Message', '')))}"
     if code in _ABSENT:
-        return Trouble(NO_OBJECT, words, False)
+        return S3Failure(NO_OBJECT, words, False)
     if code in _OF_ONE_OBJECT:
-        return Trouble(S3_FAILS, words, False)
+        return S3Failure(S3_FAILS, words, False)
     if code in DENIED or status in (401, 403):
-        return Trouble(S3_DENIES, words, True, code in _OF_KEYS)
+        return S3Failure(S3_DENIES, words, True, code in _OF_KEYS)
     if code in _OF_KEYS:
-        return Trouble(S3_DENIES, words, True, True)
-    return Trouble(S3_FAILS, words, True)
+        return S3Failure(S3_DENIES, words, True, True)
+    return S3Failure(S3_FAILS, words, True)

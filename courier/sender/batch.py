@@ -15,7 +15,7 @@ MIX_ATTEMPTS: Final = 1
 """Attempts of a message up to which it shares the largest batches."""
 
 
-def most_together(batch_size: int, attempts: int) -> int:
+def batch_limit(batch_size: int, attempts: int) -> int:
     """Return with how many messages at most a message may share a batch at its attempt number ``attempts`` (from 1).
 
     The half of before at each attempt: one message that makes its batches fail is soon alone, and the others aren't

@@ -29,7 +29,7 @@ from courier.request.lambda_event import (
     event_bytes,
     event_of,
 )
-from courier.sender.batch import Batch, Place, most_together
+from courier.sender.batch import Batch, Place, batch_limit
 from courier.sender.batch_deliveries import BatchDeliveries
 from courier.sender.keepalive import KeepAlive
 from courier.sender.lambda_records import sendable_record, too_large
@@ -90,7 +90,7 @@ class Batches:
     def send(self, packet: HeldPacket) -> Attempt:
         """Send the messages of a packet in the next batch, as many of a run as fit."""
         packet.content = None
-        most = most_together(self._options.size, packet.attempts)
+        most = batch_limit(self._options.size, packet.attempts)
         messages = packet.messages[packet.position : packet.position + most]
         return self._join(packet, messages, None, packet.answered)
 
@@ -120,7 +120,7 @@ class Batches:
             if event_bytes(len(records) + 1, size) > MOST_EVENT_BYTES or (records and not self._may_take()):
                 break
             records.append(record)
-        batch = self._batch_for(most_together(self._options.size, packet.attempts), records)
+        batch = self._batch_for(batch_limit(self._options.size, packet.attempts), records)
         ids = [message.message_id for message in packet.messages[packet.position : packet.position + len(records)]]
         place = Place(batch, packet, ids, records, content)
         batch.places.append(place)

@@ -86,18 +86,18 @@ def _unwrap(config: Config) -> MakeStep:
 
 
 def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
-    from courier.body.certificates import Certificates, Door
+    from courier.body.certificates import Certificates, HostSession
     from courier.body.verify import Verify
 
     limits = SessionLimits(connect_timeout=CERTIFICATE_SECONDS / 2, timeout=CERTIFICATE_SECONDS)
 
     def make(loop: asyncio.AbstractEventLoop, _: Slot | None) -> Step:
-        def open_door(host: str) -> Door:
+        def open_session(host: str) -> HostSession:
             url = read_url(config.sns_endpoint_url or f"https://{host}/")
             session = Session(loop, url, limits)
-            return Door(session, lambda path: HeadTemplate("GET", replace(url, path=path)).render(0))
+            return HostSession(session, lambda path: HeadTemplate("GET", replace(url, path=path)).render(0))
 
-        return Verify(unwrap, config.sns_topic, Certificates(open_door))
+        return Verify(unwrap, config.sns_topic, Certificates(open_session))
 
     return make
 

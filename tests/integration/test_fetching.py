@@ -14,7 +14,7 @@ import pytest
 from courier.fetch import fetching as module
 from courier.fetch.breaker import THRESHOLD
 from courier.fetch.fetching import Fetching, FetchSettings
-from courier.fetch.pointer import CLASSES, Place
+from courier.fetch.pointer import CLASSES, BucketPrefix
 from courier.fetch.s3_client import S3Settings
 from courier.http.answer import Failure
 from courier.http.file_body import FileBody
@@ -80,7 +80,11 @@ def fetch(s3: FaultyS3, counts: Counts, monkeypatch: pytest.MonkeyPatch) -> Iter
             Fetching(
                 loop,
                 FetchSettings(
-                    (Place("archive"), Place("gone")), most, timeout, S3Settings("eu-west-1", s3.url, 4), True
+                    (BucketPrefix("archive"), BucketPrefix("gone")),
+                    most,
+                    timeout,
+                    S3Settings("eu-west-1", s3.url, 4),
+                    True,
                 ),
                 counts,
             ),
@@ -230,7 +234,7 @@ async def test_a_fetch_that_was_given_up_leaves_nothing(s3: FaultyS3, counts: Co
 
     s3.choose = choose
     loop = asyncio.get_running_loop()
-    settings = FetchSettings((Place("archive"),), 1_000_000, 30.0, S3Settings("eu-west-1", s3.url, 1))
+    settings = FetchSettings((BucketPrefix("archive"),), 1_000_000, 30.0, S3Settings("eu-west-1", s3.url, 1))
     step = Fetching(loop, settings, counts)
     results: list[Made] = []
     pending = step(Content(message("a", body=pointing("k"))), results.append)

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from courier.fetch.fetching import Fetching, FetchSettings
-from courier.fetch.pointer import CLASSES, Place
+from courier.fetch.pointer import CLASSES, BucketPrefix
 from courier.fetch.removal import Removal
 from courier.fetch.s3_client import S3Settings
 from courier.http.answer import Failure
@@ -46,7 +46,7 @@ async def fetched(settings: FetchSettings, bucket: str, key: str) -> Made:
 @pytest.mark.parametrize("size", [0, 1000, 3_000_000])
 async def test_objects_with_any_key_are_fetched_and_removed(bucket: tuple[Any, str, str], size: int) -> None:
     client, url, name = bucket
-    settings = FetchSettings((Place(name),), 5_000_000, 60.0, S3Settings("eu-west-1", url, 1))
+    settings = FetchSettings((BucketPrefix(name),), 5_000_000, 60.0, S3Settings("eu-west-1", url, 1))
     content = os.urandom(size)
     counted: list[tuple[int, int]] = []
     removal = Removal(S3Settings("eu-west-1", url), lambda *counts: counted.append(counts))
@@ -68,7 +68,7 @@ async def test_objects_with_any_key_are_fetched_and_removed(bucket: tuple[Any, s
 
 async def test_what_is_not_there_and_what_is_too_large_is_told_apart(bucket: tuple[Any, str, str]) -> None:
     client, url, name = bucket
-    places = (Place(name), Place("no-such-bucket-of-ours"))
+    places = (BucketPrefix(name), BucketPrefix("no-such-bucket-of-ours"))
     settings = FetchSettings(places, 1000, 60.0, S3Settings("us-east-1", url, 1))
     client.put_object(Bucket=name, Key="large", Body=bytes(1001))
     reasons = {}

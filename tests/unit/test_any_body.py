@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from courier.body.names import CODINGS
 from courier.config.config import Config
-from courier.fetch.pointer import CLASSES, Place
+from courier.fetch.pointer import CLASSES, BucketPrefix
 from courier.http.answer import Answer, Failure
 from courier.message import Attribute, Message
 from courier.recipient.content import NOT_FETCHED, UNSENDABLE
@@ -107,7 +107,7 @@ def any_config(draw: st.DrawFn) -> Config:
         # Nobody listens there: what is signed is tried again, and nothing in these messages is.
         given |= {"sns_verify": True, "sns_topic": (messages.TOPIC,), "sns_endpoint_url": "http://127.0.0.1:9"}
     if "fetch" in steps:
-        given["fetch_bucket"] = (Place("none", "never/"),)
+        given["fetch_bucket"] = (BucketPrefix("none", "never/"),)
     if "decode" in steps:
         given["decode"] = draw(st.sampled_from(["attribute", "attribute", "gzip", "base64,zstd"]))
         given["body_max_bytes"] = draw(st.sampled_from([1024, 1 << 24]))

@@ -11,7 +11,7 @@ import pytest
 
 from courier.audit.lock import DirectoryLock
 from courier.config.config import Config
-from courier.fetch.pointer import Place
+from courier.fetch.pointer import BucketPrefix
 from courier.http.guard import AddressGuard, parse_network
 from courier.http.url_parsing import read_url
 from courier.preflight import check_recipient, describe, preflight
@@ -191,7 +191,7 @@ def test_what_fetching_needs_is_looked_at_without_asking_s3(tmp_path: Path, monk
     options: dict[str, Any] = {
         "audit": "none",
         "body": "fetch",
-        "fetch_bucket": (Place("bodies", "ours/"),),
+        "fetch_bucket": (BucketPrefix("bodies", "ours/"),),
         "fetch_endpoint_url": "http://127.0.0.1:1",
     }
     (check,) = (each for each in preflight(config(tmp_path, **options)).checks if each.name == "fetch")

@@ -18,7 +18,7 @@ from courier.cli.audit.output import (
     directory_argument,
     require_audit_files,
 )
-from courier.cli.target import Target
+from courier.cli.output_file import OutputFile
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
 
@@ -53,7 +53,7 @@ def command(directory: Path, form: str, output: Path | None, body: str, spreadsh
     line = csv_rows(body, for_spreadsheet=spreadsheet) if form == CSV else jsonl(body)
     require_audit_files(directory)
     notes = Notes("export")
-    with Target(output, "--output") as write, no_collection():
+    with OutputFile(output, "--output") as write, no_collection():
         if form == CSV:
             write(csv_head())
         try:

@@ -12,7 +12,7 @@ from courier.cli.dlq.filters import filter_options, queue_argument, service_opti
 from courier.cli.dlq.looking import look_at
 from courier.cli.dlq.output import say
 from courier.cli.options import option
-from courier.cli.target import Target
+from courier.cli.output_file import OutputFile
 from courier.config.units import PATH, number, or_off
 from courier.dlq.dead_letter import DeadLetter
 from courier.dlq.line import as_line
@@ -39,7 +39,7 @@ def command(to: Path | None, limit: int | None, **values: Any) -> int:
     """
     path = None if to is None or str(to) == "-" else to
     written = 0
-    with Target(path, "--to") as write, no_collection():
+    with OutputFile(path, "--to") as write, no_collection():
 
         def act(letters: Sequence[DeadLetter]) -> None:
             nonlocal written

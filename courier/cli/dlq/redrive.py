@@ -14,7 +14,7 @@ from courier.config.checks import check_queue_name
 from courier.config.units import TEXT
 from courier.dlq.carrier import Carrier, Redriving, Target
 from courier.dlq.move_record import REDRIVEN, move_recorder
-from courier.dlq.origins import Origins, fixed
+from courier.dlq.origins import Origins, always
 from courier.dlq.session import Session, find_queue
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
@@ -64,7 +64,7 @@ def command(to: str, sources: tuple[str, ...], **values: Any) -> int:
 
     async def carrier(session: Session, queue: QueueInfo, is_stopping: Callable[[], bool]) -> Carrier:
         if to != SOURCE:
-            return Redriving(fixed(await find(session, queue, to, "--to")), is_stopping)
+            return Redriving(always(await find(session, queue, to, "--to")), is_stopping)
         urls = await session.client(queue).dead_letter_sources()
         by_policy = [await find(session, queue, url, "--to source") for url in urls]
         allowed = [await find(session, queue, name, "--source") for name in sources]

@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from courier.body.certificates import MISSING_SECONDS, MOST_MISSING, Certificates, Door
+from courier.body.certificates import MISSING_SECONDS, MOST_MISSING, Certificates, HostSession
 from courier.body.unwrap import Unwrap
 from courier.body.verify import Verify
 from courier.fetch.breaker import THRESHOLD
@@ -33,9 +33,9 @@ class Sns:
         certificates = Certificates(self._open, lambda: self.now)
         self.step = Verify(Unwrap(describes=True, own=()), [messages.TOPIC], certificates)
 
-    def _open(self, host: str) -> Door:
+    def _open(self, host: str) -> HostSession:
         self.hosts.append(host)
-        return Door(self.transport, str.encode)
+        return HostSession(self.transport, str.encode)
 
     def verify(self, body: str) -> list[Made]:
         """Put a message through the step; what comes of it is in the list once it is known."""

@@ -11,7 +11,7 @@ from courier.config.fetch import FetchConfig
 from courier.config.file_descriptors import descriptor_budget
 from courier.config.option import Option
 from courier.errors import ConfigError
-from courier.fetch.pointer import Place
+from courier.fetch.pointer import BucketPrefix
 
 
 def config(**values: Any) -> Config:
@@ -26,16 +26,16 @@ def parsed(text: str) -> Any:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("bodies", Place("bodies")),
-        (" s3://bodies/orders/ ", Place("bodies", "orders/")),
-        ("My_Old.Bucket", Place("My_Old.Bucket")),
+        ("bodies", BucketPrefix("bodies")),
+        (" s3://bodies/orders/ ", BucketPrefix("bodies", "orders/")),
+        ("My_Old.Bucket", BucketPrefix("My_Old.Bucket")),
         (
             "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/orders/",
-            Place("arn:aws:s3:eu-west-1:123456789012:accesspoint/mine", "orders/"),
+            BucketPrefix("arn:aws:s3:eu-west-1:123456789012:accesspoint/mine", "orders/"),
         ),
     ],
 )
-def test_a_bucket_may_be_narrowed_to_a_prefix(text: str, place: Place) -> None:
+def test_a_bucket_may_be_narrowed_to_a_prefix(text: str, place: BucketPrefix) -> None:
     assert parsed(text) == place
 
 
@@ -49,7 +49,7 @@ def test_fetching_needs_a_bucket_and_its_options_need_fetching() -> None:
     with pytest.raises(ConfigError, match="--fetch-bucket"):
         config(body="unwrap,fetch")
     for name, value in {
-        "fetch_bucket": (Place("bodies"),),
+        "fetch_bucket": (BucketPrefix("bodies"),),
         "fetch_max_bytes": 5000,
         "fetch_timeout_seconds": 5.0,
         "fetch_delete": True,
@@ -58,19 +58,19 @@ def test_fetching_needs_a_bucket_and_its_options_need_fetching() -> None:
         with pytest.raises(ConfigError, match="needs --body fetch"):
             config(**{name: value})
     with pytest.raises(ConfigError, match="--fetch-endpoint-url"):
-        config(body="fetch", fetch_bucket=(Place("bodies"),), fetch_endpoint_url="no url")
+        config(body="fetch", fetch_bucket=(BucketPrefix("bodies"),), fetch_endpoint_url="no url")
 
 
 @pytest.mark.parametrize("transport", ["native", "requests"])
 def test_a_fetched_body_counts_with_its_file_and_its_connection(transport: str) -> None:
     plain = descriptor_budget(config(transport=transport, concurrency=100), 1 << 20)
-    fetching = config(transport=transport, concurrency=100, body="fetch", fetch_bucket=(Place("bodies"),))
+    fetching = config(transport=transport, concurrency=100, body="fetch", fetch_bucket=(BucketPrefix("bodies"),))
     assert descriptor_budget(fetching, 1 << 20).needed == plain.needed + 200
 
 
 @pytest.mark.parametrize("body", ["decode", "fetch", "fetch,decode"])
 def test_each_message_of_a_batch_may_have_a_file_of_its_own(body: str) -> None:
-    given = {"body": body, "fetch_bucket": (Place("bodies"),) if "fetch" in body else (), "concurrency": 10}
+    given = {"body": body, "fetch_bucket": (BucketPrefix("bodies"),) if "fetch" in body else (), "concurrency": 10}
     alone = descriptor_budget(config(**given), 1 << 20)
     batched = descriptor_budget(config(**given, format="lambda", batch_size=10), 1 << 20)
     assert batched.needed - alone.needed >= 10 * 9

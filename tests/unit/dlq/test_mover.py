@@ -16,7 +16,7 @@ from courier.dlq.carrier import Dropping, Redriving, Target
 from courier.dlq.dead_letter import DeadLetter
 from courier.dlq.move_record import DROPPED, REDRIVEN, move_recorder
 from courier.dlq.mover import Moved, Mover
-from courier.dlq.origins import fixed
+from courier.dlq.origins import always
 from courier.dlq.returns import Returns
 from courier.dlq.scan import Scan, letter_of
 from courier.errors import AuditError, SqsError
@@ -103,7 +103,7 @@ def test_each_dead_letter_is_in_its_queue_or_copied_whatever_fails_and_whenever_
         info = queue_info(fifo=to_fifo)
         mover = Mover(
             scan,
-            Redriving(fixed(Target(info, target))),
+            Redriving(always(Target(info, target))),
             log,
             move_recorder(REDRIVEN, "dead", "full"),
             read,
@@ -170,7 +170,7 @@ def test_what_a_killed_redrive_left_is_copied_by_the_next_ones(seed: int, fails:
     async def scenario() -> None:
         for _ in range(100):
             scan = Scan(dead)
-            carrier = Redriving(fixed(Target(queue_info(), target)))
+            carrier = Redriving(always(Target(queue_info(), target)))
             mover = Mover(scan, carrier, Log(), move_recorder(REDRIVEN, "dead", "none"), read, lambda _: True)
 
             async def run(scan: Scan = scan, mover: Mover = mover) -> None:
@@ -219,7 +219,7 @@ def test_what_comes_back_is_left_and_pauses_the_redrive() -> None:
         scan = Scan(dead)
         mover = Mover(
             scan,
-            Redriving(fixed(Target(queue_info(), Failing()))),  # type: ignore[arg-type]
+            Redriving(always(Target(queue_info(), Failing()))),  # type: ignore[arg-type]
             Log(),
             move_recorder(REDRIVEN, "dead", "full"),
             read,
@@ -286,7 +286,7 @@ def test_a_queue_that_denies_ends_the_redrive_and_shows_everything_again() -> No
 
     async def scenario() -> None:
         began = clock.now
-        carrier = Redriving(fixed(Target(queue_info(), Denying())))  # type: ignore[arg-type]
+        carrier = Redriving(always(Target(queue_info(), Denying())))  # type: ignore[arg-type]
         scan = Scan(dead)
         mover = Mover(scan, carrier, Log(), move_recorder(REDRIVEN, "dead", "full"), read, lambda _: True)
         await _within(scan, mover)
@@ -305,7 +305,7 @@ def test_a_queue_that_is_down_for_a_while_is_waited_for() -> None:
     dead.put(*(f"m{n}" for n in range(50)))
 
     async def scenario() -> None:
-        carrier = Redriving(fixed(Target(queue_info(), target)))
+        carrier = Redriving(always(Target(queue_info(), target)))
         scan = Scan(dead)
         mover = Mover(scan, carrier, Log(), move_recorder(REDRIVEN, "dead", "full"), read, lambda _: True)
         running = asyncio.create_task(_within(scan, mover))

@@ -11,7 +11,7 @@ import pytest
 
 from courier.fetch import fetching as module
 from courier.fetch.fetching import Fetching, FetchSettings
-from courier.fetch.pointer import CLASSES, Place
+from courier.fetch.pointer import CLASSES, BucketPrefix
 from courier.fetch.s3_client import S3Settings
 from courier.http.answer import Failure
 from courier.recipient.content import S3_FAILS
@@ -43,7 +43,7 @@ async def test_fetches_are_given_up_in_turn_though_each_frees_a_slot_for_a_point
     raised: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
     s3 = SilentS3()
-    places = tuple(Place(f"bucket-{n}") for n in range(20))
+    places = tuple(BucketPrefix(f"bucket-{n}") for n in range(20))
     settings = FetchSettings(places, 1 << 20, 0.05, S3Settings("eu-west-1", None, 20))
     step = Fetching(asyncio.get_running_loop(), settings, connect=lambda _: s3)
     ended: list[Made] = []

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courier.fetch.pointer import CLASSES, SIZE_ATTRIBUTES, Place, is_pointer, read_pointer, without_size
+from courier.fetch.pointer import CLASSES, SIZE_ATTRIBUTES, BucketPrefix, is_pointer, read_pointer, with_fetched_body
 from courier.http.answer import Failure
 from courier.message import Attribute
 from courier.recipient.content import BAD_POINTER, BUCKET
 from courier.request.content import Pointer
 from tests.unit.stage import message
 
-PLACES = (Place("bodies"), Place("shared", "ours/"))
+PLACES = (BucketPrefix("bodies"), BucketPrefix("shared", "ours/"))
 
 
 def pointer(bucket: object = "bodies", key: object = "k", name: object = CLASSES[0]) -> bytes:
@@ -51,7 +51,7 @@ def test_the_attribute_marks_a_pointer_and_is_taken_off(name: str) -> None:
     attributes = (Attribute(name, "Number", "300000"), other)
     marked = message("a", body=pointer())._replace(attributes=attributes)
     assert is_pointer(marked)
-    real = without_size(marked, b"real")
+    real = with_fetched_body(marked, b"real")
     assert (real.body, real.attributes) == (b"real", (other,))
     # A client would fail on such a message too: it is no body that anybody sent.
     assert is_pointer(marked._replace(body=b"no pointer"))

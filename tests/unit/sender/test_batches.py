@@ -21,7 +21,7 @@ from courier.recipient.content import NOT_TEXT
 from courier.recipient.policy import AnswerRules, Backoff
 from courier.request.content import Content, Made
 from courier.request.lambda_event import EventSource
-from courier.sender.batch import most_together
+from courier.sender.batch import batch_limit
 from courier.sender.options import BatchOptions
 from courier.sender.parked import MOST_BYTES
 from tests.unit.sender.stage import Stage, named, open_for_all
@@ -178,8 +178,8 @@ async def test_a_function_that_failed_is_a_failed_batch_although_the_status_is_2
 
 
 def test_a_message_shares_half_as_large_a_batch_at_each_attempt_until_it_is_alone() -> None:
-    assert [most_together(10, attempt) for attempt in (1, 2, 3, 4, 5, 100)] == [10, 5, 2, 1, 1, 1]
-    assert [most_together(1, attempt) for attempt in (1, 2)] == [1, 1]
+    assert [batch_limit(10, attempt) for attempt in (1, 2, 3, 4, 5, 100)] == [10, 5, 2, 1, 1, 1]
+    assert [batch_limit(1, attempt) for attempt in (1, 2)] == [1, 1]
 
 
 async def test_messages_that_failed_before_share_no_batch_with_new_ones() -> None:

@@ -22,7 +22,7 @@ def _show(line: bytes) -> None:
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
-class Target:
+class OutputFile:
     """Standard output, or a file that gets its name when all is written and synced."""
 
     def __init__(self, path: Path | None, flag: str) -> None:
