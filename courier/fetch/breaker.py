@@ -50,6 +50,11 @@ class BucketBreaker:
         self._probe_at = now + longest
         return True
 
+    def let_go(self, now: float) -> None:
+        """Admit another probe soon: the last one has ended without a result."""
+        if self._probe_at > now + LONGEST_PAUSE_SECONDS:
+            self._probe_at = now + FIRST_PAUSE_SECONDS
+
     def worked(self) -> None:
         """Record an answer that shows that the bucket can be read."""
         self._failures = 0

@@ -13,7 +13,7 @@ from courier.fetch.s3_errors import S3Failure
 from courier.http.answer import Failure
 from courier.log.outage import Outage
 from courier.recipient.advice import BY_REASON
-from courier.recipient.content import NO_ROOM, NO_ROOM_SECONDS, S3_FAILS, UNSENDABLE
+from courier.recipient.content import NO_ROOM, NO_ROOM_SECONDS, S3_FAILS
 from courier.request.content import Made, Pointer
 from courier.request.threads import InThread
 
@@ -39,8 +39,8 @@ class Bucket:
     def failed(self, s3_failure: S3Failure, pointer: Pointer, now: float) -> Failure:
         """Record a failure, and return it."""
         if not s3_failure.is_general:
-            if s3_failure.reason in UNSENDABLE:
-                self.breaker.worked()
+            # S3 has answered, about this object only.
+            self.worked(now)
             return Failure(s3_failure.reason, s3_failure.detail, 0.0)
         self._last = s3_failure
         self.breaker.failed(now)
@@ -95,3 +95,5 @@ class Fetch:
     def _end(self) -> None:
         self.is_over = True
         self.bucket.fetches.discard(self)
+        if self.is_probe:
+            self.bucket.breaker.let_go(time.monotonic())

@@ -146,8 +146,9 @@ class Fetching:
         with contextlib.closing(spool):
             try:
                 answer = client.get_object(Bucket=pointer.bucket, Key=pointer.key)
-                length = int(answer["ContentLength"])
                 with contextlib.closing(answer["Body"]) as stream:
+                    if (length := answer.get("ContentLength")) is None:
+                        return S3Failure(S3_FAILS, f"{pointer} came without its length", True)
                     if length > most:
                         return Failure(TOO_LARGE, f"{pointer} has {length} bytes, --fetch-max-bytes allows {most}", 0.0)
                     under_way.stop = partial(_shut_down, stream)

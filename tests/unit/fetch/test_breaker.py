@@ -66,3 +66,14 @@ def test_a_dead_bucket_is_probed_at_least_twice_a_minute(age: float) -> None:
     assert breaker.admits(age + 1.0, LIMIT)
     breaker.failed(age + 1.0)
     assert breaker.admits(age + 1.0 + LONGEST_PAUSE_SECONDS, LIMIT)
+
+
+def test_a_probe_that_ends_without_a_result_blocks_no_other_one() -> None:
+    breaker = BucketBreaker()
+    for _ in range(THRESHOLD):
+        breaker.failed(0.0)
+    assert breaker.admits(50.0, 3600.0)
+    assert not breaker.admits(51.0, 3600.0)
+    breaker.let_go(52.0)
+    assert not breaker.admits(52.0, 3600.0)
+    assert breaker.admits(54.0, 3600.0)

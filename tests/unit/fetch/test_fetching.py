@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from io import BytesIO
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from courier.fetch import breaker
 from courier.fetch import fetching as module
+from courier.fetch.breaker import THRESHOLD
 from courier.fetch.fetching import Fetching, FetchSettings
 from courier.fetch.pointer import CLASSES, BucketPrefix
 from courier.fetch.s3_client import S3Settings
@@ -18,6 +22,62 @@ from courier.recipient.content import S3_FAILS
 from courier.request.content import Content, Made
 from tests.unit.stage import message
 from tests.waiting import until
+
+
+class Meta:
+    endpoint_url = "http://s3.test"
+
+
+class Answering:
+    """A client that gives one answer, or one error."""
+
+    meta = Meta
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def get_object(self, **_: str) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def made_of(step: Fetching, content: Content) -> Made:
+    ended: list[Made] = []
+    made = step(content, ended.append)
+    if isinstance(made, Failure | Content):
+        return made
+    await until(lambda: ended)
+    return ended[0]
+
+
+async def test_an_object_without_its_length_is_fetched_later() -> None:
+    """A store of somebody else may answer so, in chunks."""
+    client = Answering({"Body": BytesIO(b"body")})
+    settings = FetchSettings((BucketPrefix("bucket"),), 1 << 20, 5.0, S3Settings("eu-west-1", None, 1))
+    step = Fetching(asyncio.get_running_loop(), settings, connect=lambda _: client)
+    made = await made_of(step, pointer_to("bucket"))
+    assert isinstance(made, Failure)
+    assert made.reason == S3_FAILS
+
+
+async def test_an_archived_object_that_ends_an_outage_as_a_probe_lets_all_others_be_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.0)
+    denied = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
+    archived = ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
+    client = Answering(denied)
+    settings = FetchSettings((BucketPrefix("bucket"),), 1 << 20, 3600.0, S3Settings("eu-west-1", None, 1))
+    step = Fetching(asyncio.get_running_loop(), settings, connect=lambda _: client)
+    for _ in range(THRESHOLD):
+        await made_of(step, pointer_to("bucket"))
+    client.answer = archived
+    await made_of(step, pointer_to("bucket"))
+    client.answer = {"Body": BytesIO(b"body"), "ContentLength": 4}
+    made = await made_of(step, pointer_to("bucket"))
+    assert isinstance(made, Content)
+    assert made.message.body == b"body"
 
 
 class SilentS3:
