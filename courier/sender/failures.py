@@ -223,7 +223,9 @@ class Failures:
             slots.outbox.note(line)
             failing.stopped()
             failing.probes += 1
-            if outcome.refusal or failing.probes % PROBES_EACH == 0:
+            # What couldn't be fetched says nothing about the recipient, so the next probe is another message.
+            says_nothing = outcome.reason in NOT_FETCHED
+            if outcome.refusal or says_nothing or failing.probes % PROBES_EACH == 0:
                 failing.tried_in = gate.breaker.since
             slots.keep_waiting(packet)
             return KEPT_UNTIL_BACK

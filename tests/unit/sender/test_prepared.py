@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from courier.http.answer import CANCELLED, Failure
+from courier.http.answer import CANCELLED, Answer, Failure
 from courier.message import DELIVERED, EXTEND, RELEASE, RETRY
 from courier.process import scoreboard
 from courier.recipient.breaker import BreakerOptions
@@ -168,6 +168,32 @@ async def test_a_message_whose_lease_ends_while_a_step_waits_is_not_sent(fifo: b
     await ended(stage.role)
     assert not stage.transport.posts
     assert "a" not in {each.message_id for each in stage.outcomes()}
+
+
+async def test_a_message_that_can_not_be_fetched_has_one_turn_as_a_probe() -> None:
+    """It says nothing about the recipient, which may be back, so another message is next."""
+    tried: list[str] = []
+
+    def fetch(content: Content, _: Callable[[Made], None]) -> Made:
+        tried.append(content.message.message_id)
+        return Failure(S3_FAILS, "as the test wants it", 0.0) if content.message.body == b"pointer" else content
+
+    stage = Stage(steps=[fetch], limits={"breaker": BreakerOptions(1, 0.05, 0.05)})
+    stage.put(message("first", body=b"bad"))
+    await stage.sends(1)
+    stage.transport.posts[0].answer(503)
+    stage.put(*[message(name, body=b"pointer") for name in "abc"], message("good", body=b"good"))
+
+    def good_is_sent() -> bool:
+        for post in stage.transport.open():
+            post.answer(200 if post.body == b"good" else 503)
+        for dial in stage.transport.dials:
+            dial(Answer(200, [], b"", False, True, 0.0, 0.0))
+        stage.transport.dials.clear()
+        return "good" in tried
+
+    await until(good_is_sent)
+    assert max(tried.count(name) for name in "abc") == 1
 
 
 class Packet:
