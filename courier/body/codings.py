@@ -1,6 +1,6 @@
 """Codings of a body, undone piece by piece: base64, gzip and zstd. Pure.
 
-However much a body unfolds to, no more than a piece of each coding is in memory at a time.
+However large a decoded body is, no more than a piece of each coding is in memory at a time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Undecodable(Exception):
 
 
 class TooLarge(Exception):
-    """Raised where a body unfolds to more than is allowed."""
+    """Raised where a decoded body is larger than is allowed."""
 
 
 class _Decompressor(Protocol):
@@ -127,7 +127,7 @@ def _members(pieces: Pieces, name: str, begin: Callable[[], _Decompressor], erro
                     break
                 member, size = begin(), 0
             try:
-                for made in _unfold(member, data):
+                for made in _decompress(member, data):
                     size += len(made)
                     yield made
             except error as why:
@@ -142,7 +142,7 @@ def _members(pieces: Pieces, name: str, begin: Callable[[], _Decompressor], erro
         raise Undecodable(f"the {name} ends too early")
 
 
-def _unfold(member: _Decompressor, data: bytes) -> Pieces:
+def _decompress(member: _Decompressor, data: bytes) -> Pieces:
     """Yield all that a member makes of some data."""
     made = member.decompress(data, PIECE_BYTES)
     while made:

@@ -51,7 +51,7 @@ class Decode:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, codings: Sequence[str], attribute: str, most_bytes: int
     ) -> None:
-        """A body that unfolds to more than ``most_bytes`` is refused."""
+        """A decoded body of more than ``most_bytes`` is refused."""
         self._codings = codings
         self._attribute = attribute
         self._most_bytes = most_bytes
@@ -86,7 +86,7 @@ class Decode:
             except Undecodable as error:
                 return Failure(UNDECODABLE, str(error), 0.0)
             except TooLarge:
-                return Failure(TOO_LARGE, f"it unfolds to more than --body-max-bytes ({most_bytes})", 0.0)
+                return Failure(TOO_LARGE, f"the decoded body has more than --body-max-bytes ({most_bytes})", 0.0)
             except OSError as error:
                 detail = f"the decoded body can't be kept in a temporary file: {error.strerror or error}"
                 return Failure(NO_ROOM, detail, 0.0, NO_ROOM_SECONDS)

@@ -233,7 +233,7 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
     (
         lambda config: DECODE not in config.body_steps,
         ("body_max_bytes",),
-        "without --body decode no body unfolds",
+        "without --body decode no body is decoded",
     ),
     (
         lambda config: config.is_batched,

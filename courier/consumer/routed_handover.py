@@ -1,4 +1,4 @@
-"""The handover with routes: each pool of senders gets its messages, and what a pool has no room for is hidden a while.
+"""The handover with routes: each pool of senders gets its messages, and what a pool has no room for is hidden.
 
 One queue brings the messages of all routes in its own order. A route that takes nothing must not stop the others, and
 what it doesn't take must not come back at once. See docs/decisions for why it is hidden, and for how long.
@@ -31,8 +31,7 @@ LONGEST_SECONDS: Final = 3600.0
 
 LAST_SECONDS: Final = 900.0
 LAST_CLOSED_SECONDS: Final = 4 * 3600.0
-"""Seconds for which it is hidden at the last receive but one before its dead-letter queue: what it has left of receives
-lasts this long at least."""
+"""Seconds for which it is hidden before its last receive, so that the remaining receives last at least this long."""
 
 MOST_WAITING: Final = 50
 """Messages (runs) of a route without room that wait in a consumer's memory because it was their last receive."""

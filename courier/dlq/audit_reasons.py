@@ -1,7 +1,7 @@
 """Why dead letters failed, from the audit log: for messages that a redrive policy moved, which say nothing themselves.
 
-The log is read once, when the first such message is there. What it says of failed messages goes into a database in a
-temporary file without a name, because there may be millions of them.
+The log is read once, when the first such message is there. What it says of failed messages goes into a database in an
+unnamed temporary file, because there may be millions of them.
 """
 
 from __future__ import annotations

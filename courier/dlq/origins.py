@@ -1,7 +1,7 @@
 """The queues that dead letters came from, as targets of ``--to source``.
 
 A redrive policy is known to SQS, which names the queues that have one. A failure queue has none: its messages say
-themselves where they came from. Whoever may send to a queue can write that, so only queues that the operator allows
+themselves where they came from. Anybody who can send to a queue can write that, so only queues that the operator allows
 count then.
 """
 

@@ -1,4 +1,4 @@
-"""A body that arrives in pieces: in memory while it is short, then in a file without a name."""
+"""A body that arrives in pieces: in memory while it is short, then in an unnamed file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Spool:
 
 
 def nameless_file() -> int:
-    """Return the descriptor of a new file without a name, in the directory for temporary files. Raise OSError."""
+    """Return the descriptor of a new unnamed file in the directory for temporary files. Raise OSError."""
     directory = tempfile.gettempdir()
     if hasattr(os, "O_TMPFILE"):
         # Some file systems don't have it.

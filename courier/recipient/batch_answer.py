@@ -17,7 +17,7 @@ from courier.recipient.policy import AnswerRules, is_success
 
 _ERROR_HEADERS: Final = (b"x-amz-function-error", b"lambda-runtime-function-error-type")
 _TIMED_OUT: Final = b"Task timed out after "
-"""The begin of what the emulator answers, with status 200, after the time-out of the function."""
+"""The beginning of what the emulator answers, with status 200, after the time-out of the function."""
 
 _LONGEST_DETAIL: Final = 1000
 

@@ -62,7 +62,7 @@ def _segment(segment: str) -> str:
         raise PathError("it has an escaped delimiter or control character")
     # Some servers cut parameters off before they resolve dots, and some leave out blanks.
     if not plain.partition(";")[0].strip(". "):
-        raise PathError("it has a segment of dots or without a name")
+        raise PathError("it has an empty segment, or one of dots")
     return _ESCAPE.sub(_normal_escape, segment)
 
 

@@ -19,7 +19,7 @@ a replica that looks back four can't enqueue a task again that another one has e
 """
 
 CLOCK_SET_BACK_MINUTES: Final = 180
-"""A clock that is this far behind what was done was wrong before, and is right now: as cron takes it."""
+"""A clock that is this far behind the minutes that are done was wrong before, and is right now, as cron assumes."""
 
 
 class Due(NamedTuple):

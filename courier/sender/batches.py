@@ -40,7 +40,7 @@ from courier.sender.prepared import Prepared
 from courier.sender.slots import Attempt, HeldPacket, Slots
 
 GATHER_SECONDS: Final = 0.002
-"""Seconds that a batch waits at least: the messages of one receive reach a sender one after another."""
+"""Minimum seconds that a batch waits: the messages of one receive reach a sender one after another."""
 
 AGAIN_SECONDS: Final = 0.05
 """Seconds until the next try to send while the gate allows nothing."""

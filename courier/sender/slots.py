@@ -61,8 +61,8 @@ class HeldPacket:
 
     ``failing`` is the state of that message once it has failed. ``resume`` is the wait for its next attempt in its
     slot: a timer, or the place in a batch. ``content`` is what was sent of it, ``None`` if that is the message itself.
-    Without a slot it is ``None`` too: a short message may unfold to much, and many are kept, so each attempt prepares
-    its message again.
+    Without a slot it is ``None`` too: a short message may decode to a long one and many are kept, so each attempt
+    prepares its message again.
     """
 
     __slots__ = ("began", "content", "deliverer", "exchange", "failing", "messages", "position", "resume")
