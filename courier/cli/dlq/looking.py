@@ -8,15 +8,13 @@ from typing import Any
 
 from courier.cli import EXIT_INTERRUPTED
 from courier.cli.audit.output import Notes
-from courier.cli.dlq.filters import QUEUE, check_queue_argument, filter_of, usable_audit_path
-from courier.cli.dlq.output import Counter, say, say_what_was_seen, warn_of_policy
+from courier.cli.dlq.output import Counter, say, say_what_was_seen
+from courier.cli.dlq.wanted import find_wanted
 from courier.dlq.audit_reasons import AuditReasons
-from courier.dlq.choice import Choice
 from courier.dlq.dead_letter import DeadLetter
 from courier.dlq.look import Seen, look
-from courier.dlq.session import Session, find_queue, run_session
+from courier.dlq.session import Session, run_session
 from courier.errors import EXIT_DRAINED
-from courier.log import setup as logging
 
 
 def look_at(
@@ -33,13 +31,8 @@ def look_at(
 
     ``values`` are those of the options that choose.
     """
-    check_queue_argument(queue_name, endpoint_url)
-    wanted = filter_of(values)
-    choice, audit_path = Choice(wanted), usable_audit_path(audit_path, wanted)
-    logging.configure("warning", "logfmt")
-    found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {command}"
-    warn_of_policy(name, found)
+    found, choice, audit_path = find_wanted(name, queue_name, region, endpoint_url, audit_path, values)
     counter, notes = Counter("received"), Notes(command, "courier dlq")
 
     def take(letters: Sequence[DeadLetter]) -> None:

@@ -13,15 +13,12 @@ import click
 from courier.cli import EXIT_INTERRUPTED
 from courier.cli.audit.output import Notes
 from courier.cli.dlq.filters import (
-    QUEUE,
-    check_queue_argument,
-    filter_of,
     filter_options,
     queue_argument,
     service_options,
-    usable_audit_path,
 )
-from courier.cli.dlq.output import Counter, say, say_what_was_seen, warn_of_policy
+from courier.cli.dlq.output import Counter, say, say_what_was_seen
+from courier.cli.dlq.wanted import find_wanted
 from courier.cli.options import option, shared_options
 from courier.config.units import PATH, number, or_off, per_second, seconds
 from courier.dlq.audit_reasons import AuditReasons, Stopped
@@ -34,10 +31,9 @@ from courier.dlq.move_record import MoveRecorder
 from courier.dlq.mover import Mover
 from courier.dlq.returns import COUNT_LATE_SECONDS, Returns
 from courier.dlq.scan import VISIBILITY_SECONDS, Scan, letter_of, why_unseen
-from courier.dlq.session import Session, find_queue, run_session
+from courier.dlq.session import Session, run_session
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, AuditError, CannotStart, CourierError, SqsError
 from courier.lease import MAX_HIDDEN_SECONDS
-from courier.log import setup as logging
 from courier.message import Message
 from courier.replay.progress import ProgressBar
 from courier.replay.run_file import new_run_id
@@ -115,13 +111,8 @@ def move(
     **values: Any,
 ) -> int:
     """Show what would be moved, or move it; return the exit code."""
-    check_queue_argument(queue_name, endpoint_url)
-    wanted = filter_of(values)
-    choice, audit_path = Choice(wanted), usable_audit_path(audit_path, wanted)
-    logging.configure("warning", "logfmt")
-    found = find_queue(queue_name, region, endpoint_url, QUEUE)
     name = f"dlq {moving.command}"
-    warn_of_policy(name, found)
+    found, choice, audit_path = find_wanted(name, queue_name, region, endpoint_url, audit_path, values)
     if not moving.watches_returns and audit_body != "full":
         # The setting may be that of the whole program, given for other records.
         say(name, f"--audit-body is {audit_body}: what is dropped leaves no body, and can't be brought back")

@@ -1,0 +1,43 @@
+"""What a command on dead letters is to work on: the queue, which of its letters, and the log that knows reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from courier.cli.dlq.filters import QUEUE, check_queue_argument, filter_of, usable_audit_path
+from courier.cli.dlq.output import warn_of_policy
+from courier.dlq.choice import Choice
+from courier.dlq.session import find_queue
+from courier.log import setup as logging
+from courier.sqs.queue import QueueInfo
+
+
+class Wanted(NamedTuple):
+    """The queue, the choice of its letters, and the directory of the audit log, ``None`` without one."""
+
+    queue: QueueInfo
+    choice: Choice
+    audit_path: Path | None
+
+
+def find_wanted(
+    name: str,
+    queue_name: str,
+    region: str | None,
+    endpoint_url: str | None,
+    audit_path: Path | None,
+    values: Mapping[str, Any],
+) -> Wanted:
+    """Check the arguments of the command ``name``, find its queue, and say what a look at it leads to.
+
+    ``values`` are those of the options that choose. Raise ConfigError or CannotStart with the line to show.
+    """
+    check_queue_argument(queue_name, endpoint_url)
+    wanted = filter_of(values)
+    choice, audit_path = Choice(wanted), usable_audit_path(audit_path, wanted)
+    logging.configure("warning", "logfmt")
+    queue = find_queue(queue_name, region, endpoint_url, QUEUE)
+    warn_of_policy(name, queue)
+    return Wanted(queue, choice, audit_path)
