@@ -1,11 +1,13 @@
 """A session with SQS for a command: its clients, in one event loop, and the signals that end it.
 
-The first SIGINT or SIGTERM asks the command to finish what is under way. The second ends it at once.
+The first SIGINT or SIGTERM asks the command to finish what is under way. The second ends it as soon as its audit log is
+closed, and the third at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -20,6 +22,9 @@ from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+
+EXIT_KILLED: Final = 130
+"""The exit code after a third signal: a shell's for a program that Ctrl-C ended."""
 
 T = TypeVar("T")
 
@@ -73,10 +78,13 @@ def run_session(act: Callable[[Session], Awaitable[T]]) -> T:
         assert task is not None
 
         def interrupt() -> None:
-            if session.stopped.is_set():
+            if not session.stopped.is_set():
+                session.stop()
+            elif not task.cancelling():
                 task.cancel()
             else:
-                session.stop()
+                # Not by another cancellation: a thread that still writes would find a loop that is closed under it.
+                os._exit(EXIT_KILLED)
 
         for number in STOPS:
             loop.add_signal_handler(number, interrupt)
