@@ -65,6 +65,7 @@ async def test_an_archived_object_that_ends_an_outage_as_a_probe_lets_all_others
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(breaker, "LONGEST_PAUSE_SECONDS", 0.0)
     denied = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
     archived = ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
     client = Answering(denied)
