@@ -116,31 +116,32 @@ class FaultShare:
                 self._words[scoreboard.MENDED] += 1
 
     def refresh(self, now: float) -> None:
-        """Update the attributes. ``now`` is monotonic seconds. Call it or :meth:`watch` every few seconds."""
+        """Update the attributes. ``now`` is monotonic seconds. Call it or :meth:`watch` every few seconds.
+
+        Only a new fault makes the share high: when older deliveries leave the window, a recipient isn't failing again.
+        """
         counts = self._count(now)
+        may_be_high = self.is_high or counts[0] != self._faulted
         self._faulted = counts[0]
         faulted, delivered, again, revived, mended = self._window.growth(now, counts)
-        if not self.is_high and faulted >= MINIMUM and self._window.forget_before(counts, _is_high):
+        if may_be_high and not self.is_high and faulted >= MINIMUM and self._window.forget_before(counts, _is_high):
             # The recipient has begun to fail. The minute of health before that would hide it.
             faulted, delivered, again, revived, mended = self._window.growth(now, counts)
         messages = faulted + delivered - mended
         failed = faulted + again - revived
         # From then on few new messages may be left, and only further attempts show how the recipient does.
         stays = self.is_high and failed > SHARE * (failed + delivered)
-        self.is_high = stays or is_clearly_beyond(faulted, messages, SHARE)
+        self.is_high = stays or (may_be_high and is_clearly_beyond(faulted, messages, SHARE))
         self.is_often = self.is_high and (works(again, revived) or (self.is_often and still_works(again, revived)))
         self.percent = min(100, 100 * faulted // max(1, messages)) if self.is_high else 0
         self._words[scoreboard.FAULT_PERCENT] = self.percent
 
     def watch(self, now: float) -> bool:
-        """Count, and no more. Return whether that is enough: no sender has met a fault since the last refresh.
-
-        With many faults in the window it isn't: the share rises as older deliveries leave the window.
-        """
+        """Count, and no more. Return whether that is enough: no sender has met a fault since the last refresh."""
         counts = self._count(now)
         # Without samples of the time before them, the first faults wouldn't count as growth.
-        faulted = self._window.growth(now, counts)[0]
-        return not self.is_high and counts[0] == self._faulted and faulted < MINIMUM
+        self._window.growth(now, counts)
+        return not self.is_high and counts[0] == self._faulted
 
     def _count(self, now: float) -> list[int]:
         counts = [self._board.total(word, self._role) for word in COUNTED]
