@@ -71,7 +71,8 @@ async def test_a_message_fills_its_slot_while_it_is_prepared_too() -> None:
     await stage.sends(1)
     stage.transport.posts[0].answer()
     await until(lambda: stage.slot.reals[scoreboard.SLOT_SECONDS] > 0.0)
-    assert stage.slot.reals[scoreboard.SLOT_SECONDS] >= 0.3
+    # Timers of uvloop count whole milliseconds, and may end a moment early.
+    assert stage.slot.reals[scoreboard.SLOT_SECONDS] >= 0.29
 
 
 async def test_what_deliveries_took_is_on_the_board_while_it_works_and_at_the_end() -> None:
