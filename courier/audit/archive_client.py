@@ -8,15 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 
 import courier
 from courier.audit.archive_errors import ArchiveCall
 from courier.audit.archive_place import ArchivePlace
-from courier.errors import CannotStart
 from courier.sqs.chain import open_session
-from courier.sqs.credentials import NoKeys
-from courier.sqs.errors import as_detail
+from courier.sqs.client_opening import open_client
 
 
 class Patience(NamedTuple):
@@ -56,17 +53,13 @@ def connect_archive(region: str | None, endpoint_url: str | None, patience: Pati
         s3={"addressing_style": "path" if endpoint_url else "auto"},
         user_agent_extra=f"courier/{courier.__version__}",
     )
-    try:
-        session = boto3.Session(botocore_session=open_session(region))
-        client: Any = session.client("s3", endpoint_url=endpoint_url, config=config)
-    except NoKeys as error:
-        raise CannotStart(str(error)) from error
-    except (BotoCoreError, OSError, ValueError) as error:
-        raise CannotStart(
-            f"no client for S3: {as_detail(str(error))}; check --audit-archive-endpoint-url, --region and the AWS "
-            "configuration"
-        ) from error
-    return client
+    return open_client(
+        "S3",
+        "--audit-archive-endpoint-url",
+        lambda: boto3.Session(botocore_session=open_session(region)).client(
+            "s3", endpoint_url=endpoint_url, config=config
+        ),
+    )
 
 
 def describe_call(client: Any, action: str, place: ArchivePlace, key: str = "") -> ArchiveCall:

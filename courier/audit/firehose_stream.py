@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 
 import courier
 from courier.audit.failure_kinds import FORBIDDEN
@@ -15,8 +14,7 @@ from courier.audit.stream import Stream
 from courier.errors import CannotStart
 from courier.sqs.call_errors import CALL_ERRORS
 from courier.sqs.chain import open_session
-from courier.sqs.credentials import NoKeys
-from courier.sqs.errors import as_detail
+from courier.sqs.client_opening import open_client
 
 NO_REGION: Final = "no AWS region for Firehose; give --region, AWS_DEFAULT_REGION or a region in the AWS profile"
 
@@ -51,17 +49,11 @@ def connect(stream: Stream, calling: Calling) -> Any:
         parameter_validation=False,
         user_agent_extra=f"courier/{courier.__version__}",
     )
-    try:
-        session = _open(stream)
-        client: Any = session.client("firehose", endpoint_url=stream.endpoint_url, config=config)
-    except NoKeys as error:
-        raise CannotStart(str(error)) from error
-    except (BotoCoreError, OSError, ValueError) as error:
-        raise CannotStart(
-            f"no client for Firehose: {as_detail(str(error))}; check --firehose-endpoint-url, --region and the AWS "
-            "configuration"
-        ) from error
-    return client
+    return open_client(
+        "Firehose",
+        "--firehose-endpoint-url",
+        lambda: _open(stream).client("firehose", endpoint_url=stream.endpoint_url, config=config),
+    )
 
 
 def describe_call(client: Any, action: str, stream: Stream) -> FirehoseCall:

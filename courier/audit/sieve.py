@@ -16,6 +16,7 @@ from courier.audit.filter import Filter
 from courier.audit.literal import required_literal
 from courier.audit.row import escape
 from courier.audit.segment import TEXT
+from courier.log.printable import is_encodable
 
 Lines = Iterator[tuple[int, int]]
 """Beginnings and ends of lines in a block."""
@@ -62,24 +63,24 @@ def sieve(wanted: Filter, form: str) -> Callable[[bytes], Lines]:
 def _json_needs(wanted: Filter) -> Iterator[Sequence[bytes]]:
     """Yield needs, the rarest first. A line must have one of the alternatives of each."""
     if 0 < len(wanted.message_ids) <= MOST_NEEDLES:
-        yield [b'"message_id":' + orjson.dumps(each) for each in wanted.message_ids if _is_text(each)]
+        yield [b'"message_id":' + orjson.dumps(each) for each in wanted.message_ids if is_encodable(each)]
     for text in (wanted.text, _literal(wanted)):
         if text:
             # A body in base64 hides what it contains; there are few of them, or the search is slower.
             yield [_in_json(text), _BASE64]
     if 0 < len(wanted.groups) <= MOST_NEEDLES:
-        yield [b'"group":' + orjson.dumps(each) for each in wanted.groups if _is_text(each)]
+        yield [b'"group":' + orjson.dumps(each) for each in wanted.groups if is_encodable(each)]
     if statuses := _statuses(wanted.statuses):
         yield statuses
     if 0 < len(wanted.outcomes) <= MOST_NEEDLES:
         # Without the closing quote: the record of a rejected message has the reason behind the word.
-        yield [b'"outcome":' + orjson.dumps(each)[:-1] for each in wanted.outcomes if _is_text(each)]
+        yield [b'"outcome":' + orjson.dumps(each)[:-1] for each in wanted.outcomes if is_encodable(each)]
 
 
 def _row_needs(wanted: Filter) -> Iterator[Sequence[bytes]]:
     # In an id, a byte that isn't UTF-8 is read as U+FFFD.
     if 0 < len(wanted.message_ids) <= MOST_NEEDLES and not any("\ufffd" in each for each in wanted.message_ids):
-        yield [each.encode() for each in wanted.message_ids if _is_text(each)]
+        yield [each.encode() for each in wanted.message_ids if is_encodable(each)]
     for text in (wanted.text, _literal(wanted)):
         # A row escapes a few characters as a whole, of which other bytes may be a part.
         if text and _is_utf8(text):
@@ -115,15 +116,6 @@ def _is_utf8(text: bytes) -> bool:
     try:
         text.decode()
     except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_text(text: str) -> bool:
-    """Return whether a text has no lone surrogates, which no record has."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
         return False
     return True
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from courier.body.json_members import Member, members
 from courier.http.answer import Failure
 from courier.http.head import header_value
+from courier.log.printable import is_encodable
 from courier.message import Attribute, Message
 from courier.recipient.content import CONFIRMATION, MALFORMED, TEST_EVENT
 from courier.request.content import Content, Made
@@ -135,7 +136,7 @@ def _is_of_sns(found: Mapping[str, Member]) -> bool:
 
 def _open_notification(found: Mapping[str, Member]) -> tuple[Notification, tuple[Attribute, ...]] | Failure:
     fields = {name: member.value for name, member in found.items() if isinstance(member.value, str)}
-    if not all(map(_is_text, fields.values())):
+    if not all(map(is_encodable, fields.values())):
         return Failure(MALFORMED, "SNS's envelope holds half of a character", 0.0)
     if not {"MessageId", "TopicArn", "Message"} <= fields.keys() or topic(fields["TopicArn"]) is None:
         return Failure(
@@ -164,7 +165,9 @@ def _attributes(value: Any) -> tuple[Attribute, ...] | None:
         if not isinstance(described, dict):
             return None
         attribute = Attribute(name, described.get("Type", ""), described.get("Value", ""))
-        if not (name and attribute.data_type and all(isinstance(text, str) and _is_text(text) for text in attribute)):
+        if not (
+            name and attribute.data_type and all(isinstance(text, str) and is_encodable(text) for text in attribute)
+        ):
             return None
         found.append(attribute)
     return tuple(found)
@@ -184,15 +187,6 @@ def _open_event(text: str, found: Mapping[str, Member]) -> tuple[bytes, Mapping[
     detail = found["detail"]
     fields = {name: member.value for name, member in found.items() if isinstance(member.value, str)}
     return text[detail.start : detail.end].encode(), fields
-
-
-def _is_text(text: str) -> bool:
-    """Return whether a text of JSON is one: it may hold half of a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _headers(headers: tuple[tuple[bytes, str], ...], fields: Mapping[str, str]) -> tuple[Header, ...]:

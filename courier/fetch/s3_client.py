@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 
 import courier
-from courier.errors import CannotStart
 from courier.sqs.chain import open_session
-from courier.sqs.credentials import NoKeys
-from courier.sqs.errors import as_detail
+from courier.sqs.client_opening import open_client
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 10.0
@@ -43,13 +40,8 @@ def connect_s3(settings: S3Settings) -> Any:
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
         user_agent_extra=f"courier/{courier.__version__}",
     )
-    try:
-        session = open_session(settings.region)
-        client: Any = session.create_client("s3", endpoint_url=settings.endpoint_url, config=config)
-    except NoKeys as error:
-        raise CannotStart(str(error)) from error
-    except (BotoCoreError, OSError, ValueError) as error:
-        raise CannotStart(
-            f"no client for S3: {as_detail(str(error))}; check --fetch-endpoint-url, --region and the AWS configuration"
-        ) from error
-    return client
+    return open_client(
+        "S3",
+        "--fetch-endpoint-url",
+        lambda: open_session(settings.region).create_client("s3", endpoint_url=settings.endpoint_url, config=config),
+    )

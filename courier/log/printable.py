@@ -59,6 +59,15 @@ def replaced(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\t\n\r" else "\ufffd" for c in text)
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can encode a text: JSON may hold half of a character, a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _fitting(event: Mapping[str, object], render: _Render) -> str:
     most = VALUE_CHARACTERS
     while True:

@@ -31,6 +31,7 @@ from courier.request.lambda_event import (
 )
 from courier.sender.batch import Batch, Place, batch_limit
 from courier.sender.batch_deliveries import BatchDeliveries
+from courier.sender.deliveries import LATE_SECONDS
 from courier.sender.keepalive import KeepAlive
 from courier.sender.lambda_records import sendable_record, too_large
 from courier.sender.options import BatchOptions
@@ -44,9 +45,6 @@ GATHER_SECONDS: Final = 0.002
 
 AGAIN_SECONDS: Final = 0.05
 """Seconds until the next try to send while the gate allows nothing."""
-
-LATE_SECONDS: Final = 0.2
-"""A message sent with a shorter lease than this is extended immediately."""
 
 
 class Batches:
