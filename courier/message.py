@@ -23,6 +23,12 @@ LONGEST_ID: Final = 128
 MOST_RECEIVES: Final = 2**31 - 1
 """The largest accepted receive count."""
 
+MOST_MESSAGE_BYTES: Final = 1_048_576
+"""SQS's limit on a message, its attributes included, and on all messages of one call together."""
+
+BINARY: Final = "Binary"
+"""The data type of a binary attribute, and the beginning of a custom one."""
+
 MOST_BODY_BYTES: Final = 10**10 - 1
 """Maximum bytes of a body, more than any option allows of one that is fetched or decoded: SQS allows 1 MiB."""
 
@@ -35,6 +41,11 @@ class Attribute(NamedTuple):
     name: str
     data_type: str
     value: str
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the value is base64."""
+        return self.data_type.startswith(BINARY)
 
 
 REDRIVE_OF: Final = "Courier-Redrive-Of"

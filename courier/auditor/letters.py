@@ -17,14 +17,11 @@ from courier.auditor.held_receipts import HeldReceipt
 from courier.auditor.sqs_calls import BATCH
 from courier.errors import SqsError
 from courier.log.outage import Outage
-from courier.message import unpack_letter
+from courier.message import MOST_MESSAGE_BYTES, unpack_letter
 from courier.recipient.policy import Backoff
 from courier.sqs.advice import advice
 from courier.sqs.batch import EntryFailure, Outgoing
 from courier.sqs.errors import NETWORK, TRANSIENT, UNREADABLE, Blame, blame
-
-MOST_BYTES: Final = 1_048_576
-"""Maximum bytes of all messages of one call, by SQS's limit."""
 
 LINGER_SECONDS: Final = 0.05
 BACKOFF: Final = Backoff(0.2, 10.0)
@@ -172,7 +169,7 @@ class Letters:
                 self._waiting.remove(held)
                 self._on_refused(held, EntryFailure(type(error).__name__, "cannot make its letter", True))
                 continue
-            if batch and (len(batch) == most or total > MOST_BYTES):
+            if batch and (len(batch) == most or total > MOST_MESSAGE_BYTES):
                 break
             batch.append((held, outgoing))
         return batch

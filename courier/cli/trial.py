@@ -20,11 +20,10 @@ from courier.config.checks import check_queue_name
 from courier.config.units import PATH, TEXT, number
 from courier.errors import ConfigError
 from courier.log import setup as logging
-from courier.message import Message
+from courier.message import MOST_MESSAGE_BYTES, Message
 from courier.process.collection import no_collection
 
 EXIT_UNDELIVERED: Final = 1
-MOST_BYTES: Final = 1_048_576
 LONGEST_FILE: Final = 16 * 1024**2
 QUEUE: Final = "queue"
 """The name of the queue if none is given."""
@@ -134,7 +133,7 @@ def _message_of(origin: Origin) -> Message:
         body, attributes, group, trace = saved.body, saved.attributes, saved.group, saved.trace
     else:
         assert origin.file is not None
-        body = _read(origin.file, "FILE", MOST_BYTES)
+        body = _read(origin.file, "FILE", MOST_MESSAGE_BYTES)
     if not body:
         raise ConfigError("FILE: is empty, and SQS takes no empty message")
     try:

@@ -9,9 +9,6 @@ from typing import NamedTuple
 
 from courier.message import Message
 
-BINARY = "Binary"
-"""The beginning of the data type of attributes whose value is no text."""
-
 
 class Match(NamedTuple):
     """Which messages belong to a route: those with a matching attribute or, without its name, a matching group.
@@ -41,7 +38,7 @@ class Router:
 
 def _text_of(message: Message, name: str) -> str | None:
     for attribute in message.attributes:
-        if attribute.name == name and not attribute.data_type.startswith(BINARY):
+        if attribute.name == name and not attribute.is_binary:
             return attribute.value
     return None
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from courier.dlq.dead_letter import DeadLetter
 from courier.dlq.redriven import copy_of
 from courier.errors import SqsError
+from courier.message import MOST_MESSAGE_BYTES
 from courier.recipient.policy import Backoff
 from courier.sender.rejection import size
 from courier.sqs.batch import EntryFailure, Outgoing
@@ -19,9 +20,6 @@ from courier.sqs.errors import NETWORK, UNREADABLE, Blame, blame
 from courier.sqs.queue import QueueInfo
 
 BATCH: Final = 10
-MOST_BYTES: Final = 1_048_576
-"""Maximum bytes of all messages of one call, by SQS's limit."""
-
 BACKOFF: Final = Backoff(0.2, 10.0)
 
 GIVE_UP_SECONDS: Final = 120.0
@@ -160,7 +158,7 @@ def calls(copies: Sequence[tuple[DeadLetter, Outgoing]], *, fifo: bool) -> Itera
     total, groups = 0, set[str]()
     for letter, copy in copies:
         needed = size(copy.body, copy.attributes)
-        if call and (len(call) == BATCH or total + needed > MOST_BYTES or (fifo and copy.group in groups)):
+        if call and (len(call) == BATCH or total + needed > MOST_MESSAGE_BYTES or (fifo and copy.group in groups)):
             yield call
             call, total, groups = [], 0, set()
         call.append((letter, copy))

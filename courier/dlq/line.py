@@ -13,8 +13,8 @@ import orjson
 
 from courier.audit.record import rfc3339
 from courier.dlq.dead_letter import REDRIVE_OF, DeadLetter
-from courier.message import Attribute
-from courier.sender.rejection import ATTRIBUTE, MOST_ATTRIBUTES, MOST_BYTES, size
+from courier.message import MOST_MESSAGE_BYTES, Attribute
+from courier.sender.rejection import ATTRIBUTE, MOST_ATTRIBUTES, size
 
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 _TEXTS: Final = ("group", "trace", "original_id", "source_queue")
@@ -42,7 +42,7 @@ class SavedMessage(NamedTuple):
         if not self.original_id or any(each.name == REDRIVE_OF for each in kept):
             return kept
         more = (*kept, Attribute(REDRIVE_OF, "String", self.original_id))
-        return more if len(more) <= MOST_ATTRIBUTES and size(self.body, more) <= MOST_BYTES else kept
+        return more if len(more) <= MOST_ATTRIBUTES and size(self.body, more) <= MOST_MESSAGE_BYTES else kept
 
 
 def as_line(letter: DeadLetter, *, with_body: bool = True) -> bytes:

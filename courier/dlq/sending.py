@@ -15,8 +15,9 @@ from typing import Final, NamedTuple, Protocol
 
 from courier.dlq.hidden import together
 from courier.errors import SqsError
+from courier.message import MOST_MESSAGE_BYTES
 from courier.recipient.policy import Backoff
-from courier.sender.rejection import MOST_BYTES, size
+from courier.sender.rejection import size
 from courier.sqs.batch import EntryFailure, Outgoing
 from courier.sqs.errors import Blame, blame
 
@@ -135,7 +136,7 @@ class Sending:
             message = item.message
             total += size(message.body, message.attributes)
             # A message of a FIFO group isn't sent before the answer about the one ahead of it is there.
-            if batch and (total > MOST_BYTES or (self._fifo and message.group in groups)):
+            if batch and (total > MOST_MESSAGE_BYTES or (self._fifo and message.group in groups)):
                 break
             groups.add(message.group)
             batch.append(item)

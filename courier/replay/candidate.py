@@ -11,13 +11,10 @@ from typing import Final, NamedTuple
 from courier.audit.event import is_event
 from courier.audit.found import Fields
 from courier.audit.segment import TEXT
-from courier.message import LONGEST_ID, REDRIVE_OF, Attribute, redrive_of
+from courier.message import LONGEST_ID, MOST_MESSAGE_BYTES, REDRIVE_OF, Attribute, redrive_of
 
 OUTCOMES: Final = frozenset({"delivered", "rejected"})
 """The outcomes whose records are sent again unless others are asked for. The rest are events on a message's way."""
-
-MOST_BYTES: Final = 1_048_576
-"""SQS's limit on a body."""
 
 LONGEST_GROUP: Final = 128
 
@@ -69,7 +66,7 @@ def read_candidate(fields: Fields, form: str, outcomes: Collection[str] = OUTCOM
         return Unsendable(message_id, NO_GROUP)
     body, reason = _body(fields, form)
     size = len(body.encode())
-    if size > MOST_BYTES:
+    if size > MOST_MESSAGE_BYTES:
         reason = TOO_LARGE
     if reason:
         return Unsendable(message_id, reason)

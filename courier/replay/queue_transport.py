@@ -19,9 +19,9 @@ from courier.http.answer import CANCELLED, Answer
 from courier.http.exchange import Detached, Done, Exchange
 from courier.http.file_body import Body
 from courier.lease import boottime
-from courier.message import Attribute, Message
+from courier.message import MOST_MESSAGE_BYTES, Attribute, Message
 from courier.request.head import OFF, DeliveryHead, HeadStyle
-from courier.sender.rejection import MOST_BYTES, size
+from courier.sender.rejection import size
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.errors import UNSENDABLE
 from courier.sqs.queue import QueueInfo
@@ -103,7 +103,7 @@ class QueueTransport:
             Attribute(RUN_ATTRIBUTE, "String", self._run_id),
             Attribute(ID_ATTRIBUTE, "String", message_id),
         )
-        if size(body, attributes) > MOST_BYTES:
+        if size(body, attributes) > MOST_MESSAGE_BYTES:
             attributes = ()
         if not self._fifo:
             return Outgoing(body, attributes, group)
@@ -119,7 +119,7 @@ class QueueTransport:
                 exchange = self._waiting[0]
                 message = self.outgoing(exchange)
                 total += size(message.body, message.attributes)
-                if batch and total > MOST_BYTES:
+                if batch and total > MOST_MESSAGE_BYTES:
                     break
                 batch.append((self._waiting.popleft(), message))
             self._start(batch)

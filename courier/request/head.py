@@ -11,7 +11,7 @@ from courier.http.file_body import Body
 from courier.http.head import HeadTemplate, header_name, header_value
 from courier.http.secret_mask import Mask, secrets_in_url
 from courier.http.url import Url
-from courier.message import LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, REDRIVE_OF, Message, redrive_of
+from courier.message import BINARY, LONGEST_ID, MOST_BODY_BYTES, MOST_RECEIVES, REDRIVE_OF, Message, redrive_of
 from courier.request.auth import Authentication
 from courier.request.content import Content
 from courier.request.head_budget import DEFAULT_HEAD_BYTES, fit, omitted_line, reserved_bytes
@@ -31,9 +31,6 @@ from courier.request.header_templates import HeaderTemplate
 PREFIXED: Final = "prefixed"
 BARE: Final = "bare"
 OFF: Final = "none"
-
-UNSENDABLE: Final = "Binary"
-"""The data type, or the beginning of a custom one, that aws-sqsd leaves out: a header can't hold it."""
 
 RESERVED_PREFIX: Final = "beanstalk.sqsd."
 """The prefix of attributes that control aws-sqsd's periodic tasks. They are never passed on."""
@@ -248,7 +245,8 @@ class DeliveryHead:
     def _attribute_lines(self, message: Message) -> bytes:
         lines = b""
         for attribute in message.attributes:
-            if attribute.data_type.startswith(UNSENDABLE) or attribute.name.startswith(RESERVED_PREFIX):
+            # As aws-sqsd, since a header can't hold a binary value.
+            if attribute.data_type.startswith(BINARY) or attribute.name.startswith(RESERVED_PREFIX):
                 continue
             name = self._attribute_name(attribute.name) if len(attribute.name) <= _LONGEST_NAME else None
             if name == b"" or (self._traces and name and self._is_sent_by_sqs(name, message)):

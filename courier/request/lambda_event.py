@@ -81,20 +81,16 @@ def batch_message(name: str, body: bytes) -> Message:
 
 
 def _value_of(attribute: Attribute) -> dict[str, Any]:
-    key = "binaryValue" if _is_binary(attribute) else "stringValue"
+    key = "binaryValue" if attribute.is_binary else "stringValue"
     lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
     return {key: attribute.value, **lists, "dataType": attribute.data_type}
-
-
-def _is_binary(attribute: Attribute) -> bool:
-    return attribute.data_type.startswith("Binary")
 
 
 def _digest(attributes: Sequence[Attribute]) -> str:
     """Return the MD5 of message attributes ("Amazon SQS message metadata" in the SQS developer guide)."""
     digest = hashlib.md5(usedforsecurity=False)
     for attribute in sorted(attributes):
-        is_binary = _is_binary(attribute)
+        is_binary = attribute.is_binary
         for part in (attribute.name.encode(), attribute.data_type.encode()):
             digest.update(len(part).to_bytes(4, "big") + part)
         value = _decoded(attribute.value) if is_binary else attribute.value.encode()

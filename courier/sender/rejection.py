@@ -11,14 +11,11 @@ from courier.audit.record import Rejection, rfc3339
 from courier.http.answer import Answer, Failure
 from courier.http.excerpt import excerpt
 from courier.http.secret_mask import Mask
-from courier.message import Attribute, Letter, Message, pack_letter
+from courier.message import BINARY, MOST_MESSAGE_BYTES, Attribute, Letter, Message, pack_letter
 from courier.recipient.policy import Rejected
 
 ATTRIBUTE: Final = "CourierFailure"
 MOST_ATTRIBUTES: Final = 10
-MOST_BYTES: Final = 1_048_576
-"""SQS's limit on the size of a message. Each attribute counts with its name, type and value."""
-
 ANSWER_CHARACTERS: Final = 256
 """Characters of the recipient's answer that are kept with the message."""
 
@@ -26,7 +23,7 @@ ANSWER_CHARACTERS: Final = 256
 class FailureQueue:
     """The builder of rejections and letters for one failure queue."""
 
-    def __init__(self, source_queue: str, most_bytes: int = MOST_BYTES, name: str = "") -> None:
+    def __init__(self, source_queue: str, most_bytes: int = MOST_MESSAGE_BYTES, name: str = "") -> None:
         """``source_queue`` is the name of the queue that the messages came from, ``name`` that of the failure queue.
 
         ``most_bytes`` is the largest message that the failure queue accepts, its MaximumMessageSize.
@@ -66,5 +63,5 @@ def size(body: bytes, attributes: Sequence[Attribute]) -> int:
     total = len(body)
     for name, data_type, value in attributes:
         total += len(name.encode()) + len(data_type.encode())
-        total += len(value.rstrip("=")) * 3 // 4 if data_type.startswith("Binary") else len(value.encode())
+        total += len(value.rstrip("=")) * 3 // 4 if data_type.startswith(BINARY) else len(value.encode())
     return total

@@ -83,7 +83,7 @@ def _send_entry(index: int, message: Outgoing) -> dict[str, Any]:
 
 
 def _attribute_value(attribute: Attribute) -> dict[str, str]:
-    field = "BinaryValue" if attribute.data_type.startswith("Binary") else "StringValue"
+    field = "BinaryValue" if attribute.is_binary else "StringValue"
     return {"DataType": attribute.data_type, field: attribute.value}
 
 

@@ -14,11 +14,12 @@ from courier.errors import CannotStart
 from courier.http.session import Session, SessionLimits
 from courier.http.url import Url
 from courier.http.url_parsing import read_url
+from courier.message import MOST_MESSAGE_BYTES
 from courier.sqs.address import QueueAddress, read_address
 from courier.sqs.configuration import AwsConfiguration, Place
 from courier.sqs.credentials import NoKeys
 from courier.sqs.diagnosis import SqsCall, diagnose, not_sqs
-from courier.sqs.queue import MOST_BYTES, QueueInfo
+from courier.sqs.queue import QueueInfo
 from courier.sqs.reply import SuccessReply, read_reply
 from courier.sqs.signer import Keys, SigV4Signer
 from courier.sqs.trusted_certificates import trusted_context
@@ -133,7 +134,7 @@ def _describe(attributes: Mapping[str, str], url: str, name: str, target: _Targe
         # The console writes a number, some tools a text.
         max_receive_count=int(count) if count is not None else None,
         dead_letter=redrive.get("deadLetterTargetArn"),
-        maximum_message_size=int(attributes.get("MaximumMessageSize", MOST_BYTES)),
+        maximum_message_size=int(attributes.get("MaximumMessageSize", MOST_MESSAGE_BYTES)),
         ca_bundle=target.place.ca_bundle,
         queue_arn=str(attributes.get("QueueArn") or ""),
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from courier.http.url import Url
-
-MOST_BYTES: Final = 1_048_576
-"""The largest message, in bytes, that a queue can accept."""
+from courier.message import MOST_MESSAGE_BYTES
 
 
 class QueueDepth(NamedTuple):
@@ -45,7 +43,7 @@ class QueueInfo:
     visibility_timeout: int
     max_receive_count: int | None = None
     dead_letter: str | None = None
-    maximum_message_size: int = MOST_BYTES
+    maximum_message_size: int = MOST_MESSAGE_BYTES
     ca_bundle: str | None = None
     queue_arn: str = ""
 

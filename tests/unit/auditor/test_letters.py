@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from courier.auditor import letters as letters_module
 from courier.auditor.held_receipts import RECORD, HeldReceipt
-from courier.auditor.letters import MOST_BYTES, Letters
+from courier.auditor.letters import Letters
 from courier.errors import SqsError
-from courier.message import Attribute, Handle, Letter, pack_letter
+from courier.message import MOST_MESSAGE_BYTES, Attribute, Handle, Letter, pack_letter
 from courier.recipient.policy import Backoff
 from courier.sqs.batch import EntryFailure, Outgoing
 from tests.waiting import until
@@ -85,9 +85,9 @@ async def test_letters_go_in_order_ten_to_a_call() -> None:
 
 async def test_no_call_is_larger_than_sqs_allows_attributes_counted() -> None:
     post = Post()
-    post.add("a", b"x" * (MOST_BYTES // 2))
-    post.add("b", b"x" * (MOST_BYTES // 2 - 50), reason="y" * 100)
-    post.add("alone", b"x" * MOST_BYTES)
+    post.add("a", b"x" * (MOST_MESSAGE_BYTES // 2))
+    post.add("b", b"x" * (MOST_MESSAGE_BYTES // 2 - 50), reason="y" * 100)
+    post.add("alone", b"x" * MOST_MESSAGE_BYTES)
     post.add("c")
     await until(lambda: len(post.sent) == 4)
     assert post.sizes() == [1, 1, 1, 1]

@@ -12,7 +12,7 @@ from courier.config.config import OPTIONS
 from courier.http.answer import Answer
 from courier.http.limits import SessionLimits
 from courier.lease import MAX_HIDDEN_SECONDS
-from courier.message import Message, unpack_letter
+from courier.message import MOST_MESSAGE_BYTES, Message, unpack_letter
 from courier.recipient.fault_share import SHARE, WINDOW_SECONDS
 from courier.recipient.kept_messages import HOLD_SECONDS, kept_seconds
 from courier.recipient.policy import DEFAULT_REJECT, DEFAULT_RETRY, DEFAULT_SUCCESS, Rejected
@@ -21,7 +21,7 @@ from courier.recipient.refusals import MINIMUM, is_clearly_beyond
 from courier.request.head_budget import DEFAULT_HEAD_BYTES, LEAST_HEAD_BYTES, MOST_HEAD_BYTES, OMITTED, list_bytes
 from courier.sender.failures import PROBES_EACH
 from courier.sender.kept import PROBES_KEPT
-from courier.sender.rejection import ANSWER_CHARACTERS, ATTRIBUTE, MOST_ATTRIBUTES, MOST_BYTES, FailureQueue
+from courier.sender.rejection import ANSWER_CHARACTERS, ATTRIBUTE, MOST_ATTRIBUTES, FailureQueue
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "delivery.md").read_text()
@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert PROBES_KEPT == 8
     assert "all but eight messages" in section("The circuit breaker")
     assert f"first {ANSWER_CHARACTERS} characters" in section("The failure queue")
-    assert f"{MOST_ATTRIBUTES} attributes and {MOST_BYTES // 1024**2} MiB" in section("The failure queue")
+    assert f"{MOST_ATTRIBUTES} attributes and {MOST_MESSAGE_BYTES // 1024**2} MiB" in section("The failure queue")
     assert f"**{MAX_HIDDEN_SECONDS // 3600} hours**" in section("Holding on to a message")
     assert SessionLimits().answer_cap == 64 * 1024
     assert f"{DEFAULT_HEAD_BYTES:,} bytes unless" in section("The request")

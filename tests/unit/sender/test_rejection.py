@@ -8,9 +8,9 @@ from base64 import b64encode
 import pytest
 
 from courier.http.answer import TIMEOUT, Answer, Failure
-from courier.message import Attribute, Letter, Message, unpack_letter
+from courier.message import MOST_MESSAGE_BYTES, Attribute, Letter, Message, unpack_letter
 from courier.recipient.policy import Rejected
-from courier.sender.rejection import ATTRIBUTE, MOST_ATTRIBUTES, MOST_BYTES, FailureQueue, size
+from courier.sender.rejection import ATTRIBUTE, MOST_ATTRIBUTES, FailureQueue, size
 
 AT = 1_790_000_000.25
 
@@ -23,7 +23,7 @@ def answer(body: bytes = b"no such account") -> Answer:
     return Answer(422, [], body, False, True, 0.0, 0.01)
 
 
-def letter(of: Message, told: Answer | Failure | None = None, most_bytes: int = MOST_BYTES) -> Letter:
+def letter(of: Message, told: Answer | Failure | None = None, most_bytes: int = MOST_MESSAGE_BYTES) -> Letter:
     queue = FailureQueue("orders", most_bytes)
     rejection = queue.rejection(Rejected("status 422", 422), told or answer())
     return unpack_letter(queue.letter(of, rejection, 422, AT))
@@ -72,7 +72,7 @@ def test_the_reason_is_left_out_where_sqs_would_refuse_it() -> None:
     most = [Attribute(f"a{n}", "String", "v") for n in range(MOST_ATTRIBUTES)]
     assert list(letter(message(*most)).attributes) == most
     assert ATTRIBUTE in [attribute.name for attribute in letter(message(*most[1:])).attributes]
-    assert letter(message(body=b"x" * (MOST_BYTES - 10))).attributes == ()
+    assert letter(message(body=b"x" * (MOST_MESSAGE_BYTES - 10))).attributes == ()
 
 
 def test_it_is_the_failure_queues_own_limit_that_counts() -> None:
@@ -86,7 +86,7 @@ def test_it_is_the_failure_queues_own_limit_that_counts() -> None:
 def test_where_the_reason_is_left_out_none_of_another_time_stays() -> None:
     old = Attribute(ATTRIBUTE, "String", '{"reason":"status 404"}')
     tenant = Attribute("tenant", "String", "a")
-    assert letter(message(tenant, old, body=b"x" * (MOST_BYTES - 50))).attributes == (tenant,)
+    assert letter(message(tenant, old, body=b"x" * (MOST_MESSAGE_BYTES - 50))).attributes == (tenant,)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 1000, 1001])
