@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs pictures lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc chromium browser
+.PHONY: help demo test test-full floors docs pictures lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -33,13 +33,13 @@ help: ## list the targets
 demo: .venv/courier.stamp ## deliver 5,000 messages with no AWS at all, and count them
 	@$(BIN)/python -m courier demo
 
-test: .venv/dev.stamp promtool node cc browser ## run the tests, without those that take minutes
+test: .venv/dev.stamp promtool node cc tools browser ## run the tests, without those that take minutes
 	$(call run-tests,$(BIN)/python, and not full,$(RERUNS))
 
-test-full: .venv/dev.stamp promtool node cc browser ## run all the tests; takes most of an hour
+test-full: .venv/dev.stamp promtool node cc tools browser ## run all the tests; takes most of an hour
 	$(call run-tests,$(BIN)/python)
 
-floors: $(FLOORS)/floors.stamp promtool node cc chromium ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
+floors: $(FLOORS)/floors.stamp promtool node cc tools chromium ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
 	@$(call install-browser,$(FLOORS))
 	$(call run-tests,$(FLOORS)/bin/python, and not full,$(RERUNS))
 
@@ -154,6 +154,24 @@ cc:
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends gcc libc6-dev && has_compiler; } \
 	    >/dev/null 2>&1 || echo "make: a C compiler is missing, the faults of disks and clocks can't be tested;" \
 	    "install it (Debian and Ubuntu: apt-get install gcc libc6-dev), or name it: make CC=/path/to/cc" >&2
+
+# What the tests of units, packages, images and manifests run: each command with its Debian package. Without one its
+# tests are skipped, but in CI they fail.
+TOOLS = systemd-analyze=systemd dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian man=man-db \
+    debootstrap=debootstrap buildah=buildah netavark=netavark kustomize=kustomize
+# Some are for root, and one is no user's command.
+TOOL_PATH = $$PATH:/usr/sbin:/sbin:/usr/lib/podman
+
+# Packages that this release doesn't have would stop the others: those that it has are installed.
+tools:
+	@PATH="$(TOOL_PATH)"; \
+	missing() { for tool in $(TOOLS); do command -v "$${tool%%=*}" >/dev/null || echo "$${tool#*=}"; done; }; \
+	packages="$$(missing)"; [ -z "$$packages" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=60 \
+	        $$(for package in $$packages; do apt-cache show "$$package" >/dev/null 2>&1 && echo "$$package"; done); } \
+	    >/dev/null 2>&1; \
+	for package in $$(missing); do echo "make: $$package is missing, the tests that run it are skipped;" \
+	    "install it (Debian and Ubuntu: apt-get install $$package)" >&2; done
 
 # The live page is tested in a browser. Without one its tests are skipped, but in CI they fail.
 chromium:
