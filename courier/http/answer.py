@@ -41,6 +41,10 @@ REASONS: Final = (
     CANCELLED,
 )
 
+PROXY_UNREACHABLE: Final = "proxy unreachable"
+PROXY_REFUSED: Final = "proxy refused"
+"""Failures of a session that goes through a proxy, before the proxy has passed anything on."""
+
 SHORTAGES: Final = (NO_DESCRIPTORS, NO_PORTS, NO_MEMORY, NO_THREADS)
 """Reasons that lie in this machine: they say nothing about the server."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -103,12 +104,15 @@ async def dial(
     addresses: Sequence[SocketAddress],
     deadline: float,
     guard: AddressGuard | None = None,
+    tls: tuple[ssl.SSLContext, str] | None = None,
 ) -> None:
     """Connect ``protocol`` to the first address that accepts; ``deadline`` is on the monotonic clock.
 
     Each address gets an even share of the time that is left; otherwise one that swallows packets would use all of it.
-    Addresses that ``guard`` denies are skipped. Raises NoAnswer.
+    Addresses that ``guard`` denies are skipped. With ``tls``, a context and the name in the certificate, the loop adds
+    TLS, of which the protocol knows nothing. Raises NoAnswer.
     """
+    context, name = tls or (None, None)
     permitted, details = split_by_guard(addresses, guard)
     reasons: list[str] = [DENIED if details else CONNECT_FAILED]
     for index, address in enumerate(permitted):
@@ -117,7 +121,9 @@ async def dial(
         try:
             async with asyncio.timeout(share):
                 # The address that the guard checked: no second lookup can put another in its place.
-                await loop.create_connection(lambda: protocol, host, port, flags=socket.AI_NUMERICHOST)
+                await loop.create_connection(
+                    lambda: protocol, host, port, ssl=context, server_hostname=name, flags=socket.AI_NUMERICHOST
+                )
             return
         except OSError as error:
             reasons.append(connect_reason(error))

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from courier.http.answer import CANCELLED, Answer, Failure, NoAnswer
+from courier.http.answer import CANCELLED, PROXY_UNREACHABLE, SHORTAGES, Answer, Failure, NoAnswer
 from courier.http.connection import TRUSTED_FOR, Connection, Recent
 from courier.http.dial import Lookup, Resolver, dial
 from courier.http.exchange import Done, Exchange
 from courier.http.file_body import Body
 from courier.http.guard import AddressGuard
 from courier.http.limits import SessionLimits
+from courier.http.proxy import Proxy, TunnelConnection
 from courier.http.sweep_timer import SweepTimer
 from courier.http.tls import TlsConnection, client_context
 from courier.http.url import Url
@@ -39,7 +40,9 @@ class Session:
 
     ``opened`` counts the connections that were opened, ``reused`` the requests that needed none, ``resent`` the second
     attempts. ``tls`` is for https targets; without it :func:`courier.http.tls.client_context` makes one. ``guard``
-    checks each address before the session connects to it; ``lookup`` stands in for the machine's resolver.
+    checks each address before the session connects to it; ``lookup`` stands in for the machine's resolver. Through a
+    ``proxy``, requests over TLS go through its tunnels; the heads of others must name the whole URL. A https proxy is
+    verified by ``tls`` or the default context.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Session:
         tls: ssl.SSLContext | None = None,
         guard: AddressGuard | None = None,
         lookup: Lookup | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.loop = loop
         self.limits = limits or SessionLimits()
@@ -59,7 +63,13 @@ class Session:
         self._url = url
         self._tls = (tls or client_context()) if url.scheme == "https" else None
         self._guard = guard
-        self._resolver = Resolver(loop, url.host, url.port, lookup)
+        self._proxy = proxy
+        first = proxy or url
+        self._resolver = Resolver(loop, first.host, first.port, lookup)
+        # TLS to the proxy is the loop's: our own knows where an answer ends, and that one is the server's.
+        self._proxy_tls = (
+            (tls or client_context(), first.host) if proxy is not None and proxy.scheme == "https" else None
+        )
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closed = False
@@ -161,6 +171,8 @@ class Session:
             return
         if self._tls is None:
             connection = Connection(self, exchange, now)
+        elif self._proxy is not None:
+            connection = TunnelConnection(self, exchange, now, self._tls, self._url, self._proxy)
         else:
             connection = TlsConnection(self, exchange, now, self._tls, self._url.host)
         self._connections.add(connection)
@@ -171,14 +183,19 @@ class Session:
         try:
             addresses = await self._resolver.addresses()
             connection.awaits = "a connection"
-            await dial(self.loop, connection, addresses, connection.connect_by, self._guard)
+            await dial(self.loop, connection, addresses, connection.connect_by, self._guard, self._proxy_tls)
         except NoAnswer as error:
             connection.connecting = None  # this task, which is ending by itself
-            connection.fail(error.reason, str(error))
+            connection.fail(*self._reason_and_detail(error))
         else:
             connection.connecting = None
             self.opened += 1
             connection.connected()
+
+    def _reason_and_detail(self, error: NoAnswer) -> tuple[str, str]:
+        if self._proxy is None or error.reason in SHORTAGES:
+            return error.reason, str(error)
+        return PROXY_UNREACHABLE, f"the proxy {self._proxy.where}: {error}"
 
     def _sweep(self) -> None:
         now, timer = _monotonic(), self._timer

@@ -34,9 +34,14 @@ BY_CAUSE: Final[Mapping[str, str]] = {
     answer.DENIED: "correct --endpoint-url",
     answer.CONNECT_REFUSED: "check --endpoint-url, and that what it names is running",
     answer.CONNECT_FAILED: "check the network and routes from this machine to SQS",
-    answer.CONNECT_TIMEOUT: "check firewalls, security groups and the VPC endpoint between this machine and SQS "
-    "(no proxy is used)",
-    answer.TLS: "check --endpoint-url, name the right certificates in AWS_CA_BUNDLE, and check this machine's clock",
+    answer.CONNECT_TIMEOUT: "check firewalls, security groups and the VPC endpoint between this machine and SQS, and "
+    "the proxy if HTTPS_PROXY names one",
+    answer.PROXY_UNREACHABLE: "check HTTPS_PROXY (HTTP_PROXY for an http endpoint), and that the proxy runs; name "
+    "hosts that need no proxy in NO_PROXY",
+    answer.PROXY_REFUSED: "with status 407, put user name and password into the URL of HTTPS_PROXY; with another one, "
+    "let the proxy connect to the endpoint of SQS, or name the endpoint in NO_PROXY",
+    answer.TLS: "check --endpoint-url, name the right certificates in AWS_CA_BUNDLE (those of a proxy that opens TLS, "
+    "too), and check this machine's clock",
     answer.FIRST_BYTE_TIMEOUT: f"nothing at first, {_BY_ITSELF}; if it lasts, check the network to SQS",
     answer.TIMEOUT: f"nothing at first, {_BY_ITSELF}; if it lasts, check the network to SQS",
     answer.RESET: f"nothing at first, {_BY_ITSELF}; if it lasts, check proxies and firewalls before SQS",

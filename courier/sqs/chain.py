@@ -14,11 +14,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import validate_region_name
 
 from courier.errors import CannotStart
+from courier.http.proxy import Proxy
+from courier.http.url import Url
 from courier.http.url_parsing import read_url
 from courier.sqs.address import is_aws
 from courier.sqs.configuration import Place
 from courier.sqs.credentials import NO_CREDENTIALS, FoundKeys, NoKeys, checked
 from courier.sqs.diagnosis import NO_REGION
+from courier.sqs.environment_proxy import environment_proxy
 from courier.sqs.errors import as_detail
 from courier.sqs.signer import Keys
 
@@ -57,6 +60,10 @@ class Chain:
                 f"no client for SQS in {name}: {as_detail(str(error))}; check the AWS configuration"
             ) from error
         return Place(name, url, session.get_config_variable("ca_bundle"))
+
+    def find_proxy(self, endpoint: Url) -> Proxy | None:
+        """Return the proxy for the calls to an endpoint; see :class:`courier.sqs.configuration.AwsConfiguration`."""
+        return environment_proxy(endpoint)
 
 
 class ChainKeys:

@@ -16,6 +16,7 @@ import structlog
 
 from courier.errors import SqsError
 from courier.http.answer import CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, TIMEOUT
+from courier.http.proxy import uses_tls
 from courier.http.session import Session, SessionLimits
 from courier.lease import earliest_arrival, suspended_seconds
 from courier.log.recurring import RecurringLine
@@ -105,10 +106,10 @@ class SqsClient:
         attributes. ``on_call`` gets the action and the error code, ``None`` for success, of each request, and of each
         that can't be made for lack of credentials.
         """
-        tls = trusted_context(queue.ca_bundle) if queue.endpoint.scheme == "https" else None
+        tls = trusted_context(queue.ca_bundle) if uses_tls(queue.endpoint, queue.proxy) else None
         limits = SessionLimits(timeout=timeout, answer_cap=ANSWER_CAP, by_arrival=receives)
-        self._session = Session(loop, queue.endpoint, limits, tls)
-        self._signer = SigV4Signer(queue.endpoint, queue.region)
+        self._session = Session(loop, queue.endpoint, limits, tls, proxy=queue.proxy)
+        self._signer = SigV4Signer(queue.endpoint, queue.region, queue.proxy)
         self._credentials = credentials
         self._queue_url = queue.url
         self._fifo = queue.fifo

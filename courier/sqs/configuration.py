@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from courier.http.proxy import Proxy
+from courier.http.url import Url
 from courier.sqs.credentials import FoundKeys
 from courier.sqs.signer import Keys
 
@@ -43,3 +45,6 @@ class AwsConfiguration(Protocol):
         if the configuration names none but AWS's. Raises CannotStart if there is no region or the configuration can't
         be used, NoKeys if it names a profile that isn't there.
         """
+
+    def find_proxy(self, endpoint: Url) -> Proxy | None:
+        """Return the proxy for the calls to an endpoint, as :func:`courier.sqs.environment_proxy.environment_proxy`."""

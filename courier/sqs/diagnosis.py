@@ -26,7 +26,7 @@ NO_REGION: Final = (
     "no AWS region; give --region, AWS_DEFAULT_REGION, a region in the AWS profile, or the whole URL of the queue"
 )
 
-UNREACHABLE: Final = "check --endpoint-url, --region and the network (SQS is called directly: no proxy is used)"
+UNREACHABLE: Final = "check --endpoint-url, --region, the network, and HTTPS_PROXY where there is a proxy"
 AGAIN: Final = "start again in a while; if it lasts, look at the AWS Health Dashboard"
 
 _CLOCK_WORDS: Final = ("Signature expired", "Signature not yet current")

@@ -11,6 +11,7 @@ import orjson
 import uvloop
 
 from courier.errors import CannotStart
+from courier.http.proxy import Proxy, uses_tls
 from courier.http.session import Session, SessionLimits
 from courier.http.url import Url
 from courier.http.url_parsing import read_url
@@ -40,6 +41,7 @@ class _Target(NamedTuple):
     endpoint: Url
     keys: Keys
     option: str
+    proxy: Proxy | None
 
 
 def resolve_queue(
@@ -49,8 +51,8 @@ def resolve_queue(
 
     The region is that of an AWS queue URL, else ``region``, else boto3's. The endpoint is ``endpoint_url``, else the
     one that boto3 is configured for (AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL, the profile), else the host of a queue URL
-    that isn't AWS's, else AWS's for the region. The calls use no proxy, as those of the roles, so that a queue that the
-    roles can't reach fails here.
+    that isn't AWS's, else AWS's for the region. The calls go through the proxy of the environment, as those of the
+    roles, so that a queue that the roles can't reach fails here.
 
     Raises CannotStart. Its line names the queue, the action, the region and the option, and says how to fix it. It runs
     a loop of its own, so call it where none is running.
@@ -66,7 +68,7 @@ def resolve_queue(
     except NoKeys as error:
         raise CannotStart(str(error)) from error
     endpoint = _url(place.endpoint_url, "the endpoint that boto3 is configured for")
-    target = _Target(place, endpoint, keys, option)
+    target = _Target(place, endpoint, keys, option, aws.find_proxy(endpoint))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_look_up(queue, address, target))
 
@@ -82,8 +84,8 @@ def _url(endpoint_url: str, origin: str) -> Url:
 
 
 async def _look_up(queue: str, address: QueueAddress, target: _Target) -> QueueInfo:
-    tls = trusted_context(target.place.ca_bundle) if target.endpoint.scheme == "https" else None
-    session = Session(asyncio.get_running_loop(), target.endpoint, LIMITS, tls)
+    tls = trusted_context(target.place.ca_bundle) if uses_tls(target.endpoint, target.proxy) else None
+    session = Session(asyncio.get_running_loop(), target.endpoint, LIMITS, tls, proxy=target.proxy)
     call = SqsCall(queue, "GetQueueUrl", target.place.region, target.endpoint.text, target.option)
     try:
         url = address.url
@@ -104,7 +106,7 @@ async def _look_up(queue: str, address: QueueAddress, target: _Target) -> QueueI
 
 async def _call(session: Session, target: _Target, call: SqsCall, fields: Mapping[str, Any]) -> SuccessReply:
     body = orjson.dumps(fields)
-    signer = SigV4Signer(target.endpoint, target.place.region)
+    signer = SigV4Signer(target.endpoint, target.place.region, target.proxy)
     attempt = 1
     while True:
         answer = await session.request(signer.head(target.keys, call.action, body, time.time()), body)
@@ -137,4 +139,5 @@ def _describe(attributes: Mapping[str, str], url: str, name: str, target: _Targe
         maximum_message_size=int(attributes.get("MaximumMessageSize", MOST_MESSAGE_BYTES)),
         ca_bundle=target.place.ca_bundle,
         queue_arn=str(attributes.get("QueueArn") or ""),
+        proxy=target.proxy,
     )

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from courier.http.proxy import Proxy
+from courier.http.url import Url
 from courier.http.url_parsing import read_url
 from courier.sqs.address import is_aws
 from courier.sqs.configuration import Place
 from courier.sqs.credentials import FoundKeys, StaticKeys
+from courier.sqs.environment_proxy import environment_proxy, names_a_proxy
 from courier.sqs.signer import Keys
 
 _KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -50,12 +53,16 @@ _LABEL: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class PlainEnvironment:
-    """A plain environment. ``region``, ``endpoint_url`` and ``ca_bundle`` are ``None`` if it names none."""
+    """A plain environment. ``region``, ``endpoint_url`` and ``ca_bundle`` are ``None`` if it names none.
+
+    ``names_a_proxy`` says whether it has variables about proxies.
+    """
 
     keys: Keys
     region: str | None
     endpoint_url: str | None
     ca_bundle: str | None
+    names_a_proxy: bool = False
 
     @property
     def keys_at_hand(self) -> Keys:
@@ -76,6 +83,10 @@ class PlainEnvironment:
 
             return Chain().find_place(region, endpoint_url, origin)
         return Place(region, url, self.ca_bundle)
+
+    def find_proxy(self, endpoint: Url) -> Proxy | None:
+        """Return the proxy for the calls to an endpoint; see :class:`courier.sqs.configuration.AwsConfiguration`."""
+        return environment_proxy(endpoint) if self.names_a_proxy else None
 
     def _configured_url(self, region: str | None, origin: str | None) -> str | None:
         """Return the endpoint if no option gives it; ``None`` if only botocore knows it or can say what is wrong."""
@@ -105,4 +116,5 @@ def read_plain_environment(variables: Mapping[str, str]) -> PlainEnvironment | N
         given.get("AWS_DEFAULT_REGION"),
         endpoint_url,
         given.get("AWS_CA_BUNDLE"),
+        names_a_proxy(variables),
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
+from courier.http.proxy import Proxy
 from courier.http.url import Url
 from courier.message import MOST_MESSAGE_BYTES
 
@@ -32,7 +33,7 @@ class QueueInfo:
     ARN) are those of its redrive policy, ``None`` without one. ``maximum_message_size`` is in bytes; it is the limit of
     SQS if the queue has no such attribute, as with some emulators. ``ca_bundle`` is the file of certificates that boto3
     is configured to trust, if any.
-    ``queue_arn`` is its ARN, empty if the server names none.
+    ``queue_arn`` is its ARN, empty if the server names none. ``proxy`` is what the calls go through, if anything.
     """
 
     url: str
@@ -46,6 +47,7 @@ class QueueInfo:
     maximum_message_size: int = MOST_MESSAGE_BYTES
     ca_bundle: str | None = None
     queue_arn: str = ""
+    proxy: Proxy | None = None
 
     @property
     def arn(self) -> str:
@@ -69,4 +71,5 @@ class QueueInfo:
     def from_json(cls, text: bytes) -> QueueInfo:
         """Return the queue that :meth:`to_json` wrote."""
         fields = orjson.loads(text)
-        return cls(**{**fields, "endpoint": Url(**fields["endpoint"])})
+        proxy = Proxy(**fields["proxy"]) if fields["proxy"] else None
+        return cls(**{**fields, "endpoint": Url(**fields["endpoint"]), "proxy": proxy})

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import courier
+from courier.http.proxy import Proxy
 from courier.http.url import Url
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.0"
@@ -39,10 +40,16 @@ class _Parts(NamedTuple):
 
 
 class SigV4Signer:
-    """Signs the heads of calls to one endpoint. It belongs to one event loop and isn't thread-safe."""
+    """Signs the heads of calls to one endpoint. It belongs to one event loop and isn't thread-safe.
 
-    def __init__(self, url: Url, region: str) -> None:
+    Heads for an http endpoint behind a ``proxy`` name the whole URL, and what the proxy alone reads.
+    """
+
+    def __init__(self, url: Url, region: str, proxy: Proxy | None = None) -> None:
         self._url = url
+        forwarded = proxy is not None and url.scheme == "http"
+        self._target = url.text if forwarded else url.path
+        self._proxy_lines = proxy.header_lines if forwarded and proxy is not None else ""
         self._region = region
         self._canonical_path = canonical_path(url.path)
         self._keys: Keys | None = None
@@ -106,11 +113,11 @@ class SigV4Signer:
         token_name = "x-amz-security-token;" if keys.token else ""
         token_header = f"X-Amz-Security-Token: {keys.token}\r\n" if keys.token else ""
         names = f"content-type;host;x-amz-date;{token_name}x-amz-target;x-amzn-query-mode"
-        url, host = self._url, self._url.host_header
+        host = self._url.host_header
         return _Parts(
             f"POST\n{self._canonical_path}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:",
             f"\n{token_line}x-amz-target:AmazonSQS.{action}\nx-amzn-query-mode:true\n\n{names}\n",
-            f"POST {url.path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+            f"POST {self._target} HTTP/1.1\r\nHost: {host}\r\n{self._proxy_lines}Content-Type: {CONTENT_TYPE}\r\n"
             f"User-Agent: courier/{courier.__version__}\r\nX-Amz-Target: AmazonSQS.{action}\r\n"
             # Like every AWS SDK, asks for the older error codes beside the new ones.
             f"X-Amzn-Query-Mode: true\r\n{token_header}X-Amz-Date: ",

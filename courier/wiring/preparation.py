@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,15 +15,20 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from courier.config.body import DECODE, FETCH, UNWRAP
 from courier.config.config import Config
 from courier.config.formats import TASK_PATH
+from courier.config.loading import environment
+from courier.errors import CannotStart
 from courier.http.exchange import Transport
 from courier.http.head import HeadTemplate
+from courier.http.proxy import Proxy
 from courier.http.session import Session, SessionLimits
+from courier.http.url import Url
 from courier.http.url_parsing import read_url
 from courier.process.scoreboard import Slot
 from courier.request.content import Step
 from courier.request.head import DeliveryHead
 from courier.request.header_sets import CLOUDEVENTS, NONE, SQSD
 from courier.sender.preparation import Preparation
+from courier.sqs.environment_proxy import environment_proxy, names_a_proxy
 
 if TYPE_CHECKING:
     from courier.body.unwrap import Unwrap
@@ -94,12 +100,22 @@ def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
     def make(loop: asyncio.AbstractEventLoop, _: Slot | None) -> Step:
         def open_session(host: str) -> HostSession:
             url = read_url(config.sns_endpoint_url or f"https://{host}/")
-            session = Session(loop, url, limits)
+            session = Session(loop, url, limits, proxy=_proxy_to(url))
             return HostSession(session, lambda path: HeadTemplate("GET", replace(url, path=path)).render(0))
 
         return Verify(unwrap, config.sns_topic, Certificates(open_session))
 
     return make
+
+
+def _proxy_to(url: Url) -> Proxy | None:
+    """Return the proxy of the environment for a host of AWS that senders ask over TLS."""
+    if url.scheme != "https" or not names_a_proxy(environment()):
+        return None
+    # One that can't be used was refused by the lookup of the queue, unless that has no proxy.
+    with contextlib.suppress(CannotStart):
+        return environment_proxy(url)
+    return None
 
 
 def _fetch(region: str | None, config: Config) -> MakeStep:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -15,12 +17,17 @@ PATIENCE: Final = 30.0
 class ProxyServer:
     """A proxy on a free loopback port, for the length of a ``with`` block; ``heads`` are those that it was sent.
 
-    It refuses everything with ``refusal``, a whole answer, where there is one.
+    It refuses everything with ``refusal``, a whole answer, where there is one. It alone knows the addresses of
+    ``names``. With ``tls`` it is spoken to over TLS.
     """
 
-    def __init__(self, refusal: bytes = b"") -> None:
+    def __init__(
+        self, refusal: bytes = b"", names: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.heads: list[bytes] = []
-        self._refusal = refusal
+        self.refusal = refusal
+        self._names = names or {}
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._streams: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -45,6 +52,12 @@ class ProxyServer:
         for stream in [self._listener, *self._streams]:
             stream.close()
 
+    def cut(self) -> None:
+        """Cut all connections, as a proxy does that is restarted; new ones are accepted."""
+        for stream in list(self._streams):
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -53,17 +66,28 @@ class ProxyServer:
                 self._start(self._serve, stream)
 
     def _serve(self, client: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:
+                return
+            self._streams.append(client)
         head, rest = b"", b""
         while b"\r\n\r\n" not in head:
-            if not (data := client.recv(65536)):
+            try:
+                data = client.recv(65536)
+            except OSError:
+                return
+            if not data:
                 return
             head += data
         head, _, rest = head.partition(b"\r\n\r\n")
         self.heads.append(head)
         method, where, _ = head.split(b"\r\n")[0].split(b" ")
-        if self._refusal:
-            client.sendall(self._refusal)
-            client.shutdown(socket.SHUT_WR)
+        if self.refusal:
+            with contextlib.suppress(OSError):
+                client.sendall(self.refusal)
+                client.shutdown(socket.SHUT_WR)
         elif method == b"CONNECT":
             server = self._connect(*where.decode().rsplit(":", 1))
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -75,7 +99,7 @@ class ProxyServer:
             self._relay(client, server)
 
     def _connect(self, host: str, port: str) -> socket.socket:
-        server = socket.create_connection((host, int(port)), PATIENCE)
+        server = socket.create_connection((self._names.get(host, host), int(port)), PATIENCE)
         self._streams.append(server)
         return server
 
