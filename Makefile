@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs pictures lint check dist sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
+.PHONY: help demo test test-full floors docs pictures lint check dist release sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -64,9 +64,12 @@ faults-quick: .venv/dev.stamp cc ## test it under a few of these faults; takes u
 
 check: lint demo faults-quick test ## all that CI runs: lint, the demo, a few fault tests, the tests
 
-dist: .venv/dist.stamp ## build the wheel and the source distribution into dist/
-	@rm -rf build dist/courier-*.whl dist/courier-*.tar.gz
-	@$(BIN)/python -m build --no-isolation --outdir dist .
+dist: .venv/dist.stamp ## build the wheel and the source distribution into dist/; the same source gives the same bytes
+	@$(BIN)/python -m scripts.distributions dist
+
+release: dist sbom ## put all files of a release into dist/: both distributions, the lock, the bill of materials, checksums
+	@cp requirements.lock dist/
+	@cd dist && sha256sum courier-*.whl courier-*.tar.gz requirements.lock courier.cdx.json >SHA256SUMS && cat SHA256SUMS
 
 sbom: .venv/release.stamp ## write the bill of materials of the image, dist/courier.cdx.json (CycloneDX)
 	@mkdir -p build dist

@@ -9,4 +9,4 @@ A message is deleted only after the recipient answered with success and its audi
 :mod:`courier.pipeline` is the map: which role runs what, joined by which channel, started and stopped when.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

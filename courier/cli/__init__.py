@@ -48,6 +48,9 @@ COMMANDS: Final = {
     "demo": Command("Deliver a few thousand messages without AWS, and account for each.", "demo"),
     "harness": Command("Send random messages to a queue, and answer their deliveries with 200.", "harness"),
     "virtual": Command("Serve an SQS API from memory, for development and tests.", "virtual", "virtual"),
+    "completion": Command(
+        "Print the script with which a shell completes commands and options.", "completion", logs=False
+    ),
     "help": Command("Explain one option: what it does, what it takes, its default, its variable and its key.", "help"),
 }
 
