@@ -50,8 +50,8 @@ class FaultySqs(ThreadedServer):
     Bodies that contain ``corrupt`` come with a wrong MD5.
     """
 
-    def __init__(self) -> None:
-        self.faults = Switches()
+    def __init__(self, faults: Switches | None = None) -> None:
+        self.faults = faults or Switches()
         self.runs: Counter[int] = Counter()
         self.corrupt = ""
         self._sqs = VirtualSqs(faults=self.faults)
