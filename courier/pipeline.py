@@ -34,6 +34,7 @@ from courier.preflight import Queues, find_queues
 from courier.process.bells import Bells
 from courier.process.channel import Channel
 from courier.process.collection import no_collection
+from courier.process.departure import Departure
 from courier.process.life import RoleFactory
 from courier.process.notify import Manager
 from courier.process.scoreboard import LOG_LEVEL, PROBE_ASKED, RELOADS, Scoreboard
@@ -46,6 +47,7 @@ from courier.reload import rereading
 from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_options
+from courier.wiring.leaving import leave_unstarted, look_first, watcher_stage, watches
 from courier.wiring.pools import SenderPool, reconfigured, route_works, sender_pools
 from courier.wiring.roles import (
     api_role,
@@ -80,10 +82,12 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
             if config.queue_type == "remote":
                 # Before the first fork, so that the preflight and the workers share what it imports.
                 configured_aws()
-            queues = find_queues(config, meanwhile=lambda: import_roles(config))
+            queues, departure = find_queues_unless_leaving(config)
     except Interrupted:
         log.info("stopped before it started")
         return EXIT_DRAINED
+    if departure is not None:
+        return leave_unstarted(config, departure)
     # Before the fork, so that no worker reads the same files.
     workers_for_cores()
     pools, acks = sender_pools(config), Channel.create("acks")
@@ -118,6 +122,15 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         rereading=rereading(config, read_again, factories, most, adopt) if read_again else None,
     )
     return Supervisor(stages, board, options, totals=lambda: totals(board)).run()
+
+
+def find_queues_unless_leaving(config: Config) -> tuple[Queues, Departure | None]:
+    """Return the queues, and the reason not to start if the platform ends this machine or task."""
+
+    def find() -> Queues:
+        return find_queues(config, meanwhile=lambda: import_roles(config))
+
+    return look_first(config, find) if watches(config) else (find(), None)
 
 
 def build_stages(
@@ -175,4 +188,7 @@ def build_stages(
         flow.append(Stage("queue", 1, queue_role(config, queue)))
     if config.api_address is not None:
         flow.append(Stage("api", 1, api_role(config, queues, config.api_address, pools, acks), watches=(*works, acks)))
+    if watches(config):
+        # Last, because it tells Auto Scaling that the others are gone.
+        flow.append(watcher_stage(config))
     return flow

@@ -30,6 +30,7 @@ from courier.board.pause import is_paused
 from courier.board.shortage import RESOURCES, shortages
 from courier.board.tally import ACTIONS, REASONS, RESULTS
 from courier.process import scoreboard
+from courier.process.departure import NOTICES
 from courier.process.scoreboard import EMPTY, SUPERVISOR, WORDS, kind_of
 from courier.process.word_table import Kind
 
@@ -38,7 +39,7 @@ PREFIX: Final = "courier_"
 DEPTH_STATES: Final = ("waiting", "delayed", "in flight")
 """The states of the messages in a queue, in the order of the numbers of a QueueDepth."""
 
-LABELS: Final = {"reason": REASONS, "resource": RESOURCES}
+LABELS: Final = {"reason": REASONS, "resource": RESOURCES, "notice": NOTICES}
 """The values of each label, in the order of the words that hold its counts."""
 
 

@@ -17,6 +17,7 @@ from courier.config.audit import AuditConfig
 from courier.config.checks import check_at_most, refuse
 from courier.config.fetch import FetchConfig
 from courier.config.formats import FormatsConfig
+from courier.config.leaving import LeavingConfig
 from courier.config.limits import LimitsConfig
 from courier.config.option import Option
 from courier.config.processes import ProcessesConfig
@@ -34,6 +35,7 @@ from courier.request.header_sets import CLOUDEVENTS
 class Config(
     SecurityConfig,
     ApiConfig,
+    LeavingConfig,
     ProcessesConfig,
     AuditConfig,
     LimitsConfig,
@@ -59,6 +61,7 @@ class Config(
         self._check_limits()
         self._check_audit()
         self._check_api()
+        self._check_leaving()
         self._check_security()
         if (self.client_cert or self.ca_file) and self.recipient.scheme != "https":
             flag = "--client-cert" if self.client_cert else "--ca-file"

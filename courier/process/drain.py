@@ -50,6 +50,14 @@ class Drain:
         self._board.supervisor.reals[scoreboard.DRAIN_DEADLINE] = self._deadline
         self._board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
 
+    def end_within(self, seconds: float, now: float) -> None:
+        """Let the drain end within ``seconds`` from ``now`` on, unless it ends sooner anyway."""
+        deadline = now + seconds - self._grace
+        # Many turns say the same, each computed anew.
+        if deadline < self._deadline - 0.5:
+            self._deadline = deadline
+            self._board.supervisor.reals[scoreboard.DRAIN_DEADLINE] = deadline
+
     def step(self, now: float) -> bool:
         """Advance the drain; return whether all stages are gone. Call it on every turn."""
         while True:
@@ -104,4 +112,4 @@ class Drain:
     def _cut_at(self, stage: Stage) -> float:
         cut_at = self._deadline - min(stage.drain_reserve, self.timeout / 2) + self._grace
         # If earlier stages used up the time, this one still gets a moment to commit.
-        return max(cut_at, self._ordered_at + LONGEST_GRACE)
+        return max(cut_at, self._ordered_at + max(LONGEST_GRACE, stage.own_seconds))

@@ -29,8 +29,9 @@ AGE_BOUNDS: Final = (*LATENCY_BOUNDS[3:-1], 60.0, 300.0, 900.0, 3600.0, 21600.0,
 
 COUNTER, TOTAL, RATE, GAUGE, RECORD, REAL, METRIC = Kind
 WORDS: Final = Table()
-_consumer, _sender, _auditor, _scheduler, _supervisor, _worker = (
-    partial(WORDS.add, role) for role in ("consumer", "sender", "auditor", "scheduler", "supervisor", "worker")
+_consumer, _sender, _auditor, _scheduler, _watcher, _supervisor, _worker = (
+    partial(WORDS.add, role)
+    for role in ("consumer", "sender", "auditor", "scheduler", "watcher", "supervisor", "worker")
 )
 
 # The process. The supervisor writes the restarts into the slots of the workers that it replaced.
@@ -209,6 +210,23 @@ OLDEST_AT: Final = _consumer(GAUGE | REAL, "When that message was received.")
 TASKS_ENQUEUED: Final = _scheduler(COUNTER | METRIC, "Periodic tasks put into the queue.")
 TASKS_MISSED: Final = _scheduler(TOTAL | METRIC, "Periodic tasks that were not put into the queue in time.")
 SCHEDULED_UNTIL: Final = _scheduler(RECORD, "The minute since 1970 until which all tasks are done; 0 before the first.")
+
+# The end of this machine or task, with --watch-termination; see courier.process.departure.
+DEPARTURE: Final = _watcher(RECORD, "The kind of the notice because of which the program leaves, from 1; 0 for none.")
+DEPARTS_AT: Final = _watcher(RECORD | REAL, "When the machine ends; 0 if that is unknown.")
+NOTICED_AT: Final = _watcher(RECORD | REAL, "When each kind of notice was first seen.", size=4)
+NOTICES: Final = _watcher(
+    COUNTER | METRIC,
+    "Notices that this machine or task ends, by kind.",
+    "termination_notices",
+    size=4,
+    label="notice",
+)
+METADATA_FAILURES: Final = _watcher(COUNTER | METRIC, "Looks for such notices that failed.")
+HOOKS_COMPLETED: Final = _watcher(
+    COUNTER | METRIC, "Lifecycle actions of Auto Scaling that Courier completed.", "lifecycle_actions_completed"
+)
+TASK_PROTECTED: Final = _watcher(GAUGE | METRIC, "1 while ECS protects the task from scale-in.")
 
 # Histograms, each followed by its sum.
 LATENCY: Final = _sender(

@@ -25,7 +25,8 @@ class Stage:
     draining is replaced, because its work must be finished. The workers must be gone ``drain_reserve`` seconds before
     the deadline of the whole drain, to leave time for later stages; at most half of the drain timeout counts. ``bells``
     has one for each worker, spare ones included, if some of them sleep until others call them in. A stage that
-    ``drains_along`` drains together with the one before it in the order of the drain.
+    ``drains_along`` drains together with the one before it in the order of the drain. One that still has something to
+    do when the whole drain should have ended gets ``own_seconds`` for it.
     """
 
     role: str
@@ -41,6 +42,7 @@ class Stage:
     drain_reserve: float = 0.0
     bells: Bells = NO_BELLS
     drains_along: bool = False
+    own_seconds: float = 0.0
 
     @property
     def channels(self) -> tuple[Channel, ...]:

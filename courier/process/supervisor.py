@@ -19,6 +19,7 @@ from courier.process import scoreboard
 from courier.process.acts import Acts
 from courier.process.advice import HUNG, explain_death
 from courier.process.control import Control
+from courier.process.departure import WORDS_OF, read_departure
 from courier.process.drain import UNKILLABLE, Drain
 from courier.process.dump import SIGNAL
 from courier.process.notify import Notifier
@@ -99,6 +100,8 @@ class Supervisor:
         self._kill_at = math.inf
         self._unfinished = Unfinished(board)
         self._exit_code = EXIT_DRAINED
+        # No signal has asked for this drain yet, so the first one doesn't cut it short.
+        self._drains_unasked = False
 
     def run(self) -> int:
         """Run the stages until a signal to stop; return the exit code.
@@ -166,6 +169,7 @@ class Supervisor:
         self._watch()
         self._notice_ready()
         self._scaling.kill_late(self._now)
+        self._leave_if_told()
         if self._is_running():
             if self._all_ready:
                 self._reload.step(self._now)
@@ -207,16 +211,35 @@ class Supervisor:
         if self._phase is ProgramPhase.STOPPING:
             log.warning("killing all", signal=number.name)
             self._kill_at = self._now
+        elif self._drains_unasked:
+            self._drains_unasked = False
+            log.info("draining already", signal=number.name)
         elif self._phase is ProgramPhase.DRAINING:
             log.warning("stopping at once", signal=number.name)
             self._stop_at_once()
         else:
-            log.info("draining", signal=number.name, timeout=self._drain.timeout)
-            self._phase = ProgramPhase.DRAINING
-            self._reload.stop()
-            self._notifier.stopping(self._now)
-            self._unfinished.begin()
-            self._drain.begin(self._now)
+            self._begin_drain(math.inf, signal=number.name)
+
+    def _leave_if_told(self) -> None:
+        """Drain if the platform has announced the end of this machine or task; a drain that goes on ends in time."""
+        departure = read_departure(self._board)
+        if departure is None:
+            return
+        within = departure.drain_within(self._now)
+        if self._is_running():
+            self._drains_unasked = True
+            self._begin_drain(within, reason=WORDS_OF[departure.kind])
+        else:
+            self._drain.end_within(within, self._now)
+
+    def _begin_drain(self, within: float, **why: object) -> None:
+        log.info("draining", **why, timeout=round(min(self._drain.timeout, within), 3))
+        self._phase = ProgramPhase.DRAINING
+        self._reload.stop()
+        self._notifier.stopping(self._now)
+        self._unfinished.begin()
+        self._drain.begin(self._now)
+        self._drain.end_within(within, self._now)
 
     def _stop_at_once(self) -> None:
         self._phase = ProgramPhase.STOPPING

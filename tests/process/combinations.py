@@ -126,6 +126,10 @@ LEFT: Final[Mapping[str, str]] = {
     "--page": "for --api",
     "--page-control": "for --api",
     "--control": "test_control.py",
+    **dict.fromkeys(
+        ("--watch-termination", "--drain-on-rebalance", "--lifecycle-hook", "--task-protection"),
+        "need the metadata of a platform: test_leaving.py",
+    ),
 }
 
 OUTAGES: Final = ("refused connections", "503", "401", "429", "hanging", "cut connections")

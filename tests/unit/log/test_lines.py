@@ -25,6 +25,8 @@ WORKERS: Final = (
     "preflight.py",
     "risks.py",
     "scheduler",
+    "leaving",
+    "wiring/leaving.py",
     "local/queue_role.py",
     "sqs",
     "request",
@@ -86,6 +88,19 @@ LIMITED: Final = {
         "the queue takes periodic tasks again": OUTAGE,
         "enqueuing periodic tasks": ONCE,
     },
+    "leaving/watcher.py": {
+        "the platform gives notice": "once for each kind of notice",
+        "cannot ask whether this machine ends; trying again": OUTAGE,
+        "asking again whether this machine ends": OUTAGE,
+        "cannot complete the lifecycle action, trying again; without it Auto Scaling waits for the hook's time": OUTAGE,
+        "completed the lifecycle action; Auto Scaling goes on": ONCE,
+        "no lifecycle action waits for this instance": ONCE,
+        "cannot change the scale-in protection of the task, trying again; a scale-in may cut deliveries": OUTAGE,
+        "the scale-in protection of the task can be changed again": OUTAGE,
+    },
+    "wiring/leaving.py": dict.fromkeys(
+        ("not started", "cannot complete the lifecycle action", "stopped before it started"), ONCE
+    ),
     "auditor/sqs_calls.py": {
         "cannot settle with SQS, trying again": OUTAGE,
         "settling with SQS again": OUTAGE,

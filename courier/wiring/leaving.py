@@ -1,0 +1,102 @@
+"""The wiring of leaving in time: the watcher's stage, and the look before the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+
+from courier.config.config import Config
+from courier.config.loading import environment
+from courier.errors import EXIT_DRAINED, CannotStart
+from courier.process.departure import LIFECYCLE, WATCHER, WORDS_OF, Departure
+from courier.process.life import Life, Role
+from courier.process.short_lived_child import Interrupted, run_in_child
+from courier.process.stage import Stage
+
+if TYPE_CHECKING:
+    from courier.leaving.opening import Wishes
+
+CHILD_SECONDS: Final = 3.0
+CLOSING_SECONDS: Final = 2.0
+HOOK_SECONDS: Final = 12.0
+"""Seconds for the watcher after the drain of all others: a little more than it takes by itself."""
+
+Found = TypeVar("Found")
+
+log = structlog.get_logger("courier")
+
+
+def watches(config: Config) -> bool:
+    """Return whether the platform is asked for the end of this machine or task."""
+    return config.watch_termination != "none"
+
+
+def watcher_stage(config: Config) -> Stage:
+    """Return the stage of the watcher, which drains last. Raise CannotStart if the platform's variables are wrong."""
+    # Imported here, before the fork, because few programs watch.
+    from courier.leaving.opening import find_places, open_agent, open_source
+    from courier.leaving.watcher import Watcher
+
+    wishes = _wishes(config)
+    places = find_places(wishes, environment())
+
+    async def make(life: Life) -> Role:
+        source, find_hook = open_source(life.loop, places, wishes)
+        return Watcher(life, source, find_hook, open_agent(life.loop, places))
+
+    own_seconds = HOOK_SECONDS if wishes.hook_name else CLOSING_SECONDS
+    return Stage(WATCHER, 1, make, restart_in_drain=True, own_seconds=own_seconds)
+
+
+def look_first(config: Config, meanwhile: Callable[[], Found]) -> tuple[Found, Departure | None]:
+    """Return what ``meanwhile`` returns, and the reason not to start, ``None`` for none.
+
+    Raise CannotStart if the platform's variables are wrong, and what ``meanwhile`` raises.
+    """
+    from courier.leaving.first_look import look_first as look
+    from courier.leaving.opening import find_places
+
+    wishes = _wishes(config)
+    places = find_places(wishes, environment())
+    found: list[Found] = []
+    try:
+        answer = run_in_child(
+            lambda: look(places, wishes), CHILD_SECONDS, "the first look", lambda: found.append(meanwhile())
+        )
+    except CannotStart:
+        if not found:
+            raise
+        # Only the look failed. The watcher says why when it fails too.
+        answer = b""
+    return found[0], Departure(answer.decode()) if answer else None
+
+
+def leave_unstarted(config: Config, departure: Departure) -> int:
+    """Say why the program doesn't start, complete the lifecycle action if there is one, and return the exit code."""
+    from courier.leaving.first_look import complete_hook
+    from courier.leaving.opening import find_places
+
+    log.warning(
+        "not started",
+        reason=WORDS_OF[departure.kind],
+        advice="nothing: what is in the queue is for other machines; start it again if the platform changes its mind",
+    )
+    wishes = _wishes(config)
+    if departure.kind == LIFECYCLE and wishes.hook_name:
+        places = find_places(wishes, environment())
+        try:
+            run_in_child(lambda: complete_hook(places, wishes), HOOK_SECONDS, "the lifecycle hook")
+        except CannotStart as error:
+            log.warning("cannot complete the lifecycle action", reason=error.reason, advice=error.advice)
+        except Interrupted:
+            log.info("stopped before it started")
+    return EXIT_DRAINED
+
+
+def _wishes(config: Config) -> Wishes:
+    from courier.leaving.opening import Wishes
+
+    group, name = config.hook
+    return Wishes(config.watch_termination, config.drain_on_rebalance, group, name, config.task_protection)

@@ -1,0 +1,149 @@
+"""The platform ends the machine or the task under load: nothing is lost, and the drain is in time."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.fake_platform import HOOK, FakePlatform, fake_platform
+from tests.process.conftest import Start
+from tests.process.world import Courier, Queue, Recipient, after, bodies, missing, until
+
+EC2: Final = ("--watch-termination", "ec2")
+MESSAGES: Final = 300
+
+
+@pytest.fixture
+def platform() -> Iterator[FakePlatform]:
+    with fake_platform() as platform:
+        yield platform
+
+
+def under_load(
+    start: Start, queue: Queue, recipient: Recipient, *options: str, **environ: str
+) -> tuple[Courier, list[str]]:
+    """Start on a queue whose messages take a while, and return once some are delivered."""
+    recipient.behave = after(0.2)
+    sent = queue.send(bodies(MESSAGES))
+    courier = start(queue, *options, "--senders", "2", "--concurrency", "4", **environ)
+    until(lambda: len(recipient.accepted) > 10, 30, courier.log)
+    return courier, sent
+
+
+def assert_nothing_lost(courier: Courier, queue: Queue, recipient: Recipient, sent: list[str]) -> None:
+    """Each message was delivered once and recorded, or is visible in the queue."""
+    assert recipient.duplicates() == {}
+    done = set(recipient.accepted)
+    assert set(courier.recorded()) == done
+    assert queue.counts() == (len(missing(sent, done)), 0)
+
+
+def test_a_spot_notice_drains_and_loses_nothing(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    courier, sent = under_load(start, queue, recipient, *EC2, **platform.environment("ec2"))
+    platform.interrupt_spot()
+    assert courier.wait(30) == 0
+    assert_nothing_lost(courier, queue, recipient, sent)
+    assert "notice=spot" in courier.log()
+    assert 'reason="EC2 takes the spot instance back"' in courier.log()
+
+
+def test_a_drain_that_would_outlast_the_machine_ends_in_time(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    options = (*EC2, "--drain-timeout", "60", "--timeout", "120")
+    courier, _ = under_load(start, queue, recipient, *options, **platform.environment("ec2"))
+    recipient.behave = after(60)
+    until(lambda: recipient.open, 30, courier.log)
+    platform.interrupt_spot(seconds=14)
+    notice = time.monotonic()
+    # What was in flight is cut, and shown again by SQS.
+    assert courier.wait(30) == 4
+    assert time.monotonic() - notice < 14
+    assert set(courier.recorded()) == set(recipient.accepted)
+
+
+def test_the_lifecycle_action_is_completed_once_after_the_drain(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    courier, sent = under_load(start, queue, recipient, *EC2, "--lifecycle-hook", HOOK, **platform.environment("ec2"))
+    platform.terminate()
+    assert courier.wait(40) == 0
+    assert_nothing_lost(courier, queue, recipient, sent)
+    assert len(platform.completed) == 1
+    assert platform.completed[0] > max(delivery.at for delivery in recipient.deliveries) + 0.2
+    assert "completed the lifecycle action" in courier.log()
+
+
+def test_a_watcher_killed_during_the_drain_is_replaced_and_completes_the_action(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    courier, sent = under_load(start, queue, recipient, *EC2, "--lifecycle-hook", HOOK, **platform.environment("ec2"))
+    recipient.behave = after(6)
+    until(lambda: recipient.open, 20, courier.log)
+    platform.terminate()
+    until(lambda: platform.extended, 20, courier.log)
+    os.kill(courier.pid_of("watcher", 0), signal.SIGKILL)
+    assert courier.wait(40) == 0
+    assert_nothing_lost(courier, queue, recipient, sent)
+    assert len(platform.completed) == 1
+
+
+def test_after_a_kill_of_everything_the_next_start_completes_the_action_and_receives_nothing(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    environ = platform.environment("ec2")
+    courier, _ = under_load(start, queue, recipient, *EC2, "--lifecycle-hook", HOOK, **environ)
+    platform.terminate()
+    until(lambda: "event=draining" in courier.log(), 20, courier.log)
+    courier.kill()
+    assert platform.completed == []
+    receives = len(recipient.deliveries)
+    again = start(queue, *EC2, "--lifecycle-hook", HOOK, ready=False, **environ)
+    assert again.wait(30) == 0
+    assert len(platform.completed) == 1
+    assert len(recipient.deliveries) == receives
+    assert 'event="not started"' in again.log()
+
+
+def test_the_first_signal_during_such_a_drain_cuts_nothing(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    courier, sent = under_load(start, queue, recipient, "--watch-termination", "auto", **platform.environment("ecs"))
+    recipient.behave = after(3)
+    until(lambda: recipient.open, 20, courier.log)
+    platform.desired = "STOPPED"
+    until(lambda: "event=draining" in courier.log(), 20, courier.log)
+    assert courier.drain() == 0
+    assert_nothing_lost(courier, queue, recipient, sent)
+
+
+def test_a_task_is_protected_while_it_delivers(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    options = ("--watch-termination", "ecs", "--task-protection")
+    courier, _ = under_load(start, queue, recipient, *options, **platform.environment("ecs"))
+    until(lambda: platform.protected, 20, courier.log)
+    assert platform.protected[0][1] == 10
+    courier.drain()
+    assert [minutes for _, minutes in platform.protected] == [10, 0]
+
+
+def test_a_platform_that_never_answers_stops_nothing_and_is_one_line(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform
+) -> None:
+    platform.reaches_containers = False
+    courier, _ = under_load(start, queue, recipient, *EC2, **platform.environment("ec2"))
+    until(lambda: len(recipient.accepted) == MESSAGES, 60, courier.log)
+    lines = [line for line in courier.log().splitlines() if "cannot ask whether this machine ends" in line]
+    assert len(lines) == 1
+    assert "hop limit" in lines[0]
+    assert courier.drain() == 0
+    assert re.search(r"unfinished=0\b", courier.log())
