@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "completion": Command(
         "Print the script with which a shell completes commands and options.", "completion", logs=False
     ),
+    "migrate": Command("Write the settings of simple-sqsd or aws-sqsd as a file of options.", "migrate", logs=False),
     "help": Command("Explain one option: what it does, what it takes, its default, its variable and its key.", "help"),
 }
 

