@@ -36,7 +36,7 @@ from courier.http.spool import nameless_file
 from courier.http.tls import client_context
 from courier.http.url import Url
 from courier.local.embedded import local_queue
-from courier.process.short_lived_child import run_in_child
+from courier.process.short_lived_child import run_in_child, told_to_stop
 from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
 from courier.wiring.audit import archive_settings, audit_stream
@@ -404,22 +404,30 @@ class Queues(NamedTuple):
     failure_queue: QueueInfo | None
 
 
-def find_queues(config: Config, meanwhile: Callable[[], None] = lambda: None) -> Queues:
+def find_queues(
+    config: Config,
+    meanwhile: Callable[[], None] = lambda: None,
+    is_stopped: Callable[[], bool] = told_to_stop,
+    *,
+    serves: bool = True,
+) -> Queues:
     """Make all checks in a child process that leaves nothing behind; return the queues.
 
-    The caller runs ``meanwhile`` before it waits for them. Raise CannotStart with the first failed check.
+    The caller runs ``meanwhile`` before it waits for them. ``serves`` is whether this program opens the API. See
+    :func:`courier.process.short_lived_child.run_in_child` for ``is_stopped``. Raise CannotStart with the first failed
+    check.
     """
 
     def check() -> bytes:
         found = preflight(config, lock_timeout=config.drain_timeout_seconds)
         raise_failed(found.checks)
-        if config.api_address is not None:
+        if serves and config.api_address is not None:
             # If the port turned out to be in use later, the messages received until then would lose a receive each.
             listen(config.api_address).close()
         both = found.queue or local_queue(config), found.failure_queue
         return b"\n".join(queue.to_json() for queue in both if queue is not None)
 
     timeout = PREFLIGHT_SECONDS + config.drain_timeout_seconds
-    found_queues = run_in_child(check, timeout, "the preflight", meanwhile).split(b"\n")
+    found_queues = run_in_child(check, timeout, "the preflight", meanwhile, is_stopped).split(b"\n")
     queues = [QueueInfo.from_json(line) for line in found_queues]
     return Queues(queues[0], queues[1] if len(queues) > 1 else None)

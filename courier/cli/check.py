@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from courier.cli.help import GroupedCommand
-from courier.cli.options import config_parameters, valid_config
+from courier.cli.options import config_parameters
+from courier.cli.queues import QueueConfig, valid_configs
 from courier.config.config import Config
 from courier.config.consequences import OptionNote
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
@@ -15,16 +16,26 @@ from courier.log import setup
 
 
 @click.command("check", cls=GroupedCommand, params=config_parameters())
-@valid_config
-def command(config: Config, notes: Sequence[OptionNote]) -> int:
+@valid_configs
+def command(queues: Sequence[QueueConfig]) -> int:
     """Check whether run can start, and say how to fix what is wrong.
 
-    Takes the options of run. Exit codes: 0 run can start, 2 wrong usage, 3 run cannot start.
+    Takes the options of run. With [[queue]] tables in the file of --config, all are checked, or the one that --queue
+    names. Exit codes: 0 run can start, 2 wrong usage, 3 run, or one of the queues, cannot start.
     """
+    setup.configure(queues[0].config.log_level, queues[0].config.log_format)
+    codes: list[int] = []
+    for name, config, notes in queues:
+        if name:
+            click.echo(f"{chr(10) * bool(codes)}queue {name}")
+        codes.append(_check(config, notes))
+    return max(codes)
+
+
+def _check(config: Config, notes: Sequence[OptionNote]) -> int:
     from courier.preflight import preflight
     from courier.risks import cron_job_of_old
 
-    setup.configure(config.log_level, config.log_format)
     found = preflight(config, lock_timeout=0.0, connect=True)
     for check in found.checks:
         click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<11}  {check.detail}")

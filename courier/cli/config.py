@@ -9,10 +9,9 @@ import click
 import orjson
 
 from courier.cli.help import GroupedCommand
-from courier.cli.options import config_parameters, valid_config
+from courier.cli.options import config_parameters
+from courier.cli.queues import QueueConfig, valid_configs
 from courier.cli.status import output_option
-from courier.config.config import Config
-from courier.config.consequences import OptionNote
 from courier.config.sources import Setting, settings
 from courier.errors import EXIT_DRAINED
 from courier.log.printable import escaped, one_line
@@ -41,21 +40,31 @@ def _keep(key: str) -> Any:
 
 
 @click.command("config", cls=GroupedCommand, params=[*_own_parameters(), *config_parameters()])
-@valid_config
-def command(config: Config, notes: Sequence[OptionNote]) -> int:
+@valid_configs
+def command(queues: Sequence[QueueConfig]) -> int:
     """Show every setting, and where it came from: an option, a variable, the file, a preset, or the default.
 
-    Takes the options of run, so that it shows what a start with them would use. Secrets are shown as "set". Exit codes:
-    0 shown, 2 wrong usage or configuration.
+    Takes the options of run, so that it shows what a start with them would use. Secrets are shown as "set". With
+    [[queue]] tables in the file of --config, all are shown, or the one that --queue names. Exit codes: 0 shown, 2 wrong
+    usage or configuration.
     """
     meta = click.get_current_context().meta
-    shown = [each for each in settings(config, config.sources) if not (meta[_CHANGED] and each.default)]
+    shown = {
+        name: [each for each in settings(config, config.sources) if not (meta[_CHANGED] and each.default)]
+        for name, config, _ in queues
+    }
     if meta[_OUTPUT] == "json":
-        click.echo(orjson.dumps([each._asdict() for each in shown], option=orjson.OPT_INDENT_2).decode())
+        objects = {name: [each._asdict() for each in found] for name, found in shown.items()}
+        click.echo(orjson.dumps(objects.get("", objects), option=orjson.OPT_INDENT_2).decode())
         return EXIT_DRAINED
-    click.echo("\n".join(table(shown)))
-    for note in notes:
-        click.echo(one_line(f"note: {note.name} has no effect: {note.reason}"), err=True)
+    for number, (name, found) in enumerate(shown.items()):
+        if name:
+            click.echo(f"{chr(10) * bool(number)}queue {name}")
+        click.echo("\n".join(table(found)))
+    for name, _, notes in queues:
+        for note in notes:
+            of = f"queue {name}: " if name else ""
+            click.echo(one_line(f"note: {of}{note.name} has no effect: {note.reason}"), err=True)
     return EXIT_DRAINED
 
 

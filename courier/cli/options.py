@@ -12,9 +12,10 @@ from click.core import ParameterSource
 from courier.cli.option_texts import default_text
 from courier.config.config import DEFAULTS, OPTIONS, Config
 from courier.config.consequences import OptionNote, adapt_defaults, options_without_effect, unknown_variables
-from courier.config.loading import environment, read_file
+from courier.config.loading import environment, read_options
 from courier.config.option import VARIABLE_PREFIX
 from courier.config.presets import PRESETS
+from courier.config.queues import QueueTable
 from courier.config.sources import find_sources
 from courier.config.units import PATH, YES_NO, OptionType
 
@@ -26,6 +27,9 @@ else:
 CONFIG_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
 _FILE: Final = "courier.config_file"
 """The key of a context's ``meta`` for the name of the file of ``--config``."""
+
+_QUEUES: Final = "courier.queue_tables"
+"""The key of a context's ``meta`` for the tables of that file."""
 
 
 class ClickType(_ParamType):
@@ -121,15 +125,40 @@ def read_config(
     ConfigError.
     """
     context = click.get_current_context()
-    given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    if tables := queue_tables(context):
+        from courier.cli.queues import chosen_table, table_config
+
+        config, notes = table_config(context, values, chosen_table(context, values, tables), change)
+    else:
+        config, notes = configured(context, values, given_options(context, values), {}, change)
+    return config, [*notes, *unknown_variables(environment())]
+
+
+def given_options(context: click.Context, values: Iterable[str]) -> set[str]:
+    """Return the options that were given: by flag, by variable, or above the tables of the file."""
+    return {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+
+
+def configured(
+    context: click.Context,
+    values: dict[str, Any],
+    given: set[str],
+    own: Mapping[str, str],
+    change: Callable[[dict[str, Any], set[str]], dict[str, Any]],
+) -> tuple[Config, list[OptionNote]]:
+    """Return the Config of option values, and notes on settings without effect; see :func:`read_config`.
+
+    ``own`` maps what the queue has of its own, with a value in ``values``, to its source.
+    """
     preset = PRESETS[values["preset"]]
-    values |= {name: preset[name] for name in preset if name not in given}
+    values = values | {name: preset[name] for name in preset if name not in given}
     values |= (changes := adapt_defaults(values, given))
     values = change(values, given)
-    config = Config(**values, sources=find_sources(values, _sources(context, given), changes))
+    sources = {**_sources(context, given - own.keys()), **own}
+    config = Config(**values, sources=find_sources(values, sources, changes))
     # Variables of other programs may be set for those programs.
-    ours = given - set(_from_others(context))
-    return config, [*options_without_effect(config, ours, environment()), *unknown_variables(environment())]
+    ours = given - (set(_from_others(context)) - own.keys())
+    return config, options_without_effect(config, ours, environment())
 
 
 def _sources(context: click.Context, given: Iterable[str]) -> dict[str, str]:
@@ -188,5 +217,17 @@ def where_from(ctx: click.Context, parameter: click.Parameter) -> str:
 
 def _load_file(ctx: click.Context, _parameter: click.Parameter, path: Any) -> None:
     if path is not None:
-        ctx.default_map = read_file(path)
+        ctx.default_map, ctx.meta[_QUEUES] = read_options(path)
         ctx.meta[_FILE] = path.name
+
+
+def queue_tables(context: click.Context) -> Sequence[QueueTable]:
+    """Return the tables ``[[queue]]`` of the file of ``--config``; empty if there are none."""
+    tables: Sequence[QueueTable] = context.meta.get(_QUEUES, ())
+    return tables
+
+
+def file_name(context: click.Context) -> str:
+    """Return the name of the file of ``--config``, which must have been given."""
+    name: str = context.meta[_FILE]
+    return name

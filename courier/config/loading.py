@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from courier.config.checks import refuse
 from courier.config.config import OPTIONS
-from courier.config.option import VARIABLE_PREFIX, Option
-from courier.config.units import STATUSES, YES_NO
+from courier.config.option import VARIABLE_PREFIX, type_problem
+from courier.config.queues import KEY, QueueTable, read_tables
 from courier.errors import ConfigError
 
 WEBHOOK_SECRET_VARIABLE: Final = f"{VARIABLE_PREFIX}WEBHOOK_SECRET"
@@ -27,11 +27,25 @@ def variable(name: str) -> str:
     return os.environ.get(name, "")
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """Read a TOML file of options, whose keys are flags without leading dashes. Return the values by field.
+class OptionsFile(NamedTuple):
+    """A file of options: the values by field, and the tables ``[[queue]]``.
 
-    The values are TOML's, to be converted like those of the command line. Raise ConfigError, which names the file and,
-    for an unknown key, the closest option.
+    The values are TOML's, to be converted like those of the command line.
+    """
+
+    values: dict[str, Any]
+    queues: Sequence[QueueTable] = ()
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the values that stand above the tables of a file of options; raise ConfigError as the next function."""
+    return read_options(path).values
+
+
+def read_options(path: Path) -> OptionsFile:
+    """Read a TOML file of options, whose keys are flags without leading dashes.
+
+    Raise ConfigError, which names the file and, for an unknown key, the closest option.
     """
     # Imported here, because most programs have no such file.
     import tomllib
@@ -51,28 +65,24 @@ def read_file(path: Path) -> dict[str, Any]:
         refuse("--config", f'{path} is not TOML{f" {place[0]}" if place else ""}; write each option as: key = "value"')
     names = {option.key: name for name, option in OPTIONS.items()}
     values: dict[str, Any] = {}
+    queues: Sequence[QueueTable] = ()
     for key, value in content.items():
-        if isinstance(value, dict):
+        if key == KEY and isinstance(value, (dict, list)):
+            queues = read_tables(path, value)
+            continue
+        if isinstance(value, dict) or _is_tables(value):
             raise ConfigError(f"{path}: tables such as [{key}] are not supported; write each option on its own line")
         name = names.get(key.replace("_", "-"))
         if name is None:
             raise ConfigError(f"{path}: there is no option {key!r}; {_nearest(key, list(names))}")
-        if reason := _type_problem(value, OPTIONS[name]):
+        if reason := type_problem(value, OPTIONS[name]):
             raise ConfigError(f"{path}: {key} must be {reason}")
         values[name] = value
-    return values
+    return OptionsFile(values, queues)
 
 
-def _type_problem(value: Any, option: Option) -> str:
-    """Return which type an option needs in the file if its value has another type; empty if the type is right."""
-    if option.repeated:
-        right = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return "" if right else "a list of strings"
-    if option.kind is STATUSES and isinstance(value, list):
-        return f'a string like "{",".join(map(str, value)) or "200-299"}"'
-    if isinstance(value, bool):
-        return "" if option.kind is YES_NO else "a string or a number"
-    return "" if isinstance(value, (str, int, float)) else "a string or a number"
+def _is_tables(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(each, dict) for each in value)
 
 
 def _nearest(key: str, keys: list[str]) -> str:

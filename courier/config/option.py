@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from courier.config.units import OptionType
+from courier.config.units import STATUSES, YES_NO, OptionType
 
 VARIABLE_PREFIX: Final = "COURIER_"
 DAY: Final = 86_400
@@ -57,3 +57,15 @@ def option(
     others = (variable,) if variable else ()
     described = Option(group, flag, kind, help_text, details, others, repeated, may_hold_secret)
     return field(default=default, repr=not may_hold_secret, metadata={"option": described})
+
+
+def type_problem(value: Any, option: Option) -> str:
+    """Return which type an option needs in the file if its value has another type; empty if the type is right."""
+    if option.repeated:
+        right = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return "" if right else "a list of strings"
+    if option.kind is STATUSES and isinstance(value, list):
+        return f'a string like "{",".join(map(str, value)) or "200-299"}"'
+    if isinstance(value, bool):
+        return "" if option.kind is YES_NO else "a string or a number"
+    return "" if isinstance(value, (str, int, float)) else "a string or a number"

@@ -41,6 +41,9 @@ _log = structlog.get_logger("courier")
 _route = ""
 """The route that this process delivers for; empty for none."""
 
+_queue = ""
+"""The ``[[queue]]`` table that this process belongs to; empty for none."""
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -84,6 +87,12 @@ def name_route(route: str) -> None:
     """Name the route in each log line of this process, which delivers for that route alone."""
     global _route
     _route = route
+
+
+def name_queue(name: str) -> None:
+    """Name the ``[[queue]]`` table in each log line of this process and its children, which belong to it."""
+    global _queue
+    _queue = name
 
 
 def refusal(line: str, exit_code: int) -> None:
@@ -162,6 +171,10 @@ class _Renderer:
 def _add_time_and_pid(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event["pid"] = os.getpid()
+    if _queue:
+        if "queue" in event:
+            event["sqs_queue"] = event["queue"]
+        event["queue"] = _queue
     if _route:
         event["route"] = _route
     return event

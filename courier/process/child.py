@@ -82,7 +82,7 @@ def run_child(
     try:
         _claim_slot(slot)
         _close_unused(stage, inherited)
-        setproctitle(f"courier: {slot.role} {slot.index}")
+        setproctitle(f"courier: {options.title}{slot.role} {slot.index}")
         _ignore_signals(inherited.stacks)
         print_stacks_on_signal(inherited.stacks)
         offer_stacks(slot, inherited.stacks)

@@ -189,9 +189,10 @@ class Control:
             return b""
         except ValueError as error:
             return packed(refusal(str(error)))
-        return self._act(fields, client.peer)
+        return self.act(fields, client.peer)
 
-    def _act(self, fields: dict[str, Any], peer: Peer) -> bytes:
+    def act(self, fields: dict[str, Any], peer: Peer) -> bytes:
+        """Do the act that a request names, and return the answer."""
         name = fields.pop("act", None)
         act = self._acts.get(name) if isinstance(name, str) else None
         if act is None:

@@ -105,6 +105,8 @@ class WorkerPool:
         self._life_reader, self._life_writer = os.pipe()
         # What else the supervisor holds and a child must close.
         self.foreign: Callable[[], Sequence[int]] = tuple
+        # Gets the pid and the exit code of each reaped process that is no worker.
+        self.on_other: Callable[[int, int], None] = lambda pid, code: None
 
     def of(self, role: str) -> list[Worker]:
         """Return the workers of a role."""
@@ -178,11 +180,12 @@ class WorkerPool:
             if pid == 0:
                 return
             worker = self._by_pid.pop(pid, None)
+            code = os.waitstatus_to_exitcode(status)
             if worker is None:
+                self.on_other(pid, code)
                 continue
             worker.pid = 0
             worker.cut_lifeline()
-            code = os.waitstatus_to_exitcode(status)
             stacks = take(worker.stacks) if worker.stacks != -1 else ""
             was_ready = worker.slot.words[scoreboard.STATE] >= scoreboard.READY
             held = clear_slot(worker.slot)

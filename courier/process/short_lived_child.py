@@ -37,12 +37,22 @@ class Interrupted(Exception):
     """A signal to stop arrived while the child was working."""
 
 
+def told_to_stop() -> bool:
+    """Take a signal to stop; return whether there was one."""
+    return signal.sigtimedwait(STOPPING, 0) is not None
+
+
 def run_in_child(
-    work: Callable[[], bytes], timeout: float, name: str, meanwhile: Callable[[], None] = lambda: None
+    work: Callable[[], bytes],
+    timeout: float,
+    name: str,
+    meanwhile: Callable[[], None] = lambda: None,
+    is_stopped: Callable[[], bool] = told_to_stop,
 ) -> bytes:
     """Run ``work`` in a forked child and return its result. The caller runs ``meanwhile`` before it waits.
 
-    The caller must have blocked the signals in ``STOPPING``; this function handles them. ``timeout`` is in seconds.
+    The caller must have blocked the signals in ``STOPPING``; this function handles them by ``is_stopped``, which it
+    calls ten times a second. ``timeout`` is in seconds.
     Raise ConfigError or CannotStart with the child's line, CannotStart if the child died or took too long, and
     Interrupted after a signal to stop.
     """
@@ -53,7 +63,7 @@ def run_in_child(
     os.close(writer)
     try:
         meanwhile()
-        return _result(_read_all(reader, time.monotonic() + timeout, name), name)
+        return _result(_read_all(reader, time.monotonic() + timeout, name, is_stopped), name)
     finally:
         os.close(reader)
         os.kill(pid, signal.SIGKILL)
@@ -142,10 +152,10 @@ def _answer(work: Callable[[], bytes]) -> tuple[int, bytes]:
         os._exit(0)
 
 
-def _read_all(reader: int, deadline: float, name: str) -> bytes:
+def _read_all(reader: int, deadline: float, name: str, is_stopped: Callable[[], bool]) -> bytes:
     chunks: list[bytes] = []
     while True:
-        if signal.sigtimedwait(STOPPING, 0) is not None:
+        if is_stopped():
             raise Interrupted
         left = deadline - time.monotonic()
         if left <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from courier.process.bells import NO_BELLS, Bells
 from courier.process.channel import Channel
 from courier.process.control import NO_CONTROL, ControlOptions
 from courier.process.notify import NO_MANAGER, Manager
+from courier.process.orders import Orders
 from courier.process.rereading import Rereading
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ class SupervisorOptions:
     ``drain_order`` contains every role in the order of the drain. A worker without a beat for ``hang_timeout`` is
     replaced. The whole drain takes at most ``drain_timeout``. ``manager`` gets notifications. ``control`` says
     where the control socket is. Without ``rereading`` there is nothing to reload.
+
+    With ``orders`` this is the supervisor of one queue of several: it acts on those instead of on signals. ``on_turn``
+    is called in each turn, with the time. ``title`` precedes the role in the titles of workers.
     """
 
     drain_order: tuple[str, ...]
@@ -65,3 +70,6 @@ class SupervisorOptions:
     manager: Manager = NO_MANAGER
     control: ControlOptions = NO_CONTROL
     rereading: Rereading | None = None
+    orders: Orders | None = None
+    on_turn: Callable[[float], None] | None = None
+    title: str = ""

@@ -45,6 +45,8 @@ ABORT_GRACE: Final = 2.0
 STOP_GRACE: Final = 2.0
 """Seconds that workers have to release and commit when all of them stop at once."""
 
+ORPHAN_ADVICE: Final = "start Courier again; find out what ended it: its log, and dmesg for an OOM kill"
+
 UNFINISHED_ADVICE: Final = (
     "nothing is lost, SQS shows those messages again; for fewer, raise --drain-timeout or lower --timeout"
 )
@@ -89,7 +91,9 @@ class Supervisor:
         self._reload = Reload(self._pool, self._scaling, options.rereading)
         acts = Acts(self._pool, self._scaling, self._reload, board, self._notifier, self._act_on, self._is_running)
         self._control = Control(options.control.path, {**acts.table(), **options.control.acts})
-        self._pool.foreign = self._control.filenos
+        self._orders = options.orders
+        self._on_turn = options.on_turn
+        self._pool.foreign = lambda: [*self._control.filenos(), *(self._orders.filenos() if self._orders else ())]
         self._watchdog = Watchdog(options.hang_timeout)
         self._longest_wait = min(TURN, options.hang_timeout / 4)
         self._stacks = Stacks()
@@ -153,7 +157,8 @@ class Supervisor:
                 reason="the machine, the container or the process was suspended, or had no CPU",
                 advice="nothing after a suspension; otherwise give it more CPU",
             )
-        for pending in (number, *pending_signals()):
+        taken = (number, *pending_signals())
+        for pending in self._orders.take(taken, self._control.act) if self._orders is not None else taken:
             self._act_on(pending)
         for ended in self._pool.reap():
             self._ended(ended)
@@ -161,6 +166,11 @@ class Supervisor:
         self._notifier.step(self._now)
         self._stacks.step(self._now)
         self._board.supervisor.words[scoreboard.LINES_DROPPED] += output().take_dropped()
+        if self._on_turn is not None:
+            self._on_turn(self._now)
+        if self._orders is not None and self._orders.is_orphan and self._phase is not ProgramPhase.STOPPING:
+            log.warning("stopping at once", reason="the first process of the program is gone", advice=ORPHAN_ADVICE)
+            self._stop_at_once()
         if self._phase is ProgramPhase.STOPPING:
             return self._stop_step()
         for worker in self._pool.workers:

@@ -20,10 +20,15 @@ SOCKET: Final = "control.sock"
 """The name of the socket in the runtime directory."""
 
 
-def control_options(config: Config, board: Scoreboard, pools: Sequence[SenderPool], acks: Channel) -> ControlOptions:
-    """Return the path of the control socket, and the acts on what the supervisor itself doesn't know."""
-    path = control_path(config)
-    if path is None:
+def control_options(
+    config: Config, board: Scoreboard, pools: Sequence[SenderPool], acks: Channel, *, of_queue: bool = False
+) -> ControlOptions:
+    """Return the path of the control socket, and the acts on what the supervisor itself doesn't know.
+
+    ``of_queue``: this is one queue of several, which gets requests from the first process, and has no socket.
+    """
+    path = None if of_queue else control_path(config)
+    if path is None and not of_queue:
         return NO_CONTROL
     # Imported here, because most programs have no control socket.
     from courier.wiring.steering import Steering

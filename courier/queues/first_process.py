@@ -1,0 +1,221 @@
+"""The first process of a program of several queues: one thread, no loop, and no client of anything outside.
+
+It starts a supervisor for each queue and the API of all, passes signals on, replaces what dies, takes tables that a
+reload adds or removes, and ends when all queues have drained.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
+from courier.log.stderr import output
+from courier.process import scoreboard
+from courier.process.dump import SIGNAL
+from courier.process.kin import inherit_orphans
+from courier.process.life import RoleFactory
+from courier.process.notify import NO_MANAGER, Manager, Notifier
+from courier.process.scoreboard import Scoreboard
+from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
+from courier.process.stacks import Stacks
+from courier.process.supervisor import QUICK_TURN, TURN
+from courier.queues.api_process import ApiProcess
+from courier.queues.queue_process import QueuePhase, QueueProcess, Serve
+from courier.queues.reloading import QueuesReload, ReadEach
+from courier.queues.served import ServedQueue
+
+FORWARDED: Final = frozenset({signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU})
+"""Signals that only the queues act on."""
+
+log = structlog.get_logger("courier.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOptions:
+    """How the first process runs the queues.
+
+    ``serve`` runs a queue's supervisor in its process. ``make_api`` makes the API of all queues, ``None`` for no API.
+    ``totals`` returns the counts of all for the service manager. ``read_each`` reads the configuration again.
+    """
+
+    serve: Serve
+    make_api: Callable[[Sequence[ServedQueue]], RoleFactory] | None = None
+    totals: Callable[[Sequence[ServedQueue]], Mapping[str, object]] = lambda queues: {}
+    read_each: ReadEach | None = None
+    manager: Manager = NO_MANAGER
+    hang_timeout: float = 10.0
+
+
+class FirstProcess:
+    """Runs queues until a signal to stop. ``queues`` are those that run or leave, in the order of the tables."""
+
+    def __init__(self, queues: Sequence[ServedQueue], options: FirstOptions) -> None:
+        self.queues = [QueueProcess(each, options.serve) for each in queues]
+        self.board = Scoreboard.create({"api": 1} if options.make_api is not None else {})
+        self.api = ApiProcess(self.board, options.hang_timeout)
+        self._options = options
+        self._notifier = Notifier(options.manager, lambda: options.totals(self._served()))
+        self._reload = QueuesReload(self, options.read_each)
+        self._stacks = Stacks()
+        self._now = time.monotonic()
+        self._all_tried = False
+        self._is_stopping = False
+        self._exit_code = EXIT_DRAINED
+        self.api.pool.foreign = self._foreign
+        self.api.pool.on_other = self._other_ended
+
+    def run(self) -> int:
+        """Run the queues until a signal to stop; return the exit code, which is the worst of theirs.
+
+        The code is 3 if no queue could start, or the API couldn't.
+        """
+        block_signals()
+        inherit_orphans()
+        gc.freeze()
+        try:
+            self._start()
+            while not self._turn():
+                pass
+            log.info("stopped", exit_code=self._exit_code, **self._options.totals(self._served()))
+            return self._exit_code
+        finally:
+            disarm_timer()
+            self.api.pool.close_as_if_dead()
+
+    def let_go(self) -> None:
+        """Close, in a child, what only this process may hold."""
+        self.api.pool.let_go()
+
+    def add(self, served: ServedQueue) -> None:
+        """Add a queue, which starts in the next turn; :meth:`renew_api` shows it."""
+        self.queues.append(QueueProcess(served, self._options.serve))
+
+    def remove(self, queue: QueueProcess) -> None:
+        """Drain a queue for good; it is forgotten when it has gone."""
+        queue.leave(self._now)
+
+    def renew_api(self) -> None:
+        """Let an API that shows the present queues take the place of the one that runs."""
+        if self._options.make_api is not None and not self._is_stopping:
+            self.api.serve(self._options.make_api(self._served()), self._now)
+
+    def _start(self) -> None:
+        words = self.board.supervisor.words
+        words[scoreboard.PID], words[scoreboard.STATE] = os.getpid(), scoreboard.STARTING
+        self._stacks.offer_own(self.board.supervisor)
+        self.board.supervisor.reals[scoreboard.STARTED] = self._now = time.monotonic()
+        log.info("started", pid=os.getpid(), queues=", ".join(queue.name for queue in self.queues))
+        self._notifier.starting()
+        self.renew_api()
+
+    def _turn(self) -> bool:
+        wait = self._wait()
+        planned = self._now + wait
+        number = next_signal(wait)
+        self._now = time.monotonic()
+        for pending in (number, *pending_signals()):
+            self._act_on(pending)
+        for ended in self.api.pool.reap():
+            self.api.ended(ended, self._now)
+        for queue in list(self.queues):
+            queue.answers()
+            queue.step(planned, self._now)
+            if queue.is_gone:
+                self._left(queue)
+        self.api.step(planned, self._now)
+        self._stacks.step(self._now)
+        self.board.supervisor.words[scoreboard.LINES_DROPPED] += output().take_dropped()
+        self._notice_ready()
+        if not self._is_stopping:
+            self._reload.step(self._now)
+            self._notifier.show_reload(self._now, is_busy=self._reload.is_busy)
+        self._notifier.step(self._now)
+        return self._is_stopping and not self.queues and self._api_left()
+
+    def _wait(self) -> float:
+        is_quick = not self._all_tried or self._is_stopping or self._stacks or self._reload.is_busy
+        wait = QUICK_TURN if is_quick or any(queue.is_busy for queue in self.queues) else TURN
+        due = min([self._notifier.due(), self.api.due(), *(queue.due() for queue in self.queues)])
+        return max(0.0, min(wait, due - self._now))
+
+    def _act_on(self, number: signal.Signals) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self.stop(number.name)
+        elif number in FORWARDED:
+            for queue in self.queues:
+                queue.signal(number)
+        elif number == signal.SIGUSR2:
+            self._stacks.ask(self.api.pool.workers, self._now)
+            for queue in self.queues:
+                queue.signal(number)
+        elif number == SIGNAL:
+            self._stacks.print_own()
+        elif number == signal.SIGHUP and not self._is_stopping:
+            self._reload.ask()
+
+    def stop(self, by: str) -> None:
+        """Drain all queues at the same time; called again, stop them at once."""
+        is_again, self._is_stopping = self._is_stopping, True
+        if not is_again:
+            log.info("draining", signal=by, queues=", ".join(queue.name for queue in self.queues))
+            self.board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
+            self._reload.stop()
+            self._notifier.stopping(self._now)
+        else:
+            log.warning("stopping at once", signal=by)
+        for queue in self.queues:
+            # A first signal must not cut one that is leaving already.
+            if is_again or queue.phase is QueuePhase.RUNNING:
+                queue.leave(self._now)
+
+    def _left(self, queue: QueueProcess) -> None:
+        self.queues.remove(queue)
+        if self._is_stopping:
+            self._exit_code = max(self._exit_code, queue.exit_code)
+        else:
+            self.renew_api()
+
+    def _api_left(self) -> bool:
+        if not self.api.is_leaving:
+            self.api.leave(self._now)
+        return self.api.is_gone
+
+    def _other_ended(self, pid: int, code: int) -> None:
+        for queue in self.queues:
+            if queue.pid == pid:
+                queue.ended(code, self._now)
+
+    def _notice_ready(self) -> None:
+        if self._all_tried:
+            return
+        if self.api.cannot_start or (self.queues and all(queue.could_not_start for queue in self.queues)):
+            if not self._is_stopping:
+                self._exit_code = EXIT_CANNOT_START
+                log.error("cannot start", reason=self._why_not(), advice="see the lines before; then start it again")
+                self.stop("none")
+                self.stop("none")
+            return
+        self._all_tried = self.api.was_ready and all(queue.has_tried for queue in self.queues)
+        if self._all_tried and not self._is_stopping:
+            self.board.supervisor.words[scoreboard.STATE] = scoreboard.READY
+            running = [queue.name for queue in self.queues if not queue.problem]
+            waiting = [queue.name for queue in self.queues if queue.problem]
+            log.info("ready", queues=", ".join(running), cannot_start=", ".join(waiting) or "none")
+            self._notifier.ready(self._now)
+
+    def _why_not(self) -> str:
+        return "the API can't" if self.api.cannot_start else "none of the queues can"
+
+    def _served(self) -> list[ServedQueue]:
+        return [queue.served for queue in self.queues]
+
+    def _foreign(self) -> list[int]:
+        return [queue.line.fileno() for queue in self.queues if queue.line is not None]

@@ -1,0 +1,140 @@
+"""The program of several queues, from their configurations to the first process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NoReturn
+
+import structlog
+from setproctitle import setproctitle
+
+from courier import __version__
+from courier.api.listener import listen
+from courier.board.tally import totals
+from courier.config.config import Config
+from courier.config.file_descriptors import fit_concurrency, raise_limit
+from courier.config.loading import service_manager
+from courier.errors import EXIT_DRAINED, CourierError
+from courier.log.setup import name_queue
+from courier.log.stderr import flush_standard_streams
+from courier.pipeline import OfQueue, run
+from courier.process import scoreboard
+from courier.process.channel import Channel
+from courier.process.child import EXIT_FAILED, REPORT
+from courier.process.collection import no_collection
+from courier.process.kin import die_with
+from courier.process.life import RoleFactory
+from courier.process.notify import Manager
+from courier.process.orders import PROBLEM, Orders
+from courier.process.short_lived_child import Interrupted, run_in_child
+from courier.process.signals import block_signals
+from courier.process.spread import workers_for_cores
+from courier.queues.first_process import FirstOptions, FirstProcess
+from courier.queues.queue_process import QueueProcess
+from courier.queues.reloading import ReadEach
+from courier.queues.served import ServedQueue
+from courier.wiring.aws import configured_aws
+from courier.wiring.page import page_token
+from courier.wiring.roles import import_roles
+
+API_SECONDS = 60.0
+"""Seconds in which the address of the API must be resolved."""
+
+log = structlog.get_logger("courier")
+
+ReadOne = Callable[[str], Config]
+"""Returns the configuration of a table by its name as it is now; raises ConfigError."""
+
+MakeApi = Callable[[Sequence[ServedQueue]], RoleFactory]
+
+
+def run_queues(
+    configs: Mapping[str, Config], read_one: ReadOne, read_each: ReadEach, make_api: MakeApi | None = None
+) -> int:
+    """Run a queue for each of ``configs``, by the names of their tables, until a signal to stop. Return the exit code.
+
+    ``make_api`` makes the API of all of them; without it there is none. Raise ConfigError or CannotStart with the line
+    to show, if the program can't start whatever its queues are.
+    """
+    block_signals()
+    setproctitle("courier: supervisor")
+    first = next(iter(configs.values()))
+    for config in configs.values():
+        fit_concurrency(config, raise_limit())
+    log.info("starting", version=__version__, queues=", ".join(configs))
+    try:
+        with no_collection():
+            if any(config.queue_type == "remote" for config in configs.values()):
+                # Before the first fork, so that all processes share what it imports.
+                configured_aws()
+            for config in configs.values():
+                import_roles(config)
+        if make_api is not None and first.api_address is not None:
+            run_in_child(partial(_check_api, first), API_SECONDS, "the check of --api")
+    except Interrupted:
+        log.info("stopped before it started")
+        return EXIT_DRAINED
+    workers_for_cores()
+    program: FirstProcess
+
+    def serve(queue: QueueProcess, end: socket.socket) -> NoReturn:
+        _serve(queue, end, program, partial(read_one, queue.name))
+
+    options = FirstOptions(
+        serve,
+        make_api if first.api_address is not None else None,
+        _all_totals,
+        read_each,
+        Manager(*service_manager()),
+        first.hang_timeout_seconds,
+    )
+    program = FirstProcess([ServedQueue.create(name, config) for name, config in configs.items()], options)
+    return program.run()
+
+
+def _serve(
+    queue: QueueProcess, end: socket.socket, program: FirstProcess, read_again: Callable[[], Config]
+) -> NoReturn:
+    """Run the supervisor of a queue in its process, and exit."""
+    code, served = EXIT_FAILED, queue.served
+    try:
+        die_with(program.board.supervisor.words[scoreboard.PID])
+        program.let_go()
+        name_queue(served.name)
+        orders = Orders(end)
+
+        def on_turn(now: float, channels: Mapping[str, Channel]) -> None:
+            served.board.supervisor.reals[scoreboard.BEAT] = now
+            served.unread.write(channels)
+
+        of = OfQueue(served.name, served.board, orders, served.config, on_turn)
+        try:
+            code = run(queue.config, read_again, of)
+        except CourierError as error:
+            orders.tell(PROBLEM, str(error).encode())
+            code = error.exit_code
+    except Exception:
+        log.exception("the supervisor of a queue failed", advice=REPORT)
+    finally:
+        flush_standard_streams()
+        os._exit(code)
+
+
+def _check_api(config: Config) -> bytes:
+    """Raise CannotStart if the API couldn't listen, or its page couldn't act."""
+    page_token(config)
+    assert config.api_address is not None
+    listen(config.api_address).close()
+    return pickle.dumps(None)
+
+
+def _all_totals(queues: Sequence[ServedQueue]) -> Mapping[str, object]:
+    counted: Counter[str] = Counter()
+    for queue in queues:
+        counted.update({name: count for name, count in totals(queue.board).items() if isinstance(count, int)})
+    return dict(counted)

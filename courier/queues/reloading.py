@@ -1,0 +1,149 @@
+"""The reload of a program of several queues: the file is read again, and each queue does with its table what it can.
+
+A child reads the file, so that nothing can block the first process. Tables that are new become queues, and the queues
+of tables that are gone drain. Every other queue reads its own table again, as a program of one queue reads its file:
+what is wrong in one table, or needs a restart, is refused for that queue alone.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from courier.config.config import OPTIONS, Config
+from courier.config.queues import OF_PROGRAM
+from courier.errors import CannotStart, CourierError
+from courier.process.reload import READ_SECONDS, STEP_SECONDS, Outcome
+from courier.process.short_lived_child import PolledChild
+from courier.queues.queue_process import QueuePhase
+from courier.queues.served import ServedQueue
+
+if TYPE_CHECKING:
+    from courier.queues.first_process import FirstProcess
+
+ReadEach = Callable[[Mapping[str, Config]], Mapping[str, Config | str]]
+"""Returns the configuration of each table by name, or why it has none; it gets those of the queues that run."""
+
+NO_FILE: Final = "there is no file of --config to read again; restart Courier to change its options"
+
+log = structlog.get_logger("courier.supervisor")
+
+
+class QueuesReload:
+    """The reloads, one after another. ``outcome`` is what came of the last one as far as all queues are concerned."""
+
+    def __init__(self, first: FirstProcess, read_each: ReadEach | None) -> None:
+        self.outcome = Outcome(True, "")
+        self._first = first
+        self._read_each = read_each
+        self._is_asked = False
+        self._child: PolledChild | None = None
+        self._read_by = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reload is in progress or asked for."""
+        return self._is_asked or self._child is not None
+
+    def ask(self) -> str:
+        """Ask for a reload; return why there is none, empty if there is one. One that runs is followed by another."""
+        if self._read_each is None:
+            return NO_FILE
+        self._is_asked = True
+        return ""
+
+    def stop(self) -> None:
+        """Give up what is in progress, because the program stops."""
+        self._is_asked = False
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def step(self, now: float) -> None:
+        """Do what is due; ``now`` is monotonic seconds."""
+        if self._child is not None:
+            self._look_at_child(now)
+        elif self._is_asked:
+            self._is_asked = False
+            log.info("reloading")
+            # The child ends by itself before that, unless the kernel can't end it.
+            self._read_by = now + READ_SECONDS + STEP_SECONDS
+            try:
+                self._child = PolledChild(self._read, READ_SECONDS, "reading the configuration", self._first.let_go)
+            except OSError as error:
+                self._refuse(f"cannot fork: {error.strerror}; try again when the host has memory and processes left")
+
+    def _read(self) -> bytes:
+        assert self._read_each is not None
+        return pickle.dumps(self._read_each({queue.name: queue.config for queue in self._first.queues}))
+
+    def _look_at_child(self, now: float) -> None:
+        assert self._child is not None
+        try:
+            found = self._child.poll()
+            if found is None:
+                if now < self._read_by:
+                    return
+                self._child.close()
+                raise CannotStart("reading the configuration takes too long; find out what blocks: the disk or DNS")
+            tables: Mapping[str, Config | str] = pickle.loads(found)
+            self._refuse_what_is_of_the_program(tables)
+        except CourierError as error:
+            self._child = None
+            self._refuse(str(error))
+            return
+        self._child = None
+        self._take(tables)
+
+    def _refuse_what_is_of_the_program(self, tables: Mapping[str, Config | str]) -> None:
+        """Raise CannotStart if an option of the first process or the API has changed."""
+        new = next((each for each in tables.values() if isinstance(each, Config)), None)
+        old = next((queue.served.config for queue in self._first.queues), None)
+        if new is None or old is None:
+            return
+        flags = [
+            OPTIONS[name].flag for name in OPTIONS if name in OF_PROGRAM and getattr(old, name) != getattr(new, name)
+        ]
+        if flags:
+            raise CannotStart(f"{', '.join(flags)} can't change while Courier runs; restart it, or undo the change")
+
+    def _take(self, tables: Mapping[str, Config | str]) -> None:
+        queues = {queue.name: queue for queue in self._first.queues}
+        added: list[str] = []
+        refused: list[str] = []
+        for name, found in tables.items():
+            if name in queues:
+                if queues[name].phase is not QueuePhase.RUNNING:
+                    refused.append(f"queue {name} is leaving still; reload again when it has left")
+            elif isinstance(found, str):
+                refused.append(found)
+            else:
+                self._first.add(ServedQueue.create(name, found))
+                added.append(name)
+        removed = [name for name, queue in queues.items() if name not in tables and queue.phase is QueuePhase.RUNNING]
+        for name, queue in queues.items():
+            if name in removed:
+                self._first.remove(queue)
+            else:
+                queue.signal(signal.SIGHUP)
+        if added:
+            self._first.renew_api()
+        log.info("queues reloaded", added=", ".join(added) or "none", removed=", ".join(removed) or "none")
+        for line in refused:
+            self._refuse(line)
+        if not refused:
+            texts = [f"{what} {', '.join(names)}" for what, names in (("added", added), ("removed", removed)) if names]
+            self.outcome = Outcome(True, "; ".join([*texts, "each queue reads its own table"]))
+
+    def _refuse(self, line: str) -> None:
+        self.outcome = Outcome(False, f"the old configuration stays in force: {line}")
+        reason, _, advice = line.partition("; ")
+        log.error(
+            "cannot reload, the old configuration stays in force",
+            reason=reason,
+            advice=advice or "correct it and reload again",
+        )
