@@ -100,20 +100,14 @@ def manifests() -> dict[str, dict[str, Any]]:
     return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / "courier.yaml").read_text())}
 
 
-def unit() -> dict[str, list[str]]:
-    """Return the settings of the systemd unit; a setting can stand there several times."""
+def unit(name: str = "courier.service") -> dict[str, list[str]]:
+    """Return the settings of a systemd unit; a setting can stand there several times."""
     settings: dict[str, list[str]] = {}
-    for line in (DEPLOY / "systemd" / "courier.service").read_text().splitlines():
+    for line in (DEPLOY / "systemd" / name).read_text().splitlines():
         if "=" in line and not line.startswith("#"):
-            name, _, value = line.partition("=")
-            settings.setdefault(name, []).append(value)
+            setting, _, value = line.partition("=")
+            settings.setdefault(setting, []).append(value)
     return settings
-
-
-def environment_file() -> dict[str, str]:
-    """Return the variables of the unit's environment file."""
-    lines = (DEPLOY / "systemd" / "courier.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def unknown(variables: Iterable[str]) -> set[str]:

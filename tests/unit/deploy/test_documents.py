@@ -83,6 +83,10 @@ def test_every_file_of_ours_that_is_named_is_there(path: Path) -> None:
                 assert (ROOT / name).exists() or any(ROOT.glob(f"{name}*")), name
 
 
+CALLED = ("systemctl", "systemd-sysusers", "systemd-tmpfiles", "systemd-creds", "make", "python3", "pip", "courier")
+"""What the commands that install the unit call; what the system would do is only written down."""
+
+
 def stub(directory: Path, name: str, text: str) -> None:
     (directory / name).write_text(f"#!/bin/sh\n{text}\n")
     (directory / name).chmod(stat.S_IRWXU)
@@ -90,15 +94,15 @@ def stub(directory: Path, name: str, text: str) -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_what_installs_the_unit_puts_every_file_where_the_unit_looks_for_it(tmp_path: Path) -> None:
-    script = "".join(block.text for block in blocks(ROOT / "docs" / "operating.md") if block.needs == "systemd")
+    script = "".join(block.text for block in blocks(ROOT / "docs" / "systemd.md") if block.needs == "systemd")
     root, tools, home = tmp_path / "root", tmp_path / "tools", tmp_path / "home"
-    for made in (root / "opt", tools, home / ".aws"):
+    for made in (root / "usr/local/bin", tools, home / ".aws"):
         made.mkdir(parents=True)
     (home / ".aws" / "credentials").write_text("[default]\n")
-    # What the system would do is only written down; the wheel, the environment and pip have tests of their own.
-    for name in ("systemctl", "systemd-sysusers", "make", "python3", "pip"):
+    # The wheel, the environment and pip have tests of their own. There is no group of that name here.
+    for name in CALLED:
         stub(tools, name, f'echo "{name} $*" >>"{tmp_path}/called"')
-    script = script.replace("/opt/courier/bin/pip", "pip")
+    script = script.replace("/opt/courier/bin/pip", "pip").replace(" -g courier", "")
     script = re.sub(r"(?<=\s)/(opt|etc|usr)/", rf"{root}/\1/", script)
     ran = subprocess.run(
         ["bash", "-e"],
@@ -114,17 +118,21 @@ def test_what_installs_the_unit_puts_every_file_where_the_unit_looks_for_it(tmp_
     put = {str(path.relative_to(root)): path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()}
     assert put == {
         "usr/lib/sysusers.d/courier.conf": 0o644,
-        "etc/courier/courier.env": 0o640,
+        "usr/lib/tmpfiles.d/courier.conf": 0o644,
+        "etc/courier/courier.toml": 0o640,
+        "etc/courier/orders.toml": 0o640,
         "etc/systemd/system/courier.service": 0o644,
+        "etc/systemd/system/courier@.service": 0o644,
+        "etc/systemd/system/system-courier.slice": 0o644,
         "etc/credstore/courier.aws": 0o600,
     }
     unit = (root / "etc/systemd/system/courier.service").read_text()
-    assert "EnvironmentFile=/etc/courier/courier.env\n" in unit
+    assert "--config /etc/courier/courier.toml\n" in unit
     assert "LoadCredential=courier.aws\n" in unit
     called = (tmp_path / "called").read_text().splitlines()
     assert called[0] == "make dist"
     assert any(line.startswith("pip install dist/courier-") for line in called)
-    assert called.index("systemctl daemon-reload") < called.index("systemctl enable --now courier") == len(called) - 1
+    assert called.index("systemctl daemon-reload") < called.index("systemctl enable --now courier")
 
 
 def test_each_release_in_the_changelog_has_each_heading_once_and_in_order() -> None:
