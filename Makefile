@@ -43,10 +43,13 @@ floors: $(FLOORS)/floors.stamp promtool node cc tools chromium ## run the tests 
 	@$(call install-browser,$(FLOORS))
 	$(call run-tests,$(FLOORS)/bin/python, and not full,$(RERUNS))
 
+# The tests are collected beside mypy, which uses one processor: their workers then find them all compiled.
 lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(BIN)/python -m pytest --collect-only -qq >.venv/collected.txt 2>&1 & collection=$$!; \
+	    echo $(BIN)/mypy; $(BIN)/mypy; checked=$$?; \
+	    wait $$collection || { cat .venv/collected.txt; exit 1; }; exit $$checked
 	$(BIN)/lint-imports --no-logo
 
 docs: .venv/courier.stamp ## write docs/configuration.md and the dashboard anew from the options and the metrics

@@ -181,7 +181,7 @@ def test_port_scheme_and_envelope_of_the_daemons_file_count() -> None:
         ("", "simple-sqsd", "no variable of simple-sqsd"),
         ("a: [", "aws-sqsd", "is not YAML at line"),
         ("a: 1", "aws-sqsd", "no setting of aws-sqsd"),
-        ("[" * 5000, "aws-sqsd", "is not YAML"),
+        ("[" * 500, "aws-sqsd", "is not YAML"),
         ("- 1", "aws-sqsd", "no setting of aws-sqsd"),
         ("option_settings:\n  aws:elasticbeanstalk:sqsd: 5", "aws-sqsd", "no setting of aws-sqsd"),
         ("#" * (1 << 20) + "#", "aws-sqsd", "more than 1,048,576 bytes"),
