@@ -22,6 +22,7 @@ from courier.api.routes import routes_status
 from courier.api.samples import Samples
 from courier.api.workers import workers
 from courier.board.archive import archive_view
+from courier.board.leaving import leaving_status
 from courier.board.pause import pause_status
 from courier.board.recent_failures import recent_failures
 from courier.board.senders import sender_roles, sender_slots
@@ -131,6 +132,7 @@ class Status:
             "started_at": round(unix_now - uptime, 3),
             "uptime_seconds": round(uptime, 3),
             "pause": pause_status(self._board, now),
+            "leaving": leaving_status(self._board, now),
         }
 
     def _work(self, now: float) -> dict[str, Any]:

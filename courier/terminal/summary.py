@@ -12,7 +12,7 @@ from courier.terminal.texts import DASH, count, duration, plural, rate, seconds,
 MOST_REASONS: Final = 4
 MOST_FAILURES: Final = 4
 WINDOWS: Final = ("10s", "60s")
-ROLES: Final = ("consumer", "sender", "auditor", "queue", "scheduler", "api", "supervisor")
+ROLES: Final = ("consumer", "sender", "auditor", "queue", "scheduler", "watcher", "api", "supervisor")
 """The roles in the order in which a message meets them. All but the first two have one process."""
 
 MOST_ROUTES: Final = 16
@@ -38,6 +38,7 @@ def summary(report: Report) -> list[str]:
     if hidden := len(report.texts("reasons")) - MOST_REASONS:
         lines += [f"  ! {plural(hidden, 'more reason')}"] if hidden > 0 else []
     sections = {
+        "leaving": list(filter(None, [leaving_text(report)])),
         "paused": list(filter(None, [pause_text(report)])),
         "rates": _rates(report),
         "latency": _latency(report),
@@ -116,6 +117,15 @@ def waiting(report: Report) -> list[str]:
     if (paused := report.number("paused_seconds") or 0) > 0:
         found.append(f"the recipient asked us to wait (Retry-After), {duration(paused)} more")
     return found
+
+
+def leaving_text(report: Report) -> str:
+    """Return why this machine or task ends, and when; empty if it doesn't."""
+    if not (leaving := report.at("leaving")):
+        return ""
+    left = leaving.number("seconds_left")
+    parts = [leaving.text("reason"), f"{duration(left)} left" if left is not None else ""]
+    return ", ".join(filter(None, [*parts, "" if leaving.value("drains") is True else "going on as before"]))
 
 
 def pause_text(report: Report) -> str:

@@ -461,3 +461,54 @@ def test_as_pid_1_it_reaps_what_is_not_its_own_and_stops_on_sigterm(start: Start
     children = Path(f"/proc/{toy.process.pid}/task/{toy.process.pid}/children")
     os.kill(int(children.read_text()), signal.SIGTERM)
     assert toy.process.wait(DEADLINE) == 0
+
+
+def announce(toy: Toy, seconds: float) -> None:
+    """Let the platform announce the end of the machine."""
+    written = toy.directory / "ends-in.new"
+    written.write_text(str(seconds))
+    written.rename(toy.directory / "ends-in")
+
+
+def test_an_announced_end_of_the_machine_drains_in_time_however_long_the_drain_timeout_is(start: Start) -> None:
+    toy = start("departs", 30.0, 60.0)
+    toy.wait_for_log("ready")
+    announce(toy, 7.0)
+    # Both senders stay to their deadline, five seconds in.
+    assert toy.process.wait(DEADLINE) == 4
+    (line,) = toy.logged("draining")
+    assert line["reason"] == "EC2 takes the spot instance back"
+    assert 4.0 < line["timeout"] <= 5.0
+    assert len(toy.events("cut")) == 2
+    assert not toy.logged("worker exceeds the drain timeout; killed")
+
+
+def test_the_first_signal_after_an_announced_end_cuts_nothing_and_the_second_does(start: Start) -> None:
+    toy = start("departs", 30.0, 60.0)
+    toy.wait_for_log("ready")
+    announce(toy, 3600.0)
+    toy.wait_for_log("draining")
+    toy.send_signal(signal.SIGTERM)
+    toy.wait_for_log("draining already", signal="SIGTERM")
+    assert not toy.logged("stopping at once")
+    toy.send_signal(signal.SIGTERM)
+    toy.process.wait(DEADLINE)
+    assert toy.logged("stopping at once")
+
+
+def test_an_announced_end_shortens_a_drain_that_goes_on(start: Start) -> None:
+    toy = start("departs", 30.0, 600.0)
+    toy.wait_for_log("ready")
+    toy.send_signal(signal.SIGTERM)
+    toy.wait_for_log("draining", timeout=600.0)
+    announce(toy, 6.0)
+    assert toy.process.wait(DEADLINE) == 4
+    assert len(toy.events("cut")) == 2
+
+
+def test_a_stage_gets_its_own_seconds_even_if_the_drain_used_up_its_time(start: Start) -> None:
+    toy = start("departs-hanging", 30.0, 1.0)
+    toy.wait_for_log("ready")
+    assert toy.stop() == 4
+    assert [event.role for event in toy.events("drained")][-1] == "watcher"
+    assert not toy.logged("worker exceeds the drain timeout; killed", role="watcher")

@@ -22,6 +22,7 @@ from courier.errors import CannotStart, ConfigError
 from courier.process import reload, scoreboard
 from courier.process.bells import Bells
 from courier.process.channel import Channel
+from courier.process.departure import WATCHER, Departure, write_departure
 from courier.process.life import Life, Role, RoleFactory
 from courier.process.rereading import Plan, Rereading
 from courier.process.scoreboard import Scoreboard
@@ -295,6 +296,42 @@ MAKES = {
 }
 
 
+class Announces(Idle):
+    """Writes the departure that a file of the test says: the seconds until the machine ends."""
+
+    def start(self) -> None:
+        self.life.start(self.watch())
+        super().start()
+
+    async def watch(self) -> None:
+        path = Path(sys.argv[2]) / "ends-in"
+        while not path.exists():
+            await asyncio.sleep(0.01)
+        ends_at = time.monotonic() + float(path.read_text())
+        write_departure(self.life.slot, Departure("spot", ends_at))
+
+
+async def announces(life: Life) -> Role:
+    return Announces(life)
+
+
+class TakesItsTime(Announces):
+    """Drains last, and takes a second for it."""
+
+    async def drain(self) -> None:
+        await asyncio.sleep(1.0)
+        await super().drain()
+
+
+async def takes_its_time(life: Life) -> Role:
+    return TakesItsTime(life)
+
+
+def departs(make: RoleFactory, own_seconds: float = 0.0) -> list[Stage]:
+    watcher = Stage(WATCHER, 1, announces if not own_seconds else takes_its_time, own_seconds=own_seconds)
+    return [watcher, *(replace(stage, drain_reserve=0.5) for stage in of_one(make))]
+
+
 SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "idle": lambda: of_one(idle),
     "reload": lambda: of_one(says("first")),
@@ -313,6 +350,8 @@ SCENARIOS: dict[str, Callable[[], list[Stage]]] = {
     "leaves-unread": leaves_unread,
     "adopts": lambda: [Stage(role, 1, adopts if role == "sender" else idle) for role in ORDER],
     "hears": lambda: [replace(stage, bells=Bells.create(4)) if stage.spare else stage for stage in of_one(hears)],
+    "departs": lambda: departs(cuts),
+    "departs-hanging": lambda: departs(outlasts, own_seconds=5.0),
     "cuts": lambda: [replace(stage, drain_reserve=0.5) for stage in of_one(cuts)],
 }
 
@@ -332,7 +371,8 @@ def main() -> int:
     restarts = functools.partial(board.total, scoreboard.RESTARTS)
     rereading = Rereading(read, plan) if sys.argv[1].startswith("reload") else None
     reload.READ_SECONDS, reload.READY_SECONDS = 2.0, 1.0  # type: ignore[misc]
-    options = SupervisorOptions(ORDER, hang, drain, rereading=rereading)
+    order = (*ORDER, WATCHER) if sys.argv[1].startswith("departs") else ORDER
+    options = SupervisorOptions(order, hang, drain, rereading=rereading)
     return Supervisor(stages, board, options, lambda: {"restarts": restarts()}).run()
 
 

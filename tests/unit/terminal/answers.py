@@ -29,6 +29,7 @@ FULL: Final[dict[str, Any]] = {
     "now": NOW,
     "python": "3.11.9",
     "pause": None,
+    "leaving": None,
     "settings": {"queue": "orders", "recipient_url": "http://api.internal:8081"},
     "totals": {"delivered": 406_118_204, "retried": 90_211, "rejected": 411, "restarts": 4},
     "rates": {

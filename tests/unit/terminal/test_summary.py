@@ -53,8 +53,26 @@ def test_a_pause_and_an_open_breaker_say_who_and_why() -> None:
     assert "   ready, waiting   " in text(FULL | {"breaker": breaker})
 
 
+def test_a_notice_of_the_platform_says_what_ends_and_when() -> None:
+    spot = {"notice": "spot", "reason": "EC2 takes the spot instance back", "drains": True, "seconds_left": 118.0}
+    assert "leaving    EC2 takes the spot instance back, 1 min 58 s left\n" in text(FULL | {"leaving": spot})
+    advice = spot | {"drains": False, "seconds_left": None}
+    assert "leaving    EC2 takes the spot instance back, going on as before\n" in text(FULL | {"leaving": advice})
+
+
 def test_an_older_courier_leaves_out_what_it_does_not_know() -> None:
-    new = ("host", "started_at", "now", "python", "pause", "queue", "dead_letters", "latency", "configuration")
+    new = (
+        "host",
+        "started_at",
+        "now",
+        "python",
+        "pause",
+        "leaving",
+        "queue",
+        "dead_letters",
+        "latency",
+        "configuration",
+    )
     shown = text(without(FULL, *new))
     assert "orders → http://api.internal:8081   ready   up 3 d 4 h · 0.1.0\n" in shown
     assert "None" not in shown

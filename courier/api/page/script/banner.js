@@ -3,6 +3,7 @@
 /** Return the findings of a status, the worst first: {level, title, text}. */
 function findings(status) {
   const found = [], reasons = status.reasons || [], breaker = status.breaker || {};
+  if (status.leaving) found.push(leaving(status.leaving));
   if (status.pause) found.push(paused(status));
   reasons.forEach((reason, i) => {
     const [title, ...rest] = reason.split(": "), advice = (status.advice || [])[i];
@@ -15,6 +16,11 @@ function findings(status) {
     found.push({level: "warn", title: "The recipient asked Courier to wait", text: `It answered with Retry-After. Deliveries go on in ${duration(status.paused_seconds)}.`});
   }
   return found.sort((one, other) => (one.level === "warn") - (other.level === "warn"));
+}
+
+function leaving({reason, drains, seconds_left}) {
+  const left = seconds_left != null && `${duration(seconds_left)} left.`;
+  return {level: "warn", title: reason || "This machine ends", text: join(" ", left, drains ? "Courier drains." : "Courier goes on as before.")};
 }
 
 function paused(status) {

@@ -39,7 +39,7 @@ function load(worker, status) {
 
 /** Return what the workers of a role do: those of a route, such as sender:orders, are senders. */
 const kindOf = role => (role || "").split(":")[0];
-const FLOW = ["consumer", "sender", "auditor", "queue", "scheduler", "api", "supervisor"];
+const FLOW = ["consumer", "sender", "auditor", "queue", "scheduler", "watcher", "api", "supervisor"];
 const place = worker => FLOW.indexOf(kindOf(worker.role)) * 1000 + worker.index;
 
 function tiles(status) {
