@@ -5,17 +5,18 @@ ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
 WORKDIR /source
-# Install only what the lock files list, by hash. make lock updates them.
+# Install only what the lock files list, by hash. make lock updates them. What they list comes before the source, so that
+# a build after a change of the source doesn't fetch it anew.
 COPY requirements.lock requirements-build.lock ./
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements-build.lock
-RUN pip wheel --no-cache-dir --require-hashes --only-binary :all: --wheel-dir /wheels -r requirements.lock
+RUN python -m venv --without-pip /opt/courier
+RUN pip --python /opt/courier/bin/python install --no-cache-dir --no-compile --require-hashes --only-binary :all: -r requirements.lock
+RUN pip install --root-user-action ignore --no-cache-dir --require-hashes --only-binary :all: -r requirements-build.lock
 COPY . .
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
-RUN python -m venv --without-pip /opt/courier
-RUN pip --python /opt/courier/bin/python install --no-index --find-links /wheels courier
+RUN pip --python /opt/courier/bin/python install --no-compile --no-index --find-links /wheels courier
 # Compiled for good, whatever the times of the files: the container's user can't write here, so that Python would compile
 # all modules at each start.
-RUN /opt/courier/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/courier/lib
+RUN /opt/courier/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/courier/lib
 
 FROM ${PYTHON}
 # The image of Python comes without the compiled files of the standard library.
@@ -25,10 +26,12 @@ RUN groupadd --gid 10001 courier \
     && useradd --uid 10001 --gid courier --home-dir /var/lib/courier --no-create-home --shell /usr/sbin/nologin courier \
     && install --directory --owner 10001 --group 10001 --mode 0750 /var/lib/courier /var/lib/courier/audit
 COPY --from=build /opt/courier /opt/courier
-# Inside of a container loopback is nobody's: who may connect is decided by which ports are published.
+# Inside of a container loopback is nobody's: who may connect is decided by which ports are published. The control socket
+# is for docker exec NAME courier pause; /tmp is what a read-only container has beside its volume.
 ENV PATH=/opt/courier/bin:/usr/local/bin:/usr/bin:/bin \
     COURIER_API=0.0.0.0:8080 \
-    COURIER_AUDIT_PATH=/var/lib/courier/audit
+    COURIER_AUDIT_PATH=/var/lib/courier/audit \
+    COURIER_CONTROL=/tmp/control.sock
 # A number, so that Kubernetes can tell that it isn't root.
 USER 10001:10001
 WORKDIR /var/lib/courier

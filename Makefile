@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs pictures lint check dist release sbom lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
+.PHONY: help demo test test-full floors docs pictures lint check dist release sbom image-test lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -80,6 +80,9 @@ sbom: .venv/release.stamp ## write the bill of materials of the image, dist/cour
 	    >build/pyproject.toml
 	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject build/pyproject.toml --mc-type application \
 	    --output-reproducible --output-file dist/courier.cdx.json
+
+image-test: .venv/dev.stamp tools ## build the image without a daemon, and test its containers; takes a minute, as root
+	@CI=true $(BIN)/python -m pytest -q tests/process/test_image.py
 
 lock: .venv/courier.stamp ## write the image's requirements.lock and requirements-build.lock anew, with the newest releases
 	$(BIN)/python scripts/requirements.py lock
@@ -164,7 +167,7 @@ cc:
 # What the tests of units, packages, images and manifests run: each command with its Debian package. Without one its
 # tests are skipped, but in CI they fail.
 TOOLS = systemd-analyze=systemd dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian man=man-db \
-    debootstrap=debootstrap buildah=buildah netavark=netavark kustomize=kustomize
+    debootstrap=debootstrap mmdebstrap=mmdebstrap buildah=buildah netavark=netavark kustomize=kustomize
 # Some are for root, and one is no user's command.
 TOOL_PATH = $$PATH:/usr/sbin:/sbin:/usr/lib/podman
 

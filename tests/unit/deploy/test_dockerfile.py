@@ -1,19 +1,11 @@
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
-import sysconfig
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import courier
 from scripts.requirements import LOCKS, build_required, floors, python_of_the_image, required
 from tests.unit.deploy.files import ROOT, context, image_environment, instructions, unknown
 
@@ -52,91 +44,6 @@ def test_only_what_is_built_from_gets_into_the_build() -> None:
     assert set(LOCKS) <= files
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
     assert {name.split("/")[0] for name in files if "/" in name} == {"courier"}
-
-
-def test_its_build_commands_make_an_image_that_runs(tmp_path: Path) -> None:
-    for path in context():
-        (tmp_path / "source" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, tmp_path / "source" / path)
-    target = tmp_path / "opt" / "courier"
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    builds = [each for each in instructions("RUN") if "useradd" not in each.text]
-    locked = [each for each in builds if "-r" in each.words()]
-    builds = [each for each in builds if each not in locked]
-    builds = [each for each in builds if "/usr/local/lib/python3.*" not in each.words()]
-    assert [each.words()[0] for each in builds] == ["pip", "python", "pip", "/opt/courier/bin/python"]
-    for build in builds:
-        words = [word.replace("/wheels", f"{tmp_path}/wheels") for word in build.words()]
-        words = [word.replace("/opt/courier", str(target)) for word in words]
-        if "pip" in words:
-            # What it depends on is installed here already, and nothing is fetched.
-            words += ["--no-deps"]
-        command = [sys.executable, "-m", *words] if words[0] == "pip" else [sys.executable, *words[1:]]
-        subprocess.run(command, cwd=tmp_path / "source", env=environment, check=True, capture_output=True, timeout=100)
-    (entry,) = instructions("ENTRYPOINT")
-    program = target / "bin" / entry.words()[0]
-    environment["PYTHONPATH"] = sysconfig.get_path("purelib")
-    shown = subprocess.run([program, "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert shown.stdout == f"courier {courier.__version__}\n"
-    assert compiled_at_start(target / "bin" / "python", environment) == []
-    # All that stands beside the modules came along: a page, a stylesheet.
-    (installed,) = target.glob("lib/python3*/site-packages/courier")
-    package = ROOT / "courier"
-    expected = {str(p.relative_to(package)) for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc"}
-    assert {str(p.relative_to(installed)) for p in installed.rglob("*") if p.suffix != ".pyc"} >= expected
-
-
-def compiled_at_start(python: Path, environment: dict[str, str]) -> list[str]:
-    """Return the files of Courier and of the libraries beside it that Python compiles when the program starts."""
-    command = [str(python), "-v", "-c", "import courier.cli, courier.pipeline, courier.api.server"]
-    environment = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
-    shown = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=True)
-    root = str(python.parents[1])
-    compiled = re.findall(r"^# code object from '(.*\.py)'$", shown.stderr, re.MULTILINE)
-    return [path for path in compiled if path.startswith(root)]
-
-
-def test_the_standard_library_is_compiled_though_its_files_change_their_times(tmp_path: Path) -> None:
-    (compile_library,) = [each.words() for each in instructions("RUN") if "/usr/local/lib/python3.*" in each.words()]
-    library = tmp_path / "lib" / "python3.13"
-    for name in ("json", "test"):
-        (library / name).mkdir(parents=True)
-    for name in ("json/__init__.py", "json/decoder.py", "test/__init__.py"):
-        (library / name).write_text(f"name = {name!r}\n")
-    words = [str(library) if word.startswith("/usr") else word for word in compile_library]
-    subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, timeout=60)
-    assert sorted(path.parent.parent.name for path in library.rglob("*.pyc")) == ["json", "json"]
-    for path in library.rglob("*.py"):
-        path.write_text("raise SystemExit(1)\n")
-    imported = f"import sys; sys.path.insert(0, {str(library)!r}); import json, json.decoder; print(json.name)"
-    shown = subprocess.run([sys.executable, "-I", "-S", "-c", imported], capture_output=True, text=True, timeout=60)
-    assert shown.stdout == "json/__init__.py\n"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="adding users takes root")
-@pytest.mark.skipif(shutil.which("useradd") is None, reason="needs useradd")
-def test_its_user_can_be_made_and_owns_the_audit_directory(tmp_path: Path) -> None:
-    (tmp_path / "etc").mkdir()
-    for name in ("passwd", "group", "shadow", "gshadow", "login.defs"):
-        (tmp_path / "etc" / name).touch()
-    (make_user,) = [each.text for each in instructions("RUN") if "useradd" in each.text]
-    words = shlex.split(make_user)
-    line: list[str] = []
-    for word in [*words, "&&"]:
-        if word != "&&":
-            line.append(word)
-            continue
-        if line[0] == "install":
-            line = [word.replace("/var/lib", f"{tmp_path}/var/lib") for word in line]
-        else:
-            line[1:1] = ["--prefix", str(tmp_path)]
-        subprocess.run(line, check=True, capture_output=True, timeout=20)
-        line = []
-    (user,) = instructions("USER")
-    assert f"courier:x:{user.text}:" in (tmp_path / "etc" / "passwd").read_text()
-    audit = (tmp_path / image_environment()["COURIER_AUDIT_PATH"].lstrip("/")).stat()
-    assert f"{audit.st_uid}:{audit.st_gid}" == user.text
-    assert audit.st_mode & 0o007 == 0
 
 
 def test_every_stage_is_of_one_python_that_can_be_pinned() -> None:
