@@ -19,7 +19,7 @@ LONGEST_RETRY: Final = 60.0
 class Protection:
     """The protection as it is, and what is due. ``now`` is monotonic seconds in all calls.
 
-    ``is_asked`` is true from the first request for it until ECS has agreed to its end.
+    ``is_asked`` is false once ECS has agreed to its end. At first it is true: an earlier process may have asked.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Protection:
         self._renew_at = -math.inf
         self._not_before = -math.inf
         self._failures = 0
-        self.is_asked = False
+        self.is_asked = True
 
     def is_on(self, now: float) -> bool:
         """Return whether ECS protects the task, as far as is known."""

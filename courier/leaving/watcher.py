@@ -31,6 +31,7 @@ from courier.process.departure import (
     write_departure,
 )
 from courier.process.life import Life, Role
+from courier.process.scoreboard import Scoreboard
 from courier.recipient.policy import Backoff
 
 LOOK_SECONDS: Final = 5.0
@@ -95,10 +96,15 @@ class Watcher(Role):
         source: Source,
         find_hook: FindHook | None = None,
         protector: Protector | None = None,
+        boards: Sequence[Scoreboard] = (),
     ) -> None:
-        """``find_hook`` is called once the instance is to be terminated, and raises CourierError."""
+        """``find_hook`` is called once the instance is to be terminated, and raises CourierError.
+
+        ``boards`` are those of the workers that deliver, if they aren't on the board of the watcher.
+        """
         self._life = life
         self._slot = life.slot
+        self._boards = boards or (life.board,)
         self._source = source
         self._find_hook = find_hook
         self._protector = protector
@@ -123,6 +129,9 @@ class Watcher(Role):
         if self._life.orphaned:
             # They aren't: they release and commit at this moment. The next Courier here completes it.
             return
+        if not self._program_drains():
+            # Another watcher takes this one's place.
+            return
         self._life.cancel_tasks()
         if self._protector is not None and self._protection.is_asked:
             with contextlib.suppress(TimeoutError, Unavailable):
@@ -136,6 +145,9 @@ class Watcher(Role):
         self._source.close()
         if self._protector is not None:
             self._protector.close()
+
+    def _program_drains(self) -> bool:
+        return self._life.board.supervisor.words[scoreboard.STATE] == scoreboard.DRAINING
 
     # The notices.
 
@@ -200,7 +212,7 @@ class Watcher(Role):
         """Extend the hook's time while the program drains because of it."""
         assert self._find_hook is not None
         while True:
-            if self._life.drains_all() and self._slot.reals[_noticed(LIFECYCLE)]:
+            if self._program_drains() and self._slot.reals[_noticed(LIFECYCLE)]:
                 try:
                     hook = await self._opened(self._find_hook)
                     await self._life.loop.run_in_executor(None, hook.extend)
@@ -274,8 +286,8 @@ class Watcher(Role):
 
     def _is_busy(self, now: float) -> bool:
         """Return whether a delivery is in flight, or an outcome unsettled."""
-        board = self._life.board
-        return any(board.gauge(word, now) for word in (scoreboard.IN_FLIGHT, scoreboard.HELD))
+        words = (scoreboard.IN_FLIGHT, scoreboard.HELD)
+        return any(board.gauge(word, now) for board in self._boards for word in words)
 
 
 def log_completed(*, was_waiting: bool) -> None:

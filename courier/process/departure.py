@@ -49,7 +49,12 @@ class Departure(NamedTuple):
 
 
 def write_departure(slot: Slot, departure: Departure) -> None:
-    """Write the reason to leave into the watcher's slot."""
+    """Write the reason to leave into the watcher's slot.
+
+    In a program of several queues the first process writes it into those of the queues too, which have no watcher.
+    """
+    noticed = scoreboard.NOTICED_AT + NOTICES.index(departure.kind)
+    slot.reals[noticed] = slot.reals[noticed] or time.monotonic()
     slot.reals[scoreboard.DEPARTS_AT] = 0.0 if departure.ends_at == math.inf else departure.ends_at
     # Last, because the supervisor acts upon it.
     slot.words[scoreboard.DEPARTURE] = NOTICES.index(departure.kind) + 1

@@ -2,6 +2,7 @@
 
     courier: supervisor      the first process: starts, watches, restarts and drains the others; takes the signals
       courier: api 0         the API of all queues; reads the board of each
+      courier: watcher 0     with --watch-termination, asks whether the machine ends, for all queues
       courier: NAME          the supervisor of a queue: that of a program of one queue, which takes orders from its line
         courier: NAME consumer 0, courier: NAME sender 0, …
 

@@ -19,6 +19,7 @@ import structlog
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
 from courier.log.stderr import output
 from courier.process import scoreboard
+from courier.process.departure import WATCHER, WORDS_OF, read_departure, write_departure
 from courier.process.dump import SIGNAL
 from courier.process.kin import inherit_orphans
 from courier.process.life import RoleFactory
@@ -27,7 +28,7 @@ from courier.process.scoreboard import Scoreboard
 from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
 from courier.process.stacks import Stacks
 from courier.process.supervisor import QUICK_TURN, TURN
-from courier.queues.api_process import ApiProcess
+from courier.queues.own_worker import API, OwnWorker, make_pool
 from courier.queues.queue_process import QueuePhase, QueueProcess, Serve
 from courier.queues.reloading import QueuesReload, ReadEach
 from courier.queues.served import ServedQueue
@@ -44,6 +45,7 @@ class FirstOptions:
 
     ``serve`` runs a queue's supervisor in its process. ``make_api`` makes the API of all queues, ``None`` for no API.
     ``totals`` returns the counts of all for the service manager. ``read_each`` reads the configuration again.
+    ``make_watcher`` makes what watches for the end of the machine, which then has ``watcher_seconds`` after the drain.
     """
 
     serve: Serve
@@ -52,6 +54,8 @@ class FirstOptions:
     read_each: ReadEach | None = None
     manager: Manager = NO_MANAGER
     hang_timeout: float = 10.0
+    make_watcher: Callable[[Sequence[ServedQueue]], RoleFactory] | None = None
+    watcher_seconds: float = 0.0
 
 
 class FirstProcess:
@@ -59,8 +63,13 @@ class FirstProcess:
 
     def __init__(self, queues: Sequence[ServedQueue], options: FirstOptions) -> None:
         self.queues = [QueueProcess(each, options.serve) for each in queues]
-        self.board = Scoreboard.create({"api": 1} if options.make_api is not None else {})
-        self.api = ApiProcess(self.board, options.hang_timeout)
+        own = {API: options.make_api, WATCHER: options.make_watcher}
+        self.board = Scoreboard.create({role: 1 for role, make in own.items() if make is not None})
+        self.pool = make_pool(self.board, options.hang_timeout)
+        self.api = OwnWorker(self.pool, API, options.hang_timeout)
+        # It drains last, and what it tells the platform then must be told, whoever dies.
+        seconds = options.watcher_seconds
+        self.watcher = OwnWorker(self.pool, WATCHER, options.hang_timeout, seconds, finishes=True)
         self._options = options
         self._notifier = Notifier(options.manager, lambda: options.totals(self._served()))
         self._reload = QueuesReload(self, options.read_each)
@@ -68,9 +77,11 @@ class FirstProcess:
         self._now = time.monotonic()
         self._all_tried = False
         self._is_stopping = False
+        # No signal has asked for this drain yet, so the first one doesn't cut it short.
+        self._stops_unasked = False
         self._exit_code = EXIT_DRAINED
-        self.api.pool.foreign = self._foreign
-        self.api.pool.on_other = self._other_ended
+        self.pool.foreign = self._foreign
+        self.pool.on_other = self._other_ended
 
     def run(self) -> int:
         """Run the queues until a signal to stop; return the exit code, which is the worst of theirs.
@@ -88,11 +99,11 @@ class FirstProcess:
             return self._exit_code
         finally:
             disarm_timer()
-            self.api.pool.close_as_if_dead()
+            self.pool.close_as_if_dead()
 
     def let_go(self) -> None:
         """Close, in a child, what only this process may hold."""
-        self.api.pool.let_go()
+        self.pool.let_go()
 
     def add(self, served: ServedQueue) -> None:
         """Add a queue, which starts in the next turn; :meth:`renew_api` shows it."""
@@ -103,9 +114,12 @@ class FirstProcess:
         queue.leave(self._now)
 
     def renew_api(self) -> None:
-        """Let an API that shows the present queues take the place of the one that runs."""
-        if self._options.make_api is not None and not self._is_stopping:
-            self.api.serve(self._options.make_api(self._served()), self._now)
+        """Let an API and a watcher that see the present queues take the place of those that run."""
+        if self._is_stopping:
+            return
+        for worker, make in ((self.api, self._options.make_api), (self.watcher, self._options.make_watcher)):
+            if make is not None:
+                worker.serve(make(self._served()), self._now)
 
     def _start(self) -> None:
         words = self.board.supervisor.words
@@ -123,14 +137,16 @@ class FirstProcess:
         self._now = time.monotonic()
         for pending in (number, *pending_signals()):
             self._act_on(pending)
-        for ended in self.api.pool.reap():
-            self.api.ended(ended, self._now)
+        for ended in self.pool.reap():
+            (self.api if ended.worker.stage.role == API else self.watcher).ended(ended, self._now)
         for queue in list(self.queues):
             queue.answers()
             queue.step(planned, self._now)
             if queue.is_gone:
                 self._left(queue)
         self.api.step(planned, self._now)
+        self.watcher.step(planned, self._now)
+        self._leave_if_told()
         self._stacks.step(self._now)
         self.board.supervisor.words[scoreboard.LINES_DROPPED] += output().take_dropped()
         self._notice_ready()
@@ -138,22 +154,26 @@ class FirstProcess:
             self._reload.step(self._now)
             self._notifier.show_reload(self._now, is_busy=self._reload.is_busy)
         self._notifier.step(self._now)
-        return self._is_stopping and not self.queues and self._api_left()
+        return self._is_stopping and not self.queues and self._left_by(self.api) and self._left_by(self.watcher)
 
     def _wait(self) -> float:
         is_quick = not self._all_tried or self._is_stopping or self._stacks or self._reload.is_busy
         wait = QUICK_TURN if is_quick or any(queue.is_busy for queue in self.queues) else TURN
-        due = min([self._notifier.due(), self.api.due(), *(queue.due() for queue in self.queues)])
+        due = min([self._notifier.due(), self.api.due(), self.watcher.due(), *(queue.due() for queue in self.queues)])
         return max(0.0, min(wait, due - self._now))
 
     def _act_on(self, number: signal.Signals) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
-            self.stop(number.name)
+            if self._stops_unasked:
+                self._stops_unasked = False
+                log.info("draining already", signal=number.name)
+            else:
+                self.stop(number.name)
         elif number in FORWARDED:
             for queue in self.queues:
                 queue.signal(number)
         elif number == signal.SIGUSR2:
-            self._stacks.ask(self.api.pool.workers, self._now)
+            self._stacks.ask(self.pool.workers, self._now)
             for queue in self.queues:
                 queue.signal(number)
         elif number == SIGNAL:
@@ -176,6 +196,20 @@ class FirstProcess:
             if is_again or queue.phase is QueuePhase.RUNNING:
                 queue.leave(self._now)
 
+    def _leave_if_told(self) -> None:
+        """Drain all queues if the platform has announced the end of this machine or task.
+
+        Each queue's supervisor reads when from its own board, which no watcher writes to, and drains in time.
+        """
+        departure = read_departure(self.board)
+        if departure is None:
+            return
+        for queue in self.queues:
+            write_departure(queue.served.board.slots(WATCHER)[0], departure)
+        if not self._is_stopping:
+            self.stop(WORDS_OF[departure.kind])
+            self._stops_unasked = True
+
     def _left(self, queue: QueueProcess) -> None:
         self.queues.remove(queue)
         if self._is_stopping:
@@ -183,10 +217,11 @@ class FirstProcess:
         else:
             self.renew_api()
 
-    def _api_left(self) -> bool:
-        if not self.api.is_leaving:
-            self.api.leave(self._now)
-        return self.api.is_gone
+    def _left_by(self, worker: OwnWorker) -> bool:
+        """Return whether a worker is gone; it leaves if it hasn't been told to."""
+        if not worker.is_leaving:
+            worker.leave(self._now)
+        return worker.is_gone
 
     def _other_ended(self, pid: int, code: int) -> None:
         for queue in self.queues:

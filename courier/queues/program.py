@@ -39,6 +39,7 @@ from courier.queues.queue_process import QueueProcess
 from courier.queues.reloading import ReadEach
 from courier.queues.served import ServedQueue
 from courier.wiring.aws import configured_aws
+from courier.wiring.leaving import leave_unstarted, look_first, watcher_role, watcher_seconds, watches
 from courier.wiring.page import page_token
 from courier.wiring.roles import import_roles
 
@@ -76,9 +77,12 @@ def run_queues(
                 import_roles(config)
         if make_api is not None and first.api_address is not None:
             run_in_child(partial(_check_api, first), API_SECONDS, "the check of --api")
+        departure = look_first(first, lambda: None)[1] if watches(first) else None
     except Interrupted:
         log.info("stopped before it started")
         return EXIT_DRAINED
+    if departure is not None:
+        return leave_unstarted(first, departure)
     workers_for_cores()
     program: FirstProcess
 
@@ -92,6 +96,8 @@ def run_queues(
         read_each,
         Manager(*service_manager()),
         first.hang_timeout_seconds,
+        partial(_watcher, first) if watches(first) else None,
+        watcher_seconds(first),
     )
     program = FirstProcess([ServedQueue.create(name, config) for name, config in configs.items()], options)
     return program.run()
@@ -123,6 +129,10 @@ def _serve(
     finally:
         flush_standard_streams()
         os._exit(code)
+
+
+def _watcher(config: Config, queues: Sequence[ServedQueue]) -> RoleFactory:
+    return watcher_role(config, [queue.board for queue in queues])
 
 
 def _check_api(config: Config) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -11,7 +11,8 @@ from courier.config.config import Config
 from courier.config.loading import environment
 from courier.errors import EXIT_DRAINED, CannotStart
 from courier.process.departure import LIFECYCLE, WATCHER, WORDS_OF, Departure
-from courier.process.life import Life, Role
+from courier.process.life import Life, Role, RoleFactory
+from courier.process.scoreboard import Scoreboard
 from courier.process.short_lived_child import Interrupted, run_in_child
 from courier.process.stage import Stage
 
@@ -35,6 +36,19 @@ def watches(config: Config) -> bool:
 
 def watcher_stage(config: Config) -> Stage:
     """Return the stage of the watcher, which drains last. Raise CannotStart if the platform's variables are wrong."""
+    return Stage(WATCHER, 1, watcher_role(config), restart_in_drain=True, own_seconds=watcher_seconds(config))
+
+
+def watcher_seconds(config: Config) -> float:
+    """Return the seconds that the watcher has after the drain of all others."""
+    return HOOK_SECONDS if config.lifecycle_hook else CLOSING_SECONDS
+
+
+def watcher_role(config: Config, boards: Sequence[Scoreboard] = ()) -> RoleFactory:
+    """Return the factory of the watcher. Raise CannotStart if the platform's variables are wrong.
+
+    ``boards`` are those of all queues in a program of several.
+    """
     # Imported here, before the fork, because few programs watch.
     from courier.leaving.opening import find_places, open_agent, open_source
     from courier.leaving.watcher import Watcher
@@ -44,10 +58,9 @@ def watcher_stage(config: Config) -> Stage:
 
     async def make(life: Life) -> Role:
         source, find_hook = open_source(life.loop, places, wishes)
-        return Watcher(life, source, find_hook, open_agent(life.loop, places))
+        return Watcher(life, source, find_hook, open_agent(life.loop, places), boards)
 
-    own_seconds = HOOK_SECONDS if wishes.hook_name else CLOSING_SECONDS
-    return Stage(WATCHER, 1, make, restart_in_drain=True, own_seconds=own_seconds)
+    return make
 
 
 def look_first(config: Config, meanwhile: Callable[[], Found]) -> tuple[Found, Departure | None]:

@@ -78,13 +78,17 @@ class World:
         self.platform = Platform()
 
     @asynccontextmanager
-    async def run(self, *, hook: bool = True, protects: bool = False, orphaned: bool = False) -> AsyncIterator[Life]:
+    async def run(
+        self, *, hook: bool = True, protects: bool = False, orphaned: bool = False, replaced: bool = False
+    ) -> AsyncIterator[Life]:
         life = Life(self.slot, self.board, asyncio.get_running_loop())
         platform = self.platform
         watcher = Watcher(life, platform, platform.find_hook if hook else None, platform if protects else None)
         running = asyncio.get_running_loop().create_task(run_role(watcher, life))
         await until(lambda: platform.looks or running.done())
         yield life
+        if not replaced:
+            self.board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
         if orphaned:
             life.orphan()
         else:
@@ -158,7 +162,7 @@ async def test_the_hook_is_extended_while_the_program_drains_and_completed_at_th
     async with world.run():
         await until(lambda: departure_of(world.slot))
         await stays(lambda: not world.platform.extended, 0.1)
-        world.board.supervisor.reals[scoreboard.DRAIN_DEADLINE] = time.monotonic() + 30
+        world.board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
         await until(lambda: world.platform.extended > 1)
         assert world.platform.waits
     assert world.platform.completed == 1
@@ -198,6 +202,17 @@ async def test_an_orphan_completes_nothing_because_the_others_still_commit() -> 
     assert not world.platform.completed
 
 
+async def test_a_watcher_that_another_replaces_completes_nothing() -> None:
+    world = World()
+    world.platform.notices = [TERMINATED]
+    async with world.run(replaced=True):
+        await until(lambda: departure_of(world.slot))
+    assert not world.platform.completed
+    async with world.run():
+        pass
+    assert world.platform.completed
+
+
 async def test_a_hook_that_fails_for_ever_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HOOK_SECONDS", 0.3)
     world = World()
@@ -214,10 +229,11 @@ async def test_a_busy_task_is_protected_and_the_protection_ends_with_the_program
     world = World()
     sender = world.board.slots("sender")[0]
     async with world.run(hook=False, protects=True):
-        await stays(lambda: not world.platform.minutes, 0.1)
+        # A Courier that was killed may have left the task protected.
+        await until(lambda: world.platform.minutes == [0])
         sender.words[scoreboard.STATE] = scoreboard.READY
         sender.reals[scoreboard.BEAT] = time.monotonic()
         sender.words[scoreboard.IN_FLIGHT] = 3
-        await until(lambda: world.platform.minutes == [10])
+        await until(lambda: world.platform.minutes == [0, 10])
         await until(lambda: world.slot.words[scoreboard.TASK_PROTECTED])
-    assert world.platform.minutes == [10, 0]
+    assert world.platform.minutes == [0, 10, 0]

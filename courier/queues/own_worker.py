@@ -1,4 +1,4 @@
-"""The process of the API in a program of several queues, as the first process sees it."""
+"""A worker that the first process of a program of several queues has of its own: the API, and the watcher."""
 
 from __future__ import annotations
 
@@ -20,50 +20,68 @@ from courier.process.watchdog import Watchdog
 
 API: Final = "api"
 STOP_SECONDS: Final = 3.0
-"""Seconds that the API has to answer the running requests at the end."""
+"""Seconds that a worker has to end what it does: the API to answer the running requests."""
 
 log = structlog.get_logger("courier.supervisor")
 
 
-class ApiProcess:
-    """The only worker of the first process. ``pool`` reaps it, and all other children. Instants are monotonic seconds.
+def make_pool(board: Scoreboard, hang_timeout: float) -> WorkerPool:
+    """Return the pool of the first process, with a stage for each role that ``board`` has slots for.
+
+    It reaps all children of the process.
+    """
+    roles = [role for role in board.roles() if role != scoreboard.SUPERVISOR]
+    stages = [Stage(role, 1, _no_role) for role in roles]
+    return WorkerPool(stages, board, SupervisorOptions(tuple(roles), hang_timeout, drain_timeout=STOP_SECONDS))
+
+
+class OwnWorker:
+    """The only worker of a role. Instants are monotonic seconds, infinite for never.
 
     ``cannot_start`` is true if it couldn't before it was ready for the first time, and ``is_leaving`` once it leaves
-    for good.
+    for good. It has ``stop_seconds`` for that; with ``finishes`` another one goes on in their rest if it dies.
     """
 
-    def __init__(self, board: Scoreboard, hang_timeout: float) -> None:
-        """``board`` is that of the first process, with a slot for the API if there is one."""
-        roles = [API] if API in board.roles() else []
-        self._stages = [Stage(API, 1, _no_role) for _ in roles]
-        self.pool = WorkerPool(
-            self._stages, board, SupervisorOptions(tuple(roles), hang_timeout, drain_timeout=STOP_SECONDS)
-        )
+    def __init__(
+        self,
+        pool: WorkerPool,
+        role: str,
+        hang_timeout: float,
+        stop_seconds: float = STOP_SECONDS,
+        *,
+        finishes: bool = False,
+    ) -> None:
+        """``pool`` is that of :func:`make_pool`. Without a stage for the role there never is a worker."""
+        self.pool = pool
+        self.role = role
         self.cannot_start = False
+        self._has_stage = any(stage.role == role for stage in pool.stages)
         self._watchdog = Watchdog(hang_timeout)
+        self._stop_seconds = stop_seconds
+        self._finishes = finishes
         self.is_leaving = False
         self._kill_at = math.inf
 
     @property
     def worker(self) -> Worker | None:
-        """The worker, ``None`` without an API."""
-        return self.pool.workers[0] if self.pool.workers else None
+        """The worker, ``None`` before the first one."""
+        return next(iter(self.pool.of(self.role)), None)
 
     @property
     def was_ready(self) -> bool:
-        """Whether it has been ready once, or there is no API."""
-        return self.worker.was_ready if self.worker is not None else not self._stages
+        """Whether it has been ready once, or there is none."""
+        return self.worker.was_ready if self.worker is not None else not self._has_stage
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has no process."""
-        return self.worker is None or not self.worker.pid
+        """Whether it has no process, and gets none."""
+        return self.worker is None or not (self.worker.pid or self.worker.restart_at < math.inf)
 
     def serve(self, make: RoleFactory, now: float) -> None:
-        """Start the API, or let one made by ``make`` take the place of the one that runs."""
-        if not self._stages:
+        """Start the worker, or let one made by ``make`` take the place of the one that runs."""
+        if not self._has_stage:
             return
-        stage = Stage(API, 1, make)
+        stage = Stage(self.role, 1, make)
         self.pool.replace_stage(stage)
         worker = self.worker or self.pool.add(stage)
         assert worker is not None
@@ -79,9 +97,10 @@ class ApiProcess:
         """Drain it for good."""
         self.is_leaving = True
         if self.worker is not None:
-            self.worker.restart_at = math.inf
+            if not self._finishes:
+                self.worker.restart_at = math.inf
             self.worker.drain()
-            self._kill_at = now + STOP_SECONDS
+            self._kill_at = now + self._stop_seconds
 
     def due(self) -> float:
         """Return when the next one starts."""
@@ -89,9 +108,12 @@ class ApiProcess:
 
     def ended(self, ended: EndedWorker, now: float) -> None:
         """Note that its process has ended."""
-        worker, self._kill_at = ended.worker, math.inf
+        worker, kill_at = ended.worker, self._kill_at
         if self.is_leaving:
+            if ended.code and self._finishes and now < kill_at:
+                worker.restart_at = now
             return
+        self._kill_at = math.inf
         if worker.is_draining:
             worker.is_draining, worker.restart_at = False, now
             return
@@ -103,7 +125,7 @@ class ApiProcess:
         worker.restart_at = now + delay
         worker.slot.words[scoreboard.RESTARTS] += 1
         worker.slot.words[ended.cause()] += 1
-        event = log.bind(role=API, index=0, pid=ended.pid, **ended.how())
+        event = log.bind(role=self.role, index=0, pid=ended.pid, **ended.how())
         event.warning("worker died", restart_in=delay, held=0, reason=why.reason, advice=why.advice)
 
     def step(self, planned: float, now: float) -> None:
@@ -125,7 +147,7 @@ class ApiProcess:
         elif self._watchdog.hangs(worker.slot.reals[scoreboard.BEAT], worker.started, now):
             log.error(
                 "worker hangs, aborted",
-                role=API,
+                role=self.role,
                 index=0,
                 pid=worker.pid,
                 reason=HUNG.reason,
@@ -139,10 +161,10 @@ class ApiProcess:
             self.pool.start(worker, now)
         except OSError as error:
             delay = worker.policy.delay(0.0)
-            worker.restart_at = now + delay
+            worker.restart_at = now + delay if now < self._kill_at else math.inf
             log.error(
                 "cannot fork",
-                role=API,
+                role=self.role,
                 reason=error.strerror or str(error),
                 advice="raise TasksMax (systemd), the container's pids limit or ulimit -u; give the host more memory",
                 again_in=delay,
