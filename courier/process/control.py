@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -50,8 +50,16 @@ class Refusal(Exception):
     """An act that isn't done; ``str()`` is one line that says why, and what would be right."""
 
 
-Act = Callable[[Fields, Peer], dict[str, Any]]
-"""What an act does: it gets the fields of the request and who asks, and returns the fields of the answer."""
+class Later(Protocol):
+    """An answer that comes later, since others have to act."""
+
+    def poll(self, now: float) -> dict[str, Any] | None:
+        """Return the whole answer, ``None`` while it isn't there; ``now`` is monotonic seconds."""
+        ...
+
+
+Act = Callable[[Fields, Peer], "dict[str, Any] | Later"]
+"""What an act does: it gets the fields of the request and who asks, and returns the fields of the answer, or Later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +74,15 @@ NO_CONTROL: Final = ControlOptions()
 
 
 class _Client:
-    __slots__ = ("connection", "give_up_at", "peer", "received")
+    __slots__ = ("act", "connection", "give_up_at", "later", "peer", "received")
 
     def __init__(self, connection: socket.socket, peer: Peer, give_up_at: float) -> None:
         self.connection = connection
         self.peer = peer
         self.give_up_at = give_up_at
         self.received = bytearray()
+        self.act = ""
+        self.later: Later | None = None
 
 
 class Control:
@@ -163,9 +173,13 @@ class Control:
                 self._drop(self._clients[0])
 
     def _serve(self, client: _Client, now: float) -> None:
-        answer = self._read(client)
-        if answer is None and now >= client.give_up_at:
-            answer = packed(refusal(f"no whole request within {PATIENCE_SECONDS:g} seconds"))
+        if client.later is not None:
+            found = client.later.poll(now)
+            answer = None if found is None else self._packed(client.act, client.peer, found)
+        else:
+            answer = self._read(client, now)
+            if answer is None and client.later is None and now >= client.give_up_at:
+                answer = packed(refusal(f"no whole request within {PATIENCE_SECONDS:g} seconds"))
         if answer is None:
             return
         if answer:
@@ -174,8 +188,8 @@ class Control:
                 client.connection.send(answer)
         self._drop(client)
 
-    def _read(self, client: _Client) -> bytes | None:
-        """Return the answer to a client; empty if it is gone, ``None`` if its request isn't complete yet."""
+    def _read(self, client: _Client, now: float) -> bytes | None:
+        """Return the answer to a client; empty if it is gone, ``None`` if its request or the answer isn't there yet."""
         try:
             while missing := missing_bytes(client.received, LONGEST_REQUEST):
                 chunk = client.connection.recv(missing)
@@ -189,32 +203,49 @@ class Control:
             return b""
         except ValueError as error:
             return packed(refusal(str(error)))
-        return self.act(fields, client.peer)
+        client.act, answer = self._do(fields, client.peer)
+        if isinstance(answer, dict):
+            return self._packed(client.act, client.peer, answer)
+        client.later = answer
+        found = answer.poll(now)
+        return None if found is None else self._packed(client.act, client.peer, found)
 
     def act(self, fields: dict[str, Any], peer: Peer) -> bytes:
-        """Do the act that a request names, and return the answer."""
+        """Do the act that a request names, and return the answer. No act may answer later."""
+        name, answer = self._do(fields, peer)
+        assert isinstance(answer, dict)
+        return self._packed(name, peer, answer)
+
+    def _do(self, fields: dict[str, Any], peer: Peer) -> tuple[str, dict[str, Any] | Later]:
+        """Return the name of the act that a request names, empty for none, and its answer."""
         name = fields.pop("act", None)
         act = self._acts.get(name) if isinstance(name, str) else None
         if act is None:
-            return packed(refusal(f"there is no such act; the acts are {', '.join(sorted(self._acts))}"))
-        answer: dict[str, Any]
+            return "", refusal(f"there is no such act; the acts are {', '.join(sorted(self._acts))}")
         try:
-            answer = {"ok": True, **act(fields, peer)}
-            text = packed(answer)
+            answer = act(fields, peer)
+            return name, {"ok": True, **answer} if isinstance(answer, dict) else answer
         except Refusal as error:
-            answer = refusal(str(error))
-            text = packed(answer)
+            return name, refusal(str(error))
         except Exception:
-            # Whatever a request brings about, the program must outlive it: a dead supervisor ends every worker.
-            log.exception(
-                "a bug in an act of the control socket", act=name, advice="please report it; Courier continues"
-            )
-            answer = refusal("a bug in Courier; its log has the traceback")
+            return name, self._bug(name)
+
+    def _packed(self, name: str, peer: Peer, answer: dict[str, Any]) -> bytes:
+        """Log what was done, unless it was no act or only a question, and return the answer as bytes."""
+        try:
             text = packed(answer)
-        if name not in QUESTIONS:
+        except TypeError:
+            answer = self._bug(name)
+            text = packed(answer)
+        if name and name not in QUESTIONS:
             said = answer.get("text") or answer.get("error", "done")
             log.info("control act", act=name, by=str(peer), done=answer["ok"], answer=said)
         return text
+
+    def _bug(self, name: str) -> dict[str, Any]:
+        # Whatever a request brings about, the program must outlive it: a dead supervisor ends every worker.
+        log.exception("a bug in an act of the control socket", act=name, advice="please report it; Courier continues")
+        return refusal("a bug in Courier; its log has the traceback")
 
     def _drop(self, client: _Client) -> None:
         self._clients.remove(client)

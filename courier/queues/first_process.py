@@ -12,13 +12,16 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
 
+from courier.api.observed import Observed
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
 from courier.log.stderr import output
 from courier.process import scoreboard
+from courier.process.control import Control
 from courier.process.departure import WATCHER, WORDS_OF, read_departure, write_departure
 from courier.process.dump import SIGNAL
 from courier.process.kin import inherit_orphans
@@ -28,6 +31,7 @@ from courier.process.scoreboard import Scoreboard
 from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
 from courier.process.stacks import Stacks
 from courier.process.supervisor import QUICK_TURN, TURN
+from courier.queues.acts import QueueActs, Status
 from courier.queues.own_worker import API, OwnWorker, make_pool
 from courier.queues.queue_process import QueuePhase, QueueProcess, Serve
 from courier.queues.reloading import QueuesReload, ReadEach
@@ -39,6 +43,11 @@ FORWARDED: Final = frozenset({signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU})
 log = structlog.get_logger("courier.supervisor")
 
 
+def no_status(_: Observed) -> dict[str, object]:
+    """Return nothing, for a program without a control socket."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class FirstOptions:
     """How the first process runs the queues.
@@ -46,6 +55,7 @@ class FirstOptions:
     ``serve`` runs a queue's supervisor in its process. ``make_api`` makes the API of all queues, ``None`` for no API.
     ``totals`` returns the counts of all for the service manager. ``read_each`` reads the configuration again.
     ``make_watcher`` makes what watches for the end of the machine, which then has ``watcher_seconds`` after the drain.
+    ``control`` is the path of the control socket, and ``status`` answers its act of that name about one queue.
     """
 
     serve: Serve
@@ -56,10 +66,15 @@ class FirstOptions:
     hang_timeout: float = 10.0
     make_watcher: Callable[[Sequence[ServedQueue]], RoleFactory] | None = None
     watcher_seconds: float = 0.0
+    control: Path | None = None
+    status: Status = no_status
 
 
 class FirstProcess:
-    """Runs queues until a signal to stop. ``queues`` are those that run or leave, in the order of the tables."""
+    """Runs queues until a signal to stop.
+
+    ``queues`` are those that run or leave, in the order of the tables. ``is_stopping`` is true once all are to leave.
+    """
 
     def __init__(self, queues: Sequence[ServedQueue], options: FirstOptions) -> None:
         self.queues = [QueueProcess(each, options.serve) for each in queues]
@@ -72,11 +87,13 @@ class FirstProcess:
         self.watcher = OwnWorker(self.pool, WATCHER, options.hang_timeout, seconds, finishes=True)
         self._options = options
         self._notifier = Notifier(options.manager, lambda: options.totals(self._served()))
-        self._reload = QueuesReload(self, options.read_each)
+        self.reload = QueuesReload(self, options.read_each)
+        self._acts = QueueActs(self, options.status)
+        self._control = Control(options.control, self._acts.table())
         self._stacks = Stacks()
         self._now = time.monotonic()
         self._all_tried = False
-        self._is_stopping = False
+        self.is_stopping = False
         # No signal has asked for this drain yet, so the first one doesn't cut it short.
         self._stops_unasked = False
         self._exit_code = EXIT_DRAINED
@@ -93,12 +110,14 @@ class FirstProcess:
         gc.freeze()
         try:
             self._start()
+            self._control.open(self._now)
             while not self._turn():
                 pass
             log.info("stopped", exit_code=self._exit_code, **self._options.totals(self._served()))
             return self._exit_code
         finally:
             disarm_timer()
+            self._control.close()
             self.pool.close_as_if_dead()
 
     def let_go(self) -> None:
@@ -115,7 +134,7 @@ class FirstProcess:
 
     def renew_api(self) -> None:
         """Let an API and a watcher that see the present queues take the place of those that run."""
-        if self._is_stopping:
+        if self.is_stopping:
             return
         for worker, make in ((self.api, self._options.make_api), (self.watcher, self._options.make_watcher)):
             if make is not None:
@@ -140,24 +159,26 @@ class FirstProcess:
         for ended in self.pool.reap():
             (self.api if ended.worker.stage.role == API else self.watcher).ended(ended, self._now)
         for queue in list(self.queues):
-            queue.answers()
+            for request, answer in queue.answers():
+                self._acts.take(request, answer)
             queue.step(planned, self._now)
             if queue.is_gone:
                 self._left(queue)
         self.api.step(planned, self._now)
         self.watcher.step(planned, self._now)
         self._leave_if_told()
+        self._control.step(self._now)
         self._stacks.step(self._now)
         self.board.supervisor.words[scoreboard.LINES_DROPPED] += output().take_dropped()
         self._notice_ready()
-        if not self._is_stopping:
-            self._reload.step(self._now)
-            self._notifier.show_reload(self._now, is_busy=self._reload.is_busy)
+        if not self.is_stopping:
+            self.reload.step(self._now)
+            self._notifier.show_reload(self._now, is_busy=self.reload.is_busy)
         self._notifier.step(self._now)
-        return self._is_stopping and not self.queues and self._left_by(self.api) and self._left_by(self.watcher)
+        return self.is_stopping and not self.queues and self._left_by(self.api) and self._left_by(self.watcher)
 
     def _wait(self) -> float:
-        is_quick = not self._all_tried or self._is_stopping or self._stacks or self._reload.is_busy
+        is_quick = not self._all_tried or self.is_stopping or self._stacks or self.reload.is_busy
         wait = QUICK_TURN if is_quick or any(queue.is_busy for queue in self.queues) else TURN
         due = min([self._notifier.due(), self.api.due(), self.watcher.due(), *(queue.due() for queue in self.queues)])
         return max(0.0, min(wait, due - self._now))
@@ -178,16 +199,16 @@ class FirstProcess:
                 queue.signal(number)
         elif number == SIGNAL:
             self._stacks.print_own()
-        elif number == signal.SIGHUP and not self._is_stopping:
-            self._reload.ask()
+        elif number == signal.SIGHUP and not self.is_stopping:
+            self.reload.ask()
 
     def stop(self, by: str) -> None:
         """Drain all queues at the same time; called again, stop them at once."""
-        is_again, self._is_stopping = self._is_stopping, True
+        is_again, self.is_stopping = self.is_stopping, True
         if not is_again:
             log.info("draining", signal=by, queues=", ".join(queue.name for queue in self.queues))
             self.board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
-            self._reload.stop()
+            self.reload.stop()
             self._notifier.stopping(self._now)
         else:
             log.warning("stopping at once", signal=by)
@@ -206,13 +227,13 @@ class FirstProcess:
             return
         for queue in self.queues:
             write_departure(queue.served.board.slots(WATCHER)[0], departure)
-        if not self._is_stopping:
+        if not self.is_stopping:
             self.stop(WORDS_OF[departure.kind])
             self._stops_unasked = True
 
     def _left(self, queue: QueueProcess) -> None:
         self.queues.remove(queue)
-        if self._is_stopping:
+        if self.is_stopping:
             self._exit_code = max(self._exit_code, queue.exit_code)
         else:
             self.renew_api()
@@ -232,14 +253,14 @@ class FirstProcess:
         if self._all_tried:
             return
         if self.api.cannot_start or (self.queues and all(queue.could_not_start for queue in self.queues)):
-            if not self._is_stopping:
+            if not self.is_stopping:
                 self._exit_code = EXIT_CANNOT_START
                 log.error("cannot start", reason=self._why_not(), advice="see the lines before; then start it again")
                 self.stop("none")
                 self.stop("none")
             return
         self._all_tried = self.api.was_ready and all(queue.has_tried for queue in self.queues)
-        if self._all_tried and not self._is_stopping:
+        if self._all_tried and not self.is_stopping:
             self.board.supervisor.words[scoreboard.STATE] = scoreboard.READY
             running = [queue.name for queue in self.queues if not queue.problem]
             waiting = [queue.name for queue in self.queues if queue.problem]
@@ -253,4 +274,5 @@ class FirstProcess:
         return [queue.served for queue in self.queues]
 
     def _foreign(self) -> list[int]:
-        return [queue.line.fileno() for queue in self.queues if queue.line is not None]
+        lines = [queue.line.fileno() for queue in self.queues if queue.line is not None]
+        return [*self._control.filenos(), *lines]

@@ -8,7 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 from setproctitle import setproctitle
@@ -31,6 +31,7 @@ from courier.process.kin import die_with
 from courier.process.life import RoleFactory
 from courier.process.notify import Manager
 from courier.process.orders import PROBLEM, Orders
+from courier.process.peer import Peer
 from courier.process.short_lived_child import Interrupted, run_in_child
 from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
@@ -39,6 +40,7 @@ from courier.queues.queue_process import QueueProcess
 from courier.queues.reloading import ReadEach
 from courier.queues.served import ServedQueue
 from courier.wiring.aws import configured_aws
+from courier.wiring.control import control_path
 from courier.wiring.leaving import leave_unstarted, look_first, watcher_role, watcher_seconds, watches
 from courier.wiring.page import page_token
 from courier.wiring.roles import import_roles
@@ -98,6 +100,7 @@ def run_queues(
         first.hang_timeout_seconds,
         partial(_watcher, first) if watches(first) else None,
         watcher_seconds(first),
+        **_control(first),
     )
     program = FirstProcess([ServedQueue.create(name, config) for name, config in configs.items()], options)
     return program.run()
@@ -133,6 +136,17 @@ def _serve(
 
 def _watcher(config: Config, queues: Sequence[ServedQueue]) -> RoleFactory:
     return watcher_role(config, [queue.board for queue in queues])
+
+
+def _control(config: Config) -> dict[str, Any]:
+    """Return the options of the control socket, which is that of the first process."""
+    path = control_path(config)
+    if path is None:
+        return {}
+    # Imported here, because most programs have no control socket.
+    from courier.wiring.steering import Steering
+
+    return {"control": path, "status": lambda observed: Steering(observed).status({}, Peer(0, 0, 0))}
 
 
 def _check_api(config: Config) -> bytes:

@@ -1,0 +1,237 @@
+"""Several queues in one program: what happens to one leaves the others alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from courier.local.exchange import Response
+from tests.process.several_queues import Program
+from tests.process.world import Queue, Recipient, alive, bodies, missing, until
+
+StartProgram = Callable[..., Program]
+
+
+@pytest.fixture
+def queues(virtual_queue: str) -> dict[str, Queue]:
+    return {name: Queue(virtual_queue) for name in ("orders", "mails", "images")}
+
+
+@pytest.fixture
+def program(tmp_path: Path, recipient: Recipient, queues: dict[str, Queue]) -> Iterator[StartProgram]:
+    running: list[Program] = []
+
+    def start(*options: str, run: bool = True, **above: object) -> Program:
+        above = {"senders": 1, "consumers": 1, **above}
+        started = Program(tmp_path, recipient.url, queues, *options, **above)
+        running.append(started)
+        return started.wait_until_all_run() if run else started
+
+    yield start
+    for each in running:
+        each.kill()
+
+
+def deliver(queues: dict[str, Queue], recipient: Recipient, started: Program) -> None:
+    """Send to all queues, and wait until the recipient has all of it."""
+    sent = [message for queue in queues.values() for message in queue.send(bodies(10))]
+    until(lambda: not missing(sent, recipient.accepted), explain=started.log)
+
+
+def test_each_queue_is_delivered_and_recorded_by_its_own_processes(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    started = program()
+    sent = {name: queue.send(bodies(20)) for name, queue in queues.items()}
+    until(lambda: all(queue.counts() == (0, 0) for queue in queues.values()), explain=started.log)
+    assert started.drain() == 0
+    for name, ids in sent.items():
+        assert started.recorded_of(name) == dict.fromkeys(ids, 1)
+    assert recipient.duplicates() == {}
+    assert not [pid for name in queues for pid in started.of(name)]
+
+
+def test_nothing_of_the_others_notices_the_death_or_the_stop_of_a_supervisor(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    started = program(**{"hang-timeout": 1, "visibility-timeout": 6})
+    others = {name: started.workers(name) for name in ("mails", "images")}
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        workers = started.workers("orders")
+        started.replace("orders", number)
+        # Two generations of workers never write to the same slots.
+        assert not [pid for pid in workers if alive(pid)]
+        deliver(queues, recipient, started)
+    assert {name: started.workers(name) for name in others} == others
+    assert len(started.lines("supervisor of a queue died", "queue=orders")) == 2
+    until(lambda: all(queue.counts() == (0, 0) for queue in queues.values()), explain=started.log)
+    assert started.drain() == 0
+
+
+def test_a_queue_that_is_stopped_as_a_whole_is_replaced_as_a_whole(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    started = program(**{"hang-timeout": 1})
+    started.replace("orders", signal.SIGSTOP, whole=True)
+    deliver(queues, recipient, started)
+
+
+def test_a_queue_that_cannot_start_is_tried_until_it_can_and_the_others_deliver(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    queues["late"] = queues["images"]
+    del queues["images"]
+    there, queues["late"].name = queues["late"].name, "not-there-yet"
+    started = program(run=False).wait_until_all_run("orders", "mails")
+    sent = [*queues["orders"].send(bodies(5)), *queues["mails"].send(bodies(5))]
+    until(lambda: not missing(sent, recipient.accepted), explain=started.log)
+    until(lambda: started.lines("queue cannot start", "queue=late"), explain=started.log)
+    assert started.steered.done("status")["state"] == "not ready"
+    queues["late"].sqs.create_queue(QueueName="not-there-yet")
+    started.wait_until_all_run("late")
+    until(lambda: started.steered.done("status")["state"] == "ready", explain=started.log)
+    assert there
+    assert started.drain() == 0
+
+
+def test_a_program_of_which_no_queue_can_start_ends_as_one_of_one_queue_does(
+    program: StartProgram, queues: dict[str, Queue]
+) -> None:
+    for number, queue in enumerate(queues.values()):
+        queue.name = f"not-there-{number}"
+    started = program(run=False)
+    assert started.wait(60) == 3
+    assert len(started.lines("queue cannot start")) >= len(queues)
+
+
+def test_no_process_of_any_queue_outlives_the_first_process(program: StartProgram, queues: dict[str, Queue]) -> None:
+    started = program()
+    for queue in queues.values():
+        queue.send(bodies(50))
+    stopped = started.supervisor("orders")
+    os.kill(stopped, signal.SIGSTOP)
+    started.signal(signal.SIGKILL)
+    started.wait(10)
+    until(lambda: not [pid for name in queues for pid in started.of(name)], 10)
+
+
+def test_signals_to_a_queue_have_no_effect_and_to_the_group_of_the_program_they_count_once(
+    program: StartProgram, queues: dict[str, Queue]
+) -> None:
+    started = program()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN):
+        os.kill(started.supervisor("orders"), number)
+    before = started.supervisor("orders")
+    time.sleep(1.2)
+    assert started.supervisor("orders") == before
+    assert not started.lines("draining")
+    started.signal_group(signal.SIGINT)
+    assert started.wait(60) == 0
+    assert not started.lines("stopping at once")
+
+
+def test_a_second_signal_stops_all_queues_at_once(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    recipient.behave = lambda delivery: Response(503)
+    started = program(**{"drain-timeout": 50, "breaker-threshold": 0})
+    started.signal(signal.SIGTERM)
+    until(lambda: len(started.lines("event=draining")) >= 4, explain=started.log)
+    started.signal(signal.SIGTERM)
+    assert started.wait(20) in (0, 4)
+
+
+def test_a_reload_adds_changes_and_removes_queues_and_refuses_only_the_table_that_is_wrong(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient, virtual_queue: str
+) -> None:
+    started = program()
+    untouched = started.workers("orders")
+    new = Queue(virtual_queue)
+    started.write(images=None, mails={"senders": 0}, news={"queue": new.name})
+    started.signal(signal.SIGHUP)
+    until(lambda: started.lines("queue left", "queue=images"), explain=started.log)
+    started.wait_until_all_run("news")
+    until(lambda: started.lines("cannot reload", "queue=mails"), explain=started.log)
+    assert not started.of("images")
+    sent = [*new.send(bodies(5)), *queues["mails"].send(bodies(5)), *queues["orders"].send(bodies(5))]
+    until(lambda: not missing(sent, recipient.accepted), explain=started.log)
+    assert started.workers("orders") == untouched
+    # What was wrong is right now, and what was gone is back.
+    started.write(mails={"senders": 2}, images={"queue": queues["images"].name})
+    started.signal(signal.SIGHUP)
+    until(lambda: len(started.lines("event=reloaded", "queue=mails")) == 1, explain=started.log)
+    until(lambda: len(started.lines("event=ready", "queue=images")) == 2, explain=started.log)
+    # A queue whose supervisor dies starts with what is in force, whatever the file says now.
+    started.write(mails={"senders": 0})
+    os.kill(started.supervisor("mails"), signal.SIGKILL)
+    until(lambda: len(started.lines("event=started", "sender=2", "queue=mails")) == 1, explain=started.log)
+    assert started.drain() == 0
+
+
+def test_a_wrong_table_refuses_the_start_and_names_itself(program: StartProgram, queues: dict[str, Queue]) -> None:
+    queues["mails"].name = "no queue's name"
+    started = program(run=False)
+    assert started.wait(60) == 2
+    assert started.log().count("\n") == 1
+    assert "courier.toml, queue mails: queue: must be a URL, or a name" in started.log()
+
+
+def test_an_act_is_about_the_queue_that_it_names_or_about_all(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    started = program()
+    steered = started.steered
+    assert "orders, mails, images" in steered.refused("pause", queue="nowhere")
+    assert (
+        steered.done("pause", queue="orders", reason="a test")["text"] == "receiving is paused; what is under way ends"
+    )
+    assert steered.done("status", queue="orders")["pause"]["reason"] == "a test"
+    assert steered.done("status", queue="mails")["pause"] is None
+    # The pause is the operator's: it outlives the supervisor that it was told to.
+    started.replace("orders", signal.SIGKILL)
+    until(lambda: len(started.lines("event=ready", "queue=orders")) == 2, explain=started.log)
+    sent = {name: queue.send(bodies(5)) for name, queue in queues.items()}
+    others = [*sent["mails"], *sent["images"]]
+    until(lambda: not missing(others, recipient.accepted), explain=started.log)
+    assert missing(sent["orders"], recipient.accepted) == set(sent["orders"])
+    assert set(steered.done("resume")["queues"]) == set(queues)
+    until(lambda: not missing(sent["orders"], recipient.accepted), explain=started.log)
+    (worker, *_) = started.workers("mails")
+    assert "killed" in steered.done("kill", pid=worker)["text"]
+    assert "supervisor of queue mails" in steered.refused("kill", pid=started.supervisor("mails"))
+    # Drained and started again by a reload.
+    steered.done("drain", queue="images")
+    until(lambda: not started.of("images"), explain=started.log)
+    steered.done("reload")
+    until(lambda: len(started.lines("event=ready", "queue=images")) == 2, explain=started.log)
+    steered.done("drain")
+    assert started.wait(60) == 0
+
+
+def test_a_supervisor_that_is_stopped_holds_up_no_answer_for_longer_than_a_client_waits(program: StartProgram) -> None:
+    started = program(**{"hang-timeout": 60})
+    os.kill(started.supervisor("orders"), signal.SIGSTOP)
+    answer = started.steered.act("rotate")
+    assert answer["ok"] is False
+    assert [name for name, each in answer["queues"].items() if each["ok"]] == ["mails", "images"]
+    os.kill(started.supervisor("orders"), signal.SIGCONT)
+    assert started.steered.done("rotate")
+
+
+def test_a_message_that_one_recipient_refuses_for_ever_delays_no_other_queue(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    recipient.behave = lambda delivery: Response(500 if b"poison" in delivery.body else 200)
+    started = program(**{"breaker-threshold": 3})
+    poisoned = queues["orders"].send([f"poison {number}" for number in range(30)])
+    # The breaker of that queue opens: its recipient takes nothing.
+    until(lambda: len(recipient.deliveries) >= 3, explain=started.log)
+    sent = [*queues["mails"].send(bodies(30)), *queues["images"].send(bodies(30))]
+    until(lambda: not missing(sent, recipient.accepted), explain=started.log)
+    assert missing(poisoned, recipient.accepted) == set(poisoned)
+    assert {each.receive_count for each in recipient.deliveries if each.message_id in sent} == {1}
