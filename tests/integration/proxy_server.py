@@ -117,3 +117,20 @@ class ProxyServer:
         thread = threading.Thread(target=run, args=args, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
         thread.start()
+
+
+class TlsFront(ProxyServer):
+    """TLS before a server that speaks without it, at a host and port of this machine."""
+
+    def __init__(self, authority: str, tls: ssl.SSLContext) -> None:
+        super().__init__(tls=tls)
+        self._target = authority.rsplit(":", 1)
+
+    def _serve(self, client: socket.socket) -> None:
+        assert self._tls is not None
+        try:
+            client = self._tls.wrap_socket(client, server_side=True)
+        except OSError:
+            return
+        self._streams.append(client)
+        self._relay(client, self._connect(*self._target))
