@@ -100,7 +100,7 @@ def run(config: Config, read_again: Callable[[], Config] | None = None, of: OfQu
         with no_collection():
             if config.queue_type == "remote":
                 # Before the first fork, so that the preflight and the workers share what it imports.
-                configured_aws()
+                configured_aws(config.assumed_role)
             queues, departure = find_queues_unless_leaving(config, of)
     except Interrupted:
         log.info("stopped before it started")

@@ -39,6 +39,7 @@ from courier.local.embedded import local_queue
 from courier.process.short_lived_child import run_in_child, told_to_stop
 from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
+from courier.sqs.role import AssumedRole
 from courier.wiring.audit import archive_settings, audit_stream
 from courier.wiring.aws import configured_aws
 from courier.wiring.page import page_token
@@ -93,7 +94,7 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
     checks: list[Check] = []
     queue = None
     if config.queue_type == "remote" or config.audit == "firehose":
-        checks.append(check_credentials(config.region))
+        checks.append(check_credentials(config.region, config.assumed_role if config.queue_type == "remote" else None))
     # Without credentials no call to AWS is possible, and one line about them is enough.
     keys = not checks or checks[0].ok
     failure_queue = None
@@ -190,23 +191,25 @@ def check_descriptors(config: Config) -> Check:
     return Check("open files", True, too_few or f"the limit of {limit} is enough")
 
 
-def check_credentials(region: str | None) -> Check:
-    """Check that boto3's chain finds credentials, and renew them if they have expired."""
+def check_credentials(region: str | None, role: AssumedRole | None = None) -> Check:
+    """Check that boto3's chain finds credentials, renew them if they have expired, and assume the role with them."""
     try:
-        found = configured_aws().find_keys(region)
+        found = configured_aws(role).find_keys(region)
         found.read()
     except CourierError as error:
         return _failed("credentials", str(error))
-    return Check("credentials", True, f"found by boto3 ({found.method})")
+    detail = f"found by boto3 ({found.method})"
+    return Check("credentials", True, f"{detail}, of {role.arn}" if role is not None else detail)
 
 
 def check_queue(config: Config, name: str, option: str = "--queue") -> tuple[QueueInfo | None, Check]:
     """Look up a queue and its attributes in SQS, by the name or URL from ``option``."""
     try:
-        queue = resolve_queue(configured_aws(), name, config.region, config.endpoint_url, option)
+        queue = resolve_queue(configured_aws(config.assumed_role), name, config.region, config.endpoint_url, option)
     except CourierError as error:
         return None, _failed("queue", str(error))
-    return queue, Check("queue", True, describe(queue))
+    through = f", through the proxy {queue.proxy.where}" if queue.proxy is not None else ""
+    return queue, Check("queue", True, f"{describe(queue)}{through}")
 
 
 def describe(queue: QueueInfo) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from courier.cli import EXIT_INTERRUPTED
-from courier.cli.dlq.filters import QUEUE, check_queue_argument, queue_argument, service_options
+from courier.cli.dlq.filters import QUEUE, check_queue_argument, queue_argument, role_of, service_options
 from courier.cli.dlq.output import Counter, say
 from courier.cli.options import option
 from courier.config.units import PATH, TEXT, number, per_second, seconds
@@ -78,7 +78,7 @@ def command(
     attributes = parse_attributes(values["attribute"])
     fd = STDIN if source is None or str(source) == "-" else open_source(source)
     logging.configure("warning", "logfmt")
-    found = find_queue(queue_name, region, endpoint_url, QUEUE)
+    found = find_queue(queue_name, region, endpoint_url, QUEUE, role_of(values))
     _check_kind(found, values, needs_group=source is None)
     envelope = Envelope(
         secrets.token_hex(8), found.name, found.fifo, attributes, values["group"], values["dedup_id"], values["delay"]

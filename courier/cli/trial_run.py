@@ -43,7 +43,7 @@ def run_trial(config: Config, origin: Origin, message: Message | None, *, post: 
     """Try ``message``, or one from the queue of ``origin``; return the exit code."""
     source = None
     if message is None:
-        source = find_queue(origin.queue, config.region, config.endpoint_url, "--peek")
+        source = find_queue(origin.queue, config.region, config.endpoint_url, "--peek", config.assumed_role)
     queue = source if source is not None and origin.queue == config.queue else _queue_of(config.queue, config)
     failure_queue = _queue_of(config.failure_queue, config) if config.failure_queue else None
 

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from courier.errors import ConfigError
 from courier.http.url_parsing import read_url
+from courier.sqs.role import EXTERNAL_ID, ROLE_ARN, ROLE_SESSION_NAME, AssumedRole
 
 SQS_EXAMPLE: Final = "http://127.0.0.1:9324"
 OTEL_MODULES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.common")
@@ -58,6 +59,21 @@ def check_aws_url(flag: str, url: str, example: str) -> None:
         read_url(url)
     except ValueError:
         refuse(flag, f"must be a URL like {example}")
+
+
+def assumed_role(arn: str | None, external_id: str | None, session_name: str) -> AssumedRole | None:
+    """Return the role to assume for calls to SQS, ``None`` without one. Raise ConfigError if STS would refuse it."""
+    if arn is None:
+        if external_id is not None:
+            refuse("--external-id", "is for the role of --role-arn; give that, or leave it out")
+        return None
+    if not ROLE_ARN.fullmatch(arn):
+        refuse("--role-arn", "must be the ARN of a role, like arn:aws:iam::123456789012:role/courier")
+    if external_id is not None and not EXTERNAL_ID.fullmatch(external_id):
+        refuse("--external-id", "must have 2 to 1224 letters, digits and + = , . @ : / _ -")
+    if not ROLE_SESSION_NAME.fullmatch(session_name):
+        refuse("--role-session-name", "must have 2 to 64 letters, digits and + = , . @ _ -")
+    return AssumedRole(arn, external_id, session_name)
 
 
 def check_collector(flag: str, url: str) -> None:

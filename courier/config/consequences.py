@@ -207,6 +207,16 @@ _INEFFECTIVE: Final[tuple[tuple[Callable[[Config], bool], tuple[str, ...], str],
         "neither the queue nor the audit log is in AWS",
     ),
     (
+        lambda config: config.queue_type != "remote" and config.role_arn is not None,
+        ("role_arn",),
+        "only calls to SQS are made with the role, and the queue isn't in SQS",
+    ),
+    (
+        lambda config: config.role_arn is None,
+        ("role_session_name",),
+        "without --role-arn no role is assumed",
+    ),
+    (
         lambda config: config.adaptive and config.concurrency == 1,
         ("adaptive",),
         "--concurrency is 1, which leaves nothing to adapt; raise it",

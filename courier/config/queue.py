@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from courier.config.checks import SQS_EXAMPLE, check_aws_url, check_queue, check_queue_name, refuse
+from courier.config.checks import SQS_EXAMPLE, assumed_role, check_aws_url, check_queue, check_queue_name, refuse
 from courier.config.option import LONGEST_VISIBILITY, option
 from courier.config.units import TEXT, number, one_of, seconds
+from courier.sqs.role import SESSION_NAME, AssumedRole
 
 _option = partial(option, "Queue")
 
@@ -42,6 +43,20 @@ class QueueConfig:
         "For example http://127.0.0.1:9324.",
         may_hold_secret=True,
     )
+    role_arn: str | None = _option(
+        None,
+        "--role-arn",
+        TEXT,
+        "ARN of a role to assume for calls to SQS.",
+        "The credentials that boto3 finds assume it, and again before its keys end. Firehose and S3 are called "
+        "without it.",
+    )
+    external_id: str | None = _option(
+        None, "--external-id", TEXT, "External id of --role-arn.", "What the trust policy of the role asks for."
+    )
+    role_session_name: str = _option(
+        SESSION_NAME, "--role-session-name", TEXT, "Session name of --role-arn.", "CloudTrail shows it."
+    )
     batch_size: int = _option(10, "--batch-size", number(1, 10), "Maximum messages per receive.")
     wait_time_seconds: int = _option(
         20,
@@ -65,7 +80,13 @@ class QueueConfig:
         "remote: SQS. virtual: a queue in memory, for trying Courier out. nop: nowhere; nothing is received.",
     )
 
+    @property
+    def assumed_role(self) -> AssumedRole | None:
+        """The role to assume for calls to SQS, ``None`` without one. Raises ConfigError if STS would refuse it."""
+        return assumed_role(self.role_arn, self.external_id, self.role_session_name)
+
     def _check_queue(self) -> None:
+        self.assumed_role  # noqa: B018 (checks it)
         if self.queue_type == "remote":
             check_queue(self.queue, self.endpoint_url)
             return

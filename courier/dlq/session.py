@@ -20,6 +20,7 @@ from courier.sqs.credentials import CredentialSource
 from courier.sqs.discovery import aws_configuration
 from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
+from courier.sqs.role import AssumedRole
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +41,7 @@ class Session:
 
     def client(self, queue: QueueInfo) -> SqsClient:
         """Return a client of a queue. The session closes it."""
-        credentials = CredentialSource(aws_configuration(environment()).find_keys, queue.region)
+        credentials = CredentialSource(aws_configuration(environment(), queue.role).find_keys, queue.region)
         client = SqsClient(self._loop, queue, credentials, receives=True, keeps_system=True)
         self._closables += (client, credentials)
         return client
@@ -62,9 +63,11 @@ class Session:
         self._on_stop()
 
 
-def find_queue(queue: str, region: str | None, endpoint_url: str | None, option: str) -> QueueInfo:
-    """Look up a queue by its name or URL; ``option`` is what named it. Raise CannotStart."""
-    return resolve_queue(aws_configuration(environment()), queue, region, endpoint_url, option)
+def find_queue(
+    queue: str, region: str | None, endpoint_url: str | None, option: str, role: AssumedRole | None = None
+) -> QueueInfo:
+    """Look up a queue by its name or URL; ``option`` is what named it. Calls assume the ``role``. Raise CannotStart."""
+    return resolve_queue(aws_configuration(environment(), role), queue, region, endpoint_url, option)
 
 
 def run_session(act: Callable[[Session], Awaitable[T]]) -> T:

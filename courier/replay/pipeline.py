@@ -114,7 +114,7 @@ def check(config: Config, replay: Replay) -> Sending:
         raise_failed([check_audit(config, LOCK_SECONDS), *([] if replay.queue else check_sending(config))])
         if not replay.queue:
             return b""
-        aws = configured_aws()
+        aws = configured_aws(config.assumed_role)
         return resolve_queue(aws, replay.queue, config.region, config.endpoint_url, "--to-queue").to_json()
 
     target = run_in_child(checks, CHECK_SECONDS, "the check before the replay", lambda: import_roles(config))
@@ -132,7 +132,7 @@ def run(config: Config, replay: Replay) -> Ending:
     with no_collection():
         if replay.queue:
             # Before the first fork, so that all share what it imports.
-            configured_aws()
+            configured_aws(config.assumed_role)
         sending = check(config, replay)
     workers_for_cores()
     channels = Channels(Channel.create("work"), Channel.create("acks"))

@@ -5,12 +5,13 @@ This is boto3's own code, which is botocore's: boto3 only adds classes of servic
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, SSOError, SSOTokenLoadError, TokenRetrievalError
 from botocore.utils import validate_region_name
 
 from courier.errors import CannotStart
@@ -18,11 +19,13 @@ from courier.http.proxy import Proxy
 from courier.http.url import Url
 from courier.http.url_parsing import read_url
 from courier.sqs.address import is_aws
+from courier.sqs.call_errors import CALL_ERRORS
 from courier.sqs.configuration import Place
 from courier.sqs.credentials import NO_CREDENTIALS, FoundKeys, NoKeys, checked
 from courier.sqs.diagnosis import NO_REGION
 from courier.sqs.environment_proxy import environment_proxy
 from courier.sqs.errors import as_detail
+from courier.sqs.role import AssumedRole
 from courier.sqs.signer import Keys
 
 _ADVICE: Final = (
@@ -30,13 +33,25 @@ _ADVICE: Final = (
     "the role's trust policy, or the SSO login"
 )
 
-_CHAIN_ERRORS: Final = (BotoCoreError, ClientError, OSError, KeyError, RuntimeError, ValueError)
+_CHAIN_ERRORS: Final = CALL_ERRORS
 """What the chain raises. OSError and ValueError come from a credential process that is missing or doesn't answer in
-JSON, RuntimeError from a renewal that brought expired keys."""
+JSON, RuntimeError from a renewal that brought expired keys, and the error of the parser from a page in place of XML."""
+
+# It warns of each failed renewal with a traceback. A line of our own says why, and what to do.
+logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
+
+
+class NoPrompter(RuntimeError):
+    """Raised where the chain would ask a person for something."""
 
 
 class Chain:
     """boto3's chain. Each call opens a session of its own, which reads all files and variables again."""
+
+    @property
+    def role(self) -> AssumedRole | None:
+        """Return ``None``: a profile may assume roles, but none is on top."""
+        return None
 
     @property
     def keys_at_hand(self) -> None:
@@ -72,14 +87,21 @@ class ChainKeys:
     def __init__(self, credentials: Credentials) -> None:
         self.method: str = credentials.method or "unknown"
         self._credentials = credentials
+        self._has_been_read = False
 
     def read(self) -> Keys:
         """Return the current keys, renewed first if they are near their end. It may block. Raises NoKeys."""
         try:
             frozen = self._credentials.get_frozen_credentials()
         except _CHAIN_ERRORS as error:
-            raise NoKeys(f"the AWS credentials can't be renewed: {as_detail(str(error))}; {_ADVICE}") from error
+            raise NoKeys(self.explain(error)) from error
+        self._has_been_read = True
         return checked(Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token or ""))
+
+    def explain(self, error: Exception) -> str:
+        """Return the line for a failed read."""
+        what = "the AWS credentials can't be renewed" if self._has_been_read else "no AWS credentials"
+        return f"{what}: {as_detail(str(error))}; {_advice(error)}"
 
     def are_old(self) -> bool:
         """Return whether the keys are near their end: 15 minutes before it, boto3's advisory period."""
@@ -91,14 +113,35 @@ def search_chain(region: str | None) -> FoundKeys:
 
     ``region`` is for the calls that some members of the chain make, such as those to STS.
     """
-    session = open_session(region)
+    return ChainKeys(search_session(open_session(region)))
+
+
+def search_session(session: botocore.session.Session) -> Credentials:
+    """Search the chain of a session, with nothing cached. It may block for seconds. Raises NoKeys."""
+    # Its default asks for the code at a terminal, once in each process and again an hour later.
+    session.get_component("credential_provider").get_provider("assume-role")._prompter = _no_prompter
     try:
         credentials = session.get_credentials()
     except _CHAIN_ERRORS as error:
-        raise NoKeys(f"no AWS credentials: {as_detail(str(error))}; {_ADVICE}") from error
+        raise NoKeys(f"no AWS credentials: {as_detail(str(error))}; {_advice(error)}") from error
     if credentials is None:
         raise NoKeys(NO_CREDENTIALS)
-    return ChainKeys(credentials)
+    return credentials
+
+
+def _no_prompter(_: str) -> str:
+    raise NoPrompter("the profile asks for an MFA code, which nobody can enter here")
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, NoPrompter):
+        return "name a profile without mfa_serial, or keys that were made with the code: aws sts get-session-token"
+    if isinstance(error, (SSOError, SSOTokenLoadError, TokenRetrievalError)):
+        return (
+            "log in again, as the user that Courier runs as: aws sso login; a program that runs for longer than such a "
+            "login lasts needs a role"
+        )
+    return _ADVICE
 
 
 def open_session(region: str | None) -> botocore.session.Session:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from courier.http.proxy import Proxy
 from courier.http.url import Url
 from courier.sqs.credentials import FoundKeys
+from courier.sqs.role import AssumedRole
 from courier.sqs.signer import Keys
 
 
@@ -27,6 +28,10 @@ class Place(NamedTuple):
 
 class AwsConfiguration(Protocol):
     """What boto3 would find. It may be used in any process, and reads anew what may have changed."""
+
+    @property
+    def role(self) -> AssumedRole | None:
+        """The role that the keys are for, on top of what boto3 is configured for; ``None`` without one."""
 
     @property
     def keys_at_hand(self) -> Keys | None:

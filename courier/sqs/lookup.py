@@ -22,6 +22,7 @@ from courier.sqs.credentials import NoKeys
 from courier.sqs.diagnosis import SqsCall, diagnose, not_sqs
 from courier.sqs.queue import QueueInfo
 from courier.sqs.reply import SuccessReply, read_reply
+from courier.sqs.role import AssumedRole
 from courier.sqs.signer import Keys, SigV4Signer
 from courier.sqs.trusted_certificates import trusted_context
 
@@ -42,6 +43,7 @@ class _Target(NamedTuple):
     keys: Keys
     option: str
     proxy: Proxy | None
+    role: AssumedRole | None
 
 
 def resolve_queue(
@@ -68,7 +70,7 @@ def resolve_queue(
     except NoKeys as error:
         raise CannotStart(str(error)) from error
     endpoint = _url(place.endpoint_url, "the endpoint that boto3 is configured for")
-    target = _Target(place, endpoint, keys, option, aws.find_proxy(endpoint))
+    target = _Target(place, endpoint, keys, option, aws.find_proxy(endpoint), aws.role)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_look_up(queue, address, target))
 
@@ -140,4 +142,5 @@ def _describe(attributes: Mapping[str, str], url: str, name: str, target: _Targe
         ca_bundle=target.place.ca_bundle,
         queue_arn=str(attributes.get("QueueArn") or ""),
         proxy=target.proxy,
+        role=target.role,
     )

@@ -65,6 +65,10 @@ class PlainEnvironment:
     names_a_proxy: bool = False
 
     @property
+    def role(self) -> None:
+        """Return ``None``: only STS could give the keys of a role."""
+
+    @property
     def keys_at_hand(self) -> Keys:
         """The keys, which stay the same as long as the program runs."""
         return self.keys

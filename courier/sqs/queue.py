@@ -11,6 +11,7 @@ import orjson
 from courier.http.proxy import Proxy
 from courier.http.url import Url
 from courier.message import MOST_MESSAGE_BYTES
+from courier.sqs.role import AssumedRole
 
 
 class QueueDepth(NamedTuple):
@@ -33,7 +34,8 @@ class QueueInfo:
     ARN) are those of its redrive policy, ``None`` without one. ``maximum_message_size`` is in bytes; it is the limit of
     SQS if the queue has no such attribute, as with some emulators. ``ca_bundle`` is the file of certificates that boto3
     is configured to trust, if any.
-    ``queue_arn`` is its ARN, empty if the server names none. ``proxy`` is what the calls go through, if anything.
+    ``queue_arn`` is its ARN, empty if the server names none. ``proxy`` is what the calls go through, if anything;
+    ``role`` is assumed for them, if any.
     """
 
     url: str
@@ -48,6 +50,7 @@ class QueueInfo:
     ca_bundle: str | None = None
     queue_arn: str = ""
     proxy: Proxy | None = None
+    role: AssumedRole | None = None
 
     @property
     def arn(self) -> str:
@@ -72,4 +75,5 @@ class QueueInfo:
         """Return the queue that :meth:`to_json` wrote."""
         fields = orjson.loads(text)
         proxy = Proxy(**fields["proxy"]) if fields["proxy"] else None
-        return cls(**{**fields, "endpoint": Url(**fields["endpoint"]), "proxy": proxy})
+        role = AssumedRole(**fields["role"]) if fields["role"] else None
+        return cls(**{**fields, "endpoint": Url(**fields["endpoint"]), "proxy": proxy, "role": role})

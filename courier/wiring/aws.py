@@ -12,6 +12,7 @@ from courier.sqs.configuration import AwsConfiguration
 from courier.sqs.credentials import LOCAL_KEYS, CredentialSource, local_keys
 from courier.sqs.discovery import aws_configuration
 from courier.sqs.queue import QueueInfo
+from courier.sqs.role import AssumedRole
 
 KeySource = Callable[[], CredentialSource]
 """Makes the source of the keys of one process."""
@@ -21,13 +22,16 @@ def key_source(queue: QueueInfo) -> KeySource:
     """Return what makes the source of the keys that sign the calls for a queue."""
     if queue.region == LOCAL_REGION:
         return lambda: CredentialSource(local_keys, queue.region, at_hand=LOCAL_KEYS)
-    aws = configured_aws()
+    aws = configured_aws(queue.role)
     return lambda: CredentialSource(aws.find_keys, queue.region, at_hand=aws.keys_at_hand)
 
 
-def configured_aws() -> AwsConfiguration:
-    """Return the configuration of AWS. Call it before the fork if the program uses AWS."""
-    return aws_configuration(environment())
+def configured_aws(role: AssumedRole | None = None) -> AwsConfiguration:
+    """Return the configuration of AWS, for calls with the keys of ``role`` if there is one.
+
+    Call it before the fork if the program uses AWS.
+    """
+    return aws_configuration(environment(), role)
 
 
 def sqs_client(

@@ -92,6 +92,7 @@ LEFT: Final[Mapping[str, str]] = {
     "--routes": "test_routes.py",
     "--region": "given in the environment",
     "--endpoint-url": "given in the environment",
+    **dict.fromkeys(("--role-arn", "--external-id", "--role-session-name"), "need an STS: test_credentials.py"),
     "--failure-queue": "drawn with the queue",
     "--allow-cidr": "given with --deny-private",
     "--path-allow": "given with --path-attribute",

@@ -14,10 +14,11 @@ from click.core import ParameterSource
 from courier.cli.audit.output import require_audit_files
 from courier.cli.dlq.output import say
 from courier.cli.options import file_option, option, shared_options
-from courier.config.checks import SQS_EXAMPLE, check_aws_url, check_queue_name
+from courier.config.checks import SQS_EXAMPLE, assumed_role, check_aws_url, check_queue_name
 from courier.config.units import PATH
 from courier.dlq.filter import EXAMPLES, Condition, Filter, compile_regex, parse_condition
 from courier.errors import CannotStart, ConfigError
+from courier.sqs.role import AssumedRole
 
 QUEUE: Final = "QUEUE"
 """The name of the argument, for error lines."""
@@ -32,8 +33,17 @@ def queue_argument() -> click.Parameter:
 
 
 def service_options() -> list[click.Parameter]:
-    """Return the options that say where SQS is, and the file of --config, which may say it too."""
-    return [*shared_options("region", "endpoint_url"), file_option()]
+    """Return the options that say where SQS is and in which role it is called, and the file of --config, which may say
+    it too. :func:`role_of` takes the values of the role."""
+    return [
+        *shared_options("region", "endpoint_url", "role_arn", "external_id", "role_session_name"),
+        file_option(),
+    ]
+
+
+def role_of(values: Mapping[str, Any]) -> AssumedRole | None:
+    """Return the role of the options, ``None`` without one. Raise ConfigError if its parts don't fit together."""
+    return assumed_role(values["role_arn"], values["external_id"], values["role_session_name"])
 
 
 def filter_options() -> list[click.Parameter]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from courier.cli.dlq.filters import role_of
 from courier.cli.dlq.moving import Moving, move, moving_parameters
 from courier.cli.options import option
 from courier.config.checks import check_queue_name
@@ -53,10 +54,10 @@ def command(to: str, sources: tuple[str, ...], **values: Any) -> int:
         raise ConfigError("--source: must be left out without --to source")
     for source in sources:
         check_queue_name("--source", source)
-    region, endpoint_url = values["region"], values["endpoint_url"]
+    region, endpoint_url, role = values["region"], values["endpoint_url"], role_of(values)
 
     async def find(session: Session, dead: QueueInfo, name: str, flag: str) -> Target:
-        found = await asyncio.to_thread(find_queue, name, region, endpoint_url, flag)
+        found = await asyncio.to_thread(find_queue, name, region, endpoint_url, flag, role)
         # A queue may be named in several ways, so its ARN counts. Copies into the same queue would never end.
         if found.arn == dead.arn:
             raise ConfigError(f"{flag}: must be another queue than {dead.name}")

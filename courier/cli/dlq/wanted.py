@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from courier.cli.dlq.filters import QUEUE, check_queue_argument, filter_of, usable_audit_path
+from courier.cli.dlq.filters import QUEUE, check_queue_argument, filter_of, role_of, usable_audit_path
 from courier.cli.dlq.output import warn_of_policy
 from courier.dlq.choice import Choice
 from courier.dlq.session import find_queue
@@ -32,12 +32,13 @@ def find_wanted(
 ) -> Wanted:
     """Check the arguments of the command ``name``, find its queue, and say what a look at it leads to.
 
-    ``values`` are those of the options that choose. Raise ConfigError or CannotStart with the line to show.
+    ``values`` are those of the options that choose, and of the role. Raise ConfigError or CannotStart with the line to
+    show.
     """
     check_queue_argument(queue_name, endpoint_url)
     wanted = filter_of(values)
     choice, audit_path = Choice(wanted), usable_audit_path(audit_path, wanted)
     logging.configure("warning", "logfmt")
-    queue = find_queue(queue_name, region, endpoint_url, QUEUE)
+    queue = find_queue(queue_name, region, endpoint_url, QUEUE, role_of(values))
     warn_of_policy(name, queue)
     return Wanted(queue, choice, audit_path)
