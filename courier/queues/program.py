@@ -72,10 +72,10 @@ def run_queues(
     log.info("starting", version=__version__, queues=", ".join(configs))
     try:
         with no_collection():
-            if any(config.queue_type == "remote" for config in configs.values()):
-                # Before the first fork, so that all processes share what it imports.
-                configured_aws()
             for config in configs.values():
+                if config.queue_type == "remote":
+                    # Before the first fork, so that all processes share what it imports.
+                    configured_aws(config.assumed_role)
                 import_roles(config)
         if make_api is not None and first.api_address is not None:
             run_in_child(partial(_check_api, first), API_SECONDS, "the check of --api")
