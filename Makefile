@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs pictures lint check dist release sbom image-test lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
+.PHONY: help demo test test-full floors docs pictures lint check dist release deb sbom image-test lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -37,6 +37,7 @@ test: .venv/dev.stamp promtool node cc tools browser ## run the tests, without t
 	$(call run-tests,$(BIN)/python, and not full,$(RERUNS))
 
 test-full: .venv/dev.stamp promtool node cc tools browser ## run all the tests; takes most of an hour
+	@$(MAKE) --no-print-directory tools TOOLS=lintian=lintian
 	$(call run-tests,$(BIN)/python)
 
 floors: $(FLOORS)/floors.stamp promtool node cc tools chromium ## run the tests on Python 3.11 with the oldest dependencies that setup.cfg admits
@@ -73,6 +74,10 @@ dist: .venv/dist.stamp ## build the wheel and the source distribution into dist/
 release: dist sbom ## put all files of a release into dist/: both distributions, the lock, the bill of materials, checksums
 	@cp requirements.lock dist/
 	@cd dist && sha256sum courier-*.whl courier-*.tar.gz requirements.lock courier.cdx.json >SHA256SUMS && cat SHA256SUMS
+
+deb: dist ## build the Debian package into dist/, with the libraries of requirements.lock
+	@$(MAKE) --no-print-directory tools TOOLS="dpkg-buildpackage=dpkg-dev dh=debhelper"
+	@$(BIN)/python -m scripts.debian dist
 
 sbom: .venv/release.stamp ## write the bill of materials of the image, dist/courier.cdx.json (CycloneDX)
 	@mkdir -p build dist
@@ -166,8 +171,8 @@ cc:
 
 # What the tests of units, packages, images and manifests run: each command with its Debian package. Without one its
 # tests are skipped, but in CI they fail.
-TOOLS = systemd-analyze=systemd dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian man=man-db \
-    debootstrap=debootstrap mmdebstrap=mmdebstrap buildah=buildah netavark=netavark kustomize=kustomize
+TOOLS = systemd-analyze=systemd dpkg-buildpackage=dpkg-dev dh=debhelper man=man-db \
+    mmdebstrap=mmdebstrap buildah=buildah netavark=netavark kustomize=kustomize
 # Some are for root, and one is no user's command.
 TOOL_PATH = $$PATH:/usr/sbin:/sbin:/usr/lib/podman
 

@@ -1,0 +1,201 @@
+"""The Debian package on a machine with systemd: installed, started, upgraded under load, removed and purged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+import courier
+from scripts import debian, distributions
+from scripts.requirements import python_of_the_image
+from tests.process.machine import Machine, booted, why_not
+from tests.process.world import until
+from tests.unit.deploy.tools import need
+
+NEWER = f"{courier.__version__}.1"
+MESSAGES = 400
+QUEUE = "http://127.0.0.1:9324"
+FILE = """\
+queue = "{queue}"
+region = "us-east-1"
+endpoint-url = "http://127.0.0.1:9324"
+recipient-url = "http://127.0.0.1:{port}/"
+bearer-token-file = "/run/credentials/{unit}/{credential}"
+deny-private = true
+allow-cidr = ["127.0.0.1/32"]
+api = "127.0.0.1:{api}"
+"""
+KEYS = "[default]\naws_access_key_id = none\naws_secret_access_key = none\n"
+RECIPIENT = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Recipient(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open(sys.argv[2], "ab") as file:
+            file.write(self.headers["Authorization"].encode() + b" " + body + b"\\n")
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Recipient).serve_forever()
+"""
+SEND = """
+import sys, boto3
+sqs = boto3.client("sqs", endpoint_url="http://127.0.0.1:9324", region_name="us-east-1",
+                   aws_access_key_id="none", aws_secret_access_key="none")
+queue, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for start in range(first, last, 10):
+    entries = [{"Id": str(n), "MessageBody": f"{queue}-{n}"} for n in range(start, min(start + 10, last))]
+    sqs.send_message_batch(QueueUrl=f"http://127.0.0.1:9324/000000000000/{queue}", Entries=entries)
+"""
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Build the package twice, of this version and of a newer one."""
+    need("dpkg-buildpackage", "dh", "mmdebstrap")
+    directory = tmp_path_factory.mktemp("packages")
+    (wheel,) = [path for path in distributions.build(directory) if path.suffix == ".whl"]
+    wheels = [wheel, *debian.download(debian.WHEELS, python_of_the_image())]
+    older, newer = (debian.build(directory, wheels, "-Znone", each) for each in (courier.__version__, NEWER))
+    return older, newer
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    if why := why_not():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+    (tmp_path / "machine").mkdir()
+    with booted(tmp_path / "machine", sys.executable) as machine:
+        yield machine
+
+
+def delivered(machine: Machine, queue: str) -> list[str]:
+    return machine.run(f"cat /tmp/{queue}.delivered", check=False).splitlines()
+
+
+def send(machine: Machine, queue: str, first: int, last: int) -> None:
+    machine.run(f"/usr/lib/courier/bin/python /tmp/send.py {queue} {first} {last}")
+
+
+def configure(machine: Machine, unit: str, queue: str, api: int) -> None:
+    """Give a unit its recipient, its file and its token."""
+    name = "courier" if unit == "courier.service" else queue
+    credential = f"courier.{queue}.token"
+    machine.start(f"python3 /tmp/recipient.py {api + 1} /tmp/{queue}.delivered")
+    machine.write(f"/etc/credstore/{credential}", f"secret-of-{queue}", 0o600)
+    file = FILE.format(queue=queue, unit=unit, credential=credential, port=api + 1, api=api)
+    machine.write(f"/etc/courier/{name}.toml", file)
+
+
+def test_lintian_finds_nothing(packages: tuple[Path, Path]) -> None:
+    need("lintian")
+    command = ["lintian", "--allow-root", "--fail-on", "error,warning", "--no-tag-display-limit", str(packages[0])]
+    judged = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "unused-override" not in judged.stdout
+
+
+def test_it_is_installed_started_upgraded_under_load_removed_and_purged(
+    machine: Machine, packages: tuple[Path, Path]
+) -> None:
+    for path in packages:
+        machine.write(f"/root/{path.name}", path.read_bytes())
+    older, newer = (f"/root/{path.name}" for path in packages)
+
+    machine.run(f"dpkg -i {older}")
+    assert machine.run("courier --version").strip().endswith(courier.__version__)
+    assert machine.run("systemctl is-enabled courier", check=False).strip() == "disabled"
+    assert not machine.succeeds("systemctl is-active courier"), "it must not start before it is configured"
+    assert machine.run("stat -c '%U %G %a' /etc/courier /var/lib/courier").splitlines() == [
+        "root courier 750",
+        "courier courier 750",
+    ]
+    assert machine.succeeds("setpriv --reuid courier --regid courier --clear-groups cat /etc/courier/courier.toml")
+    assert "courier-status" in machine.run("man -w courier-status 2>/dev/null || ls /usr/share/man/man1")
+
+    machine.write("/tmp/recipient.py", RECIPIENT)
+    machine.write("/tmp/send.py", SEND)
+    machine.write("/etc/credstore/courier.aws", KEYS, 0o600)
+    machine.start("courier virtual --port 9324 --queue orders --queue bills")
+    units = {"courier.service": ("orders", 8080), "courier@bills.service": ("bills", 8180)}
+    for unit, (queue, api) in units.items():
+        configure(machine, unit, queue, api)
+    kept = machine.run("sha256sum /etc/courier/*.toml")
+    # One is enabled, the other was only started: both ran.
+    machine.run("systemctl enable --now courier")
+    machine.run("systemctl start courier@bills")
+    log = "journalctl --no-pager -u courier -u 'courier@*'"
+    for socket in ("/run/courier/control.sock", "/run/courier/bills/control.sock"):
+        assert "ready" in machine.run(f"courier status --check --control {socket}")
+    pids = [machine.run(f"systemctl show --value -p MainPID {unit}") for unit in units]
+    for queue in ("orders", "bills"):
+        send(machine, queue, 0, MESSAGES)
+
+    output = machine.run(f"dpkg -i {newer}")
+    for queue in ("orders", "bills"):
+        send(machine, queue, MESSAGES, 2 * MESSAGES)
+    for unit, (queue, _) in units.items():
+        until(
+            lambda unit=unit: machine.succeeds(f"systemctl is-active {unit}"),  # type: ignore[misc]
+            60,
+            explain=lambda: output + machine.run(log),
+        )
+        until(
+            lambda queue=queue: len(delivered(machine, queue)) >= 2 * MESSAGES,  # type: ignore[misc]
+            120,
+            explain=lambda: machine.run(log),
+        )
+        wanted = sorted(f"Bearer secret-of-{queue} {queue}-{n}" for n in range(2 * MESSAGES))
+        assert sorted(delivered(machine, queue)) == wanted, "each once: an upgrade drains"
+    assert machine.run("courier --version").strip().endswith(NEWER)
+    assert not set(pids) & {machine.run(f"systemctl show --value -p MainPID {unit}") for unit in units}
+    assert machine.run("sha256sum /etc/courier/*.toml") == kept
+    assert "Traceback" not in machine.run(log)
+
+    # A stop of one service leaves the control socket of the other.
+    machine.run("systemctl stop courier")
+    assert "ready" in machine.run("courier status --check --control /run/courier/bills/control.sock")
+    machine.run("systemctl start courier")
+
+    machine.run("dpkg -r courier")
+    for unit in units:
+        assert not machine.succeeds(f"systemctl is-active {unit}")
+    assert machine.run("pgrep -c courier: || true").strip() in ("0", "")
+    assert machine.run("sha256sum /etc/courier/*.toml") == kept
+    assert not machine.succeeds("test -e /usr/lib/courier")
+    machine.run("dpkg -P courier")
+    assert machine.run("ls /etc/courier").split() == ["bills.toml"], "the package purges only what is its own"
+    for directory, queue in (("audit", "orders"), ("bills/audit", "bills")):
+        lines = machine.run(f"cat /var/lib/courier/{directory}/*.jsonl").splitlines()
+        bodies = sorted(orjson.loads(line)["body"] for line in lines if '"body"' in line)
+        assert bodies == sorted(f"{queue}-{n}" for n in range(2 * MESSAGES))
+    assert machine.run("stat -c %U /var/lib/courier/audit").strip() == "courier"
+
+
+def test_an_upgrade_that_fails_starts_the_old_version_again(machine: Machine, packages: tuple[Path, Path]) -> None:
+    older, newer = packages
+    machine.write(f"/root/{older.name}", older.read_bytes())
+    machine.write(f"/root/{newer.name}", newer.read_bytes()[: newer.stat().st_size // 2])
+    machine.run(f"dpkg -i /root/{older.name}")
+    machine.write("/tmp/recipient.py", RECIPIENT)
+    machine.write("/etc/credstore/courier.aws", KEYS, 0o600)
+    machine.start("courier virtual --port 9324 --queue orders")
+    configure(machine, "courier.service", "orders", 8080)
+    machine.run("systemctl start courier")
+    assert not machine.succeeds(f"dpkg -i /root/{newer.name}")
+    until(lambda: machine.succeeds("systemctl is-active courier"), 60, explain=lambda: machine.run("dpkg -l courier"))
+    assert machine.run("courier --version").strip().endswith(courier.__version__)
+    assert not machine.succeeds("test -e /run/courier-stopped")
