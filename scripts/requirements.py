@@ -1,8 +1,9 @@
 """Courier's dependencies: ``floors`` prints the oldest releases that setup.cfg allows, ``lock`` writes both locks.
 
-A lock has one release of each distribution, with the hashes of its wheels for the Python of the Dockerfile on
-linux/amd64 and linux/arm64. The pip of that Python resolves it, because pip applies markers to the Python that it runs
-on. It uses pip's configured indexes, and the lock doesn't mention them.
+A lock has one release of each distribution, with the hashes of its wheels for each Python that Courier runs on, on
+linux/amd64 and linux/arm64. The pip of the Dockerfile's Python chooses the releases, because pip applies markers to the
+Python that it runs on; a requirement of setup.cfg keeps its marker. It uses pip's configured indexes, and the lock
+doesn't mention them.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCKS: Final = ("requirements.lock", "requirements-build.lock")
 MACHINES: Final = ("x86_64", "aarch64")
+PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 NEWEST_GLIBC: Final = 41
 """Minor version of the glibc of Debian 13, which the image stands on."""
+_OLDER_PYTHON: Final = re.compile(r'python_version < "3\.(\d+)"')
 HEAD: Final = """\
-# {purpose}; for Python {python} on linux/amd64 and linux/arm64.
+# {purpose}; for Python {first} to {last} on linux/amd64 and linux/arm64.
 # Written by make lock.
 """
 
@@ -61,31 +64,64 @@ def python_of_the_image() -> str:
     return found[1]
 
 
-def resolve(requirements: Iterable[str], pip: Path, machine: str) -> dict[str, tuple[str, str]]:
-    """Let pip choose the releases for a machine; gives version and hash of each wheel by the name of its project."""
+def resolve(requirements: Iterable[str], pip: Path, machine: str, python: str = "") -> dict[str, tuple[str, str]]:
+    """Let pip choose the releases for a machine; gives version and hash of each wheel by the name of its project.
+
+    With ``python`` the requirements are all there is, and the wheels are those of that Python.
+    """
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, 16, -1)]
     with tempfile.TemporaryDirectory() as nowhere:
         report = Path(nowhere) / "report.json"
         command = [str(pip), "install", "--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:"]
         command += [f"--target={nowhere}/target", f"--report={report}"]
         command += [f"--platform={each}" for each in (*platforms, f"manylinux2014_{machine}")]
+        command += ["--no-deps", f"--python-version={python}"] if python else []
         subprocess.run([*command, *requirements], check=True)
         chosen = json.loads(report.read_text())["install"]
     found = {}
     for each in chosen:
-        name = re.sub(r"[-_.]+", "-", each["metadata"]["name"]).lower()
+        name = plain_name(each["metadata"]["name"])
         found[name] = each["metadata"]["version"], each["download_info"]["archive_info"]["hashes"]["sha256"]
     return found
 
 
+def plain_name(name: str) -> str:
+    """Return the name of a project as locks spell it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def lock(requirements: list[str], pip: Path) -> Iterator[str]:
     """Return the lines of a lock."""
-    releases = [resolve(requirements, pip, machine) for machine in MACHINES]
-    for name, (version, _) in sorted(releases[0].items()):
-        if {each.get(name, ("",))[0] for each in releases} != {version}:
-            raise SystemExit(f"{name}: {version} has no wheel for each of {', '.join(MACHINES)}")
-        hashes = sorted({each[name][1] for each in releases})
-        yield f"{name}=={version} \\\n" + " \\\n".join(f"    --hash=sha256:{each}" for each in hashes) + "\n"
+    releases = {name: version for name, (version, _) in resolve(requirements, pip, MACHINES[0]).items()}
+    markers = dict(marked(requirements))
+    hashes: dict[str, set[str]] = {name: set() for name in releases}
+    for python in PYTHONS:
+        pins = [f"{name}=={version}" for name, version in releases.items() if applies(markers.get(name, ""), python)]
+        for machine in MACHINES:
+            for name, (_, found) in resolve(pins, pip, machine, python).items():
+                hashes[name].add(found)
+    for name, version in sorted(releases.items()):
+        marker = f" ; {markers[name]}" if name in markers else ""
+        lines = " \\\n".join(f"    --hash=sha256:{each}" for each in sorted(hashes[name]))
+        yield f"{name}=={version}{marker} \\\n{lines}\n"
+
+
+def marked(requirements: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Return the requirements that have a marker, by the name of the project."""
+    for requirement in requirements:
+        needed, found, marker = requirement.partition(";")
+        if found:
+            yield plain_name(re.split(r"[ <>=]", needed)[0]), marker.strip()
+
+
+def applies(marker: str, python: str) -> bool:
+    """Tell whether a marker holds on a Python, given as 3.14. The only markers are those on older ones."""
+    if not marker:
+        return True
+    found = _OLDER_PYTHON.fullmatch(marker)
+    if found is None:
+        raise SystemExit(f'setup.cfg: {marker}: a marker is written python_version < "3.14"')
+    return int(python.partition(".")[2]) < int(found[1])
 
 
 def write_locks() -> None:
@@ -102,7 +138,9 @@ def write_locks() -> None:
             (program, "What the image runs with", required()),
             (building, "What the image's wheel is built with", build_required()),
         ):
-            (ROOT / name).write_text(HEAD.format(purpose=purpose, python=python) + "".join(lock(needed, pip)))
+            (ROOT / name).write_text(
+                HEAD.format(purpose=purpose, first=PYTHONS[0], last=PYTHONS[-1]) + "".join(lock(needed, pip))
+            )
 
 
 def main(arguments: list[str]) -> None:

@@ -164,7 +164,10 @@ def _batches(bodies: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 class Courier:
-    """A run of ``python -m courier``; ``prefix`` is a command that runs it, and becomes it, in another setting."""
+    """A run of ``python -m courier``; ``prefix`` is a command that runs it, and becomes it, in another setting.
+
+    ``program`` is another Courier to run.
+    """
 
     def __init__(
         self,
@@ -174,6 +177,7 @@ class Courier:
         *options: str,
         endpoint: str,
         prefix: Sequence[str] = (),
+        program: Sequence[str] = (sys.executable, "-m", "courier"),
         **environ: str,
     ) -> None:
         self.audit = directory / "audit"
@@ -194,7 +198,7 @@ class Courier:
         }
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "courier", *options],
+                [*prefix, *program, *options],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -6,7 +6,17 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scripts.requirements import LOCKS, build_required, floors, python_of_the_image, required
+from scripts.requirements import (
+    LOCKS,
+    MACHINES,
+    PYTHONS,
+    applies,
+    build_required,
+    floors,
+    marked,
+    python_of_the_image,
+    required,
+)
 from tests.unit.deploy.files import ROOT, context, image_environment, instructions, unknown
 
 
@@ -61,12 +71,10 @@ def test_nothing_is_fetched_but_by_its_hash() -> None:
 
 def pins(lock: str) -> dict[str, tuple[str, list[str]]]:
     """Give version and hashes by name; all that the file has must be those."""
+    entry = r"^([a-z0-9-]+)==(\S+)(?: ; [^\n\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
     text = (ROOT / lock).read_text()
-    found = re.findall(r"^([a-z0-9-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
-    rest = text
-    for name, version, hashes in found:
-        rest = rest.replace(f"{name}=={version} \\\n{hashes}", "", 1)
-    assert [line for line in rest.splitlines() if not line.startswith("#")] == []
+    assert [line for line in re.sub(entry, "", text, flags=re.MULTILINE).splitlines() if not line.startswith("#")] == []
+    found = re.findall(entry, text, re.MULTILINE)
     return {name: (version, re.findall(r"[0-9a-f]{64}", hashes)) for name, version, hashes in found}
 
 
@@ -77,10 +85,22 @@ def test_the_locks_have_all_that_is_required_and_name_no_place_to_fetch_it_from(
             assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)][0]), requirement
         assert all(hashes for _, hashes in pinned.values())
         assert not re.search(r"//|\.org|index|https?:", (ROOT / lock).read_text())
-    # Those with machine code have a wheel for each of the two machines.
-    compiled = ("uvloop", "httptools", "orjson", "cryptography", "backports-zstd")
-    assert {len(pins(LOCKS[0])[name][1]) for name in compiled} == {2}
-    assert f"Python {python_of_the_image()} on" in (ROOT / LOCKS[0]).read_text()
+    # Those with machine code have a wheel for each machine and Python.
+    assert {len(pins(LOCKS[0])[name][1]) for name in ("uvloop", "httptools", "orjson")} == {
+        len(MACHINES) * len(PYTHONS)
+    }
+    assert python_of_the_image() in PYTHONS
+    classifiers = re.findall(r"Python :: (3\.\d+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    assert tuple(classifiers) == PYTHONS
+
+
+def test_a_requirement_keeps_its_marker_in_the_lock() -> None:
+    assert dict(marked(required())) == {"backports-zstd": 'python_version < "3.14"'}
+    assert 'python_version < "3.14"' in (ROOT / LOCKS[0]).read_text()
+    assert [applies('python_version < "3.14"', python) for python in PYTHONS] == [True, True, True, False]
+    assert applies("", "3.14")
+    with pytest.raises(SystemExit, match="a marker is written"):
+        applies('sys_platform == "linux"', "3.13")
 
 
 def test_the_floors_are_the_oldest_releases_that_are_admitted() -> None:
