@@ -42,6 +42,7 @@ from courier.sqs.queue import QueueInfo
 from courier.sqs.role import AssumedRole
 from courier.wiring.audit import archive_settings, audit_stream
 from courier.wiring.aws import configured_aws
+from courier.wiring.leaving import describe_platform, watches
 from courier.wiring.page import page_token
 from courier.wiring.recipient import authentication, check_header_room, delivery_head, recipient_tls
 
@@ -125,6 +126,9 @@ def preflight(config: Config, *, lock_timeout: float = 5.0, connect: bool = Fals
     if connect:
         # courier run checks this before it creates the first process.
         checks.append(check_descriptors(config))
+        if watches(config):
+            # A platform that doesn't answer keeps nothing from starting.
+            checks.append(check_platform(config))
     checks += check_sending(config, connect=connect)
     return Preflight(queue, tuple(checks), failure_queue)
 
@@ -287,6 +291,14 @@ def check_fetch(config: Config, queue: QueueInfo | None) -> Check:
         )
     where = f"from {', '.join(map(str, config.fetch_bucket))} at {client.meta.endpoint_url}"
     return Check("fetch", True, f"bodies come {where}, large ones through {tempfile.gettempdir()}")
+
+
+def check_platform(config: Config) -> Check:
+    """Ask the platform whether this machine ends, and whether the lifecycle hook may be completed."""
+    try:
+        return Check("platform", True, describe_platform(config))
+    except CourierError as error:
+        return _failed("platform", str(error))
 
 
 def check_tasks(config: Config) -> Check:

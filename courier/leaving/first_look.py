@@ -12,6 +12,7 @@ from typing import Final
 from courier.errors import CannotStart, CourierError
 from courier.leaving.opening import Places, Wishes, open_source
 from courier.leaving.watcher import Source, log_completed
+from courier.process.departure import WORDS_OF
 
 SECONDS: Final = 1.5
 """The most seconds of the look. It happens while the queue is looked up."""
@@ -33,6 +34,31 @@ async def _look(places: Places, wishes: Wishes) -> bytes:
         return b""
     finally:
         source.close()
+
+
+def describe(places: Places, wishes: Wishes) -> str:
+    """Return what the platform says now, for a check before the start. Raise CourierError if it can't be asked.
+
+    The hook's time begins anew if it waits for this instance, which harms nothing.
+    """
+    return asyncio.run(_describe(places, wishes))
+
+
+async def _describe(places: Places, wishes: Wishes) -> str:
+    loop = asyncio.get_running_loop()
+    source, find_hook = open_source(loop, places, wishes)
+    try:
+        found = await source.look()
+        if found.error is not None:
+            raise found.error
+        parts = [f"{notice.what}: {WORDS_OF[notice.kind]}" for notice in found.notices] or ["no notice"]
+        if find_hook is not None:
+            hook = await find_hook()
+            waits = await loop.run_in_executor(None, hook.extend)
+            parts.append(f"hook {wishes.hook_name} {'waits' if waits else 'may be completed'}")
+    finally:
+        source.close()
+    return f"{'EC2' if places.ec2 is not None else 'ECS'} answers: {', '.join(parts)}"
 
 
 def complete_hook(places: Places, wishes: Wishes) -> bytes:

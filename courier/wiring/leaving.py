@@ -86,6 +86,15 @@ def look_first(config: Config, meanwhile: Callable[[], Found]) -> tuple[Found, D
     return found[0], Departure(answer.decode()) if answer else None
 
 
+def describe_platform(config: Config) -> str:
+    """Return what the platform says about this machine, and about the lifecycle hook. Raise CourierError."""
+    from courier.leaving.first_look import describe
+    from courier.leaving.opening import find_places
+
+    wishes = _wishes(config)
+    return describe(find_places(wishes, environment()), wishes)
+
+
 def leave_unstarted(config: Config, departure: Departure) -> int:
     """Say why the program doesn't start, complete the lifecycle action if there is one, and return the exit code."""
     from courier.leaving.first_look import complete_hook

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.fake_platform import HOOK, FakePlatform, fake_platform
+from tests.fake_platform import HOOK, SPOT, FakePlatform, fake_platform
 from tests.process.conftest import Start
 from tests.process.world import Courier, Queue, Recipient, after, bodies, missing, until
 
 EC2: Final = ("--watch-termination", "ec2")
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "leaving.md").read_text()
+COMMANDS: Final = re.findall(r"^courier ((?:.*\\\n)*.*)$", PAGE, re.MULTILINE)
 MESSAGES: Final = 300
 
 
@@ -175,3 +178,50 @@ def test_several_queues_drain_together_and_the_action_is_completed_once_after_al
     assert recipient.duplicates() == {}
     for name, queue in queues.items():
         assert queue.counts() == (len(missing(sent[name], recipient.accepted)), 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: re.sub(r"\W+", "-", command[-40:]))
+def test_each_command_of_the_page_starts(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform, command: str
+) -> None:
+    words = shlex.split(command.replace("\\\n", " "))
+    options = [{"orders": queue.name, "http://127.0.0.1:8000/in": recipient.url}.get(word, word) for word in words]
+    environ = platform.environment("ecs" if "ecs" in words else "ec2")
+    courier = start(queue, *options, **environ)
+    sent = queue.send(["hello"])
+    until(lambda: set(recipient.accepted) == set(sent), 20, courier.log)
+    until(lambda: platform.asked["task"] or platform.asked[SPOT], 20, courier.log)
+    assert courier.drain() == 0
+    assert 'event="worker died"' not in courier.log()
+
+
+def test_the_page_has_a_command_for_each_way() -> None:
+    text = " ".join(COMMANDS)
+    assert all(option in text for option in ("auto", "ec2", "ecs", "--lifecycle-hook", "--task-protection"))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "code", "line"),
+    [
+        (lambda platform: None, 0, "EC2 answers: no notice, hook courier-drained may be completed"),
+        (FakePlatform.terminate, 0, "Terminated: Auto Scaling terminates the instance, hook courier-drained waits"),
+        (lambda platform: platform.denied.add("RecordLifecycleActionHeartbeat"), 3, "courier-lifecycle.json"),
+        (lambda platform: setattr(platform, "reaches_containers", False), 3, "--http-put-response-hop-limit 2"),
+    ],
+    ids=["serves", "ends", "denied", "silent"],
+)
+def test_check_says_what_the_platform_answers(
+    queue: Queue,
+    recipient: Recipient,
+    platform: FakePlatform,
+    tmp_path: Path,
+    prepare: Callable[[FakePlatform], None],
+    code: int,
+    line: str,
+) -> None:
+    prepare(platform)
+    options = ("check", *EC2, "--lifecycle-hook", HOOK)
+    environ = platform.environment("ec2")
+    checked = Courier(queue.name, recipient.url, tmp_path, *options, endpoint=queue.endpoint, **environ)
+    assert checked.wait(60) == code
+    assert line in " ".join(checked.log().split())
