@@ -266,6 +266,7 @@ def tab_that_is_told(open_tab: OpenTab, *told: dict[str, Any]) -> Tab:
 
 
 PAUSE = {"by": "root (uid 0, pid 1)", "reason": "deploying", "since": 1764150000.0, "seconds": 3.0}
+SPOT = {"notice": "spot", "reason": "EC2 takes the spot instance back", "drains": True, "seconds_left": 118.0}
 HALF_OPEN = {"state": "half-open", "faults_in_a_row": 0, "openings": 0, "history": []}
 
 
@@ -278,6 +279,8 @@ HALF_OPEN = {"state": "half-open", "faults_in_a_row": 0, "openings": 0, "history
         ({"breaker": HALF_OPEN | {"openings": 1}, "pause": PAUSE}, "paused", "⏸", 2),
         ({"state": "draining", "reasons": ["draining"], "pause": PAUSE}, "draining", "◆", 2),
         ({"state": "not ready", "reasons": ["no auditor running"], "pause": PAUSE}, "not ready, paused", "■", 2),
+        ({"state": "draining", "reasons": ["draining"], "leaving": SPOT}, "draining", "◆", 2),
+        ({"leaving": SPOT | {"drains": False, "seconds_left": None}}, "ready", "●", 1),
     ],
 )
 def test_the_worst_of_several_states_is_shown_first(
