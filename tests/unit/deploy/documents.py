@@ -14,7 +14,7 @@ DOCUMENTS: Final = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Dockerfile", ROOT / "docker-compose.yml"]
     + [path for path in DEPLOY.rglob("*") if path.is_file()]
 )
-NEEDS: Final = {"docker", "systemd", "AWS", "DuckDB"}
+NEEDS: Final = {"docker", "systemd", "AWS", "DuckDB", "cluster", "root"}
 """What a block can need that no test has: ``<!-- needs docker -->`` stands above it."""
 
 
@@ -30,7 +30,9 @@ class Block(NamedTuple):
 
 
 def blocks(path: Path) -> list[Block]:
-    found = re.findall(r"^(?:<!-- needs (\w+) -->\n)?```sh\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^(?:<!-- needs (?:an? )?(\w+) -->\n)?```sh\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL
+    )
     return [Block(text, needs) for needs, text in found]
 
 

@@ -95,9 +95,12 @@ def environment(service: dict[str, Any]) -> dict[str, str | None]:
     return dict.fromkeys(given) if isinstance(given, list) else dict(given)
 
 
-def manifests() -> dict[str, dict[str, Any]]:
-    """Return the Kubernetes objects by their kind."""
-    return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / "courier.yaml").read_text())}
+def pod_container() -> dict[str, Any]:
+    """Return the container of Kubernetes' pods, before an overlay changes it."""
+    pod = yaml.safe_load((DEPLOY / "kubernetes" / "base" / "pod" / "pod.yaml").read_text())
+    (container,) = pod["spec"]["template"]["spec"]["containers"]
+    found: dict[str, Any] = container
+    return found
 
 
 def unit(name: str = "courier.service") -> dict[str, list[str]]:

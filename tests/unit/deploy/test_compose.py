@@ -29,7 +29,7 @@ from tests.unit.deploy.files import (
     healthcheck,
     image_environment,
     instructions,
-    manifests,
+    pod_container,
     seconds,
     unknown,
 )
@@ -121,9 +121,8 @@ def test_what_compose_starts_delivers_and_stops_in_order(stack: Stack) -> None:
     until(lambda: stack.healthy("courier"), 30, stack.log)
     until(lambda: sum(file.read_bytes().count(b"\n") for file in audit_files(stack)) >= 3, 30, stack.log)
     # The probes of Kubernetes ask the same API.
-    (container,) = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        path = container[probe]["httpGet"]["path"]
+        path = pod_container()[probe]["httpGet"]["path"]
         until(lambda path=path: stack.get(path) == 200, 30, stack.log)  # type: ignore[misc]
     assert {name: stack.stop(name) for name in reversed(RUN_BY_DEFAULT)} == dict.fromkeys(RUN_BY_DEFAULT, 0)
     assert not stack.healthy("courier")

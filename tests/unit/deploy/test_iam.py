@@ -70,6 +70,12 @@ def test_a_look_at_dead_letters_takes_what_consuming_does_but_deletes_nothing() 
     assert actions("courier-look.json") == actions("courier-consume.json") - {"sqs:DeleteMessage"}
 
 
+def test_keda_may_count_the_queue_that_courier_consumes_and_nothing_else() -> None:
+    assert actions("keda.json") == {"sqs:GetQueueAttributes"}
+    (statement,) = policy("keda.json")["Statement"]
+    assert statement["Resource"] == policy("courier-consume.json")["Statement"][0]["Resource"]
+
+
 def test_the_policies_of_the_two_queues_are_for_different_ones() -> None:
     resources = [policy(f"courier-{name}.json")["Statement"][0]["Resource"] for name in ("consume", "failure-queue")]
     assert len(set(resources)) == 2

@@ -1,130 +1,190 @@
+"""deploy/kubernetes: every overlay builds, every combination of its parts holds together, and a mistake is noticed."""
+
 from __future__ import annotations
 
-import re
-from ipaddress import ip_address, ip_network
-from pathlib import PurePosixPath
+import copy
+import itertools
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import yaml
+import click
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import courier
-from courier.config.config import DEFAULTS
-from courier.process.control_socket import LONGEST_PATH
-from tests.unit.deploy.files import DEPLOY, image_environment, instructions, manifests, seconds, unknown
+from courier.errors import ConfigError
+from tests.examples import examples
+from tests.unit.deploy.kustomize import BASES, COMPONENTS, OVERLAYS, Object, build, of_kind, validate, write_overlay
+from tests.unit.deploy.manifests import check
+from tests.unit.deploy.tools import need
 
-DEPLOYMENT = manifests()["Deployment"]["spec"]
-POD: dict[str, Any] = DEPLOYMENT["template"]["spec"]
-(CONTAINER,) = POD["containers"]
-ENVIRONMENT = {each["name"]: each["value"] for each in CONTAINER["env"]}
-
-
-def test_every_variable_is_one_that_is_read_and_is_text() -> None:
-    assert unknown(ENVIRONMENT) == set()
-    assert all(isinstance(value, str) for value in ENVIRONMENT.values())
+QUEUE = "https://sqs.us-east-2.amazonaws.com/210987654321/{}"
 
 
-def test_kubernetes_waits_longer_for_the_end_than_the_drain_takes() -> None:
-    drain = ENVIRONMENT.get("COURIER_DRAIN_TIMEOUT", DEFAULTS["drain_timeout_seconds"])
-    assert POD["terminationGracePeriodSeconds"] >= seconds(drain) + 10
+@pytest.fixture(autouse=True)
+def kustomize() -> None:
+    need("kustomize")
 
 
-def test_the_probes_ask_what_tells_life_and_readiness_apart() -> None:
-    asked = {name: CONTAINER[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-    assert {get["port"] for get in asked.values()} == {"api"}
-    assert asked["livenessProbe"]["path"] == asked["startupProbe"]["path"] == "/status/health"
-    assert asked["readinessProbe"]["path"] == "/status/ready"
-    (port,) = CONTAINER["ports"]
-    assert ENVIRONMENT["COURIER_API"] == f"0.0.0.0:{port['containerPort']}"
-    assert DEPLOYMENT["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+@pytest.mark.parametrize("directory", OVERLAYS, ids=lambda path: str(path.name))
+def test_an_overlay_builds_and_holds_together(directory: Path) -> None:
+    check(build(directory))
 
 
-def test_the_control_socket_is_where_the_pod_may_write_and_its_path_fits() -> None:
-    path = PurePosixPath(ENVIRONMENT["COURIER_CONTROL"])
-    assert str(path.parent) in {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    assert len(str(path)) <= LONGEST_PATH
+def fits(base: Path, components: tuple[Path, ...]) -> bool:
+    """An archive needs a volume that outlives the pod, or the base that is made for it."""
+    return "archive" not in {each.name for each in components} or base.name == "files"
 
 
-def test_it_runs_as_the_user_of_the_image_and_may_do_nothing_else() -> None:
-    (user,) = instructions("USER")
-    context = POD["securityContext"]
-    assert f"{context['runAsUser']}:{context['runAsGroup']}" == user.text
-    assert context["runAsNonRoot"] is True
-    assert context["fsGroup"] == context["runAsGroup"]
-    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert CONTAINER["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
+def needed(base: Path, components: tuple[Path, ...], archive: str) -> dict[str, str]:
+    """Return the settings that an overlay of these parts can't do without."""
+    return {"COURIER_AUDIT_ARCHIVE": archive} if "archive" in {base.name, *(each.name for each in components)} else {}
+
+
+COMBINATIONS = [
+    (base, chosen)
+    for base in BASES
+    for number in range(len(COMPONENTS) + 1)
+    for chosen in itertools.combinations(COMPONENTS, number)
+    if fits(base, chosen)
+]
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,12}(-[a-z0-9]{1,6})?", fullmatch=True)
+
+
+@st.composite
+def overlays(draw: st.DrawFn) -> dict[str, Any]:
+    """Return what an overlay may choose: parts in any order, settings, a suffix, labels for all of its objects."""
+    base, chosen = draw(st.sampled_from(COMBINATIONS))
+    name = draw(NAMES)
+    drain = draw(st.sampled_from([None, 5, 30]))
+    values = {
+        "AWS_REGION": "us-east-2",
+        "COURIER_QUEUE": QUEUE.format(draw(NAMES) + draw(st.sampled_from(["", ".fifo"]))),
+        "COURIER_RECIPIENT_URL": draw(st.sampled_from(["http://orders/", "http://orders.shop.svc:81/in?a=b=c"])),
+        "COURIER_CONSUMERS": str(draw(st.integers(1, 4))),
+        "COURIER_SENDERS": str(draw(st.integers(1, 8))),
     }
-    assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & set(POD)
+    # A base whose audit log goes with the pod needs its time.
+    if drain is not None and base.name != "archive":
+        values["COURIER_DRAIN_TIMEOUT"] = str(drain)
+    if base.name == "firehose":
+        values["COURIER_FIREHOSE_STREAM"] = name
+    values |= needed(base, chosen, f"s3://{name}-bucket/some/where")
+    others: dict[str, Any] = {}
+    if draw(st.booleans()):
+        others["namespace"] = name
+    if draw(st.booleans()):
+        others["nameSuffix"] = f"-{name}"
+    if draw(st.booleans()):
+        others["namePrefix"] = f"{name}-"
+    if draw(st.booleans()):
+        others["labels"] = [{"pairs": {"app.kubernetes.io/instance": name}, "includeSelectors": True}]
+    return {"base": base, "components": draw(st.permutations(chosen)), "settings": values, **others}
 
 
-def test_it_gets_no_token_of_the_cluster_and_no_variables_of_services() -> None:
-    assert POD["automountServiceAccountToken"] is False
-    assert manifests()["ServiceAccount"]["automountServiceAccountToken"] is False
-    # A Service named courier would make COURIER_PORT, which reads like an option.
-    assert POD["enableServiceLinks"] is False
+@given(overlays())
+@settings(max_examples=examples(50))
+def test_whatever_an_overlay_chooses_holds_together(
+    tmp_path_factory: pytest.TempPathFactory, overlay: dict[str, Any]
+) -> None:
+    check(build(write_overlay(tmp_path_factory.mktemp("overlay") / "built", **overlay)))
 
 
-def test_what_a_pod_may_write_is_bounded_or_is_a_claim() -> None:
-    for volume in POD["volumes"]:
-        assert "persistentVolumeClaim" in volume or re.fullmatch(r"\d+Mi", volume["emptyDir"]["sizeLimit"]), volume
+@pytest.mark.full
+@pytest.mark.parametrize(("base", "components"), COMBINATIONS)
+def test_every_combination_of_parts_holds_together(tmp_path: Path, base: Path, components: tuple[Path, ...]) -> None:
+    check(build(write_overlay(tmp_path / "built", base, components, needed(base, components, "s3://my-bucket/c"))))
 
 
-def test_the_image_can_be_pinned_by_its_digest() -> None:
-    text = (DEPLOY / "kubernetes" / "courier.yaml").read_text()
-    before, _, _ = text.partition(f"image: {CONTAINER['image']}")
-    assert "@sha256:" in before.splitlines()[-3]
-    (example,) = re.findall(r"# +(images: .*)", text)
-    (image,) = yaml.safe_load(example)["images"]
-    assert image["name"] == CONTAINER["image"].partition(":")[0]
-    assert set(image) == {"name", "newName", "digest"}
+@given(st.lists(NAMES, min_size=2, max_size=3, unique=True), st.sampled_from(COMBINATIONS))
+@settings(max_examples=examples(15))
+def test_queues_side_by_side_in_a_namespace_stay_apart(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], chosen: tuple[Path, tuple[Path, ...]]
+) -> None:
+    place = tmp_path_factory.mktemp("overlays")
+    for name in names:
+        labels = [{"pairs": {"app.kubernetes.io/instance": name}, "includeSelectors": True}]
+        values = needed(*chosen, f"s3://my-bucket/{name}") | {"COURIER_QUEUE": QUEUE.format(name)}
+        write_overlay(place / name, *chosen, values, nameSuffix=f"-{name}", labels=labels)
+    (place / "kustomization.yaml").write_text(f"resources: [{', '.join(names)}]\n")
+    objects = build(place)
+    assert len(of_kind(objects, "Deployment", "StatefulSet")) == len(names)
+    check(objects)
 
 
-def ports(rule: dict[str, Any]) -> set[tuple[str, int | str]]:
-    return {(each["protocol"], each["port"]) for each in rule["ports"]}
+def change(path: str, value: Any) -> Callable[[list[Object]], None]:
+    """Return a change of what stands at ``Kind/key/key``."""
+
+    def apply(objects: list[Object]) -> None:
+        kind, *keys, last = path.split("/")
+        place: Any = of_kind(objects, kind)[0]
+        for key in keys:
+            place = place[int(key) if key.isdigit() else key]
+        place[int(last) if last.isdigit() else last] = value
+
+    return apply
 
 
-def test_it_connects_to_names_the_recipient_and_aws_and_nothing_else_gets_in_than_prometheus() -> None:
-    policy = manifests()["NetworkPolicy"]["spec"]
-    assert policy["podSelector"]["matchLabels"] == DEPLOYMENT["selector"]["matchLabels"]
-    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-    (incoming,) = policy["ingress"]
-    assert ports(incoming) == {("TCP", CONTAINER["ports"][0]["name"])}
-    assert incoming["from"], "everybody may connect"
-    names, recipient, aws = policy["egress"]
-    assert ports(names) == {("UDP", 53), ("TCP", 53)}
-    assert ports(aws) == {("TCP", 443)}
-    assert all(rule["to"] for rule in policy["egress"]), "a rule allows every address"
-    assert [set(peer) for peer in recipient["to"]] == [{"podSelector"}]
-    blocks = [peer["ipBlock"] for peer in aws["to"]]
-    for address in ("10.1.2.3", "172.20.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "fd00::1", "fe80::1"):
-        assert not any(admits(block, address) for block in blocks), address
-    for address in ("52.94.5.1", "2a05:d018::1"):
-        assert any(admits(block, address) for block in blocks), address
+POD = "Deployment/spec/template/spec"
+MISTAKES = {
+    "a field that Kubernetes doesn't have": change(f"{POD}/terminationGracePeriodSecond", 45),
+    "a value of another type": change("ConfigMap/data/COURIER_SENDERS", 8),
+    "a field that KEDA doesn't have": change("ScaledObject/spec/coolDownPeriod", 300),
+    "a trigger's setting that isn't text": change("ScaledObject/spec/triggers/0/metadata/scaleOnInFlight", True),
+    "a setting that the SQS scaler doesn't have": change("ScaledObject/spec/triggers/0/metadata/queuelength", "5"),
+    "a field that PodMonitor doesn't have": change("PodMonitor/spec/podMetricsEndpoint", []),
+    "a variable that is no option": change("ConfigMap/data/COURIER_SENDER", "8"),
+    "a wrong value of an option": change("ConfigMap/data/COURIER_SENDERS", "many"),
+    "a setting without effect": change("ConfigMap/data/COURIER_AUDIT_MAX_AGE", "60"),
+    "a grace that the drain outlasts": change("ConfigMap/data/COURIER_DRAIN_TIMEOUT", "60"),
+    "a cool-down that the drain outlasts": change("ScaledObject/spec/cooldownPeriod", 60),
+    "a port that nobody listens on": change("ConfigMap/data/COURIER_API", "0.0.0.0:8081"),
+    "a loopback address that no probe reaches": change("ConfigMap/data/COURIER_API", "127.0.0.1:8080"),
+    "a probe of another path": change(f"{POD}/containers/0/readinessProbe/httpGet/path", "/ready"),
+    "another queue for KEDA": change("ScaledObject/spec/triggers/0/metadata/queueURL", QUEUE.format("other")),
+    "a number of replicas that KEDA would fight": change("Deployment/spec/replicas", 3),
+    "more processes than the memory allows": change("ConfigMap/data/COURIER_SENDERS", "64"),
+    "a budget that a single pod can't keep": change("PodDisruptionBudget/spec/minAvailable", 1),
+    "a budget for other pods": change("PodDisruptionBudget/spec/selector/matchLabels/x", "y"),
+    "a policy for every pod": change("NetworkPolicy/spec/podSelector", {}),
+    "a policy that lets everything out": change("NetworkPolicy/spec/egress/1", {"to": [], "ports": []}),
+    "a volume that the runtime would make": change(f"{POD}/containers/0/volumeMounts/1/mountPath", "/audit"),
+    "a service account that isn't there": change(f"{POD}/serviceAccountName", "default"),
+    "a tag that can't be": change(f"{POD}/containers/0/image", "courier:latest"),
+    "a root user": change(f"{POD}/securityContext/runAsNonRoot", False),
+}
 
 
-def admits(block: dict[str, Any], address: str) -> bool:
-    found = ip_address(address)
-    denied = (ip_network(each) for each in block.get("except", []))
-    return found in ip_network(block["cidr"]) and not any(found in each for each in denied)
+NOTICED = (AssertionError, jsonschema.ValidationError, click.ClickException, ConfigError)
+"""How a mistake shows: a rule doesn't allow it, or the object's kind, or Courier."""
 
 
-def test_the_audit_log_is_on_a_claim_and_one_pod_has_it_at_a_time() -> None:
-    mounts = {each["mountPath"]: each["name"] for each in CONTAINER["volumeMounts"]}
-    assert ENVIRONMENT["COURIER_AUDIT_PATH"] == image_environment()["COURIER_AUDIT_PATH"]
-    volumes = {each["name"]: each for each in POD["volumes"]}
-    claim = volumes[mounts[ENVIRONMENT["COURIER_AUDIT_PATH"]]]["persistentVolumeClaim"]["claimName"]
-    assert claim == manifests()["PersistentVolumeClaim"]["metadata"]["name"]
-    assert DEPLOYMENT["replicas"] == 1
-    assert DEPLOYMENT["strategy"] == {"type": "Recreate"}
-    assert set(mounts.values()) == set(volumes)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_noticed(mistake: str, firehose: list[Object]) -> None:
+    objects = copy.deepcopy(firehose)
+    MISTAKES[mistake](objects)
+    with pytest.raises(NOTICED):
+        check(objects)
 
 
-def test_labels_and_names_meet() -> None:
-    labels = DEPLOYMENT["selector"]["matchLabels"]
-    assert labels.items() <= DEPLOYMENT["template"]["metadata"]["labels"].items()
-    assert POD["serviceAccountName"] == manifests()["ServiceAccount"]["metadata"]["name"]
-    assert CONTAINER["image"].endswith(f":{courier.__version__}")
+@pytest.fixture(scope="module")
+def firehose() -> list[Object]:
+    need("kustomize")
+    (directory,) = [each for each in OVERLAYS if each.name == "firehose"]
+    objects = build(directory)
+    check(objects)
+    return objects
+
+
+def test_an_image_is_pinned_by_its_digest_as_the_base_says(tmp_path: Path) -> None:
+    digest = "sha256:" + "a" * 64
+    images = [{"name": "courier", "newName": "registry.example/courier", "digest": digest}]
+    for number, base in enumerate(BASES):
+        built = build(write_overlay(tmp_path / str(number), base, (), {"COURIER_LOG_LEVEL": "info"}, images=images))
+        (workload,) = of_kind(built, "Deployment", "StatefulSet")
+        (container,) = workload["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"registry.example/courier@{digest}"
+        for document in built:
+            validate(document)
