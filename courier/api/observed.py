@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from courier.board.senders import SENDER, sender_roles
 from courier.process import scoreboard
+from courier.process.departure import WATCHER
 from courier.process.scoreboard import SUPERVISOR, Scoreboard, Unread, queued
 from courier.recipient import breaker
 from courier.recipient.views import paused_until, read_views
@@ -74,4 +75,4 @@ class Observed(NamedTuple):
 
     def working_roles(self) -> list[str]:
         """Return the roles that the program can't work without."""
-        return [role for role in self.board.roles() if role not in (API, SUPERVISOR)]
+        return [role for role in self.board.roles() if role not in (API, SUPERVISOR, WATCHER)]

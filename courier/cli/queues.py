@@ -66,12 +66,14 @@ def read_each(values: dict[str, Any], running: Mapping[str, Config]) -> dict[str
     if not tables:
         raise ConfigError(f"{file_name(context)} has no [[queue]] any more; restart Courier to run with one queue")
     found: dict[str, Config | str] = {}
+    staying = {table.name: running[table.name] for table in tables if table.name in running}
     for table in tables:
         try:
             config, _ = table_config(context, dict(values), table)
-            others = {**running, **{name: each for name, each in found.items() if isinstance(each, Config)}}
-            others.pop(table.name, None)
-            _refuse_clash(context, table.name, config, {n: c for n, c in others.items() if _is_in(tables, n)})
+            if table.name not in running:
+                # Beside those that run with what is in force, and those that start now.
+                _refuse_clash(context, table.name, config, staying)
+            staying.setdefault(table.name, config)
             found[table.name] = config
         except ConfigError as error:
             found[table.name] = str(error)
@@ -143,7 +145,3 @@ def _overruled(context: click.Context, values: Mapping[str, Any], tables: Sequen
         if name != "queue" and context.get_parameter_source(name) in elsewhere
         if all(name in table.values for table in tables)
     ]
-
-
-def _is_in(tables: Sequence[QueueTable], name: str) -> bool:
-    return any(table.name == name for table in tables)

@@ -142,6 +142,9 @@ class Supervisor:
                 if worker is None:
                     raise ValueError(f"the board has fewer than {stage.count} slots for {stage.role}")
                 self._start(worker)
+                if self._on_turn is not None:
+                    # Hundreds of forks take seconds, and whoever watches this process would take it for hung.
+                    self._on_turn(time.monotonic())
 
     def _turn(self) -> bool:
         """Handle signals and ended workers, and do what is due; return whether the program has ended."""

@@ -14,4 +14,8 @@ What outlives a queue's processes is made by the first process before it forks a
 the function that :func:`courier.queues.program.run_queues` gets as ``make_api``; when a reload adds or removes a table,
 a new API takes the place of the old one. Requests to a queue's supervisor go over its line
 (:mod:`courier.process.orders`), where they meet the acts of a program of one queue.
+
+The seams: ``ServedQueue.observed()`` is what the API of a program of one queue observes, so its app works unchanged for
+one queue of several; ``FirstOptions.make_api`` gets all of them. :class:`courier.queues.acts.QueueActs` is the table of
+acts of the control socket: an act with ``queue`` is about that queue, and without one about all.
 """

@@ -132,7 +132,7 @@ class QueueActs:
                 self._awaited[number] = answers
                 answers.await_(number, name)
             else:
-                answers.put(name, refusal(f"it doesn't run: {queue.problem}" if queue.problem else "it is starting"))
+                answers.put(name, refusal(_why_not(queue)))
         # What nobody answered, nobody will.
         self._awaited = {number: each for number, each in self._awaited.items() if not each.is_over}
         return answers
@@ -239,6 +239,12 @@ class Reloading:
             "text": "; ".join(filter(None, [own["text"], *texts])),
             "queues": queues,
         }
+
+
+def _why_not(queue: QueueProcess) -> str:
+    if queue.problem:
+        return f"it doesn't run: {queue.problem}"
+    return "it takes no requests, because it hangs" if queue.pid else "it is starting; try again in a moment"
 
 
 def worst(states: list[str]) -> str:

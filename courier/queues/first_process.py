@@ -19,6 +19,7 @@ import structlog
 
 from courier.api.observed import Observed
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
+from courier.log.level import follow_level, set_level
 from courier.log.stderr import output
 from courier.process import scoreboard
 from courier.process.control import Control
@@ -36,6 +37,9 @@ from courier.queues.own_worker import API, OwnWorker, make_pool
 from courier.queues.queue_process import QueuePhase, QueueProcess, Serve
 from courier.queues.reloading import QueuesReload, ReadEach
 from courier.queues.served import ServedQueue
+
+READY_SECONDS: Final = 20.0
+"""Seconds after which the program is ready although some queues are neither ready nor have failed."""
 
 FORWARDED: Final = frozenset({signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU})
 """Signals that only the queues act on."""
@@ -146,6 +150,7 @@ class FirstProcess:
         self._stacks.offer_own(self.board.supervisor)
         self.board.supervisor.reals[scoreboard.STARTED] = self._now = time.monotonic()
         log.info("started", pid=os.getpid(), queues=", ".join(queue.name for queue in self.queues))
+        self._follow_levels()
         self._notifier.starting()
         self.renew_api()
 
@@ -159,8 +164,11 @@ class FirstProcess:
         for ended in self.pool.reap():
             (self.api if ended.worker.stage.role == API else self.watcher).ended(ended, self._now)
         for queue in list(self.queues):
+            before = queue.config
             for request, answer in queue.answers():
                 self._acts.take(request, answer)
+            if queue.config is not before:
+                self._follow_levels()
             queue.step(planned, self._now)
             if queue.is_gone:
                 self._left(queue)
@@ -259,16 +267,25 @@ class FirstProcess:
                 self.stop("none")
                 self.stop("none")
             return
-        self._all_tried = self.api.was_ready and all(queue.has_tried for queue in self.queues)
+        is_late = self._now - self.board.supervisor.reals[scoreboard.STARTED] > READY_SECONDS
+        # A queue whose network doesn't answer must not make the service manager give up the others.
+        have_tried = any(queue.was_ready for queue in self.queues) if is_late else all(q.has_tried for q in self.queues)
+        self._all_tried = self.api.was_ready and have_tried
         if self._all_tried and not self.is_stopping:
             self.board.supervisor.words[scoreboard.STATE] = scoreboard.READY
-            running = [queue.name for queue in self.queues if not queue.problem]
-            waiting = [queue.name for queue in self.queues if queue.problem]
-            log.info("ready", queues=", ".join(running), cannot_start=", ".join(waiting) or "none")
+            running = [queue.name for queue in self.queues if queue.was_ready]
+            waiting = [queue.name for queue in self.queues if not queue.was_ready]
+            log.info("ready", queues=", ".join(running), waiting=", ".join(waiting) or "none")
             self._notifier.ready(self._now)
 
     def _why_not(self) -> str:
         return "the API can't" if self.api.cannot_start else "none of the queues can"
+
+    def _follow_levels(self) -> None:
+        """Log what the most talkative queue would log."""
+        level = min(set_level(queue.config.log_level) for queue in self.queues)
+        self.board.supervisor.words[scoreboard.LOG_LEVEL] = level
+        follow_level(level)
 
     def _served(self) -> list[ServedQueue]:
         return [queue.served for queue in self.queues]

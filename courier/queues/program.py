@@ -19,7 +19,8 @@ from courier.board.tally import totals
 from courier.config.config import Config
 from courier.config.file_descriptors import fit_concurrency, raise_limit
 from courier.config.loading import service_manager
-from courier.errors import EXIT_DRAINED, CourierError
+from courier.errors import EXIT_DRAINED, ConfigError, CourierError
+from courier.log.level import set_level
 from courier.log.setup import name_queue
 from courier.log.stderr import flush_standard_streams
 from courier.pipeline import OfQueue, run
@@ -67,8 +68,11 @@ def run_queues(
     block_signals()
     setproctitle("courier: supervisor")
     first = next(iter(configs.values()))
-    for config in configs.values():
-        fit_concurrency(config, raise_limit())
+    for name, config in configs.items():
+        try:
+            fit_concurrency(config, raise_limit())
+        except ConfigError as error:
+            raise ConfigError(f"queue {name}: {error}") from None
     log.info("starting", version=__version__, queues=", ".join(configs))
     try:
         with no_collection():
@@ -97,7 +101,7 @@ def run_queues(
         _all_totals,
         read_each,
         Manager(*service_manager()),
-        first.hang_timeout_seconds,
+        max(config.hang_timeout_seconds for config in configs.values()),
         partial(_watcher, first) if watches(first) else None,
         watcher_seconds(first),
         **_control(first),
@@ -115,6 +119,7 @@ def _serve(
         die_with(program.board.supervisor.words[scoreboard.PID])
         program.let_go()
         name_queue(served.name)
+        set_level(queue.config.log_level)
         orders = Orders(end)
 
         def on_turn(now: float, channels: Mapping[str, Channel]) -> None:
