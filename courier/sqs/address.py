@@ -22,6 +22,8 @@ AWS_DOMAINS: Final = (
 )
 """The domains of AWS's partitions, and those of their dual-stack endpoints."""
 
+_DUAL_STACK: Final = (".api.aws", ".api.amazonwebservices.com.cn")
+
 # sqs.eu-west-1.…, sqs-fips.us-gov-west-1.…, and the old eu-west-1.queue.amazonaws.com.
 _REGION: Final = re.compile(
     r"(?:^|\.)sqs(?:-fips)?\.(?P<region>[a-z]+(?:-[a-z]+)+-\d+)\.|^(?P<old>[a-z]+(?:-[a-z]+)+-\d+)\.queue\.amazonaws\."
@@ -33,7 +35,7 @@ class QueueAddress(NamedTuple):
     """A queue as the operator named it. ``url`` is ``None`` if that is a name.
 
     ``region`` is the one in the URL. ``origin`` is the URL of the server if only the queue's URL names it: an emulator,
-    or a VPC endpoint by its own name.
+    a VPC endpoint by its own name, or AWS's FIPS or dual-stack endpoint.
     """
 
     name: str
@@ -58,13 +60,26 @@ def read_address(queue: str, option: str = "--queue") -> QueueAddress:
     name = unquote(urlsplit(queue).path).rstrip("/").rpartition("/")[2]
     if not name:
         raise CannotStart(f"{option} {queue!r} is a URL without the queue's name at its end; add it")
-    own = not is_aws(url.host) or ".vpce." in url.host
+    own = not is_public_aws(url.host) or bool(variants(url.host))
     return QueueAddress(name, queue, region_in(url.host), f"{url.scheme}://{url.host_header}" if own else None)
 
 
 def is_aws(host: str) -> bool:
     """Return whether a host name is one of AWS's."""
     return host.endswith(AWS_DOMAINS)
+
+
+def is_public_aws(host: str) -> bool:
+    """Return whether a host name is that of one of AWS's public endpoints, not of a VPC endpoint."""
+    return is_aws(host) and ".vpce." not in host
+
+
+def variants(host: str) -> frozenset[str]:
+    """Return which variants of AWS's endpoint for SQS a host name stands for: fips, dualstack, both or none."""
+    found = {"fips"} if host.startswith("sqs-fips.") else set()
+    if host.endswith(_DUAL_STACK):
+        found.add("dualstack")
+    return frozenset(found)
 
 
 def region_in(host: str) -> str | None:

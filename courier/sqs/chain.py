@@ -18,7 +18,7 @@ from courier.errors import CannotStart
 from courier.http.proxy import Proxy
 from courier.http.url import Url
 from courier.http.url_parsing import read_url
-from courier.sqs.address import is_aws
+from courier.sqs.address import is_public_aws, variants
 from courier.sqs.call_errors import CALL_ERRORS
 from courier.sqs.configuration import Place
 from courier.sqs.credentials import NO_CREDENTIALS, FoundKeys, NoKeys, checked
@@ -161,7 +161,20 @@ def open_session(region: str | None) -> botocore.session.Session:
 
 
 def _configured_url(session: botocore.session.Session, region: str, origin: str | None) -> str:
-    """Return the endpoint that boto3 is configured for, or ``origin`` if that is AWS's."""
-    client = session.create_client("sqs", region_name=region, config=Config(proxies={}))
+    """Return the endpoint that boto3 is configured for, or ``origin`` if that is AWS's.
+
+    If the origin is a variant of AWS's own endpoint, FIPS or dual-stack, what is configured is added to it.
+    """
+    wanted = variants(read_url(origin).host) if origin is not None else frozenset()
+    config = Config(
+        proxies={},
+        # None leaves it to the configuration.
+        use_fips_endpoint="fips" in wanted or None,
+        use_dualstack_endpoint="dualstack" in wanted or None,
+    )
+    client = session.create_client("sqs", region_name=region, config=config)
     url: str = client.meta.endpoint_url
-    return origin if origin is not None and is_aws(read_url(url).host) else url
+    host = read_url(url).host
+    if origin is None or not is_public_aws(host) or (wanted and wanted <= variants(host)):
+        return url
+    return origin

@@ -15,7 +15,7 @@ from typing import Final
 from courier.http.proxy import Proxy
 from courier.http.url import Url
 from courier.http.url_parsing import read_url
-from courier.sqs.address import is_aws
+from courier.sqs.address import is_public_aws
 from courier.sqs.configuration import Place
 from courier.sqs.credentials import FoundKeys, StaticKeys
 from courier.sqs.environment_proxy import environment_proxy, names_a_proxy
@@ -102,7 +102,7 @@ class PlainEnvironment:
             host = read_url(url).host
         except ValueError:
             return None
-        return origin if origin is not None and is_aws(host) else url
+        return origin if origin is not None and is_public_aws(host) else url
 
 
 def read_plain_environment(variables: Mapping[str, str]) -> PlainEnvironment | None:

@@ -11,8 +11,6 @@ from courier.sqs.address import read_address
     [
         ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "eu-west-1"),
         ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/orders", "cn-north-1"),
-        ("https://sqs-fips.us-gov-west-1.amazonaws.com/123456789012/orders", "us-gov-west-1"),
-        ("https://sqs.us-east-1.api.aws/123456789012/orders", "us-east-1"),
         ("https://sqs.eusc-de-east-1.amazonaws.eu/123456789012/orders", "eusc-de-east-1"),
         ("https://eu-central-1.queue.amazonaws.com/123456789012/orders", "eu-central-1"),
         ("https://queue.amazonaws.com/123456789012/orders", "us-east-1"),
@@ -39,9 +37,21 @@ def test_a_queue_url_of_aws_tells_the_region_and_leaves_the_endpoint_to_boto3(ur
             "eu-west-1",
             "https://vpce-0a1b-2c3d.sqs.eu-west-1.vpce.amazonaws.com",
         ),
+        (
+            "https://sqs-fips.us-gov-west-1.amazonaws.com/123456789012/orders",
+            "orders",
+            "us-gov-west-1",
+            "https://sqs-fips.us-gov-west-1.amazonaws.com",
+        ),
+        (
+            "https://sqs.us-east-1.api.aws/123456789012/orders",
+            "orders",
+            "us-east-1",
+            "https://sqs.us-east-1.api.aws",
+        ),
     ],
 )
-def test_a_queue_url_of_anybody_else_tells_where_the_calls_go(
+def test_a_queue_url_of_another_endpoint_tells_where_the_calls_go(
     url: str, name: str, region: str | None, origin: str
 ) -> None:
     assert read_address(url) == (name, url, region, origin)

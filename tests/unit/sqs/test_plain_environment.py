@@ -35,7 +35,13 @@ USUAL = st.fixed_dictionaries(
         "AWS_DEFAULT_REGION": st.sampled_from(["eu-west-1", "cn-north-1", "Local", "local"]),
         "AWS_REGION": st.just("us-west-2"),
         "AWS_ENDPOINT_URL": st.sampled_from(
-            ["", "http://127.0.0.1:9324", "https://sqs.eu-west-1.amazonaws.com", "127.0.0.1:9324"]
+            [
+                "",
+                "http://127.0.0.1:9324",
+                "https://sqs.eu-west-1.amazonaws.com",
+                "https://v.sqs.eu-west-1.vpce.amazonaws.com",
+                "127.0.0.1:9324",
+            ]
         ),
         "AWS_ENDPOINT_URL_SQS": st.just("http://sqs.internal/path"),
         "AWS_CA_BUNDLE": st.just("/etc/ca.pem"),
@@ -55,7 +61,15 @@ RARE = st.sampled_from(
 VARIABLES = st.builds(lambda usual, rare: usual | rare, USUAL, st.just({}) | st.just({}) | RARE)
 REGIONS = st.sampled_from([None, "eu-west-1", "us-gov-west-1", "not a region", "local"])
 ENDPOINTS = st.sampled_from([None, "http://127.0.0.1:4566"])
-ORIGINS = st.sampled_from([None, "http://queue.internal:9324"])
+ORIGINS = st.sampled_from(
+    [
+        None,
+        "http://queue.internal:9324",
+        "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com",
+        "https://sqs-fips.eu-west-1.amazonaws.com",
+        "https://sqs.eu-west-1.api.aws",
+    ]
+)
 
 
 @pytest.fixture(scope="module")
