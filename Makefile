@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs pictures lint check dist release deb sbom image-test lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser wheels
+.PHONY: help demo test test-full floors docs pictures lint check dist release release-check deb sbom image-test lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser wheels
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -79,6 +79,9 @@ release: dist sbom ## put all files of a release into dist/: both distributions,
 deb: dist ## build the Debian package into dist/, with the libraries of requirements.lock
 	@$(MAKE) --no-print-directory tools TOOLS="dpkg-buildpackage=dpkg-dev dh=debhelper"
 	@$(BIN)/python -m scripts.debian dist
+
+release-check: .venv/courier.stamp ## say what is missing for a release
+	@$(BIN)/python -m scripts.release_check
 
 sbom: .venv/release.stamp ## write the bill of materials of the image, dist/courier.cdx.json (CycloneDX)
 	@mkdir -p build dist

@@ -19,6 +19,8 @@ INTRODUCTION: Final = """\
 <!-- Written by `make docs` from courier/config. Change it there. -->
 # Configuration
 
+Read this when you look for an option, its variable, its key in the file, or a command.
+
 Courier looks for each option on the command line, then in its variable, then in the TOML file of `--config`, and then
 uses the default. An empty variable counts as not set. An option that may be repeated takes one value on each line of
 its variable, and a list in the file. SIGHUP makes a running Courier read the file again. That changes the options of
