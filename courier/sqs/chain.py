@@ -28,6 +28,9 @@ from courier.sqs.errors import as_detail
 from courier.sqs.role import AssumedRole
 from courier.sqs.signer import Keys
 
+METADATA_METHOD: Final = "iam-role"
+METADATA_URL: Final = "http://169.254.169.254/"
+
 _ADVICE: Final = (
     "repair where they come from: the credential process, the instance metadata (IMDS) or container endpoint, STS and "
     "the role's trust policy, or the SSO login"
@@ -85,7 +88,7 @@ class ChainKeys:
     """Keys that boto3's chain found, and renews if they have an end."""
 
     def __init__(self, credentials: Credentials) -> None:
-        self.method: str = credentials.method or "unknown"
+        self.method: str = (credentials.method or "unknown") + _asked_through(credentials.method)
         self._credentials = credentials
         self._has_been_read = False
 
@@ -125,8 +128,21 @@ def search_session(session: botocore.session.Session) -> Credentials:
     except _CHAIN_ERRORS as error:
         raise NoKeys(f"no AWS credentials: {as_detail(str(error))}; {_advice(error)}") from error
     if credentials is None:
-        raise NoKeys(NO_CREDENTIALS)
+        raise NoKeys(NO_CREDENTIALS + _asked_through(METADATA_METHOD))
     return credentials
+
+
+def _asked_through(method: str | None) -> str:
+    """Return what to say of keys of the instance that boto3 asks for through a proxy; empty if it doesn't."""
+    if method != METADATA_METHOD:
+        return ""
+    try:
+        proxy = environment_proxy(read_url(METADATA_URL))
+    except CannotStart:
+        proxy = None
+    if proxy is None:
+        return ""
+    return f" (the instance metadata is asked through the proxy {proxy.where}: name 169.254.169.254 in NO_PROXY)"
 
 
 def _no_prompter(_: str) -> str:
@@ -175,6 +191,6 @@ def _configured_url(session: botocore.session.Session, region: str, origin: str 
     client = session.create_client("sqs", region_name=region, config=config)
     url: str = client.meta.endpoint_url
     host = read_url(url).host
-    if origin is None or not is_public_aws(host) or (wanted and wanted <= variants(host)):
+    if origin is None or not is_public_aws(host) or (wanted and wanted < variants(host)):
         return url
     return origin

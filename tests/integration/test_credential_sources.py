@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
@@ -220,3 +222,30 @@ def test_a_login_that_has_expired_says_to_log_in_again(
         path.unlink()
     with pytest.raises(NoKeys, match="log in again, as the user that Courier runs as: aws sso login"):
         configuration(pointing).find_keys("us-east-1").read()
+
+
+def test_keys_of_the_instance_that_come_through_a_proxy_are_said_to(
+    account: AwsAccount, no_aws: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointing = point("instance", account, no_aws, monkeypatch)
+    assert configuration(pointing).find_keys("us-east-1").method == "iam-role"
+    monkeypatch.setenv("HTTP_PROXY", "http://user:hunter2@proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    found = configuration(pointing).find_keys("us-east-1")
+    assert "through the proxy proxy.invalid:3128: name 169.254.169.254 in NO_PROXY" in found.method
+    assert "hunter2" not in found.method
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,169.254.169.254")
+    assert configuration(pointing).find_keys("us-east-1").method == "iam-role"
+
+
+def test_the_profile_of_the_page_is_one_that_boto3_reads(
+    account: AwsAccount, no_aws: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointing = point("profile", account, no_aws, monkeypatch)
+    page = (Path(__file__).parents[2] / "docs" / "aws-accounts.md").read_text()
+    (block,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    keys = {"Version": 1, "AccessKeyId": LONG_LIVED[0], "SecretAccessKey": LONG_LIVED[1]}
+    (no_aws / "keys").write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
+    (no_aws / "keys").chmod(0o700)
+    pointing.config(*block.replace("/usr/local/bin/keys-of-the-company", str(no_aws / "keys")).splitlines())
+    assert configuration(pointing).find_keys("us-east-1").read().token

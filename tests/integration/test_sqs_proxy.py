@@ -16,7 +16,11 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from courier.audit.archive_client import connect_archive
+from courier.audit.firehose import FirehoseLog
+from courier.audit.stream import Stream
 from courier.errors import CannotStart, SqsError
+from courier.fetch.s3_client import S3Settings, connect_s3
 from courier.http import answer as reasons
 from courier.http.answer import Failure
 from courier.http.proxy import Proxy
@@ -28,7 +32,11 @@ from courier.sqs.credentials import CredentialSource
 from courier.sqs.discovery import aws_configuration
 from courier.sqs.lookup import resolve_queue
 from courier.sqs.queue import QueueInfo
+from courier.sqs.role import AssumedRole
+from scripts.faults.firehose_server import Firehose
+from tests.aws_account import EXTERNAL_ID, ROLE, SOURCES, AwsAccount
 from tests.examples import examples
+from tests.faulty_s3 import faulty_s3
 from tests.integration.misbehaving_server import MisbehavingServer, Peer
 from tests.integration.proxy_server import ProxyServer
 from tests.integration.sqs_endpoints import create_queue, virtual_queue
@@ -255,3 +263,52 @@ def test_whatever_a_proxy_answers_the_call_ends_with_a_reason(head: bytes, size:
     is_open = head.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2")) and head.endswith(b"\r\n\r\n")
     assert failure.reason in ((reasons.TLS, reasons.RESET) if is_open else (reasons.PROXY_REFUSED, reasons.RESET))
     assert "\n" not in failure.detail
+
+
+# The services that boto3 calls
+
+
+def behind(url: str) -> str:
+    """Return a URL by a name that only proxies know."""
+    return url.replace("127.0.0.1", HOST)
+
+
+@pytest.fixture
+def forwarding(static_keys: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProxyServer]:
+    with ProxyServer(names=NAMES) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{USER}@{proxy.authority}")
+        yield proxy
+
+
+def test_records_go_to_firehose_through_the_proxy(forwarding: ProxyServer) -> None:
+    server = Firehose()
+    try:
+        log = FirehoseLog(Stream("audit", "us-east-1", behind(server.url)))
+        log.append([b"one\n", b"two\n"])
+        log.close()
+        assert b"".join(server.stored) == b"one\ntwo\n"
+    finally:
+        server.stop()
+    assert forwarding.heads
+    assert all(b"Proxy-Authorization: Basic" in head for head in forwarding.heads)
+
+
+def test_files_go_to_s3_and_bodies_come_from_it_through_the_proxy(forwarding: ProxyServer) -> None:
+    with faulty_s3() as s3:
+        connect_archive("us-east-1", behind(s3.url)).put_object(Bucket="archive", Key="a", Body=b"content")
+        fetched = connect_s3(S3Settings("us-east-1", behind(s3.url))).get_object(Bucket="archive", Key="a")
+        assert fetched["Body"].read() == b"content"
+    assert len(forwarding.heads) == 2
+
+
+def test_sts_is_asked_through_the_proxy(forwarding: ProxyServer, no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = AwsAccount()
+    try:
+        for name, value in SOURCES["role"](account, no_aws).variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", behind(account.url))
+        role = AssumedRole(ROLE, EXTERNAL_ID)
+        assert aws_configuration(os.environ, role).find_keys("us-east-1").read().token
+    finally:
+        account.stop()
+    assert len(forwarding.heads) == 1

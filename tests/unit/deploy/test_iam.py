@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,18 @@ def test_the_lifecycle_hook_takes_the_actions_that_it_calls_for_a_group_that_is_
     names = called("autoscaling", [PACKAGE / "leaving" / "lifecycle_hook.py"])
     # This one knows no resources, so its policy would be for all of the account: give GROUP:HOOK instead.
     assert actions("courier-lifecycle.json") == names - {"autoscaling:DescribeAutoScalingInstances"}
+
+
+def test_a_role_is_assumed_and_its_trust_policy_lets_it_be() -> None:
+    (statement,) = policy("courier-assume-role.json")["Statement"]
+    page = (ROOT / "docs" / "aws-accounts.md").read_text()
+    (trust,) = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])["Statement"]
+    assert statement["Action"] == [trust["Action"]] == ["sts:AssumeRole"]
+    assert (
+        f"--role-arn {statement['Resource']} --external-id {trust['Condition']['StringEquals']['sts:ExternalId']}"
+        in page
+    )
+    assert statement["Resource"].split(":")[4] != trust["Principal"]["AWS"].split(":")[4]
 
 
 FETCHING = list((PACKAGE / "fetch").glob("*.py"))
