@@ -13,7 +13,7 @@ from courier.config.units import parse_address
 from courier.process.control_socket import LONGEST_PATH
 from tests.unit.deploy.files import instructions, unknown
 from tests.unit.deploy.kustomize import Object, Workload, name_of, of_kind, validate, workloads
-from tests.unit.deploy.selectors import check_policy, check_selectors, selects
+from tests.unit.deploy.selectors import check_policy, check_selectors, claims, selects
 
 KIB: Final = 1024
 UNITS: Final = {"": 1, "Ki": KIB, "Mi": KIB**2, "Gi": KIB**3}
@@ -127,11 +127,6 @@ def check_volumes(workload: Workload) -> None:
         assert {"configMap", "secret", "projected"} & set(volume) or quantity(volume["emptyDir"]["sizeLimit"]), volume
     for instruction in instructions("VOLUME"):
         assert instruction.text in mounts, f"the runtime would put a volume of its own at {instruction.text}"
-
-
-def claims(workload: Workload) -> set[str]:
-    """Return the names of the volumes that outlive a pod."""
-    return {name_of(each) for each in workload.spec.get("volumeClaimTemplates", ())}
 
 
 def audit_volume(workload: Workload, config: Config) -> str:

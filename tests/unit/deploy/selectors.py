@@ -87,3 +87,8 @@ def check_policy(policy: Object, workload: Workload, configs: Sequence[Config]) 
 def expression(names: list[str]) -> dict[str, Any]:
     """Return the expression that chooses the pods of these names."""
     return {"key": "app.kubernetes.io/name", "operator": "In", "values": names}
+
+
+def claims(workload: Workload) -> set[str]:
+    """Return the names of the volumes that outlive a pod."""
+    return {name_of(each) for each in workload.spec.get("volumeClaimTemplates", ())}

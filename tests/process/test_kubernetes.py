@@ -1,0 +1,57 @@
+"""Pods of deploy/kubernetes: each starts with its settings and a read-only root, works, and ends within its grace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from courier.audit.reader import read_records
+from tests.process.pod import Pod, can_be_made
+from tests.process.world import until
+from tests.unit.deploy.kustomize import PLACE, build, workloads
+from tests.unit.deploy.tools import need
+
+pytestmark = pytest.mark.skipif(
+    not can_be_made(), reason="needs root, and namespaces of mounts, networks and processes"
+)
+
+
+@pytest.fixture(params=["files", "many-queues"])
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
+    need("kustomize")
+    if not can_be_made():
+        pytest.skip("needs root, and namespaces of mounts, networks and processes")
+    (workload,) = workloads(build(PLACE / "overlays" / request.param))
+    pod = Pod(workload, tmp_path)
+    try:
+        pod.start_neighbours()
+        pod.start()
+        yield pod
+    finally:
+        pod.close()
+
+
+def recorded(pod: Pod) -> int:
+    """Return how many records the audit logs on the pod's volume have."""
+    directories = {path.parent for path in pod.directory.glob("volume-*/**/courier-*.jsonl")}
+    return sum(1 for directory in directories for _ in read_records(directory))
+
+
+def test_a_pod_gets_ready_delivers_is_steered_and_drains_before_it_would_be_killed(pod: Pod) -> None:
+    until(lambda: pod.is_ready(), explain=pod.log, every=0.1)
+    until(lambda: recorded(pod) >= 5 * len(pod.names), explain=pod.log, every=0.5)
+    assert pod.execute("pause")["ok"] is True
+    assert pod.execute("resume")["ok"] is True
+    probes = ("startupProbe", "livenessProbe", "readinessProbe")
+    answers = {path: pod.get(path) for path in {pod.workload.container[each]["httpGet"]["path"] for each in probes}}
+    metrics = pod.get("/metrics")
+    assert pod.stop() == 0, pod.log()
+    # Nothing of what it logged says that it lacked a right.
+    assert "Read-only file system" not in pod.log()
+    assert '"level":"error"' not in pod.log()
+    if len(pod.names) > 1 and metrics == 0:
+        pytest.xfail("several queues have no API yet")
+    assert answers == {"/status/health": 200, "/status/ready": 200}
+    assert metrics == 200
