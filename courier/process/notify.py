@@ -52,7 +52,7 @@ class Notifier:
         self._last_totals: Mapping[str, object] = {}
         self._shown_at = 0.0
         self._stopping = self._reloading = False
-        self._pause = ""
+        self._pause = self._note = ""
 
     def starting(self) -> None:
         """Send that the workers are starting."""
@@ -89,6 +89,13 @@ class Notifier:
         if self._status_at < math.inf:
             self._status_at = 0.0
 
+    def show_note(self, text: str) -> None:
+        """Show a text in the status before the counts, empty for none; call it in every turn."""
+        if text != self._note:
+            self._note = text
+            if self._status_at < math.inf:
+                self._status_at = 0.0
+
     def step(self, now: float) -> None:
         """Send the notifications that are due; call it in every turn."""
         if not self._address:
@@ -114,6 +121,8 @@ class Notifier:
                 rate = f" ({_rate(grown / seconds)}/s)" if grown and seconds >= SHORTEST else ""
                 parts.append(f"{name} {value:,}{rate}")
         done = ", ".join(parts) or "no messages yet"
+        if self._note:
+            done = f"{self._note}; {done}"
         if self._pause and not self._stopping:
             return f"paused by {self._pause}; {done}"
         return f"{'draining' if self._stopping else 'running'}: {done}"

@@ -16,6 +16,7 @@ a new API takes the place of the old one. Requests to a queue's supervisor go ov
 (:mod:`courier.process.orders`), where they meet the acts of a program of one queue.
 
 The seams: ``ServedQueue.observed()`` is what the API of a program of one queue observes, so its app works unchanged for
-one queue of several; ``FirstOptions.make_api`` gets all of them. :class:`courier.queues.acts.QueueActs` is the table of
-acts of the control socket: an act with ``queue`` is about that queue, and without one about all.
+one queue of several; ``make_api`` in :mod:`courier.queues.options` gets all of them.
+:class:`courier.queues.acts.QueueActs` is the table of acts of the control socket: an act with ``queue`` is about that
+queue, and without one about all.
 """

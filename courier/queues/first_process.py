@@ -10,14 +10,11 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
-from courier.api.observed import Observed
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
 from courier.log.level import follow_level, set_level
 from courier.log.stderr import output
@@ -26,16 +23,16 @@ from courier.process.control import Control
 from courier.process.departure import WATCHER, WORDS_OF, read_departure, write_departure
 from courier.process.dump import SIGNAL
 from courier.process.kin import inherit_orphans
-from courier.process.life import RoleFactory
-from courier.process.notify import NO_MANAGER, Manager, Notifier
+from courier.process.notify import Notifier
 from courier.process.scoreboard import Scoreboard
 from courier.process.signals import block_signals, disarm_timer, next_signal, pending_signals
 from courier.process.stacks import Stacks
 from courier.process.supervisor import QUICK_TURN, TURN
-from courier.queues.acts import QueueActs, Status
+from courier.queues.acts import QueueActs
+from courier.queues.options import FirstOptions
 from courier.queues.own_worker import API, OwnWorker, make_pool
-from courier.queues.queue_process import QueuePhase, QueueProcess, Serve
-from courier.queues.reloading import QueuesReload, ReadEach
+from courier.queues.queue_process import QueuePhase, QueueProcess
+from courier.queues.reloading import QueuesReload
 from courier.queues.served import ServedQueue
 
 READY_SECONDS: Final = 20.0
@@ -45,33 +42,6 @@ FORWARDED: Final = frozenset({signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU})
 """Signals that only the queues act on."""
 
 log = structlog.get_logger("courier.supervisor")
-
-
-def no_status(_: Observed) -> dict[str, object]:
-    """Return nothing, for a program without a control socket."""
-    return {}
-
-
-@dataclass(frozen=True, slots=True)
-class FirstOptions:
-    """How the first process runs the queues.
-
-    ``serve`` runs a queue's supervisor in its process. ``make_api`` makes the API of all queues, ``None`` for no API.
-    ``totals`` returns the counts of all for the service manager. ``read_each`` reads the configuration again.
-    ``make_watcher`` makes what watches for the end of the machine, which then has ``watcher_seconds`` after the drain.
-    ``control`` is the path of the control socket, and ``status`` answers its act of that name about one queue.
-    """
-
-    serve: Serve
-    make_api: Callable[[Sequence[ServedQueue]], RoleFactory] | None = None
-    totals: Callable[[Sequence[ServedQueue]], Mapping[str, object]] = lambda queues: {}
-    read_each: ReadEach | None = None
-    manager: Manager = NO_MANAGER
-    hang_timeout: float = 10.0
-    make_watcher: Callable[[Sequence[ServedQueue]], RoleFactory] | None = None
-    watcher_seconds: float = 0.0
-    control: Path | None = None
-    status: Status = no_status
 
 
 class FirstProcess:
@@ -182,6 +152,7 @@ class FirstProcess:
         if not self.is_stopping:
             self.reload.step(self._now)
             self._notifier.show_reload(self._now, is_busy=self.reload.is_busy)
+        self._notifier.show_note(self._missing())
         self._notifier.step(self._now)
         return self.is_stopping and not self.queues and self._left_by(self.api) and self._left_by(self.watcher)
 
@@ -280,6 +251,16 @@ class FirstProcess:
 
     def _why_not(self) -> str:
         return "the API can't" if self.api.cannot_start else "none of the queues can"
+
+    def _missing(self) -> str:
+        """Return which queues don't run, and why the first of them doesn't; empty if all do."""
+        missing = [queue for queue in self.queues if queue.problem]
+        if not missing:
+            return ""
+        names = ", ".join(queue.name for queue in missing)
+        return (
+            f"{len(missing)} of {len(self.queues)} queues don't run ({names}: {missing[0].problem.partition('; ')[0]})"
+        )
 
     def _follow_levels(self) -> None:
         """Log what the most talkative queue would log."""

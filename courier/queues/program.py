@@ -36,7 +36,8 @@ from courier.process.peer import Peer
 from courier.process.short_lived_child import Interrupted, run_in_child
 from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
-from courier.queues.first_process import FirstOptions, FirstProcess
+from courier.queues.first_process import FirstProcess
+from courier.queues.options import FirstOptions
 from courier.queues.queue_process import QueueProcess
 from courier.queues.reloading import ReadEach
 from courier.queues.served import ServedQueue

@@ -144,8 +144,9 @@ class QueueProcess:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is to be awaited: a start, an end, or the end of orphans."""
-        return self.phase is not QueuePhase.RUNNING or not self.pid or self._ready_at == math.inf
+        """Whether its processes are about to be ready, or to end."""
+        is_settled = self.phase is QueuePhase.RUNNING and self.pid and self._ready_at < math.inf
+        return bool(self._group) and not is_settled
 
     def step(self, planned: float, now: float) -> None:
         """Do what is due; call it in every turn, which was ``planned`` for an instant."""
