@@ -12,7 +12,7 @@ from typing import Final
 from courier.errors import CannotStart, CourierError
 from courier.leaving.opening import Places, Wishes, open_source
 from courier.leaving.watcher import Source, log_completed
-from courier.process.departure import WORDS_OF
+from courier.process.departure import LIFECYCLE, WORDS_OF
 
 SECONDS: Final = 1.5
 """The most seconds of the look. It happens while the queue is looked up."""
@@ -27,9 +27,9 @@ def look_first(places: Places, wishes: Wishes) -> bytes:
 
 
 async def _look(places: Places, wishes: Wishes) -> bytes:
-    source, _ = open_source(asyncio.get_running_loop(), places, wishes)
+    source, find_hook = open_source(asyncio.get_running_loop(), places, wishes)
     try:
-        return await asyncio.wait_for(_reason(source), SECONDS)
+        return await asyncio.wait_for(_reason(source, completes=find_hook is not None), SECONDS)
     except TimeoutError:
         return b""
     finally:
@@ -84,9 +84,10 @@ async def _complete(places: Places, wishes: Wishes) -> bytes:
     return b""
 
 
-async def _reason(source: Source) -> bytes:
+async def _reason(source: Source, *, completes: bool) -> bytes:
+    """Return the kind of the notice that counts; with ``completes`` that of the hook, if there are several."""
     found = await source.look()
-    for notice in found.notices:
-        if notice.drains:
-            return notice.kind.encode()
-    return b""
+    kinds = [notice.kind for notice in found.notices if notice.drains]
+    if completes and LIFECYCLE in kinds:
+        return LIFECYCLE.encode()
+    return kinds[0].encode() if kinds else b""

@@ -137,8 +137,14 @@ class Watcher(Role):
             with contextlib.suppress(TimeoutError, Unavailable):
                 await asyncio.wait_for(self._protector.protect(0), CLOSING_SECONDS)
         if self._find_hook is not None:
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._complete(self._find_hook), HOOK_SECONDS)
+            except TimeoutError:
+                log.warning(
+                    "gave up on the lifecycle action",
+                    reason=f"it could not be completed within {HOOK_SECONDS:g} seconds after the drain",
+                    advice="nothing: the next start completes it, or the hook's time runs out",
+                )
 
     async def close(self) -> None:
         """Close the connections."""

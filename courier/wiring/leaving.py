@@ -55,6 +55,7 @@ def watcher_role(config: Config, boards: Sequence[Scoreboard] = ()) -> RoleFacto
 
     wishes = _wishes(config)
     places = find_places(wishes, environment())
+    _warn_of(config, in_ecs=places.ecs is not None)
 
     async def make(life: Life) -> Role:
         source, find_hook = open_source(life.loop, places, wishes)
@@ -115,6 +116,24 @@ def leave_unstarted(config: Config, departure: Departure) -> int:
         except Interrupted:
             log.info("stopped before it started")
     return EXIT_DRAINED
+
+
+def _warn_of(config: Config, *, in_ecs: bool) -> None:
+    """Log the options that --watch-termination auto leaves without an effect on this platform."""
+    platform = "ECS" if in_ecs else "EC2"
+    without = {
+        "--lifecycle-hook": in_ecs and config.lifecycle_hook,
+        "--drain-on-rebalance": in_ecs and config.drain_on_rebalance,
+        "--task-protection": not in_ecs and config.task_protection,
+    }
+    for name, is_without in without.items():
+        if is_without:
+            log.warning(
+                "this setting has no effect",
+                name=name,
+                reason=f"--watch-termination auto found {platform}",
+                advice="remove it here, or name the platform in --watch-termination",
+            )
 
 
 def _wishes(config: Config) -> Wishes:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
+import random
 import re
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.fake_platform import HOOK, SPOT, FakePlatform, fake_platform
+from courier.local.exchange import Request, Response
+from tests.fake_platform import GROUP, HOOK, SPOT, FakePlatform, fake_platform
 from tests.process.conftest import Start
-from tests.process.world import Courier, Queue, Recipient, after, bodies, missing, until
+from tests.process.world import Courier, Queue, Recipient, after, bodies, kill, missing, until
 
 EC2: Final = ("--watch-termination", "ec2")
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "leaving.md").read_text()
@@ -225,3 +229,72 @@ def test_check_says_what_the_platform_answers(
     checked = Courier(queue.name, recipient.url, tmp_path, *options, endpoint=queue.endpoint, **environ)
     assert checked.wait(60) == code
     assert line in " ".join(checked.log().split())
+
+
+SEEDS: Final = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 25))]
+
+
+def faults_of(draw: random.Random, share: float) -> Callable[[Request], Response | Awaitable[Response] | None]:
+    """Return what is wrong with a platform: refused tokens, errors, answers of something else, and slow ones."""
+
+    async def late() -> Response:
+        await asyncio.sleep(draw.choice([0.2, 1.5, 3.0]))
+        return Response(503)
+
+    def fault(_: Request) -> Response | Awaitable[Response] | None:
+        if draw.random() >= share:
+            return None
+        if draw.random() < 0.2:
+            return late()
+        wrong = [Response(status) for status in (401, 403, 429, 500, 503)]
+        return draw.choice([*wrong, Response(200, (), b"<html>"), Response(200, (), b"{}")])
+
+    return fault
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_notice_loses_nothing_and_ends_in_time_whatever_is_killed_and_whatever_the_platform_answers(
+    start: Start, queue: Queue, recipient: Recipient, platform: FakePlatform, seed: int
+) -> None:
+    draw = random.Random(f"leaving {seed}")
+    hook = draw.choice([HOOK, f"{GROUP}:{HOOK}"])
+    options = (*EC2, "--lifecycle-hook", hook, "--visibility-timeout", "5", "--drain-timeout", draw.choice(["3", "10"]))
+    courier, sent = under_load(start, queue, recipient, *options, **platform.environment("ec2"))
+    platform.override = faults_of(draw, draw.choice([0.0, 0.2, 0.4]))
+    recipient.behave = after(draw.choice([0.01, 0.3, 2.0]))
+    is_spot, is_terminated = draw.choice([(True, False), (False, True), (True, True)])
+    announced = time.monotonic()
+    if is_spot:
+        platform.interrupt_spot(seconds=90)
+    if is_terminated:
+        platform.terminate()
+    victims = [(draw.uniform(0, 12), draw.choice(["watcher", "consumer", "sender", "auditor"])) for _ in range(4)]
+    signalled = draw.choice([math.inf, draw.uniform(0, 12)])
+    for at, role in sorted([*victims, (signalled, "")]):
+        while time.monotonic() < announced + at and courier.process.poll() is None:
+            time.sleep(0.02)
+        if courier.process.poll() is not None:
+            break
+        if role:
+            for pid in courier.pids(role)[:1]:
+                kill(pid, signal.SIGKILL)
+        elif "event=draining" in courier.log():
+            # The platform's own signal comes after its notice.
+            courier.signal(signal.SIGTERM)
+    # Faults may hide the notice for a while, never for ever.
+    assert courier.wait(80) in (0, 4)
+    assert time.monotonic() - announced < 85
+    platform.override = lambda request: None
+    if is_terminated and not platform.completed:
+        # Auto Scaling was not to be reached within the watcher's time: the next start completes the action.
+        assert "gave up on the lifecycle action" in courier.log()
+        again = start(queue, *options, ready=False, **platform.environment("ec2"))
+        assert again.wait(30) == 0, again.log()
+        assert platform.completed, again.log() + courier.log()
+    assert len(platform.completed) == is_terminated
+    recipient.behave = after(0.0)
+    rest = start(queue)
+    until(lambda: set(recipient.accepted) >= set(sent), 60, rest.log)
+    until(lambda: queue.counts() == (0, 0), 60, rest.log)
+    rest.drain()
+    assert set(rest.recorded()) == set(sent)

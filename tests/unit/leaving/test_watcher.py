@@ -223,6 +223,7 @@ async def test_a_hook_that_fails_for_ever_ends_in_time(monkeypatch: pytest.Monke
             await until(lambda: departure_of(world.slot))
     assert not world.platform.completed
     assert sum(line["event"].startswith("cannot complete") for line in lines) == 1
+    assert lines[-1]["event"] == "gave up on the lifecycle action"
 
 
 async def test_a_busy_task_is_protected_and_the_protection_ends_with_the_program() -> None:

@@ -93,13 +93,20 @@ LIMITED: Final = {
         "cannot ask whether this machine ends; trying again": OUTAGE,
         "asking again whether this machine ends": OUTAGE,
         "cannot complete the lifecycle action, trying again; without it Auto Scaling waits for the hook's time": OUTAGE,
+        "gave up on the lifecycle action": ONCE,
         "completed the lifecycle action; Auto Scaling goes on": ONCE,
         "no lifecycle action waits for this instance": ONCE,
         "cannot change the scale-in protection of the task, trying again; a scale-in may cut deliveries": OUTAGE,
         "the scale-in protection of the task can be changed again": OUTAGE,
     },
     "wiring/leaving.py": dict.fromkeys(
-        ("not started", "cannot complete the lifecycle action", "stopped before it started"), ONCE
+        (
+            "not started",
+            "cannot complete the lifecycle action",
+            "stopped before it started",
+            "this setting has no effect",
+        ),
+        ONCE,
     ),
     "auditor/sqs_calls.py": {
         "cannot settle with SQS, trying again": OUTAGE,
