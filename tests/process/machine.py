@@ -25,7 +25,8 @@ PACKAGES: Final = "python3,systemd,systemd-sysv,ca-certificates"
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 START_SECONDS: Final = 120.0
 
-# Runs in the new namespaces and becomes process 1. Kernel settings are this machine's, so that they are read-only.
+# Runs in the new namespaces and becomes process 1. In a container systemd expects shared mounts, over which
+# it passes credentials to services. Kernel settings are this machine's, so that they are read-only.
 BOOT: Final = """
 set -eu
 mount --make-rprivate /
@@ -53,6 +54,7 @@ ip link set lo up 2>/dev/null || "$3" -c 'import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH22x", b"lo", 0x41))'
 pivot_root . mnt
 umount -l /mnt
+mount --make-rshared /
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console
 """
 # What asks for a terminal, or for what these namespaces don't have.
@@ -67,8 +69,8 @@ class Machine:
 
     def command(self, line: str) -> list[str]:
         """Return the command that runs a line of the shell in the machine."""
-        inside = ["env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8", "HOME=/root", "sh", "-c", line]
-        return ["nsenter", f"--target={self.process_1}", "--all", "--wd=/", *inside]
+        inside = ["env", "-i", "--chdir=/", f"PATH={PATH}", "LC_ALL=C.UTF-8", "HOME=/root", "sh", "-c", line]
+        return ["nsenter", f"--target={self.process_1}", "--all", *inside]
 
     def run(self, line: str, *, check: bool = True) -> str:
         """Run a line of the shell, and return what it prints."""
@@ -127,7 +129,20 @@ def booted(directory: Path, python: str) -> Iterator[Machine]:
     log = (directory.parent / f"{directory.name}.log").open("wb")
     spaces = ["--pid", "--fork", "--mount", "--uts", "--ipc", "--cgroup", "--net", "--kill-child"]
     line = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
-    command = ["unshare", *spaces, "sh", "-c", BOOT, "boot", str(file_system()), str(directory), python]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        *spaces,
+        "sh",
+        "-c",
+        BOOT,
+        "boot",
+        str(file_system()),
+        str(directory),
+        python,
+    ]
     outer = subprocess.Popen(
         ["sh", "-c", line, "enter", str(group), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 
 import courier
+from courier.audit.reader import read_records
 from scripts import debian, distributions
 from scripts.requirements import python_of_the_image
 from tests.process.machine import Machine, booted, why_not
@@ -19,7 +21,9 @@ from tests.process.world import until
 from tests.unit.deploy.tools import need
 
 NEWER = f"{courier.__version__}.1"
-MESSAGES = 400
+MESSAGES = 1000
+"""Of each queue before the upgrade, and after it. The recipient takes half a second for each."""
+
 QUEUE = "http://127.0.0.1:9324"
 FILE = """\
 queue = "{queue}"
@@ -33,7 +37,7 @@ api = "127.0.0.1:{api}"
 """
 KEYS = "[default]\naws_access_key_id = none\naws_secret_access_key = none\n"
 RECIPIENT = """
-import sys
+import sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Recipient(BaseHTTPRequestHandler):
@@ -41,12 +45,14 @@ class Recipient(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.5)
         with open(sys.argv[2], "ab") as file:
             file.write(self.headers["Authorization"].encode() + b" " + body + b"\\n")
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+ThreadingHTTPServer.request_queue_size = 256
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Recipient).serve_forever()
 """
 SEND = """
@@ -88,6 +94,18 @@ def delivered(machine: Machine, queue: str) -> list[str]:
 
 def send(machine: Machine, queue: str, first: int, last: int) -> None:
     machine.run(f"/usr/lib/courier/bin/python /tmp/send.py {queue} {first} {last}")
+
+
+def recorded(machine: Machine, directory: str) -> list[str]:
+    """Return the bodies in an audit directory of the machine, as the program of this checkout reads them."""
+    with tempfile.TemporaryDirectory() as copy:
+        packed = subprocess.run(
+            machine.command(f"tar -C /var/lib/courier/{directory} -c ."), capture_output=True, timeout=60, check=True
+        ).stdout
+        subprocess.run(["tar", "-C", copy, "-x"], input=packed, timeout=60, check=True)
+        command = [sys.executable, "-m", "courier", "audit", "verify", copy]
+        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        return sorted(bytes(record.body).decode() for record in read_records(Path(copy)))
 
 
 def configure(machine: Machine, unit: str, queue: str, api: int) -> None:
@@ -160,10 +178,13 @@ def test_it_is_installed_started_upgraded_under_load_removed_and_purged(
         )
         wanted = sorted(f"Bearer secret-of-{queue} {queue}-{n}" for n in range(2 * MESSAGES))
         assert sorted(delivered(machine, queue)) == wanted, "each once: an upgrade drains"
-    assert machine.run("courier --version").strip().endswith(NEWER)
+    assert machine.run("dpkg-query --show --showformat='${Version}' courier") == f"{NEWER}-1"
     assert not set(pids) & {machine.run(f"systemctl show --value -p MainPID {unit}") for unit in units}
     assert machine.run("sha256sum /etc/courier/*.toml") == kept
-    assert "Traceback" not in machine.run(log)
+    said = machine.run(log)
+    assert "Traceback" not in said
+    first = re.findall(r"event=stopped .*? delivered=(\d+)", said)[:2]
+    assert all(int(count) < MESSAGES for count in first), "the upgrade came in the middle"
 
     # A stop of one service leaves the control socket of the other.
     machine.run("systemctl stop courier")
@@ -173,29 +194,73 @@ def test_it_is_installed_started_upgraded_under_load_removed_and_purged(
     machine.run("dpkg -r courier")
     for unit in units:
         assert not machine.succeeds(f"systemctl is-active {unit}")
-    assert machine.run("pgrep -c courier: || true").strip() in ("0", "")
+    assert machine.run("grep -l '^courier: ' /proc/[0-9]*/cmdline || true") == ""
     assert machine.run("sha256sum /etc/courier/*.toml") == kept
     assert not machine.succeeds("test -e /usr/lib/courier")
     machine.run("dpkg -P courier")
     assert machine.run("ls /etc/courier").split() == ["bills.toml"], "the package purges only what is its own"
     for directory, queue in (("audit", "orders"), ("bills/audit", "bills")):
-        lines = machine.run(f"cat /var/lib/courier/{directory}/*.jsonl").splitlines()
-        bodies = sorted(orjson.loads(line)["body"] for line in lines if '"body"' in line)
-        assert bodies == sorted(f"{queue}-{n}" for n in range(2 * MESSAGES))
+        assert recorded(machine, directory) == sorted(f"{queue}-{n}" for n in range(2 * MESSAGES))
     assert machine.run("stat -c %U /var/lib/courier/audit").strip() == "courier"
 
 
-def test_an_upgrade_that_fails_starts_the_old_version_again(machine: Machine, packages: tuple[Path, Path]) -> None:
-    older, newer = packages
+@pytest.fixture
+def service(machine: Machine, packages: tuple[Path, Path]) -> Machine:
+    """Install and start courier.service."""
+    older, _ = packages
     machine.write(f"/root/{older.name}", older.read_bytes())
-    machine.write(f"/root/{newer.name}", newer.read_bytes()[: newer.stat().st_size // 2])
     machine.run(f"dpkg -i /root/{older.name}")
     machine.write("/tmp/recipient.py", RECIPIENT)
+    machine.write("/tmp/send.py", SEND)
     machine.write("/etc/credstore/courier.aws", KEYS, 0o600)
     machine.start("courier virtual --port 9324 --queue orders")
     configure(machine, "courier.service", "orders", 8080)
     machine.run("systemctl start courier")
-    assert not machine.succeeds(f"dpkg -i /root/{newer.name}")
-    until(lambda: machine.succeeds("systemctl is-active courier"), 60, explain=lambda: machine.run("dpkg -l courier"))
-    assert machine.run("courier --version").strip().endswith(courier.__version__)
-    assert not machine.succeeds("test -e /run/courier-stopped")
+    return machine
+
+
+def main_pid(machine: Machine) -> str:
+    return machine.run("systemctl show --value -p MainPID courier").strip()
+
+
+def processes(machine: Machine, role: str) -> int:
+    return len(machine.run(f"grep -l '^courier: {role} ' /proc/[0-9]*/cmdline || true").split())
+
+
+def test_an_upgrade_that_fails_starts_the_old_version_again(service: Machine, packages: tuple[Path, Path]) -> None:
+    _, newer = packages
+    service.write(f"/root/{newer.name}", newer.read_bytes()[: newer.stat().st_size // 2])
+    before = main_pid(service)
+    assert not service.succeeds(f"dpkg -i /root/{newer.name}")
+    until(lambda: service.succeeds("systemctl is-active courier"), 60, explain=lambda: service.run("dpkg -l courier"))
+    assert main_pid(service) != before, "dpkg gave up before it stopped the service, which tests nothing"
+    assert service.run("dpkg-query --show --showformat='${Version}' courier") == f"{courier.__version__}-1"
+    assert not service.succeeds("test -e /run/courier-stopped")
+
+
+def test_the_service_reloads_comes_back_after_a_kill_and_stops_at_a_wrong_file(service: Machine) -> None:
+    text = service.run("cat /etc/courier/courier.toml")
+    service.write("/etc/courier/courier.toml", f"{text}senders = 6\n")
+    service.run("systemctl reload courier")
+    until(
+        lambda: processes(service, "sender") == 6, 60, explain=lambda: service.run("journalctl --no-pager -u courier")
+    )
+
+    killed = main_pid(service)
+    service.run(f"kill -9 {killed}")
+    until(lambda: main_pid(service) not in (killed, "0"), 60)
+    until(
+        lambda: service.succeeds("courier status --check"), 60, explain=lambda: service.run("systemctl status courier")
+    )
+    send(service, "orders", 0, 20)
+    until(lambda: len(delivered(service, "orders")) >= 20, 60)
+
+    service.write("/etc/courier/courier.toml", f"{text}sender = 6\n")
+    restarts = service.run("systemctl show --value -p NRestarts courier")
+    assert not service.succeeds("systemctl reload courier")
+    assert service.succeeds("courier status --check"), "what is refused changes nothing"
+    assert not service.succeeds("systemctl restart courier")
+    said = service.run("systemctl status courier", check=False)
+    assert "did you mean 'senders'?" in said
+    assert service.run("systemctl show --value -p ActiveState courier").strip() == "failed"
+    assert service.run("systemctl show --value -p NRestarts courier") in (restarts, "0\n")
