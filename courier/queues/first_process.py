@@ -10,7 +10,8 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -60,7 +61,9 @@ class FirstProcess:
         seconds = options.watcher_seconds
         self.watcher = OwnWorker(self.pool, WATCHER, options.hang_timeout, seconds, finishes=True)
         self._options = options
-        self._notifier = Notifier(options.manager, lambda: options.totals(self._served()))
+        # The counts of the queues that have left.
+        self._left_totals: Counter[str] = Counter()
+        self._notifier = Notifier(options.manager, self._totals)
         self.reload = QueuesReload(self, options.read_each)
         self._acts = QueueActs(self, options.status)
         self._control = Control(options.control, self._acts.table())
@@ -87,7 +90,7 @@ class FirstProcess:
             self._control.open(self._now)
             while not self._turn():
                 pass
-            log.info("stopped", exit_code=self._exit_code, **self._options.totals(self._served()))
+            log.info("stopped", exit_code=self._exit_code, **self._totals())
             return self._exit_code
         finally:
             disarm_timer()
@@ -212,6 +215,7 @@ class FirstProcess:
 
     def _left(self, queue: QueueProcess) -> None:
         self.queues.remove(queue)
+        self._left_totals.update(self._options.totals([queue.served]))
         if self.is_stopping:
             self._exit_code = max(self._exit_code, queue.exit_code)
         else:
@@ -267,6 +271,11 @@ class FirstProcess:
         level = min(set_level(queue.config.log_level) for queue in self.queues)
         self.board.supervisor.words[scoreboard.LOG_LEVEL] = level
         follow_level(level)
+
+    def _totals(self) -> Mapping[str, int]:
+        found = Counter(self._options.totals(self._served()))
+        found.update(self._left_totals)
+        return found
 
     def _served(self) -> list[ServedQueue]:
         return [queue.served for queue in self.queues]

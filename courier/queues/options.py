@@ -32,7 +32,7 @@ class FirstOptions:
 
     serve: Serve
     make_api: Callable[[Sequence[ServedQueue]], RoleFactory] | None = None
-    totals: Callable[[Sequence[ServedQueue]], Mapping[str, object]] = lambda queues: {}
+    totals: Callable[[Sequence[ServedQueue]], Mapping[str, int]] = lambda queues: {}
     read_each: ReadEach | None = None
     manager: Manager = NO_MANAGER
     hang_timeout: float = 10.0

@@ -163,8 +163,8 @@ def _check_api(config: Config) -> bytes:
     return pickle.dumps(None)
 
 
-def _all_totals(queues: Sequence[ServedQueue]) -> Mapping[str, object]:
+def _all_totals(queues: Sequence[ServedQueue]) -> Mapping[str, int]:
     counted: Counter[str] = Counter()
     for queue in queues:
         counted.update({name: count for name, count in totals(queue.board).items() if isinstance(count, int)})
-    return dict(counted)
+    return counted

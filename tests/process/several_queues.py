@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from courier.audit.reader import read_records
+from courier.config.config import OPTIONS
+from courier.config.queues import OF_PROGRAM
 from tests.process.steered import Steered
 from tests.process.world import START_SECONDS, Courier, Queue, alive, children, title, until
 
@@ -93,6 +95,47 @@ class Program(Courier):
         for group in groups:
             if alive(group):
                 os.killpg(group, signal.SIGKILL)
+
+
+class AmongOthers(Courier):
+    """A run whose options are those of one table of two; what is asked of it is asked of that queue."""
+
+    NAME = "drawn"
+
+    def __init__(self, queue: str, url: str, directory: Path, *flags: str, endpoint: str) -> None:
+        by_flag = {option.flag: (name, option) for name, option in OPTIONS.items()}
+        above: list[str] = []
+        own = [f"queue = {queue!r}"]
+        for flag, value in _pairs(flags):
+            name, option = by_flag[flag]
+            written: object = [value] if option.repeated else value
+            (above if name in OF_PROGRAM else own).append(f"{option.key} = {_toml(written)}")
+        tables = [
+            "[[queue]]",
+            "name = 'beside'",
+            "queue-type = 'nop'",
+            "endpoint-url = ''",
+            "[[queue]]",
+            f"name = '{self.NAME}'",
+            *own,
+        ]
+        file = directory / "courier.toml"
+        file.write_text("\n".join([*above, *tables]) + "\n")
+        super().__init__("", url, directory, f"--config={file}", endpoint=endpoint)
+        self.audit = directory / "queues" / self.NAME / "audit"
+
+    def pids(self, role: str) -> list[int]:
+        """Return the pids of the workers of a role of that queue."""
+        supervisors = [pid for pid in children(self.pid) if title(pid) == f"courier: {self.NAME}"]
+        workers = [pid for supervisor in supervisors for pid in children(supervisor)]
+        return sorted(pid for pid in workers if title(pid).startswith(f"courier: {self.NAME} {role}"))
+
+
+def _pairs(flags: Sequence[str]) -> Iterator[tuple[str, str | bool]]:
+    """Yield each flag with its value; a bare flag means true."""
+    for flag, value in zip(flags, [*flags[1:], "--"], strict=True):
+        if flag.startswith("--"):
+            yield flag, True if value.startswith("--") else value
 
 
 def _session(pid: int) -> int:

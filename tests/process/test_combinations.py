@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ import pytest
 from courier.config.config import OPTIONS
 from courier.local.exchange import Request, Response
 from tests.process.combinations import DRAWN, LEFT, Combination, combination
+from tests.process.several_queues import AmongOthers
 from tests.process.world import Courier, Queue, kill, totals
 from tests.threaded_server import ThreadedServer
 
@@ -135,7 +136,9 @@ def _earlier(drawn: Combination) -> dict[int, list[int]]:
 class Run:
     """One combination on its way."""
 
-    def __init__(self, drawn: Combination, endpoint: str, directory: Path) -> None:
+    def __init__(
+        self, drawn: Combination, endpoint: str, directory: Path, start: Callable[..., Courier] = Courier
+    ) -> None:
         self.drawn = drawn
         self.ended = False
         self._company_at = 0.0
@@ -148,7 +151,7 @@ class Run:
         self.failures = Queue(endpoint, fifo=drawn.failure_queue == "fifo") if drawn.failure_queue else None
         self.ids = self._send(0, [(m.body, m.attributes, m.group) for m in drawn.messages])
         more = ["--failure-queue", self.failures.name] if self.failures else []
-        self.courier = Courier(
+        self.courier = start(
             self.queue.name,
             f"{self.recipient.server.url}/in",
             directory,
@@ -326,7 +329,15 @@ def seeds() -> list[Any]:
 def test_whatever_is_combined_everything_is_delivered_recorded_and_deleted(
     virtual_queue: str, tmp_path: Path, seed: int
 ) -> None:
-    run = Run(combination(seed), virtual_queue, tmp_path)
+    go_through(Run(combination(seed), virtual_queue, tmp_path))
+
+
+@pytest.mark.parametrize("seed", [ALL, *(pytest.param(ALL + n, marks=pytest.mark.full) for n in range(1, 20))])
+def test_it_is_so_too_where_the_queue_is_one_of_several(virtual_queue: str, tmp_path: Path, seed: int) -> None:
+    go_through(Run(combination(seed), virtual_queue, tmp_path, AmongOthers))
+
+
+def go_through(run: Run) -> None:
     try:
         run.until(lambda: run.recipient.attempts)
         run.befall()
