@@ -241,6 +241,7 @@ class Supervisor:
         within = departure.drain_within(self._now)
         if self._is_running():
             self._drains_unasked = True
+            self._notifier.show_note(WORDS_OF[departure.kind])
             self._begin_drain(within, reason=WORDS_OF[departure.kind])
         else:
             self._drain.end_within(within, self._now)

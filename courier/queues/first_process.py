@@ -184,11 +184,16 @@ class FirstProcess:
         elif number == signal.SIGHUP and not self.is_stopping:
             self.reload.ask()
 
-    def stop(self, by: str) -> None:
-        """Drain all queues at the same time; called again, stop them at once."""
+    def stop(self, by: str, reason: str = "") -> None:
+        """Drain all queues at the same time, ``by`` a signal or for a ``reason``; called again, stop them at once."""
         is_again, self.is_stopping = self.is_stopping, True
         if not is_again:
-            log.info("draining", signal=by, queues=", ".join(queue.name for queue in self.queues))
+            log.info(
+                "draining",
+                signal=by,
+                **({"reason": reason} if reason else {}),
+                queues=", ".join(queue.name for queue in self.queues),
+            )
             self.board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
             self.reload.stop()
             self._notifier.stopping(self._now)
@@ -210,7 +215,7 @@ class FirstProcess:
         for queue in self.queues:
             write_departure(queue.served.board.slots(WATCHER)[0], departure)
         if not self.is_stopping:
-            self.stop(WORDS_OF[departure.kind])
+            self.stop("none", WORDS_OF[departure.kind])
             self._stops_unasked = True
 
     def _left(self, queue: QueueProcess) -> None:

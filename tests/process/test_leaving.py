@@ -208,7 +208,12 @@ def test_the_page_has_a_command_for_each_way() -> None:
     ("prepare", "code", "line"),
     [
         (lambda platform: None, 0, "EC2 answers: no notice, hook courier-drained may be completed"),
-        (FakePlatform.terminate, 0, "Terminated: Auto Scaling terminates the instance, hook courier-drained waits"),
+        pytest.param(
+            FakePlatform.terminate,
+            0,
+            "Terminated: Auto Scaling terminates the instance, hook courier-drained waits",
+            marks=pytest.mark.full,
+        ),
         (lambda platform: platform.denied.add("RecordLifecycleActionHeartbeat"), 3, "courier-lifecycle.json"),
         (lambda platform: setattr(platform, "reaches_containers", False), 3, "--http-put-response-hop-limit 2"),
     ],
