@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +42,13 @@ class Proxy:
     def where(self) -> str:
         """Host and port, for lines that people read."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be in no line, in the forms in which a proxy can repeat it."""
+        pair = self.authorization.removeprefix("Basic ")
+        text = b64decode(pair).decode()
+        return (pair.rstrip("="), text, text.partition(":")[2]) if pair else ()
 
     def connect_head(self, url: Url) -> bytes:
         """Return the request for a tunnel to the server of a URL (RFC 9110, section 9.3.6)."""

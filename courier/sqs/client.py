@@ -111,6 +111,7 @@ class SqsClient:
         self._session = Session(loop, queue.endpoint, limits, tls, proxy=queue.proxy)
         self._signer = SigV4Signer(queue.endpoint, queue.region, queue.proxy)
         self._credentials = credentials
+        self._proxy = queue.proxy
         self._queue_url = queue.url
         self._fifo = queue.fifo
         self._keeps_system = keeps_system
@@ -280,7 +281,7 @@ class SqsClient:
     async def _exchange(self, action: str, body: bytes, keys: Keys, timeout: float) -> SuccessReply | ErrorReply:
         head = self._signer.head(keys, action, body, time.time() + self._clock_offset)
         answer = await self._session.request(head, body, timeout)
-        reply = read_reply(action, self._where, answer, keys)
+        reply = read_reply(action, self._where, answer, keys, self._proxy)
         if self._on_call is not None:
             self._on_call(action, None if isinstance(reply, SuccessReply) else reply.error.code)
         return reply

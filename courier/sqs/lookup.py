@@ -112,7 +112,7 @@ async def _call(session: Session, target: _Target, call: SqsCall, fields: Mappin
     attempt = 1
     while True:
         answer = await session.request(signer.head(target.keys, call.action, body, time.time()), body)
-        reply = read_reply(call.action, f"queue {call.queue!r} in {call.region}", answer, target.keys)
+        reply = read_reply(call.action, f"queue {call.queue!r} in {call.region}", answer, target.keys, target.proxy)
         if isinstance(reply, SuccessReply):
             return reply
         if attempt == ATTEMPTS or not reply.error.retriable:

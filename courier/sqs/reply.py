@@ -10,21 +10,23 @@ import orjson
 
 from courier.errors import SqsError
 from courier.http.answer import Answer, Failure
+from courier.http.proxy import Proxy
 from courier.http.secret_mask import Mask
 from courier.sqs.errors import no_answer, refused, unreadable
 from courier.sqs.signer import Keys
 
 
 class SuccessReply(NamedTuple):
-    """The fields of a reply, the answer that they were read from, and the keys that the call was signed with."""
+    """The fields of a reply, the answer that they were read from, and the keys and the proxy of the call."""
 
     fields: dict[str, Any]
     answer: Answer
     keys: Keys
+    proxy: Proxy | None = None
 
     def unreadable(self, action: str) -> SqsError:
         """Return the error for fields that aren't those of the action."""
-        return unreadable(action, masked(self.answer, self.keys))
+        return unreadable(action, masked(self.answer, self.keys, self.proxy))
 
 
 class ErrorReply(NamedTuple):
@@ -34,26 +36,28 @@ class ErrorReply(NamedTuple):
     answer: Answer | None
 
 
-def masked(answer: Answer, keys: Keys) -> Answer:
-    """Return an answer without the secrets of the keys that its call was signed with, for an error that shows it.
+def masked(answer: Answer, keys: Keys, proxy: Proxy | None = None) -> Answer:
+    """Return an answer without the secrets that its call was made with, for an error that shows it.
 
-    SQS repeats the session token if the signature is wrong, and other servers may repeat anything.
+    SQS repeats the session token if the signature is wrong, and other servers and proxies may repeat anything.
     """
-    mask = Mask((keys.secret_key, keys.token))
+    mask = Mask((keys.secret_key, keys.token, *(proxy.secrets if proxy is not None else ())))
     headers = [(name, mask(value)) for name, value in answer.headers]
     return answer._replace(headers=headers, body=mask(answer.body))
 
 
-def read_reply(action: str, where: str, answer: Answer | Failure, keys: Keys) -> SuccessReply | ErrorReply:
+def read_reply(
+    action: str, where: str, answer: Answer | Failure, keys: Keys, proxy: Proxy | None = None
+) -> SuccessReply | ErrorReply:
     """Return the reply in an answer; ``where`` names the queue and the region for the line of an error.
 
     A success is status 200 and one whole JSON object. Everything else is an error, which shows no secret of ``keys``,
-    those that the call was signed with.
+    those that the call was signed with, and of the ``proxy`` that it went through.
     """
     if isinstance(answer, Failure):
         return ErrorReply(no_answer(action, answer), None)
     if answer.status != 200:
-        answer = masked(answer, keys)
+        answer = masked(answer, keys, proxy)
         return ErrorReply(refused(action, where, answer), answer)
     if not answer.truncated:
         try:
@@ -61,8 +65,8 @@ def read_reply(action: str, where: str, answer: Answer | Failure, keys: Keys) ->
         except orjson.JSONDecodeError:
             fields = _salvaged(answer.body)
         if isinstance(fields, dict):
-            return SuccessReply(fields, answer, keys)
-    answer = masked(answer, keys)
+            return SuccessReply(fields, answer, keys, proxy)
+    answer = masked(answer, keys, proxy)
     return ErrorReply(unreadable(action, answer), answer)
 
 

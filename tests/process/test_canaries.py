@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,10 @@ AWS = {
     "AWS_SESSION_TOKEN": f"{MARK}/aws+session/token/0123456789==",
 }
 PASSWORD = f"{MARK}-proxy-password"
-FOUND = (*EVERY_SECRET, AWS["AWS_SECRET_ACCESS_KEY"], AWS["AWS_SESSION_TOKEN"], PASSWORD)
+FOUND = (
+    *(*EVERY_SECRET, AWS["AWS_SECRET_ACCESS_KEY"], AWS["AWS_SESSION_TOKEN"], PASSWORD),
+    b64encode(f"someone:{PASSWORD}".encode()).decode().rstrip("="),
+)
 
 
 def leaks(text: str) -> list[str]:
@@ -198,7 +202,12 @@ def test_no_secret_gets_out_through_tls_that_fails_or_a_proxy_that_refuses(
 @pytest.mark.parametrize("status", [200, 400, 503])
 def test_no_aws_secret_gets_out_where_what_answers_for_sqs_repeats_it(tmp_path: Path, echo: Echo, status: int) -> None:
     echo.status = status
-    courier = Courier("orders", "http://127.0.0.1:1/in", tmp_path, endpoint=echo.server.url, **AWS)
-    assert courier.wait(60) == 3, courier.log()
+    # This proxy passes on what is for itself alone.
+    with ProxyServer(names={"sqs.example": "127.0.0.1"}) as proxy:
+        endpoint = echo.server.url.replace("127.0.0.1", "sqs.example")
+        variables = {"HTTP_PROXY": f"http://someone:{PASSWORD}@{proxy.authority}"}
+        courier = Courier("orders", "http://127.0.0.1:1/in", tmp_path, endpoint=endpoint, **AWS, **variables)
+        assert courier.wait(60) == 3, courier.log()
+        assert proxy.heads
     assert echo.answered
     assert leaks(courier.log()) == []
