@@ -54,9 +54,10 @@ lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	    wait $$collection || { cat .venv/collected.txt; exit 1; }; exit $$checked
 	$(BIN)/lint-imports --no-logo
 
-docs: .venv/courier.stamp ## write docs/configuration.md and the dashboard anew from the options and the metrics
+docs: .venv/courier.stamp ## write docs/configuration.md, the dashboard and the alerts for Kubernetes anew from what they show
 	$(BIN)/python scripts/write_configuration.py
 	$(BIN)/python scripts/write_dashboard.py
+	$(BIN)/python scripts/write_alerts.py
 
 pictures: browser ## take the pictures of the live page in docs/ anew; takes 7 minutes
 	COURIER_PICTURES=300 COURIER_PICTURE_RATE=300 $(BIN)/python -m pytest -q --timeout 900 tests/browser/test_looks.py

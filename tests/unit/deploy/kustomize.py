@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -72,7 +73,8 @@ def write_overlay(
         "configMapGenerator": [{"name": "courier", "behavior": "merge", "literals": literals}],
         **others,
     }
-    (directory / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    # JSON is YAML, and quotes a name such as y, which YAML 1.1 takes for true.
+    (directory / "kustomization.yaml").write_text(json.dumps(document))
     return directory
 
 

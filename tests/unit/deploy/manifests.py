@@ -61,6 +61,7 @@ def check(objects: Sequence[Object]) -> None:
             if selects(policy["spec"]["podSelector"], workload):
                 check_policy(policy["spec"], workload, configs)
     check_selectors(objects, found)
+    check_alerts(objects)
 
 
 def check_stop(workload: Workload, config: Config) -> None:
@@ -233,3 +234,15 @@ def check_budget(workload: Workload) -> None:
             assert "minAvailable" not in budget["spec"]
             assert budget["spec"]["maxUnavailable"] == 1
             assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def check_alerts(objects: Sequence[Object]) -> None:
+    """No alert says that Courier is gone where KEDA may take away the last pod."""
+    to_zero = any(each["spec"]["minReplicaCount"] == 0 for each in of_kind(objects, "ScaledObject"))
+    rules = [
+        rule
+        for each in of_kind(objects, "PrometheusRule")
+        for group in each["spec"]["groups"]
+        for rule in group["rules"]
+    ]
+    assert not to_zero or not [rule["alert"] for rule in rules if "absent(" in rule["expr"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import click
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from courier.errors import ConfigError
@@ -38,6 +39,18 @@ def fits(base: Path, components: tuple[Path, ...]) -> bool:
     return "archive" not in {each.name for each in components} or base.name == "files"
 
 
+WITHOUT_GONE = """\
+- {op: test, path: /spec/groups/0/rules/0/alert, value: CourierGone}
+- {op: remove, path: /spec/groups/0/rules/0}
+"""
+
+
+def patches(components: tuple[Path, ...]) -> list[Any]:
+    """Return the patches that an overlay of these parts can't do without."""
+    both = {"alerts", "keda"} <= {each.name for each in components}
+    return [{"target": {"kind": "PrometheusRule"}, "patch": WITHOUT_GONE}] if both else []
+
+
 def needed(base: Path, components: tuple[Path, ...], archive: str) -> dict[str, str]:
     """Return the settings that an overlay of these parts can't do without."""
     return {"COURIER_AUDIT_ARCHIVE": archive} if "archive" in {base.name, *(each.name for each in components)} else {}
@@ -50,6 +63,8 @@ COMBINATIONS = [
     for chosen in itertools.combinations(COMPONENTS, number)
     if fits(base, chosen)
 ]
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Each example is a run of a program: a smaller one that fails, too, would take minutes to find."""
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,12}(-[a-z0-9]{1,6})?", fullmatch=True)
 
 
@@ -81,11 +96,17 @@ def overlays(draw: st.DrawFn) -> dict[str, Any]:
         others["namePrefix"] = f"{name}-"
     if draw(st.booleans()):
         others["labels"] = [{"pairs": {"app.kubernetes.io/instance": name}, "includeSelectors": True}]
-    return {"base": base, "components": draw(st.permutations(chosen)), "settings": values, **others}
+    return {
+        "base": base,
+        "components": draw(st.permutations(chosen)),
+        "settings": values,
+        "patches": patches(chosen),
+        **others,
+    }
 
 
 @given(overlays())
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(50), phases=PHASES)
 def test_whatever_an_overlay_chooses_holds_together(
     tmp_path_factory: pytest.TempPathFactory, overlay: dict[str, Any]
 ) -> None:
@@ -95,11 +116,21 @@ def test_whatever_an_overlay_chooses_holds_together(
 @pytest.mark.full
 @pytest.mark.parametrize(("base", "components"), COMBINATIONS)
 def test_every_combination_of_parts_holds_together(tmp_path: Path, base: Path, components: tuple[Path, ...]) -> None:
-    check(build(write_overlay(tmp_path / "built", base, components, needed(base, components, "s3://my-bucket/c"))))
+    check(
+        build(
+            write_overlay(
+                tmp_path / "built",
+                base,
+                components,
+                needed(base, components, "s3://my-bucket/c"),
+                patches=patches(components),
+            )
+        )
+    )
 
 
 @given(st.lists(NAMES, min_size=2, max_size=3, unique=True), st.sampled_from(COMBINATIONS))
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(15), phases=PHASES)
 def test_queues_side_by_side_in_a_namespace_stay_apart(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], chosen: tuple[Path, tuple[Path, ...]]
 ) -> None:
@@ -107,8 +138,9 @@ def test_queues_side_by_side_in_a_namespace_stay_apart(
     for name in names:
         labels = [{"pairs": {"app.kubernetes.io/instance": name}, "includeSelectors": True}]
         values = needed(*chosen, f"s3://my-bucket/{name}") | {"COURIER_QUEUE": QUEUE.format(name)}
-        write_overlay(place / name, *chosen, values, nameSuffix=f"-{name}", labels=labels)
-    (place / "kustomization.yaml").write_text(f"resources: [{', '.join(names)}]\n")
+        others: dict[str, Any] = {"nameSuffix": f"-{name}", "labels": labels, "patches": patches(chosen[1])}
+        write_overlay(place / name, *chosen, values, **others)
+    (place / "kustomization.yaml").write_text(json.dumps({"resources": names}))
     objects = build(place)
     assert len(of_kind(objects, "Deployment", "StatefulSet")) == len(names)
     check(objects)
@@ -153,6 +185,7 @@ MISTAKES = {
     "a volume that the runtime would make": change(f"{POD}/containers/0/volumeMounts/1/mountPath", "/audit"),
     "a service account that isn't there": change(f"{POD}/serviceAccountName", "default"),
     "a tag that can't be": change(f"{POD}/containers/0/image", "courier:latest"),
+    "an alert about pods that KEDA took away": change("PrometheusRule/spec/groups/0/rules/0/expr", "absent(up)"),
     "a root user": change(f"{POD}/securityContext/runAsNonRoot", False),
 }
 
