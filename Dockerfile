@@ -35,11 +35,13 @@ ENV PATH=/opt/courier/bin:/usr/local/bin:/usr/bin:/bin \
 # A number, so that Kubernetes can tell that it isn't root.
 USER 10001:10001
 WORKDIR /var/lib/courier
-# The audit log must outlive the container: mount a volume with a name, or a directory that 10001 may write to.
-VOLUME /var/lib/courier/audit
+# The audit log must outlive the container: mount a volume with a name, or a directory that 10001 may write to. The queues
+# of [[queue]] tables have their audit logs beside it. If the volume were at audit, Docker would hide what is mounted here.
+VOLUME /var/lib/courier
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# Checks the supervisor, not the API, which may be off or on another port.
+# Life, not readiness: a new container wouldn't end an outage of the recipient, and ECS and Swarm replace an unhealthy one.
+# It asks no API, which may be off or on another port.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "courier.health"]
 # No init in front: as PID 1 Courier takes its signals, and reaps whoever is left to it.
 ENTRYPOINT ["courier"]

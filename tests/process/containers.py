@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +32,7 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 for file in hosts resolv.conf; do : >>"$root/etc/$file"; mount --bind "/etc/$file" "$root/etc/$file"; done
 while [ "$1" != -- ]; do
+    mkdir -p "$root${1#*:}"
     case $1 in
         tmpfs:*) mount -t tmpfs -o mode=1777,size=64m tmpfs "$root${1#*:}" ;;
         *) mount --bind "${1%%:*}" "$root${1#*:}" ;;
@@ -49,39 +49,35 @@ class Image:
     """A built image: the file system of it, and its configuration as Docker would read it."""
 
     def __init__(self) -> None:
-        """Build it, or build it anew from what has changed."""
+        """Build it from the checkout as it is. Until it is closed, no other run of the tests has the store."""
         STORE.mkdir(parents=True, exist_ok=True)
-        with (STORE / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            command = [str(ROOT / "deploy" / "image" / "build"), str(STORE)]
-            built = subprocess.run(
-                command,
-                env={**os.environ, "PATH": PATH},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=BUILD_SECONDS,
-                check=False,
-            )
-            assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-4000:]
-            self.id = built.stdout.split()[-1]
-            self.config: dict[str, Any] = json.loads(self._buildah("inspect", "--type", "image", self.id))["Docker"][
-                "config"
-            ]
-            self._container = self._buildah("from", "--pull=never", self.id).strip()
-            self.root = Path(self._buildah("mount", self._container).strip())
+        self._lock = (STORE / "lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # What the last session left: removing it is work that the first one in a checkout, as in CI, doesn't have.
+        for remove in (["rm", "--all"], ["rmi", "--prune"]):
+            self._buildah(*remove)
+        built = subprocess.run(
+            [str(ROOT / "deploy" / "image" / "build"), str(STORE)],
+            env={**os.environ, "PATH": PATH},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
+        assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-4000:]
+        inspected = self._buildah("inspect", "--type", "image", built.stdout.split()[-1])
+        self.config: dict[str, Any] = json.loads(inspected)["Docker"]["config"]
+        container = self._buildah("from", "--pull=never", built.stdout.split()[-1]).strip()
+        self.root = Path(self._buildah("mount", container).strip())
 
     @property
     def variables(self) -> dict[str, str]:
         return dict(word.split("=", 1) for word in self.config["Env"])
 
     def close(self) -> None:
-        """Remove the file system, and the images that a newer one replaced."""
-        with (STORE / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._buildah("rm", self._container)
-            with suppress(subprocess.CalledProcessError):
-                self._buildah("rmi", "--prune")
+        """Let others build."""
+        self._lock.close()
 
     def _buildah(self, *arguments: str) -> str:
         store = ["--root", f"{STORE}/store", "--runroot", f"{STORE}/run", "--storage-driver", "vfs"]

@@ -15,6 +15,7 @@ import pytest
 import courier
 from courier.audit.reader import read_records
 from courier.errors import EXIT_CANNOT_START, EXIT_USAGE
+from tests.ports import reserved_port
 from tests.process.containers import BUILD_SECONDS, Container, Image
 from tests.process.world import OK, Queue, Recipient, after, bodies, totals, until
 from tests.unit.deploy.files import ROOT, instructions
@@ -29,7 +30,8 @@ pytestmark = [
 ]
 
 Run = Callable[..., Container]
-AUDIT: Final = "/var/lib/courier/audit"
+STATE: Final = "/var/lib/courier"
+AUDIT: Final = f"{STATE}/audit"
 
 EVERYBODYS: Final = re.compile(r"/(tmp|var/tmp|run/lock|var/lock|dev/.*)$")
 """What everybody may write to in each image of Debian."""
@@ -56,10 +58,16 @@ def volume(tmp_path: Path, image: Image) -> Path:
     """A volume that Docker has made: a new one has the owner and the mode of the directory that it covers."""
     volume = tmp_path / "volume"
     volume.mkdir()
-    covered = (image.root / AUDIT[1:]).stat()
+    covered = (image.root / STATE[1:]).stat()
     os.chown(volume, covered.st_uid, covered.st_gid)
     volume.chmod(covered.st_mode & 0o7777)
     return volume
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture
@@ -101,12 +109,12 @@ def test_the_demo_delivers_all_with_nothing_to_write_to_but_tmp(run: Run) -> Non
 
 
 def test_it_delivers_as_pid_1_of_another_user_and_drains_when_it_is_stopped(
-    run: Run, queue: Queue, recipient: Recipient, volume: Path
+    run: Run, queue: Queue, recipient: Recipient, volume: Path, port: int
 ) -> None:
-    given = variables(queue, recipient)
-    checked = run("check", variables=given, volumes={AUDIT: volume})
+    given = {**variables(queue, recipient), "COURIER_API": f"127.0.0.1:{port}"}
+    checked = run("check", variables=given, volumes={STATE: volume})
     assert checked.wait() == 0, checked.log()
-    container = run(variables=given, volumes={AUDIT: volume, "/tmp": None}).wait_ready()
+    container = run(variables=given, volumes={STATE: volume, "/tmp": None}).wait_ready()
     status = Path(f"/proc/{container.pid}/status").read_text()
     assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
     uid, _, gid = container.image.config["User"].partition(":")
@@ -115,6 +123,8 @@ def test_it_delivers_as_pid_1_of_another_user_and_drains_when_it_is_stopped(
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     # docker exec, with what the image sets.
     assert container.check_health().returncode == 0
+    shown = container.execute("courier", "status")
+    assert shown.returncode == 0, shown.stderr
     assert container.execute("courier", "pause", "--reason", "a test").returncode == 0
     assert container.execute("courier", "status", "--check").stdout.startswith("ready, paused")
     # What is under way when it is stopped takes a second.
@@ -127,15 +137,15 @@ def test_it_delivers_as_pid_1_of_another_user_and_drains_when_it_is_stopped(
     assert delivered
     assert not recipient.open
     assert recipient.duplicates() == {}
-    assert recorded(volume) == delivered
+    assert recorded(volume / "audit") == delivered
     assert totals(container.log())["deleted"] == len(delivered)
     # The volume goes on with the next container, which gets what the first one gave back.
     recipient.behave = lambda delivery: OK
-    container = run(variables=given, volumes={AUDIT: volume, "/tmp": None})
+    container = run(variables=given, volumes={STATE: volume, "/tmp": None})
     until(lambda: set(recipient.accepted) == set(sent), explain=container.log)
     assert container.stop() == 0, container.log()
     assert recipient.duplicates() == {}
-    assert recorded(volume) == sorted(sent)
+    assert recorded(volume / "audit") == sorted(sent)
 
 
 def test_the_health_check_fails_while_the_supervisor_stands_still(
@@ -143,7 +153,7 @@ def test_the_health_check_fails_while_the_supervisor_stands_still(
 ) -> None:
     given = {**variables(queue, recipient), "COURIER_API": "none"}
     # Without anything else to write to, /tmp too.
-    container = run(variables=given, volumes={AUDIT: volume}).wait_ready()
+    container = run(variables=given, volumes={STATE: volume}).wait_ready()
     assert container.check_health().returncode == 0
     container.signal(signal.SIGSTOP)
     found = container.check_health()
@@ -159,13 +169,49 @@ def test_the_health_check_fails_while_the_supervisor_stands_still(
     assert container.stop() == 0, container.log()
 
 
+TABLES: Final = """
+[[queue]]
+name = "orders"
+queue = "%s"
+
+[[queue]]
+name = "mails"
+queue = "%s"
+"""
+
+
+def test_several_queues_of_a_mounted_file_keep_their_audit_logs_in_the_volume(
+    run: Run, virtual_queue: str, recipient: Recipient, volume: Path, tmp_path: Path
+) -> None:
+    queues = {"orders": Queue(virtual_queue), "mails": Queue(virtual_queue)}
+    given = variables(queues["orders"], recipient)
+    del given["COURIER_QUEUE"]
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc" / "courier.toml"
+    file.write_text(TABLES % tuple(queue.name for queue in queues.values()))
+    mounted = {STATE: volume, "/etc/courier": file.parent, "/tmp": None}
+    container = run("--config", "/etc/courier/courier.toml", variables=given, volumes=mounted).wait_ready()
+    sent = {name: queue.send(bodies(20)) for name, queue in queues.items()}
+    until(lambda: set(recipient.accepted) == {each for ids in sent.values() for each in ids}, explain=container.log)
+    assert container.check_health().returncode == 0
+    # The file changes where it is mounted from, and docker kill -s HUP tells it.
+    file.write_text(file.read_text().partition('\n[[queue]]\nname = "mails"')[0])
+    container.signal(signal.SIGHUP)
+    until(lambda: 'event="queue left" queue=mails' in container.log(), explain=container.log)
+    assert container.check_health().returncode == 0
+    assert container.stop() == 0, container.log()
+    assert {name: recorded(volume / "queues" / name / "audit") for name in queues} == {
+        name: sorted(ids) for name, ids in sent.items()
+    }
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_before_it_has_started_ends_it(
     run: Run, queue: Queue, recipient: Recipient, volume: Path, number: int
 ) -> None:
     # 192.0.2.0 is reserved for documentation: nobody answers.
     given = {**variables(queue, recipient), "COURIER_ENDPOINT_URL": "http://192.0.2.1:9324"}
-    container = run(variables=given, volumes={AUDIT: volume})
+    container = run(variables=given, volumes={STATE: volume})
     until(lambda: "event=starting" in container.log(), explain=container.log)
     container.signal(number)
     assert container.wait(30) == 0, container.log()
@@ -233,6 +279,6 @@ def test_it_is_configured_as_the_dockerfile_says(image: Image) -> None:
     for name, key in (("USER", "User"), ("WORKDIR", "WorkingDir"), ("STOPSIGNAL", "StopSignal")):
         assert instructions(name)[-1].text == config[key]
     assert instructions("ENTRYPOINT")[-1].words() == config["Entrypoint"]
-    assert set(config["Volumes"]) == {AUDIT}
+    assert set(config["Volumes"]) == {STATE}
     assert set(config["ExposedPorts"]) == {"8080/tcp"}
     assert not config.get("Cmd")

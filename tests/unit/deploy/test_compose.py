@@ -284,7 +284,7 @@ def test_the_audit_log_outlives_the_container(name: str) -> None:
     (volume,) = SERVICES[name]["volumes"]
     source, _, target = volume.partition(":")
     assert source in compose_volumes()
-    assert target == image_environment()["COURIER_AUDIT_PATH"]
+    assert PurePosixPath(image_environment()["COURIER_AUDIT_PATH"]).is_relative_to(target)
 
 
 def compose_volumes() -> set[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 import pytest
 from packaging.requirements import Requirement
@@ -41,7 +42,7 @@ def test_every_variable_is_an_option() -> None:
 
 def test_the_audit_log_is_in_a_volume() -> None:
     (volume,) = instructions("VOLUME")
-    assert volume.text == image_environment()["COURIER_AUDIT_PATH"]
+    assert PurePosixPath(image_environment()["COURIER_AUDIT_PATH"]).is_relative_to(volume.text)
 
 
 def test_the_port_that_is_exposed_is_that_of_the_api() -> None:
