@@ -77,9 +77,9 @@ release: dist sbom ## put all files of a release into dist/: both distributions,
 	@cp requirements.lock dist/
 	@cd dist && sha256sum courier-*.whl courier-*.tar.gz requirements.lock courier.cdx.json >SHA256SUMS && cat SHA256SUMS
 
-deb: dist ## build the Debian package into dist/, with the libraries of requirements.lock
+deb: dist ## build the Debian package into dist/, with the libraries of requirements.lock; for Python 3.13, or DEB_PYTHON=3.12
 	@$(MAKE) --no-print-directory tools TOOLS="dpkg-buildpackage=dpkg-dev dh=debhelper"
-	@$(BIN)/python -m scripts.debian dist
+	@$(BIN)/python -m scripts.debian dist $(if $(DEB_PYTHON),--python $(DEB_PYTHON))
 
 release-check: .venv/courier.stamp ## say what is missing for a release
 	@$(BIN)/python -m scripts.release_check

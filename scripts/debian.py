@@ -1,7 +1,8 @@
 """The Debian package: ``make deb``. It is Courier's wheel and the wheels of the lock, in a place of their own.
 
-``python -m scripts.debian TARGET``. The lock is for one version of Python, and so is the package: it depends on that of
-the distribution. The machine that builds it needs debhelper, but not that Python. The same source gives the same bytes.
+``python -m scripts.debian TARGET``. The package is for one version of Python, by default that of Debian 13. The machine
+that builds it needs debhelper, but not that Python; its C library must not be newer than that of the machines that
+install it. The same source gives the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 
 import courier
 from scripts.distributions import source_date
-from scripts.requirements import python_of_the_image
+from scripts.requirements import PYTHONS, applies, python_of_the_image
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 WHEELS: Final = ROOT / "build" / "wheels"
@@ -57,6 +58,7 @@ courier ({version}-1) unstable; urgency=medium
 
  -- {maintainer}  {date}
 """
+_LOCKED: Final = re.compile(r"^(?P<pin>\S+)(?: ; (?P<marker>[^\\]*))? (?P<hashes>\\\n(?:    .*\n)+)", re.MULTILINE)
 _PRERELEASE: Final = re.compile(r"(?<=\d)\.?(a|b|rc|dev)(?=\d)")
 
 
@@ -65,11 +67,19 @@ def debian_version(version: str) -> str:
     return _PRERELEASE.sub(r"~\1", version)
 
 
+def pins(python: str) -> str:
+    """Return the lock for one version of Python. pip would apply the markers to the Python that it runs on."""
+    locked = _LOCKED.finditer((ROOT / "requirements.lock").read_text())
+    wanted = [each for each in locked if applies((each["marker"] or "").strip(), python)]
+    return "".join(f"{each['pin']} {each['hashes']}" for each in wanted)
+
+
 def download(directory: Path, python: str) -> list[Path]:
     """Return the wheels of the lock, downloaded once, for this machine and a version of Python."""
     directory.mkdir(parents=True, exist_ok=True)
     command = [*_pip("download"), "--require-hashes", "--only-binary=:all:", f"--python-version={python}"]
-    command += [f"--dest={directory}", "--requirement", str(ROOT / "requirements.lock")]
+    (directory / "requirements.lock").write_text(pins(python))
+    command += [f"--dest={directory}", f"--requirement={directory / 'requirements.lock'}"]
     if subprocess.run(
         [*command, "--no-index", f"--find-links={directory}"], capture_output=True, check=False
     ).returncode:
@@ -81,7 +91,10 @@ def lay_out(root: Path, wheels: list[Path], python: str) -> None:
     """Write what the package installs below ``root``, as far as debhelper doesn't."""
     packages = root / HOME / "lib" / f"python{python}" / "site-packages"
     command = [*_pip("install"), "--no-index", "--no-deps", "--no-compile", "--only-binary=:all:"]
-    command += [f"--python-version={python}", f"--target={packages}", *map(str, wheels)]
+    # By name: of a wheel named by its path, pip notes the path.
+    command += [f"--find-links={directory}" for directory in {wheel.parent for wheel in wheels}]
+    command += [f"--python-version={python}", f"--target={packages}"]
+    command += ["==".join(wheel.name.split("-")[:2]) for wheel in wheels]
     subprocess.run(command, check=True)
     for path in packages.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -136,7 +149,13 @@ def prepare(tree: Path, wheels: list[Path], python: str, version: str, now: int)
         (tree / "root/CHANGELOG.md").rename(tree / "CHANGELOG.md")
 
 
-def build(target: Path, wheels: list[Path], options: str = "", version: str = courier.__version__) -> Path:
+def build(
+    target: Path,
+    wheels: list[Path],
+    options: str = "",
+    version: str = courier.__version__,
+    python: str = "",
+) -> Path:
     """Build the package of some wheels into ``target`` and return its path. ``options`` are those of dpkg-deb."""
     if shutil.which("dpkg-buildpackage") is None or shutil.which("dh") is None:
         raise SystemExit("make: dpkg-buildpackage or dh is missing; install them: apt-get install dpkg-dev debhelper")
@@ -145,7 +164,7 @@ def build(target: Path, wheels: list[Path], options: str = "", version: str = co
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / f"courier-{version}"
         tree.mkdir()
-        prepare(tree, wheels, python_of_the_image(), version, now)
+        prepare(tree, wheels, python or python_of_the_image(), version, now)
         command = ["dpkg-buildpackage", "--build=binary", "--no-sign", "--no-check-builddeps"]
         done = subprocess.run(
             command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -165,11 +184,12 @@ def main(arguments: list[str]) -> None:
     """Build the package from the wheel in a directory, and put it there."""
     parser = argparse.ArgumentParser(prog="scripts.debian", description=__doc__)
     parser.add_argument("target", type=Path, help="directory that has Courier's wheel and gets the package")
+    parser.add_argument("--python", choices=PYTHONS, default=python_of_the_image(), help="the distribution's Python")
     given = parser.parse_args(arguments)
     ours = given.target / f"courier-{courier.__version__}-py3-none-any.whl"
     if not ours.exists():
         raise SystemExit(f"make: {ours} is missing; make dist builds it")
-    print(build(given.target, [ours, *download(WHEELS, python_of_the_image())]))
+    print(build(given.target, [ours, *download(WHEELS / given.python, given.python)], python=given.python))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     need("dpkg-buildpackage", "dh", "mmdebstrap")
     directory = tmp_path_factory.mktemp("packages")
     (wheel,) = [path for path in distributions.build(directory) if path.suffix == ".whl"]
-    wheels = [wheel, *debian.download(debian.WHEELS, python_of_the_image())]
+    wheels = [wheel, *debian.download(debian.WHEELS / python_of_the_image(), python_of_the_image())]
     older, newer = (debian.build(directory, wheels, "-Znone", each) for each in (courier.__version__, NEWER))
     return older, newer
 

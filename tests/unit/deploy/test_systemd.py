@@ -58,8 +58,8 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_systemd_understands_the_unit(tmp_path: Path, service: str) -> None:
     # Where it is deployed the program is in the path; here another one stands in, since verify looks for it.
     text = (PLACE / service).read_text()
-    changed = text.replace("ExecStart=courier", f"ExecStart={sys.executable} -m courier")
-    assert changed != text
+    changed, count = re.subn(r"^(Exec\w+)=courier\b", rf"\1={sys.executable} -m courier", text, flags=re.MULTILINE)
+    assert count == 2
     placed = tmp_path / service.replace("@", f"@{INSTANCE}")
     placed.write_text(changed)
     (tmp_path / "system-courier.slice").write_text((PLACE / "system-courier.slice").read_text())
