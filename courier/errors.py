@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from courier.platforms import not_linux
+
 EXIT_DRAINED: Final = 0
 EXIT_USAGE: Final = 2
 EXIT_CANNOT_START: Final = 3
@@ -40,6 +42,12 @@ class CannotStart(CourierError):
     """An outside condition that keeps the program from starting. The line names it and says how to fix it."""
 
     exit_code = EXIT_CANNOT_START
+
+
+def require_linux(what: str) -> None:
+    """Raise CannotStart if this system isn't Linux, which ``what`` needs."""
+    if line := not_linux(what):
+        raise CannotStart(line)
 
 
 class ChannelError(CourierError):

@@ -7,8 +7,8 @@ import time
 from functools import partial
 from typing import Final
 
-boottime: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-"""Return the time in seconds on CLOCK_BOOTTIME, the clock of leases."""
+boottime: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Return the time in seconds on CLOCK_BOOTTIME, the clock of leases; on macOS its name is CLOCK_MONOTONIC."""
 
 SUSPEND_SECONDS: Final = 0.1
 """The shortest suspend that can be told from the time between two readings of clocks."""

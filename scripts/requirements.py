@@ -25,6 +25,7 @@ MACHINES: Final = ("x86_64", "aarch64")
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 NEWEST_GLIBC: Final = 41
 """Minor version of the glibc of Debian 13, which the image stands on."""
+_NOT_WINDOWS: Final = 'sys_platform != "win32"'
 _OLDER_PYTHON: Final = re.compile(r'python_version < "3\.(\d+)"')
 HEAD: Final = """\
 # {purpose}; for Python {first} to {last} on linux/amd64 and linux/arm64.
@@ -107,10 +108,10 @@ def lock(requirements: list[str], pip: Path) -> Iterator[str]:
 
 
 def marked(requirements: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Return the requirements that have a marker, by the name of the project."""
+    """Return the requirements that have a marker on the Python, by the name of the project."""
     for requirement in requirements:
         needed, found, marker = requirement.partition(";")
-        if found:
+        if found and marker.strip() != _NOT_WINDOWS:
             yield plain_name(re.split(r"[ <>=]", needed)[0]), marker.strip()
 
 

@@ -11,7 +11,7 @@ from courier.cli.options import config_parameters
 from courier.cli.queues import QueueConfig, valid_configs
 from courier.config.config import Config
 from courier.config.consequences import OptionNote
-from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED
+from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, require_linux
 from courier.log import setup
 
 
@@ -23,6 +23,7 @@ def command(queues: Sequence[QueueConfig]) -> int:
     Takes the options of run. With [[queue]] tables in the file of --config, all are checked, or the one that --queue
     names. Exit codes: 0 run can start, 2 wrong usage, 3 run, or one of the queues, cannot start.
     """
+    require_linux("courier check")
     setup.configure(queues[0].config.log_level, queues[0].config.log_format)
     codes: list[int] = []
     for name, config, notes in queues:

@@ -12,7 +12,7 @@ import uvloop
 
 from courier.cli.options import option, shared_options
 from courier.config.units import number
-from courier.errors import EXIT_DRAINED
+from courier.errors import EXIT_DRAINED, require_linux
 from courier.local.demo.demo import Demo
 from courier.local.demo.programs import DemoFailed
 from courier.local.demo.progress import progress_shown
@@ -32,6 +32,7 @@ def command(messages: int, consumers: int, senders: int) -> int:
     directory for the audit log. Nothing of it remains. The exit code is 0 only if every message was delivered,
     recorded and deleted.
     """
+    require_linux("courier demo")
     with tempfile.TemporaryDirectory(prefix="courier-demo-") as directory:
         demo = Demo(Path(directory), messages, (f"--consumers={consumers}", f"--senders={senders}"))
         try:

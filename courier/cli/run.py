@@ -15,7 +15,7 @@ from courier.cli.options import config_parameters, read_config
 from courier.cli.queues import QueueConfig, read_each, read_one, valid_configs
 from courier.config.config import Config
 from courier.config.consequences import OptionNote
-from courier.errors import ConfigError
+from courier.errors import ConfigError, require_linux
 from courier.log import setup as logging
 from courier.process.collection import no_collection
 
@@ -42,6 +42,7 @@ def command(queues: Sequence[QueueConfig]) -> int:
     SIGTTOU removes one. SIGUSR1 begins a new audit file. On SIGUSR2 every process prints its stacks. SIGHUP reads the
     file of --config again.
     """
+    require_linux("courier run")
     name, config, notes = queues[0]
     logging.configure(config.log_level, config.log_format)
     logging.catch_the_rest()

@@ -18,7 +18,7 @@ from courier.cli.options import config_parameters, option, read_config
 from courier.cli.send import parse_attributes
 from courier.config.checks import check_queue_name
 from courier.config.units import PATH, TEXT, number
-from courier.errors import ConfigError
+from courier.errors import ConfigError, require_linux
 from courier.log import setup as logging
 from courier.message import MOST_MESSAGE_BYTES, Message
 from courier.process.collection import no_collection
@@ -99,6 +99,7 @@ def command(
     --peek costs the message a receive. Exit codes: 0 shown, or delivered; 1 not sendable, or not delivered; 2 wrong
     usage, 3 cannot read or start, 130 interrupted.
     """
+    require_linux("courier try")
     line_source = click.get_current_context().get_parameter_source("line")
     if line_source is ParameterSource.COMMANDLINE and export is None:
         raise ConfigError("--line: must be left out without --from")

@@ -13,6 +13,9 @@ from courier.lease import boottime
 _INFO_WORDS: Final = 14
 _INFO_BYTES: Final = 4 * _INFO_WORDS
 _LAST_DATA_RECEIVED: Final = 13
+_NO_OPTION: Final = -1
+_TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", _NO_OPTION)
+"""Linux's question for it. Another kernel refuses the option that doesn't exist."""
 
 # Called directly: the loop's own socket objects duplicate their descriptor for each question.
 _getsockopt = ctypes.CDLL(None).getsockopt
@@ -40,7 +43,7 @@ class Arrival:
         """Return the instant in seconds on CLOCK_BOOTTIME, or now if the kernel doesn't know it."""
         now = boottime()
         self._size.value = _INFO_BYTES
-        failed = _getsockopt(self._fileno, socket.IPPROTO_TCP, socket.TCP_INFO, self._info_at, self._size_at)
+        failed = _getsockopt(self._fileno, socket.IPPROTO_TCP, _TCP_INFO, self._info_at, self._size_at)
         if failed or self._size.value < _INFO_BYTES:
             return now
         return now - self._info[_LAST_DATA_RECEIVED] / 1000

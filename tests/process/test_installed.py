@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,9 +20,11 @@ from courier.cli.audit import COMMANDS as AUDIT_COMMANDS
 from scripts.write_share import COMPLETIONS
 from tests.integration.sqs_endpoints import REGION
 from tests.ports import reserved_port
-from tests.process.installation import PYTHONS, Installation, Shared
+from tests.process.installation import PYTHONS, ROOT, Installation, Shared, wheels_for
 from tests.process.world import Courier, Queue, Recipient, after, until
+from tests.unit.deploy.documents import blocks
 
+PAGE = ROOT / "docs" / "installing.md"
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 
 
@@ -72,6 +76,11 @@ def test_a_new_user_gets_everything_from_the_wheel(
         assert all(f"courier audit {name} [options]" in page for name in AUDIT_COMMANDS)
     assert (share / "courier" / "deploy" / "systemd" / "courier.service").is_file()
     assert (share / "courier" / "docs" / "operating.md").is_file()
+
+    completion = next(block.text for block in blocks(PAGE) if "courier completion" in block.text)
+    installed.run("bash", "-e", "-c", completion, cwd=home)
+    written = home / ".local/share/bash-completion/completions/courier"
+    assert written.read_text() == (share / COMPLETIONS["bash"]).read_text()
 
     with reserved_port() as port, running(installed, "virtual", f"--port={port}", "--queue=orders", cwd=home):
         endpoint = f"http://127.0.0.1:{port}"
@@ -198,3 +207,37 @@ def test_one_version_takes_the_place_of_another_under_load_and_nothing_is_lost_o
     assert set(recorded) == set(sent)
     assert set(recorded.values()) == {1}
     assert all(run.recorded() for run in started)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_files_of_a_release_install_without_an_index_as_the_page_says(
+    python: str, shared: Shared, tmp_path: Path
+) -> None:
+    (tmp_path / "wheels").symlink_to(wheels_for(python))
+    for path in (shared.wheel(), ROOT / "requirements.lock"):
+        shutil.copy(path, tmp_path)
+    (summed,) = re.findall(r"cd dist && sha256sum (.*) >SHA256SUMS", (ROOT / "Makefile").read_text())
+    assert summed == "courier-*.whl courier-*.tar.gz requirements.lock courier.cdx.json"
+    subprocess.run("sha256sum courier-*.whl requirements.lock >SHA256SUMS", shell=True, cwd=tmp_path, check=True)
+    (script,) = [block.text for block in blocks(PAGE) if "SHA256SUMS" in block.text]
+    script = script.replace("python3 -m", f"python{python} -m") + "courier-env/bin/courier demo --messages 300\n"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_NO_INDEX": "1"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"courier-{courier.__version__}-py3-none-any.whl: OK" in done.stdout
+    assert "delivered 300 audited 300 deleted 300 duplicates 0 lost 0" in done.stdout
+
+
+def test_the_page_installs_as_the_readme_does_whose_commands_are_run() -> None:
+    first = blocks(PAGE)[0].text.splitlines()
+    assert first[:3] == [
+        line
+        for block in blocks(ROOT / "README.md")
+        if "make dist" in block.text
+        for line in block.text.splitlines()[:3]
+    ]
+    assert first[3:] == ["courier-env/bin/courier demo"]

@@ -20,7 +20,7 @@ from courier.config.config import DEFAULTS, Config
 from courier.config.option import DAY
 from courier.config.recipient import origin_of
 from courier.config.units import PATH, TEXT, or_off, seconds
-from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, ConfigError
+from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, ConfigError, require_linux
 from courier.log import setup as logging
 from courier.process.collection import no_collection
 from courier.replay.answered import Answered, read_answered
@@ -181,6 +181,7 @@ def _count(selection: Selection, done: IdSet) -> tuple[Tally, list[str]]:
 
 def _send(config: Config, replay: Replay, own: Path, before: int, *, may_be_all: bool) -> int:
     """Send, and say what came of it. ``before`` is how many were sent in earlier runs."""
+    require_linux("courier audit replay --yes")
     from courier.process.short_lived_child import Interrupted
     from courier.replay.pipeline import run
 

@@ -32,7 +32,15 @@ from courier.dlq.mover import Mover
 from courier.dlq.returns import COUNT_LATE_SECONDS, Returns
 from courier.dlq.scan import VISIBILITY_SECONDS, Scan, letter_of, why_unseen
 from courier.dlq.session import Session, run_session
-from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, AuditError, CannotStart, CourierError, SqsError
+from courier.errors import (
+    EXIT_CANNOT_START,
+    EXIT_DRAINED,
+    AuditError,
+    CannotStart,
+    CourierError,
+    SqsError,
+    require_linux,
+)
 from courier.lease import MAX_HIDDEN_SECONDS
 from courier.message import Message
 from courier.replay.progress import ProgressBar
@@ -111,6 +119,8 @@ def move(
     **values: Any,
 ) -> int:
     """Show what would be moved, or move it; return the exit code."""
+    if yes:
+        require_linux(f"courier dlq {moving.command} --yes")
     name = f"dlq {moving.command}"
     found, choice, audit_path = find_wanted(name, queue_name, region, endpoint_url, audit_path, values)
     if not moving.watches_returns and audit_body != "full":

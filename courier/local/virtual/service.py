@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from courier.lease import boottime
 from courier.local.exchange import Request, Response, ServerLimits
 from courier.local.virtual.account import ACCOUNT, HOME_REGION
 from courier.local.virtual.actions import ACTIONS, ActionAnswer, Call
@@ -39,8 +40,8 @@ CONTENT_TYPE: Final = ("Content-Type", "application/x-amz-json-1.0")
 
 def steady_wall_clock() -> Callable[[], float]:
     """Return a clock of Unix seconds that never goes back and continues during suspend, like the clock of leases."""
-    offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + offset
+    offset = time.time() - boottime()
+    return lambda: boottime() + offset
 
 
 class VirtualSqs:

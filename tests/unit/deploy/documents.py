@@ -14,7 +14,7 @@ DOCUMENTS: Final = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Dockerfile", ROOT / "docker-compose.yml"]
     + [path for path in DEPLOY.rglob("*") if path.is_file()]
 )
-NEEDS: Final = {"docker", "systemd", "AWS", "DuckDB", "cluster", "root"}
+NEEDS: Final = {"docker", "systemd", "AWS", "DuckDB", "cluster", "root", "Internet", "pipx"}
 """What a block can need that no test has: ``<!-- needs docker -->`` stands above it."""
 
 
