@@ -54,7 +54,10 @@ def find_places(wishes: Wishes, environment: Mapping[str, str]) -> Places:
         platform = "ecs" if environment.get(TASK_METADATA) else "ec2"
     if platform == "ec2":
         if environment.get(EC2_DISABLED, "").lower() == "true":
-            raise CannotStart(f"--watch-termination needs the instance metadata, which {EC2_DISABLED} turns off")
+            raise CannotStart(
+                f"--watch-termination needs the instance metadata, which {EC2_DISABLED} turns off; "
+                "leave one of the two out"
+            )
         by_mode = IPV6 if environment.get(EC2_MODE, "").lower() == "ipv6" else IPV4
         return Places(ec2=_url(EC2_ENDPOINT, environment.get(EC2_ENDPOINT) or by_mode))
     metadata, agent = (environment.get(name, "") for name in (TASK_METADATA, AGENT_URI))
