@@ -100,7 +100,7 @@ def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
     def make(loop: asyncio.AbstractEventLoop, _: Slot | None) -> Step:
         def open_session(host: str) -> HostSession:
             url = read_url(config.sns_endpoint_url or f"https://{host}/")
-            session = Session(loop, url, limits, proxy=_proxy_to(url))
+            session = Session(loop, url, limits, proxy=certificate_proxy(url))
             return HostSession(session, lambda path: HeadTemplate("GET", replace(url, path=path)).render(0))
 
         return Verify(unwrap, config.sns_topic, Certificates(open_session))
@@ -108,7 +108,7 @@ def _verify(config: Config, unwrap: Unwrap) -> MakeStep:
     return make
 
 
-def _proxy_to(url: Url) -> Proxy | None:
+def certificate_proxy(url: Url) -> Proxy | None:
     """Return the proxy of the environment for a host of AWS that senders ask over TLS."""
     if url.scheme != "https" or not names_a_proxy(environment()):
         return None

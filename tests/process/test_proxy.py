@@ -37,7 +37,7 @@ def test_a_proxy_that_cuts_and_refuses_loses_nothing_and_its_password_is_in_no_l
     with ProxyServer(names={HOST: "127.0.0.1"}) as proxy:
         courier = start(
             queue,
-            *("--senders", "2", "--concurrency", "4", "--visibility-timeout", "10", "--consumers", "2"),
+            *("--senders", "2", "--concurrency", "4", "--visibility-timeout", "3", "--consumers", "2"),
             COURIER_ENDPOINT_URL=f"https://{HOST}:{port}",
             HTTPS_PROXY=f"http://user:hunter2@{proxy.authority}",
             AWS_CA_BUNDLE=str(tmp_path / "ca.pem"),

@@ -74,7 +74,7 @@ HOSTS = st.sampled_from(
 )
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(host=HOSTS, fips=st.booleans(), dual=st.booleans())
 def test_whoever_asks_for_fips_or_dual_stack_gets_it(host: str, fips: bool, dual: bool) -> None:
     keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
