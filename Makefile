@@ -7,7 +7,7 @@ SHELL = /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-full floors docs pictures lint check dist release release-check deb sbom image-test lock clean bench bench-profile bench-scenarios faults faults-quick promtool node cc tools chromium browser wheels
+.PHONY: help demo test test-full floors docs pictures lint check dist release release-check deb sbom image-test lock clean bench bench-profile bench-scenarios scale scale-docs faults faults-quick promtool node cc tools chromium browser wheels
 
 BIN = .venv/bin
 PACKAGING = setup.cfg setup.py pyproject.toml
@@ -109,6 +109,12 @@ bench-scenarios: $(SCENARIOS:%=bench-%) ## all of bench-latency, -slots, -bodies
 
 $(SCENARIOS:%=bench-%): bench-%: .venv/bench.stamp
 	$(BIN)/python -m scripts.bench $* $(BENCH)
+
+scale: .venv/bench.stamp ## measure 1, 2 and 4 instances on a queue, for the model of docs/sizing.md
+	$(BIN)/python -m scripts.scale measure $(SCALE)
+
+scale-docs: .venv/bench.stamp ## write the tables of docs/sizing.md anew from the model
+	$(BIN)/python -m scripts.scale document
 
 clean: ## remove what was made here, .venv too
 	rm -rf .venv $(FLOORS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

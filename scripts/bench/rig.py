@@ -28,16 +28,19 @@ class Rig:
     """A queue server in a separate process, or the one at ``endpoint``. Leaving it removes the server and all files.
 
     ``output`` is where the directory of the files is created, including the audit log: an fsync in a file system in
-    memory would cost nothing. ``latency_ms`` is the delay of each call at the bench's own server.
+    memory would cost nothing. ``latency_ms`` is the delay of each call at the bench's own server, and
+    ``calls_a_second`` how many of each action it takes, 0 for any number.
     """
 
-    def __init__(self, output: Path, *, latency_ms: float = 0.0, endpoint: str | None = None) -> None:
+    def __init__(
+        self, output: Path, *, latency_ms: float = 0.0, calls_a_second: float = 0.0, endpoint: str | None = None
+    ) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self._directory = tempfile.TemporaryDirectory(prefix="work-", dir=output)
         self.workplace = Path(self._directory.name)
         self._gate = endpoint
         self._recipients: list[subprocess.Popen[Any]] = []
-        self.server: Server | None = None if endpoint else queue_server(latency_ms)
+        self.server: Server | None = None if endpoint else queue_server(latency_ms, calls_a_second)
 
     def __enter__(self) -> Rig:
         return self

@@ -101,11 +101,11 @@ class Queue(Protocol):
 class LocalQueue:
     """A queue on the bench's own server, which counts the calls."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, fifo: bool = False) -> None:
         self.endpoint = server.url
         self._server = server
-        self._name = f"bench-{next(_numbers)}"
-        self.url = _create(boto3_client(server.url), self._name)
+        self._name = f"bench-{next(_numbers)}{'.fifo' if fifo else ''}"
+        self.url = _create(boto3_client(server.url), self._name, fifo=fifo)
         target = read_url(server.url)
         self._connection = http.client.HTTPConnection(target.host, target.port)
 
@@ -117,6 +117,10 @@ class LocalQueue:
     def calls(self) -> Counter[str]:
         """Count the calls to the server by action, including those that fill queues and those of other queues."""
         return Counter(self._ask()["calls"])
+
+    def throttled(self) -> int:
+        """Count the calls to the server that were too many."""
+        return sum(self._ask()["throttled"].values())
 
     def server_cpu(self) -> float:
         """Return the seconds of CPU that the server has used."""
@@ -163,8 +167,9 @@ def set_aws_environment() -> None:
     os.environ.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)
 
 
-def _create(sqs: Any, name: str) -> str:
-    return str(sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})["QueueUrl"])
+def _create(sqs: Any, name: str, *, fifo: bool = False) -> str:
+    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), **({"FifoQueue": "true"} if fifo else {})}
+    return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
 def body(number: int, size: int) -> bytes:
@@ -335,6 +340,7 @@ def _wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
     raise SystemExit("nginx did not start")
 
 
-def queue_server(latency_ms: float = 0.0) -> Server:
-    """Start a queue server."""
-    return Server(sys.executable, "-m", "scripts.bench.queue_server", "--latency-ms", str(latency_ms))
+def queue_server(latency_ms: float = 0.0, calls_a_second: float = 0.0) -> Server:
+    """Start a queue server; it refuses more than so many calls of each action a second, 0 for none."""
+    options = ["--latency-ms", str(latency_ms), "--calls-a-second", str(calls_a_second)]
+    return Server(sys.executable, "-m", "scripts.bench.queue_server", *options)

@@ -1,6 +1,7 @@
 """The bench's own recipient, in a separate process: it answers every POST with 200, after a delay if one is set.
 
-``GET /counts`` returns, as JSON, the number of requests, and the seconds for which requests were open, summed up.
+``GET /counts`` returns, as JSON, the number of requests, the seconds for which requests were open, summed up, and the
+number of requests with each value of the header ``X-Instance``.
 ``GET /tally`` also returns the ids of the messages and, for bodies that begin with ``{"at":<seconds of
 CLOCK_MONOTONIC>``, their ages on arrival. It prints its address to stdout, and ends at SIGTERM.
 """
@@ -12,6 +13,7 @@ import asyncio
 import re
 import ssl
 import time
+from collections import Counter
 from collections.abc import Awaitable
 from typing import Final
 
@@ -31,6 +33,7 @@ class Sink:
     def __init__(self, delay: float) -> None:
         self._delay = delay
         self._requests = 0
+        self._instances: Counter[str] = Counter()
         self._ids: set[str] = set()
         self._ages: list[float] = []
         self._open_seconds = 0.0
@@ -41,6 +44,8 @@ class Sink:
             return self._tell(whole=request.target == "/tally")
         self._requests += 1
         self._ids.add(request.headers.get("x-aws-sqsd-msgid", ""))
+        if instance := request.headers.get("x-instance"):
+            self._instances[instance] += 1
         match = _AT.match(request.body)
         if match:
             self._ages.append(time.monotonic() - float(match[1]))
@@ -60,6 +65,7 @@ class Sink:
 
     def _tell(self, whole: bool) -> Response:
         tally: dict[str, object] = {"requests": self._requests, "open_seconds": self._open_seconds}
+        tally["instances"] = self._instances
         if whole:
             tally |= {"ids": sorted(self._ids - {""}), "ages": self._ages}
         return Response(200, [("Content-Type", "application/json")], orjson.dumps(tally))
