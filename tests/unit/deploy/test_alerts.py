@@ -12,7 +12,6 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from courier.api.collector import BoardCollector
-from scripts import write_alerts
 from tests.unit.api.boards import observed, running_board
 from tests.unit.deploy.files import DEPLOY, ROOT
 
@@ -125,8 +124,3 @@ def test_refusals_are_counted_by_class_and_by_status() -> None:
         if re.fullmatch(pattern, reason)
     }
     assert taken == {"3xx", "4xx", "302", "401", "404", "413", "429"}
-
-
-def test_the_prometheus_operator_gets_the_same_alerts() -> None:
-    assert write_alerts.PAGE.read_text() == write_alerts.text(), "make docs writes it"
-    assert yaml.safe_load(write_alerts.text())["spec"] == yaml.safe_load((PLACE / "courier.rules.yml").read_text())

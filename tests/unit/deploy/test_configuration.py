@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from courier.config.config import OPTIONS
 from courier.config.loading import read_file
+from scripts import write_alerts
 from tests.unit.deploy.files import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"
@@ -33,3 +36,9 @@ def test_the_example_of_a_file_is_taken(tmp_path: Path) -> None:
     values = {name: OPTIONS[name].kind.parse(value) for name, value in read_file(path).items()}
     assert values["visibility_timeout_seconds"] == 120
     assert values["senders"] == 16
+
+
+def test_the_prometheus_operator_gets_the_alerts_of_prometheus() -> None:
+    assert write_alerts.PAGE.read_text() == write_alerts.text(), "the alerts have changed: make docs"
+    rules = yaml.safe_load(write_alerts.RULES.read_text())
+    assert yaml.safe_load(write_alerts.text())["spec"] == rules
