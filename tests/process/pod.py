@@ -19,7 +19,8 @@ from tests.unit.deploy.selectors import claims
 
 TOOLS: Final = ("unshare", "nsenter", "mount")
 QUEUE_PREFIX: Final = "https://sqs.eu-west-1.amazonaws.com/123456789012/"
-QUEUE_PORT, RECIPIENT_PORT = 9324, 8081
+QUEUE_PORT, RECIPIENT_PORT, AWS_PORT = 9324, 8081, 5000
+KEYS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
 
 # The network of a pod: its own loopback. SIOCSIFFLAGS sets the interface up.
 NETWORK: Final = """
@@ -35,10 +36,27 @@ import sys, urllib.error, urllib.request
 try:
     with urllib.request.urlopen(sys.argv[1], timeout=10) as answer:
         print(answer.status)
+        print(answer.read().decode())
 except urllib.error.HTTPError as error:
     print(error.code)
 except OSError:
     print(0)
+"""
+
+
+CLIENTS: Final = f"""
+import sys, boto3
+s3, firehose = (boto3.client(name, endpoint_url="http://127.0.0.1:{AWS_PORT}", region_name="eu-west-1")
+                for name in ("s3", "firehose"))
+"""
+MAKE: Final = """
+bucket, stream = sys.argv[1:]
+s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+to = {"RoleARN": "arn:aws:iam::123456789012:role/firehose", "BucketARN": f"arn:aws:s3:::{bucket}"}
+firehose.create_delivery_stream(DeliveryStreamName=stream, ExtendedS3DestinationConfiguration=to)
+"""
+LIST: Final = """
+print(*(each["Key"] for each in s3.list_objects_v2(Bucket=sys.argv[1]).get("Contents", ())), sep="\\n")
 """
 
 
@@ -97,11 +115,27 @@ class Pod:
         queues = [word for name in self.names for word in ("--queue", name)]
         self.spawn("virtual", self.inside(*program, "virtual", "--port", str(QUEUE_PORT), *queues), {})
         self.wait_for(f"http://127.0.0.1:{QUEUE_PORT}/", {200, 400, 404, 405})
-        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
         for number, name in enumerate(self.names):
             command = [*program, "harness", "--queue", name, "--endpoint-url", f"http://127.0.0.1:{QUEUE_PORT}"]
             command += ["--port", str(RECIPIENT_PORT + number), "--rate", "20"]
-            self.spawn(f"harness-{number}", self.inside(*command), keys)
+            self.spawn(f"harness-{number}", self.inside(*command), KEYS)
+
+    def start_aws(self) -> None:
+        """Start moto's server as S3 and Firehose, with the bucket and the stream that the settings name."""
+        (config,) = (each.config for each in self.workload.configs())
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(AWS_PORT)]
+        self.spawn("moto", self.inside(*command), {})
+        self.wait_for(f"http://127.0.0.1:{AWS_PORT}/moto-api/", {200})
+        bucket = (config.audit_archive or "s3://my-bucket").split("/")[2]
+        self.aws(MAKE, bucket, config.firehose_stream or "unused")
+
+    def aws(self, script: str, *arguments: str) -> str:
+        """Run a script with clients of moto's server, and return what it printed."""
+        command = self.inside(sys.executable, "-c", CLIENTS + script, *arguments)
+        environment = {"PATH": os.environ["PATH"], **KEYS}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
 
     def start(self) -> None:
         """Start Courier as the pod's first process, with a root that it can't write to."""
@@ -112,6 +146,9 @@ class Pod:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         environment["COURIER_ENDPOINT_URL"] = f"http://127.0.0.1:{QUEUE_PORT}"
+        for service in ("FIREHOSE", "AUDIT_ARCHIVE"):
+            if any(name.startswith(f"COURIER_{service}") for name in environment):
+                environment[f"COURIER_{service}_ENDPOINT_URL"] = f"http://127.0.0.1:{AWS_PORT}"
         script = ["set -e", "mount --make-rprivate /", "mount -t tmpfs tmpfs /var/lib"]
         for number, (path, volume) in enumerate(self.volumes().items()):
             outside = self.directory / f"volume-{number}"
@@ -167,8 +204,18 @@ class Pod:
         return self.fetch(f"http://127.0.0.1:{port['containerPort']}{path}")
 
     def fetch(self, url: str) -> int:
+        return int(self.answer(url)[0])
+
+    def answer(self, url: str) -> list[str]:
+        """Return the status and the lines of an answer."""
         command = self.inside(sys.executable, "-c", GET, url)
-        return int(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+
+    def status(self) -> dict[str, Any]:
+        """Return what GET /status says."""
+        (port,) = self.workload.container["ports"]
+        found: dict[str, Any] = json.loads(self.answer(f"http://127.0.0.1:{port['containerPort']}/status")[1])
+        return found
 
     def wait_for(self, url: str, statuses: set[int]) -> None:
         until(lambda: self.fetch(url) in statuses, every=0.1)

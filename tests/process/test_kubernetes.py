@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from courier.audit.reader import read_records
-from tests.process.pod import Pod, can_be_made
+from tests.process.pod import LIST, Pod, can_be_made
 from tests.process.world import until
 from tests.unit.deploy.kustomize import PLACE, build, workloads
 from tests.unit.deploy.tools import need
@@ -17,19 +17,29 @@ pytestmark = pytest.mark.skipif(
     not can_be_made(), reason="needs root, and namespaces of mounts, networks and processes"
 )
 
+Start = Callable[..., Pod]
 
-@pytest.fixture(params=["files", "many-queues"])
-def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the pod of an overlay, and what it needs; whatever is left is killed."""
     need("kustomize")
     if not can_be_made():
         pytest.skip("needs root, and namespaces of mounts, networks and processes")
-    (workload,) = workloads(build(PLACE / "overlays" / request.param))
-    pod = Pod(workload, tmp_path)
-    try:
+    started: list[Pod] = []
+
+    def start(overlay: str, aws: bool = False) -> Pod:
+        (workload,) = workloads(build(PLACE / "overlays" / overlay))
+        started.append(pod := Pod(workload, tmp_path))
         pod.start_neighbours()
+        if aws:
+            pod.start_aws()
         pod.start()
-        yield pod
-    finally:
+        until(lambda: pod.is_ready(), explain=pod.log, every=0.1)
+        return pod
+
+    yield start
+    for pod in started:
         pod.close()
 
 
@@ -39,8 +49,9 @@ def recorded(pod: Pod) -> int:
     return sum(1 for directory in directories for _ in read_records(directory))
 
 
-def test_a_pod_gets_ready_delivers_is_steered_and_drains_before_it_would_be_killed(pod: Pod) -> None:
-    until(lambda: pod.is_ready(), explain=pod.log, every=0.1)
+@pytest.mark.parametrize("overlay", ["files", "many-queues"])
+def test_a_pod_gets_ready_delivers_is_steered_and_drains_before_it_would_be_killed(start: Start, overlay: str) -> None:
+    pod = start(overlay)
     until(lambda: recorded(pod) >= 5 * len(pod.names), explain=pod.log, every=0.5)
     assert pod.execute("pause")["ok"] is True
     assert pod.execute("resume")["ok"] is True
@@ -55,3 +66,19 @@ def test_a_pod_gets_ready_delivers_is_steered_and_drains_before_it_would_be_kill
         pytest.xfail("several queues have no API yet")
     assert answers == {"/status/health": 200, "/status/ready": 200}
     assert metrics == 200
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("overlay", ["archive", "firehose"])
+def test_a_pod_without_a_volume_leaves_its_records_with_aws(start: Start, overlay: str) -> None:
+    pod = start(overlay, aws=True)
+    until(lambda: int(pod.status()["totals"]["recorded"]) >= 5, explain=pod.log, every=0.5)
+    bucket, prefix = ("my-bucket", "courier/orders/metadata.uid/") if overlay == "archive" else ("my-bucket", "")
+    assert pod.stop() == 0, pod.log()
+    assert '"level":"error"' not in pod.log()
+    keys = [key for key in pod.aws(LIST, bucket).splitlines() if key.startswith(prefix)]
+    if overlay == "archive":
+        assert [key for key in keys if ".jsonl" in key], keys
+        assert [key for key in keys if key.endswith(".seal")], keys
+    else:
+        assert keys
