@@ -160,15 +160,21 @@ def test_several_queues_drain_together_and_the_action_is_completed_once_after_al
     virtual_queue: str, tmp_path: Path, recipient: Recipient, platform: FakePlatform
 ) -> None:
     queues = {name: Queue(virtual_queue) for name in ("orders", "mails")}
-    tables = "".join(f'[[queue]]\nname = "{name}"\nqueue = "{queue.name}"\n' for name, queue in queues.items())
+    one, other = (f'[[queue]]\nname = "{name}"\nqueue = "{queue.name}"\n' for name, queue in queues.items())
     file = tmp_path / "courier.toml"
-    file.write_text(f'senders = 1\nconcurrency = 4\nwatch-termination = "ec2"\nlifecycle-hook = "{HOOK}"\n{tables}')
+    common = f'senders = 1\nconcurrency = 4\nwatch-termination = "ec2"\nlifecycle-hook = "{HOOK}"\n'
+    file.write_text(common + one)
     recipient.behave = after(1)
     sent = {name: queue.send(bodies(100)) for name, queue in queues.items()}
     environ = {"COURIER_CONFIG": str(file), "COURIER_QUEUE": "", **platform.environment("ec2")}
     courier = Courier("", recipient.url, tmp_path, endpoint=virtual_queue, **environ).wait_ready()
     try:
-        until(lambda: len(recipient.accepted) > 8, 30, courier.log)
+        watcher = courier.pid_of("watcher", 0)
+        file.write_text(common + one + other)
+        courier.signal(signal.SIGHUP)
+        # Another watcher, which sees the new queue, takes its place.
+        until(lambda: courier.pids("watcher") not in ([watcher], []), 20, courier.log)
+        until(lambda: all(set(ids) & set(recipient.accepted) for ids in sent.values()), 30, courier.log)
         os.kill(courier.pid_of("watcher", 0), signal.SIGKILL)
         platform.terminate()
         until(lambda: "event=draining" in courier.log(), 20, courier.log)

@@ -226,6 +226,20 @@ async def test_a_hook_that_fails_for_ever_ends_in_time(monkeypatch: pytest.Monke
     assert lines[-1]["event"] == "gave up on the lifecycle action"
 
 
+async def test_a_task_is_busy_with_the_deliveries_of_every_queue() -> None:
+    world = World()
+    boards = [Scoreboard.create({"sender": 1}) for _ in range(3)]
+    sender = boards[2].slots("sender")[0]
+    sender.words[scoreboard.STATE], sender.reals[scoreboard.BEAT] = scoreboard.READY, time.monotonic()
+    sender.words[scoreboard.IN_FLIGHT] = 1
+    life = Life(world.slot, world.board, asyncio.get_running_loop())
+    watcher = Watcher(life, world.platform, None, world.platform, boards)
+    running = asyncio.get_running_loop().create_task(run_role(watcher, life))
+    await until(lambda: world.platform.minutes == [10])
+    life.drain()
+    await running
+
+
 async def test_a_busy_task_is_protected_and_the_protection_ends_with_the_program() -> None:
     world = World()
     sender = world.board.slots("sender")[0]
