@@ -25,6 +25,7 @@ from setproctitle import setproctitle
 
 from courier import __version__
 from courier.audit.recorded_ids import RecordedIds
+from courier.board.queue_names import QueueNames, write_names
 from courier.board.senders import SENDER
 from courier.board.tally import totals
 from courier.config.config import Config
@@ -122,6 +123,8 @@ def run(config: Config, read_again: Callable[[], Config] | None = None, of: OfQu
     if of is not None:
         board.supervisor.words[LOG_LEVEL] = set_level(config.log_level)
         show_settings(config)
+        names = queues.queue.name if config.queue_type != "nop" else "", queues.queue.dead_letter_name
+        write_names(board, QueueNames(*names, queues.failure_queue.name if queues.failure_queue else ""))
 
     def adopt(new: Config) -> None:
         if of is not None:

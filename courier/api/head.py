@@ -26,8 +26,8 @@ _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)([/?][\x21-\x7e]*)?", re.IGN
 MAX_BODY: Final = 4096
 """Maximum bytes of a body."""
 
-CONTROL: Final = b"/control"
-"""The target to which a body may be sent."""
+CONTROL: Final = re.compile(rb"(?:/queues/[a-z0-9-]{1,40})?/control")
+"""The targets to which a body may be sent."""
 
 NO_BODY: Final = "the API accepts no request body"
 TOO_LARGE: Final = RequestRefusal(431, f"a request may have at most {MAX_HEAD} bytes")
@@ -65,7 +65,7 @@ def judge(head: bytes, hosts: Hosts, *, takes_acts: bool = False) -> Head | Requ
         if header is None:
             return RequestRefusal(400, "a header is malformed")
         headers.setdefault(header[1].lower(), []).append(header[2].strip(b" \t"))
-    is_act = takes_acts and (request[1], request[2]) == (b"POST", CONTROL)
+    is_act = takes_acts and request[1] == b"POST" and CONTROL.fullmatch(request[2]) is not None
     body = _body(headers, MAX_BODY if is_act else 0)
     if isinstance(body, RequestRefusal):
         return body

@@ -27,7 +27,7 @@ class QueueView:
 
     def __init__(self, board: Scoreboard, about: About) -> None:
         self._board = board
-        self._about = about
+        self.about = about
         self._samples: deque[tuple[float, int, int]] = deque(maxlen=SAMPLES)
 
     def look(self, now: float) -> int | None:
@@ -53,7 +53,7 @@ class QueueView:
         if waiting is not None and arrivals is not None:
             empty_in = 0.0 if not waiting else _seconds(waiting, delivered_per_second - arrivals)
         return {
-            "name": self._about.queue or None,
+            "name": self.about.queue or None,
             "waiting": waiting,
             "delayed": delayed,
             "in_flight": in_flight,
@@ -68,7 +68,7 @@ class QueueView:
         """Return the dead-letter queue and the failure queue, as far as there are any."""
         found = []
         places = ((DEAD_LETTERS, DEAD_LETTER_QUEUE), (FAILURE, FAILURE_QUEUE))
-        names = (self._about.dead_letter_queue, self._about.failure_queue)
+        names = (self.about.dead_letter_queue, self.about.failure_queue)
         for name, (place, what) in zip(names, places, strict=True):
             if name:
                 numbers, _, problem = read_answer(self._board, place, now)

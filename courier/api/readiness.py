@@ -9,6 +9,7 @@ from courier.api.observed import API, Observed
 from courier.api.routes import where
 from courier.board.archive import FULL, ArchiveView, archive_view
 from courier.board.audit_states import FAILING
+from courier.board.queue_problem import read_problem
 from courier.board.senders import sender_roles
 from courier.board.shortage import lasting_shortage
 from courier.board.tally import (
@@ -92,7 +93,8 @@ def unready(observed: Observed, now: float) -> list[Unready]:
     if draining(board):
         return [_state("draining")]
     if board.supervisor.words[scoreboard.STATE] < READY:
-        return [_state("starting")]
+        reason, _, advice_for_it = read_problem(board).partition("; ")
+        return [Unready(f"not running: {reason}", advice_for_it)] if reason else [_state("starting")]
     found = [absent for role in observed.working_roles() if (absent := _absent(board, role, now))]
     if any(slot.words[scoreboard.AUDIT_FAILING] == FAILING for slot in board.beating("auditor", now)):
         found.append(_state("audit failing"))

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
 from courier.api.about import NOTHING, About
 from courier.api.allowed_hosts import Hosts
@@ -25,6 +26,7 @@ from courier.api.status import Status
 from courier.api.tap import Taps
 from courier.process.dump import dumps
 from courier.process.life import Life, Role
+from courier.process.scoreboard import Slot
 from courier.server.connections import uvicorn_config
 from courier.server.loopback import is_loopback
 
@@ -100,19 +102,55 @@ class Page(NamedTuple):
     control: PageControl | None = None
 
 
+class Served(NamedTuple):
+    """One program, or one queue of several, as the API serves it: its app, and what happens each second."""
+
+    app: Starlette
+    status: Status
+    events: Events
+    taps: Taps
+    takes_acts: bool
+
+    def tick(self) -> None:
+        """Take samples, and send events; call it once a second."""
+        self.status.sample()
+        self.events.tick()
+
+    def end(self) -> None:
+        """End the streams."""
+        self.events.end()
+        self.taps.end()
+
+
+def build_served(
+    observed: Observed,
+    settings: Mapping[str, object],
+    tap_slot: Slot,
+    page: Page | None = None,
+    about: About = NOTHING,
+) -> Served:
+    """Return what is served of a program or a queue; see :func:`open_api`.
+
+    Senders look at ``tap_slot``, the slot of the API on their board, for somebody who taps.
+    """
+    status = Status(observed, settings, about)
+    events, taps = Events(status.answer, status.samples), Taps(tap_slot, observed.board)
+    app = build_app(observed, status, dumps, Live(page.document, events, page.control) if page else None, taps)
+    return Served(app, status, events, taps, page is not None and page.control is not None)
+
+
 class ApiRole(Role):
     """The server of status, metrics and the live page."""
 
-    def __init__(self, server: _Server, serving: asyncio.Task[None], events: Events, taps: Taps) -> None:
+    def __init__(self, server: _Server, serving: asyncio.Task[None], served: Sequence[Served]) -> None:
         self._server = server
         self._serving = serving
-        self._events = events
-        self._taps = taps
+        self._served = served
 
     async def drain(self) -> None:
         """Answer the running requests, end the streams, and stop."""
-        self._events.end()
-        self._taps.end()
+        for each in self._served:
+            each.end()
         self._server.end()
         await self._serving
 
@@ -131,7 +169,17 @@ async def open_api(
 
     Raise CannotStart if the address can't be used.
     """
-    status = Status(observed, settings, about)
+    served = build_served(observed, settings, life.slot, page, about)
+    return await serve(life, served.app, [served], where)
+
+
+async def serve(
+    life: Life, app: Starlette, served: Sequence[Served], where: Where, on_tick: Callable[[], None] = lambda: None
+) -> Role:
+    """Start to serve ``app``, which shows ``served``, and return the role that stops it.
+
+    ``on_tick`` is called once a second. Raise CannotStart if the address can't be used.
+    """
     address = where.host, where.port
     if is_numeric(where.host):
         listener = listen(address)
@@ -139,25 +187,24 @@ async def open_api(
         # In a thread, because a name server that doesn't answer blocks for longer than the watchdog waits.
         listener = await life.loop.run_in_executor(None, listen, address)
     host, port = listener.getsockname()[:2]
-    takes_acts = page is not None and page.control is not None
-    events, taps = Events(status.answer, status.samples), Taps(life.slot, life.board)
-    app = build_app(observed, status, dumps, Live(page.document, events, page.control) if page else None, taps)
+    takes_acts = any(each.takes_acts for each in served)
     config = uvicorn_config(app, timeout_graceful_shutdown=STOP_SECONDS)
     started = asyncio.Event()
     server = _Server(config, listener, Hosts((where.host, *where.names)), started.set, takes_acts=takes_acts)
-    life.start(_tick_forever(life, status, events, server))
+    life.start(_tick_forever(life, served, server, on_tick))
     serving = life.start(server.serve())
     readers = "this machine" if is_loopback(host) else "anyone who can connect; there is no password and no TLS"
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log.info("api listening", url=url, readers=readers)
     await started.wait()
-    return ApiRole(server, serving, events, taps)
+    return ApiRole(server, serving, served)
 
 
-async def _tick_forever(life: Life, status: Status, events: Events, server: _Server) -> None:
+async def _tick_forever(life: Life, served: Sequence[Served], server: _Server, on_tick: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(life.seconds_to_turn(TICK_SECONDS))
-        status.sample()
-        events.tick()
+        on_tick()
+        for each in served:
+            each.tick()
         await server.renew_date()
         server.door.sweep(time.monotonic())

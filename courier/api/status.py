@@ -58,6 +58,13 @@ class Status:
         self._queues = QueueView(board, about)
         self.memory = Memory()
 
+    def name_queues(self, queue: str, dead_letter_queue: str, failure_queue: str) -> None:
+        """Change the names of the queues, once they are known."""
+        self._about = self._about._replace(
+            queue=queue, dead_letter_queue=dead_letter_queue, failure_queue=failure_queue
+        )
+        self._queues.about = self._about
+
     def sample(self) -> None:
         """Take a sample of everything that has a past; call it once a second, at the whole second."""
         now, counts = time.monotonic(), read_counts(self._board)

@@ -47,15 +47,26 @@ def output_option() -> click.Option:
     )
 
 
+def queue_option() -> click.Option:
+    """Return the option that names one of several queues."""
+    text = "One of the [[queue]] tables of the running Courier, by its name. Without it, all of them."
+    return option("--queue", "queue", TEXT, None, text)
+
+
+def about(queue: str | None) -> dict[str, Any]:
+    """Return the field of a request that names its queue; none where it is about all."""
+    return {} if queue is None else {"queue": queue}
+
+
 def act(name: str, *parameters: click.Parameter) -> Callable[[Callable[..., dict[str, Any]]], click.Command]:
     """Make a command of an act. The decorated function gets its own options, and returns the fields of the request."""
 
     def decorate(fields: Callable[..., dict[str, Any]]) -> click.Command:
         @wraps(fields)
-        def run(socket: Path | None, output: str, **values: Any) -> int:
-            return send({"act": name, **fields(**values)}, socket, output)
+        def run(socket: Path | None, output: str, queue: str | None, **values: Any) -> int:
+            return send({"act": name, **about(queue), **fields(**values)}, socket, output)
 
-        params = [*parameters, control_option(), output_option()]
+        params = [*parameters, queue_option(), control_option(), output_option()]
         return click.Command(name, params=params, callback=run, help=fields.__doc__, epilog=EPILOG)
 
     return decorate
@@ -136,12 +147,13 @@ def probe() -> dict[str, Any]:
     "reload",
     params=[
         option("--wait", "wait", seconds(0, DAY), 60.0, "How long to wait for what comes of it."),
+        queue_option(),
         control_option(),
         output_option(),
     ],
     epilog=EPILOG,
 )
-def reload(wait: float, socket: Path | None, output: str) -> int:
+def reload(wait: float, queue: str | None, socket: Path | None, output: str) -> int:
     """Read the file of --config again, like SIGHUP, and say what came of it.
 
     Recipient, limits, rules for statuses, secrets, process counts and log level change without a restart. If another
@@ -149,13 +161,13 @@ def reload(wait: float, socket: Path | None, output: str) -> int:
     """
     import time
 
-    answer, code = answer_to({"act": "reload"}, socket)
+    answer, code = answer_to({"act": "reload", **about(queue)}, socket)
     give_up_at = time.monotonic() + wait
     while code == EXIT_DONE and wait:
         if time.monotonic() >= give_up_at:
             late = f"the reload has not ended after {wait:g} seconds; it continues, and the log says what comes of it"
             return show({"ok": False, "error": late}, EXIT_REFUSED, output)
-        answer, code = answer_to({"act": "reloading"}, socket)
+        answer, code = answer_to({"act": "reloading", **about(queue)}, socket)
         if code == EXIT_DONE and not answer.get("busy"):
             if answer.get("in_force"):
                 break

@@ -16,7 +16,7 @@ from courier.errors import CourierError
 from courier.log.printable import one_line
 from courier.terminal.api_client import SECONDS, get
 from courier.terminal.feed import STATUS_PATH, not_courier, status_of
-from courier.terminal.finding import DEFAULT_URL, find_api, find_control
+from courier.terminal.finding import DEFAULT_URL, find_api, find_control, of_queue
 from courier.terminal.report import Report
 from courier.terminal.summary import pause_text, summary
 
@@ -36,6 +36,11 @@ def url_option() -> click.Option:
     )
 
 
+def queue_option() -> click.Option:
+    """Return the option that names one of several queues."""
+    return click.Option(["--queue"], metavar="NAME", help="One of the [[queue]] tables of the running Courier.")
+
+
 def output_option() -> click.Option:
     """Return the option of the output's format."""
     choice = click.Choice(["text", "json"], case_sensitive=False)
@@ -48,6 +53,7 @@ def output_option() -> click.Option:
         click.Option(["--check"], is_flag=True, help="Say in one line whether Courier is ready: exit code 0 or 1."),
         output_option(),
         url_option(),
+        queue_option(),
         click.Option(
             ["--control", "socket"],
             metavar="PATH",
@@ -60,7 +66,13 @@ def output_option() -> click.Option:
 )
 @click.pass_context
 def command(
-    ctx: click.Context, check: bool, output: str, url: str, socket: str | None, runtime_directory: str | None
+    ctx: click.Context,
+    check: bool,
+    output: str,
+    url: str,
+    queue: str | None,
+    socket: str | None,
+    runtime_directory: str | None,
 ) -> int:
     """Show the state of the running Courier: whether it is well, and if not, why and what to do.
 
@@ -69,16 +81,16 @@ def command(
     if check:
         given = ctx.get_parameter_source("url") is ParameterSource.COMMANDLINE
         path = None if given else find_control(socket, runtime_directory)
-        return _check(url, path, as_json=output == "json")
-    address = find_api(url)
+        return _check(url, path, queue, as_json=output == "json")
+    address = of_queue(find_api(url), queue)
     report = status_of(address, get(address, STATUS_PATH))
     click.echo(report.json() if output == "json" else "\n".join(summary(report)))
     return EXIT_READY
 
 
-def _check(url: str, control: Path | None, *, as_json: bool) -> int:
+def _check(url: str, control: Path | None, queue: str | None, *, as_json: bool) -> int:
     try:
-        report, is_ready = _ask_api(url) if control is None else _ask_socket(control, url)
+        report, is_ready = _ask_api(url, queue) if control is None else _ask_socket(control, url, queue)
         text = _pause(report) if is_ready else _reason(report)
     except (CourierError, Unreachable) as error:
         is_ready, text = False, one_line(str(error))
@@ -89,9 +101,9 @@ def _check(url: str, control: Path | None, *, as_json: bool) -> int:
     return EXIT_READY if is_ready else EXIT_NOT_READY
 
 
-def _ask_api(url: str) -> tuple[Report, bool]:
+def _ask_api(url: str, queue: str | None) -> tuple[Report, bool]:
     """Return the answer about readiness, and whether Courier is ready; raise CourierError without an answer."""
-    address = find_api(url)
+    address = of_queue(find_api(url), queue)
     answer = get(address, READY_PATH)
     report = Report.parse(answer.body)
     if report is None or not isinstance(report.value("ready"), bool):
@@ -99,11 +111,13 @@ def _ask_api(url: str) -> tuple[Report, bool]:
     return report, report.value("ready") is True and answer.status == HTTPStatus.OK
 
 
-def _ask_socket(control: Path, url: str) -> tuple[Report, bool]:
+def _ask_socket(control: Path, url: str, queue: str | None) -> tuple[Report, bool]:
     """Ask the control socket; who may not use it asks the API."""
     if control.exists() and not os.access(control, os.W_OK):
-        return _ask_api(url)
-    report = Report(ask(control, {"act": "status"}, SECONDS))
+        return _ask_api(url, queue)
+    report = Report(ask(control, {"act": "status"} if queue is None else {"act": "status", "queue": queue}, SECONDS))
+    if queue is not None and report.text("error"):
+        raise Unreachable(report.text("error"))
     if report.value("ok") is not True or not report.text("state"):
         raise Unreachable(f"{control}: what answers there is not Courier; give the path that Courier has as --control")
     return report, report.text("state") == "ready"

@@ -9,11 +9,11 @@ from typing import Final
 
 import click
 
-from courier.cli.status import output_option, url_option
+from courier.cli.status import output_option, queue_option, url_option
 from courier.log.printable import escaped, one_line
 from courier.log.stderr import write_last_line
 from courier.terminal.api_client import MOST_HEAD_BYTES, Address, Exchange, Unreachable
-from courier.terminal.finding import find_api
+from courier.terminal.finding import find_api, of_queue
 from courier.terminal.report import Report
 from courier.terminal.texts import DASH, seconds
 
@@ -32,15 +32,16 @@ MOST_LINE_BYTES: Final = MOST_HEAD_BYTES
         click.Option(["--number", "-n"], type=click.IntRange(1, 1_000_000_000), help="Attempts to show, then end."),
         output_option(),
         url_option(),
+        queue_option(),
     ],
 )
-def command(failures: bool, number: int | None, output: str, url: str) -> int:
+def command(failures: bool, number: int | None, output: str, url: str, queue: str | None) -> int:
     """Follow attempts to deliver: when each ended, its status, its time, its message, and what became of that.
 
     Under load it shows a part: at most 50 successes and 50 failures a second for each sender. Exit codes: 0 ended,
     1 refused, 3 no Courier answers, 130 Ctrl-C.
     """
-    address = find_api(url)
+    address = of_queue(find_api(url), queue)
     shown = 0
     with Exchange(address, "/tap?failures=1" if failures else "/tap") as exchange:
         if exchange.status != HTTPStatus.OK:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from courier.cli.status import url_option
+from courier.cli.status import queue_option, url_option
 from courier.config.units import seconds
 from courier.terminal.table import SORTS
 
@@ -43,21 +43,24 @@ class _Interval(click.ParamType[Any]):
         ),
         click.Option(["--no-color"], is_flag=True, help="No colours; NO_COLOR does the same."),
         url_option(),
+        queue_option(),
     ],
 )
-def command(interval: float, frames: int | None, batch: bool, sort: str, no_color: bool, url: str) -> int:
+def command(
+    interval: float, frames: int | None, batch: bool, sort: str, no_color: bool, url: str, queue: str | None
+) -> int:
     """Watch the running Courier: state, rates, queue, recipient, processes and last failures.
 
     Piped or with --batch it prints plain text. Exit codes: 0 ended, 3 the last plain frame had no answer, 130 Ctrl-C.
     """
     # Imported here, because only this command needs rich.
     from courier.terminal.api_client import EXIT_UNREACHABLE
-    from courier.terminal.finding import find_api
+    from courier.terminal.finding import find_api, of_queue
     from courier.terminal.frame import View
     from courier.terminal.screen import is_terminal
     from courier.terminal.top import print_frames, watch
 
-    address, view = find_api(url), View(sort=sort)
+    address, view = of_queue(find_api(url), queue), View(sort=sort)
     if batch or not is_terminal():
         return EXIT_UNREACHABLE if print_frames(address, view, interval, frames) else 0
     return watch(address, view, interval, frames, colours=not no_color)

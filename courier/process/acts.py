@@ -65,7 +65,7 @@ class Acts:
 
     def pause(self, fields: Fields, peer: Peer) -> dict[str, Any]:
         """Stop receiving; what is under way ends. A pause that is on gets the new reason."""
-        reason = _reason(fields)
+        reason = reason_of(fields)
         self._refuse_while_draining("nothing is received any more")
         was_paused = read_pause(self._board) is not None
         pause = write_pause(self._board, str(peer), reason, time.monotonic())
@@ -180,7 +180,7 @@ def many(role: str) -> str:
     return f"{kind}s{colon}{route}"
 
 
-def _reason(fields: Fields) -> str:
+def reason_of(fields: Fields) -> str:
     """Return the reason on one line of printable text; raise Refusal if it is too long or no text."""
     reason = fields.get("reason", "")
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from courier.api.observed import Observed
 from courier.process import scoreboard
+from courier.process.acts import reason_of
 from courier.process.control import Act, Later, Refusal
 from courier.process.control_protocol import Fields, packed, refusal, unpacked
+from courier.process.pause import end_pause, write_pause
 from courier.process.peer import Peer
 from courier.queues.queue_process import QueuePhase, QueueProcess
 
@@ -132,7 +134,7 @@ class QueueActs:
                 self._awaited[number] = answers
                 answers.await_(number, name)
             else:
-                answers.put(name, refusal(_why_not(queue)))
+                answers.put(name, _without_supervisor(act, fields, peer, queue))
         # What nobody answered, nobody will.
         self._awaited = {number: each for number, each in self._awaited.items() if not each.is_over}
         return answers
@@ -155,12 +157,7 @@ class QueueActs:
         raise Refusal(f"there is no such queue; the queues are {names or 'none'}")
 
     def _status_of(self, queue: QueueProcess) -> dict[str, Any]:
-        found = self._status(queue.served.observed())
-        if queue.problem:
-            reason, _, advice = queue.problem.partition("; ")
-            found |= {"text": "not ready", "state": "not ready", "reasons": [f"not running: {reason}"]}
-            found["advice"] = [advice or "see the lines of this queue in the log"]
-        return found
+        return self._status(queue.served.observed())
 
     def _refuse_while_stopping(self, why: str) -> None:
         if self._first.is_stopping:
@@ -239,6 +236,18 @@ class Reloading:
             "text": "; ".join(filter(None, [own["text"], *texts])),
             "queues": queues,
         }
+
+
+def _without_supervisor(act: str, fields: Fields, peer: Peer, queue: QueueProcess) -> dict[str, Any]:
+    """Answer for a queue whose supervisor takes no requests. A pause is kept for when it runs."""
+    board = queue.served.board
+    if not queue.pid and act == "pause":
+        write_pause(board, str(peer), reason_of(fields), time.monotonic())
+        return {"ok": True, "text": "receiving will be paused when the queue runs"}
+    if not queue.pid and act == "resume":
+        end_pause(board)
+        return {"ok": True, "text": "receiving won't be paused when the queue runs"}
+    return refusal(_why_not(queue))
 
 
 def _why_not(queue: QueueProcess) -> str:

@@ -36,6 +36,7 @@ from courier.process.peer import Peer
 from courier.process.short_lived_child import Interrupted, run_in_child
 from courier.process.signals import block_signals
 from courier.process.spread import workers_for_cores
+from courier.queues.api import api_of_queues
 from courier.queues.first_process import FirstProcess
 from courier.queues.options import FirstOptions
 from courier.queues.queue_process import QueueProcess
@@ -55,16 +56,11 @@ log = structlog.get_logger("courier")
 ReadOne = Callable[[str], Config]
 """Returns the configuration of a table by its name as it is now; raises ConfigError."""
 
-MakeApi = Callable[[Sequence[ServedQueue]], RoleFactory]
 
-
-def run_queues(
-    configs: Mapping[str, Config], read_one: ReadOne, read_each: ReadEach, make_api: MakeApi | None = None
-) -> int:
+def run_queues(configs: Mapping[str, Config], read_one: ReadOne, read_each: ReadEach) -> int:
     """Run a queue for each of ``configs``, by the names of their tables, until a signal to stop. Return the exit code.
 
-    ``make_api`` makes the API of all of them; without it there is none. Raise ConfigError or CannotStart with the line
-    to show, if the program can't start whatever its queues are.
+    Raise ConfigError or CannotStart with the line to show, if the program can't start whatever its queues are.
     """
     block_signals()
     setproctitle("courier: supervisor")
@@ -82,7 +78,7 @@ def run_queues(
                     # Before the first fork, so that all processes share what it imports.
                     configured_aws(config.assumed_role)
                 import_roles(config)
-        if make_api is not None and first.api_address is not None:
+        if first.api_address is not None:
             run_in_child(partial(_check_api, first), API_SECONDS, "the check of --api")
         departure = look_first(first, lambda: None)[1] if watches(first) else None
     except Interrupted:
@@ -98,7 +94,7 @@ def run_queues(
 
     options = FirstOptions(
         serve,
-        make_api if first.api_address is not None else None,
+        api_of_queues if first.api_address is not None else None,
         _all_totals,
         read_each,
         Manager(*service_manager()),

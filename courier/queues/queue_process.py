@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 
 import structlog
 
+from courier.board.queue_problem import write_problem
 from courier.config.config import Config
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED, EXIT_USAGE
 from courier.log.stderr import flush_standard_streams
@@ -65,7 +66,6 @@ class QueueProcess:
     """A queue and its supervisor, if that runs. Instants are monotonic seconds, infinite for never.
 
     - ``config``: the configuration in force, with which the next supervisor starts.
-    - ``problem``: why the queue doesn't run, empty while it does.
     - ``has_tried``: it has been ready or has failed once. ``could_not_start``: it has failed with the exit code for
       that, and has never been ready.
     - ``exit_code``: the code with which it ended for good.
@@ -75,7 +75,7 @@ class QueueProcess:
         self.served = served
         self.config: Config = served.config
         self.phase = QueuePhase.RUNNING
-        self.problem = ""
+        self._problem = ""
         self.was_ready = False
         self.has_tried = False
         self.could_not_start = False
@@ -96,6 +96,16 @@ class QueueProcess:
     def name(self) -> str:
         """The name of its table."""
         return self.served.name
+
+    @property
+    def problem(self) -> str:
+        """Why it doesn't run, with advice after the first semicolon; empty while it does."""
+        return self._problem
+
+    @problem.setter
+    def problem(self, line: str) -> None:
+        self._problem = line
+        write_problem(self.served.board, line)
 
     @property
     def is_gone(self) -> bool:
@@ -218,7 +228,7 @@ class QueueProcess:
         self.served.clear()
         supervisor = self.served.board.supervisor
         supervisor.words[scoreboard.STATE] = scoreboard.STARTING
-        supervisor.reals[scoreboard.BEAT] = now
+        supervisor.reals[scoreboard.BEAT] = supervisor.reals[scoreboard.STARTED] = now
         first_end, own_end = make_line()
         try:
             flush_standard_streams()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from courier.control_client import SERVICE_SOCKET
 from courier.errors import ConfigError
@@ -32,6 +33,11 @@ def find_api(url: str) -> Address:
         return parse_url(text)
     except ValueError as error:
         raise ConfigError(f"--url: {error}") from None
+
+
+def of_queue(address: Address, queue: str | None) -> Address:
+    """Return where the API of one of several queues is, by the name of its table; ``None`` is all of the program."""
+    return address if queue is None else address._replace(path=f"{address.path}/queues/{quote(queue, safe='')}")
 
 
 def find_control(given: str | None, runtime_directory: str | None) -> Path | None:

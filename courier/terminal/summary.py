@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Final
 
-from courier.terminal.report import Report
+from courier.terminal.report import Report, printable
 from courier.terminal.texts import DASH, count, duration, plural, rate, seconds, size
 
 MOST_REASONS: Final = 4
@@ -16,6 +16,7 @@ ROLES: Final = ("consumer", "sender", "auditor", "queue", "scheduler", "watcher"
 """The roles in the order in which a message meets them. All but the first two have one process."""
 
 MOST_ROUTES: Final = 16
+MOST_QUEUES: Final = 64
 
 _TITLE_WIDTH: Final = 11
 
@@ -37,6 +38,8 @@ def summary(report: Report) -> list[str]:
     lines += (line for reason, advice in reasons(report) for line in (f"  ! {reason}", f"    {advice}") if line.strip())
     if hidden := len(report.texts("reasons")) - MOST_REASONS:
         lines += [f"  ! {plural(hidden, 'more reason')}"] if hidden > 0 else []
+    if queues := report.at("queues"):
+        return [*lines, *(f"  {line}" for line in _of_queues(queues))]
     sections = {
         "leaving": list(filter(None, [leaving_text(report)])),
         "paused": list(filter(None, [pause_text(report)])),
@@ -56,12 +59,14 @@ def summary(report: Report) -> list[str]:
 
 def header(report: Report) -> str:
     """Return which Courier this is: its queue, recipient, state, uptime, version and host."""
+    queues = report.value("queues")
+    what = plural(len(queues), "queue") if isinstance(queues, dict) and queues else flow(report)
     facts = [
         f"up {duration(report.number('uptime_seconds'))}",
         report.text("version"),
         report.text("host"),
     ]
-    return f"{flow(report)}   {state(report)}   {' · '.join(filter(None, facts))}"
+    return f"{what}   {state(report)}   {' · '.join(filter(None, facts))}"
 
 
 def flow(report: Report) -> str:
@@ -117,6 +122,26 @@ def waiting(report: Report) -> list[str]:
     if (paused := report.number("paused_seconds") or 0) > 0:
         found.append(f"the recipient asked us to wait (Retry-After), {duration(paused)} more")
     return found
+
+
+def _of_queues(queues: Report) -> list[str]:
+    """Return a line for each of several queues, by the names of their tables."""
+    names = [printable(name) for name in list(queues.value() or ())[:MOST_QUEUES]]
+    width = max(map(len, names), default=0)
+    lines = []
+    for name in names:
+        found = queues.at(name)
+        facts = [
+            state(found),
+            f"{rate(found.number('rates', '10s', 'delivered'))} delivered a second",
+            f"{count(found.number('totals', 'delivered'))} in all",
+            f"{count(found.number('queue', 'waiting'))} waiting",
+            f"{count(found.number('in_flight'))} in flight",
+        ]
+        if (breaker := found.text("breaker", "state")) not in ("", "closed"):
+            facts.append(f"circuit breaker {breaker}")
+        lines.append(f"{name:<{width}}  {' · '.join(facts)}")
+    return lines
 
 
 def leaving_text(report: Report) -> str:

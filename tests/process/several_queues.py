@@ -20,7 +20,12 @@ class Program(Courier):
     """A run of ``python -m courier --config`` with a table for each queue, by name."""
 
     def __init__(
-        self, directory: Path, recipient: str, queues: Mapping[str, Queue], *options: str, **above: Any
+        self,
+        directory: Path,
+        recipient: str,
+        queues: Mapping[str, Queue],
+        *options: str,
+        **above: Any,
     ) -> None:
         self.file = directory / "courier.toml"
         self.directory = directory
@@ -30,7 +35,9 @@ class Program(Courier):
         endpoint = next(iter(queues.values())).endpoint
         self.steered = Steered(directory / "run" / "control.sock")
         options = (f"--config={self.file}", f"--control={self.steered.path}", *options)
-        super().__init__("", recipient, directory, *options, endpoint=endpoint)
+        super().__init__(
+            "", recipient, directory, *options, endpoint=endpoint, COURIER_API="" if "api" in above else "none"
+        )
 
     def write(self, **tables: dict[str, Any] | None) -> None:
         """Write the file again, with other keys in some of the tables; None takes a table out."""

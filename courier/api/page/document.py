@@ -43,7 +43,7 @@ def document() -> Document:
             "Content-Type": "text/html; charset=utf-8",
             "Content-Security-Policy": (
                 "default-src 'none'; connect-src 'self'; img-src data:; "
-                f"style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+                f"style-src '{hash_of(style)}'; script-src '{hash_of(script)}'; "
                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
             ),
             "X-Content-Type-Options": "nosniff",
@@ -54,5 +54,6 @@ def document() -> Document:
     )
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """Return a style or a script as the content security policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

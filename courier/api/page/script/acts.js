@@ -69,7 +69,7 @@ async function confirmAct() {
   const headers = {"Content-Type": "application/json", Authorization: `Bearer ${token}`};
   $("do").disabled = true;
   try {
-    const answer = await fetch("/control", {method: "POST", headers, body, signal: AbortSignal.timeout(10_000)});
+    const answer = await fetch("control", {method: "POST", headers, body, signal: AbortSignal.timeout(10_000)});
     if (answer.ok) {
       $("token").value = "";
       return $("ask").close();

@@ -43,7 +43,7 @@ function age() {
 function openStream() {
   clearTimeout(polling);
   polling = 0;
-  const opened = source = new EventSource("/events");
+  const opened = source = new EventSource("events");
   opened.openedAt = opened.lastNews = Date.now();
   const on = (name, act) => opened.addEventListener(name, event => {
     if (opened !== source) return;
@@ -96,9 +96,9 @@ async function poll() {
   const timer = polling;
   try {
     const isLate = Date.now() - heardAt > 4000;
-    const status = await ask("/status");
+    const status = await ask("status");
     if (timer !== polling || source) return;
-    if (isLate && !document.hidden && status.latency) await ask("/status/samples").then(takeSamples, () => {});
+    if (isLate && !document.hidden && status.latency) await ask("status/samples").then(takeSamples, () => {});
     hear(status);
   } catch {
     if (timer !== polling || source) return;
