@@ -48,7 +48,7 @@ class LeavingConfig:
         False,
         "--task-protection",
         YES_NO,
-        "Protect the ECS task from scale-in while it delivers.",
+        "Keep ECS from ending a task that delivers.",
         "The protection ends after 30 seconds without a delivery. Until then deployments wait for the task too.",
     )
 

@@ -72,7 +72,10 @@ def test_no_other_site_learns_of_the_page_and_no_cache_keeps_it(app: Starlette) 
 def test_the_page_names_no_other_host() -> None:
     names = set(re.findall(r"https?://[^\s\"'`>)]+", TEXT))
     assert names <= {"http://www.w3.org/2000/svg"}, "the namespace of SVG isn't fetched"
-    assert re.findall(r"\b(?:src|href)=\"(?!/|#|data:)[^\"]*", TEXT) == []
+    # What it links to and asks for stands beside it: it may be the page of one queue of several.
+    assert set(re.findall(r"\b(?:src|href)=\"(?!#|data:)([^\"]*)", TEXT)) == {"status", "metrics", "status/ready"}
+    asked = re.findall(r"(?:fetch|EventSource|ask)\(\"([^\"]*)\"", TEXT)
+    assert set(asked) == {"control", "events", "status", "status/samples"}
 
 
 @pytest.mark.parametrize(
