@@ -20,14 +20,24 @@ from tests.unit.deploy.files import ROOT
 from tests.unit.deploy.tools import PATH
 
 STORE: Final = ROOT / ".venv" / "image"
+BUILT: Final = STORE / "built.json"
+RUN: Final = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"process {os.getpid()}"
+"""This run of the tests, for all of its workers."""
+
 BUILD_SECONDS: Final = 600
 START_SECONDS: Final = 60.0
 
 # The root is bound to itself, so that it can be made read-only while what is mounted below it stays as it is.
-# Arguments: the root, its state (ro or rw), user, the volumes as SOURCE:TARGET, "--", and what replaces this shell.
+# What a writable one writes goes to a layer of its own. Arguments: the root, the layer or nothing, user, the volumes as
+# SOURCE:TARGET, "--", and what replaces this shell.
 ENTER: Final = """
-root=$1 state=$2 user=$3; shift 3
-mount --bind "$root" "$root"
+root=$1 layer=$2 user=$3; shift 3
+if [ -n "$layer" ]; then
+    mkdir -p "$layer/upper" "$layer/work"
+    mount -t overlay -o "lowerdir=$root,upperdir=$layer/upper,workdir=$layer/work" overlay "$root"
+else
+    mount --bind "$root" "$root"
+fi
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 for file in hosts resolv.conf; do : >>"$root/etc/$file"; mount --bind "/etc/$file" "$root/etc/$file"; done
@@ -40,7 +50,7 @@ while [ "$1" != -- ]; do
     shift
 done
 shift
-mount -o "remount,bind,$state" "$root"
+[ -n "$layer" ] || mount -o remount,bind,ro "$root"
 exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
 """
 
@@ -49,11 +59,33 @@ class Image:
     """A built image: the file system of it, and its configuration as Docker would read it."""
 
     def __init__(self) -> None:
-        """Build it from the checkout as it is. Until it is closed, no other run of the tests has the store."""
+        """Build it from the checkout, once in a run of the tests. Until it is closed, no other run has the store."""
         STORE.mkdir(parents=True, exist_ok=True)
         self._lock = (STORE / "lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # What the last session left: removing it is work that the first one in a checkout, as in CI, doesn't have.
+        built = self._built()
+        while built is None:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if self._read() is None:
+                self._build()
+            built = self._built()
+        self.config: dict[str, Any] = built["config"]
+        self.root = Path(built["root"])
+
+    def _built(self) -> dict[str, Any] | None:
+        """Return what this run has built, and keep it; ``None`` if it hasn't."""
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        return self._read()
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(BUILT.read_text())
+        except FileNotFoundError:
+            return None
+        return found if found["run"] == RUN else None
+
+    def _build(self) -> None:
+        # What the last run left: removing it is work that the first one in a checkout, as in CI, doesn't have.
+        BUILT.unlink(missing_ok=True)
         for remove in (["rm", "--all"], ["rmi", "--prune"]):
             self._buildah(*remove)
         built = subprocess.run(
@@ -66,10 +98,11 @@ class Image:
             check=False,
         )
         assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-4000:]
-        inspected = self._buildah("inspect", "--type", "image", built.stdout.split()[-1])
-        self.config: dict[str, Any] = json.loads(inspected)["Docker"]["config"]
-        container = self._buildah("from", "--pull=never", built.stdout.split()[-1]).strip()
-        self.root = Path(self._buildah("mount", container).strip())
+        name = built.stdout.split()[-1]
+        config = json.loads(self._buildah("inspect", "--type", "image", name))["Docker"]["config"]
+        container = self._buildah("from", "--pull=never", name).strip()
+        root = self._buildah("mount", container).strip()
+        BUILT.write_text(json.dumps({"run": RUN, "config": config, "root": root}))
 
     @property
     def variables(self) -> dict[str, str]:
@@ -123,7 +156,14 @@ class Container:
             self.process = subprocess.Popen(
                 [
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh"),
-                    *(str(image.root), "ro" if read_only else "rw", image.config["User"], *binds, "--", *program),
+                    *(
+                        str(image.root),
+                        "" if read_only else f"{log}.layer",
+                        image.config["User"],
+                        *binds,
+                        "--",
+                        *program,
+                    ),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

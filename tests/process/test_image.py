@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -230,6 +232,63 @@ def test_what_it_lacks_is_said_in_one_line(run: Run, queue: Queue, recipient: Re
         assert container.wait() == EXIT_CANNOT_START, container.log()
         assert AUDIT in container.log().splitlines()[-1]
         assert "Traceback" not in container.log()
+
+
+class Setting(NamedTuple):
+    """How somebody may run a container, well or not so well."""
+
+    read_only: bool
+    has_tmp: bool
+    has_volume: bool
+    api: str
+    control: str
+    audit: str
+    signal: int
+
+
+SETTINGS: Final = [
+    setting
+    for setting in itertools.starmap(
+        Setting,
+        itertools.product(
+            *((True, False), (True, False), (True, False)),
+            *(("none", "127.0.0.1:0"), ("none", "/tmp/control.sock", "/run/courier/control.sock")),
+            *(("files", "none"), (signal.SIGTERM, signal.SIGINT)),
+        ),
+    )
+    # Where there is nothing to write to, it can't keep an audit log: another test has what it says then.
+    if setting.has_volume or setting.audit == "none" or not setting.read_only
+]
+FEW: Final = random.Random(2).sample(SETTINGS, 4)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(setting, marks=[] if setting in FEW else [pytest.mark.full], id="-".join(map(str, setting)))
+        for setting in SETTINGS
+    ],
+)
+def test_however_it_is_run_it_delivers_all_is_healthy_and_drains(
+    run: Run, queue: Queue, recipient: Recipient, volume: Path, setting: Setting
+) -> None:
+    given = variables(queue, recipient) | {
+        "COURIER_API": setting.api,
+        "COURIER_CONTROL": setting.control,
+        "COURIER_AUDIT": setting.audit,
+    }
+    volumes = ({"/tmp": None} if setting.has_tmp else {}) | ({STATE: volume} if setting.has_volume else {})
+    container = run(variables=given, volumes=volumes, read_only=setting.read_only).wait_ready()
+    sent = queue.send(bodies(20))
+    until(lambda: set(recipient.accepted) == set(sent), explain=container.log)
+    assert container.check_health().returncode == 0
+    container.signal(setting.signal)
+    assert container.wait() == 0, container.log()
+    assert recipient.duplicates() == {}
+    assert queue.counts() == (0, 0)
+    assert "Traceback" not in container.log()
+    if setting.has_volume and setting.audit == "files":
+        assert recorded(volume / "audit") == sorted(sent)
 
 
 def test_it_has_what_the_lock_lists_and_nothing_else(run: Run, image: Image) -> None:
