@@ -88,7 +88,10 @@ def _url(endpoint_url: str, origin: str) -> Url:
 async def _look_up(queue: str, address: QueueAddress, target: _Target) -> QueueInfo:
     tls = trusted_context(target.place.ca_bundle) if uses_tls(target.endpoint, target.proxy) else None
     session = Session(asyncio.get_running_loop(), target.endpoint, LIMITS, tls, proxy=target.proxy)
-    call = SqsCall(queue, "GetQueueUrl", target.place.region, target.endpoint.text, target.option)
+    where = target.endpoint.text
+    if target.proxy is not None:
+        where = f"{where} through the proxy {target.proxy.where}"
+    call = SqsCall(queue, "GetQueueUrl", target.place.region, where, target.option)
     try:
         url = address.url
         if url is None:

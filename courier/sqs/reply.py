@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from courier.errors import SqsError
-from courier.http.answer import Answer, Failure
+from courier.http.answer import PROXY_REFUSED, Answer, Failure
 from courier.http.proxy import Proxy
 from courier.http.secret_mask import Mask
 from courier.sqs.errors import no_answer, refused, unreadable
 from courier.sqs.signer import Keys
+
+PROXY_AUTHENTICATION: Final = 407
 
 
 class SuccessReply(NamedTuple):
@@ -56,6 +58,10 @@ def read_reply(
     """
     if isinstance(answer, Failure):
         return ErrorReply(no_answer(action, answer), None)
+    if answer.status == PROXY_AUTHENTICATION and proxy is not None:
+        # Only a proxy answers so, to a request that it was to forward.
+        detail = f"the proxy {proxy.where} answered with 407 Proxy Authentication Required"
+        return ErrorReply(no_answer(action, Failure(PROXY_REFUSED, detail, answer.duration)), None)
     if answer.status != 200:
         answer = masked(answer, keys, proxy)
         return ErrorReply(refused(action, where, answer), answer)

@@ -170,6 +170,23 @@ def test_a_proxy_that_wants_a_password_is_said_to(bundle: None, monkeypatch: pyt
     assert "HTTPS_PROXY" in line
 
 
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (REFUSAL, "answered with 407 Proxy Authentication Required; with status 407, put user name and password"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nsorry", "isn't SQS (status 503, 5 bytes: sorry)"),
+    ],
+)
+def test_a_proxy_that_does_not_forward_is_named(
+    static_keys: None, monkeypatch: pytest.MonkeyPatch, refusal: bytes, words: str
+) -> None:
+    with ProxyServer(refusal) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{USER}@{proxy.authority}")
+        line = failure_of(f"http://{HOST}:9324/1/orders")
+        assert f"the proxy {proxy.authority}" in line
+    assert words in line
+
+
 def test_a_proxy_that_is_down_is_named(bundle: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
