@@ -22,9 +22,12 @@ SCRIPTS = ("courier.postinst", "courier.prerm", "courier.postrm")
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("package"))
+
+
+def built(directory: Path) -> Path:
     """Build the package without the libraries, which take most of the time."""
     need("dpkg-buildpackage", "dh")
-    directory = tmp_path_factory.mktemp("package")
     wheel = directory / f"courier-{courier.__version__}-py3-none-any.whl"
     metadata = f"courier-{courier.__version__}.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -87,6 +90,11 @@ def test_the_configuration_is_kept_and_nothing_of_the_audit_log_belongs_to_the_p
     assert unit()["ExecStart"] == ["courier --config /etc/courier/courier.toml"]
     assert not [name for name in files if name.startswith(("./var", "./run"))]
     assert not re.search(r"\brm\b.*(/var|/etc|-r)", "".join((PLACE / name).read_text() for name in SCRIPTS))
+
+
+@pytest.mark.full
+def test_the_same_source_gives_the_same_bytes_in_another_directory(package: Path, tmp_path: Path) -> None:
+    assert built(tmp_path).read_bytes() == package.read_bytes()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
