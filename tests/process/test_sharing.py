@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,9 +66,7 @@ def test_each_instance_has_all_of_the_rate_limit(queue: Queue, recipient: Recipi
     until(lambda: recipient.deliveries[-1].at > ended, WINDOW_SECONDS + 10, instances.log, every=0.1)
     for number in range(2):
         those = [each.at for each in recipient.deliveries if sender_of(each) == number and began <= each.at < ended]
-        busiest = max(bisect_left(those, at + 1.0) - n for n, at in enumerate(those))
         assert 0.85 <= len(those) / (RATE * WINDOW_SECONDS) <= 1.03, f"instance {number}: {len(those)}"
-        assert busiest <= 1.15 * RATE
     assert [courier.drain() for courier in instances.all] == [0, 0]
 
 
