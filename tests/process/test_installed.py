@@ -34,10 +34,11 @@ WAITING = 250
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """The wheels and the environments that all tests may use as they are."""
     base = tmp_path_factory.getbasetemp()
-    return Shared((base if worker_id == "master" else base.parent) / "distributions")
+    # Each worker of a run has a directory of its own in one that is common to all.
+    return Shared((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "distributions")
 
 
 @contextmanager
@@ -129,6 +130,8 @@ def test_an_upgrade_keeps_configuration_and_audit_log_and_loses_nothing(
     until(lambda: len(recipient.accepted) >= 100, explain=first.log)
     first.signal_group(signal.SIGKILL)
     first.wait(20)
+    # The recipient finishes what it has begun, though nobody waits for its answers any more.
+    until(lambda: not recipient.open)
     recorded, accepted = first.recorded(), set(recipient.accepted)
     deleted = len(sent) - sum(queue.counts())
     assert recorded
