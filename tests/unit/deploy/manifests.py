@@ -23,6 +23,8 @@ QUEUE_MIB: Final = 25
 PROCESS_MIB: Final = 7
 WAITING_MIB: Final = 64
 """Bodies that wait for a sender, at most."""
+SPOT_SECONDS: Final = 120
+"""From the notice of a spot node to its end."""
 MARGIN_SECONDS: Final = 10
 """Between the end of a drain and SIGKILL, for what ends last."""
 
@@ -160,6 +162,7 @@ def check_audit(workload: Workload, config: Config) -> None:
         assert config.audit_archive, "the records would go with the pod"
         assert config.audit_keep_bytes, "a pod that exceeds its sizeLimit is evicted"
         assert config.audit_max_age_seconds <= 300
+        assert workload.grace_seconds < SPOT_SECONDS
         unit = "metadata.uid"
     if config.audit_archive:
         assert config.audit_archive.endswith(f"/{unit}"), "the prefix must be the directory's own, and stay with it"

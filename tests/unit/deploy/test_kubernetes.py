@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,19 @@ from hypothesis import strategies as st
 
 from courier.errors import ConfigError
 from tests.examples import examples
-from tests.unit.deploy.kustomize import BASES, COMPONENTS, OVERLAYS, Object, build, of_kind, validate, write_overlay
+from tests.unit.deploy.kustomize import (
+    BASES,
+    COMPONENTS,
+    OVERLAYS,
+    PLACE,
+    Object,
+    build,
+    of_kind,
+    validate,
+    write_overlay,
+)
 from tests.unit.deploy.manifests import check
+from tests.unit.deploy.mistakes import MISTAKES
 from tests.unit.deploy.tools import need
 
 QUEUE = "https://sqs.us-east-2.amazonaws.com/210987654321/{}"
@@ -146,69 +157,25 @@ def test_queues_side_by_side_in_a_namespace_stay_apart(
     check(objects)
 
 
-def change(path: str, value: Any) -> Callable[[list[Object]], None]:
-    """Return a change of what stands at ``Kind/key/key``."""
-
-    def apply(objects: list[Object]) -> None:
-        kind, *keys, last = path.split("/")
-        place: Any = of_kind(objects, kind)[0]
-        for key in keys:
-            place = place[int(key) if key.isdigit() else key]
-        place[int(last) if last.isdigit() else last] = value
-
-    return apply
-
-
-POD = "Deployment/spec/template/spec"
-MISTAKES = {
-    "a field that Kubernetes doesn't have": change(f"{POD}/terminationGracePeriodSecond", 45),
-    "a value of another type": change("ConfigMap/data/COURIER_SENDERS", 8),
-    "a field that KEDA doesn't have": change("ScaledObject/spec/coolDownPeriod", 300),
-    "a trigger's setting that isn't text": change("ScaledObject/spec/triggers/0/metadata/scaleOnInFlight", True),
-    "a setting that the SQS scaler doesn't have": change("ScaledObject/spec/triggers/0/metadata/queuelength", "5"),
-    "a field that PodMonitor doesn't have": change("PodMonitor/spec/podMetricsEndpoint", []),
-    "a variable that is no option": change("ConfigMap/data/COURIER_SENDER", "8"),
-    "a wrong value of an option": change("ConfigMap/data/COURIER_SENDERS", "many"),
-    "a setting without effect": change("ConfigMap/data/COURIER_AUDIT_MAX_AGE", "60"),
-    "a grace that the drain outlasts": change("ConfigMap/data/COURIER_DRAIN_TIMEOUT", "60"),
-    "a cool-down that the drain outlasts": change("ScaledObject/spec/cooldownPeriod", 60),
-    "a port that nobody listens on": change("ConfigMap/data/COURIER_API", "0.0.0.0:8081"),
-    "a loopback address that no probe reaches": change("ConfigMap/data/COURIER_API", "127.0.0.1:8080"),
-    "a probe of another path": change(f"{POD}/containers/0/readinessProbe/httpGet/path", "/ready"),
-    "another queue for KEDA": change("ScaledObject/spec/triggers/0/metadata/queueURL", QUEUE.format("other")),
-    "a number of replicas that KEDA would fight": change("Deployment/spec/replicas", 3),
-    "more processes than the memory allows": change("ConfigMap/data/COURIER_SENDERS", "64"),
-    "a budget that a single pod can't keep": change("PodDisruptionBudget/spec/minAvailable", 1),
-    "a budget for other pods": change("PodDisruptionBudget/spec/selector/matchLabels/x", "y"),
-    "a policy for every pod": change("NetworkPolicy/spec/podSelector", {}),
-    "a policy that lets everything out": change("NetworkPolicy/spec/egress/1", {"to": [], "ports": []}),
-    "a volume that the runtime would make": change(f"{POD}/containers/0/volumeMounts/1/mountPath", "/audit"),
-    "a service account that isn't there": change(f"{POD}/serviceAccountName", "default"),
-    "a tag that can't be": change(f"{POD}/containers/0/image", "courier:latest"),
-    "an alert about pods that KEDA took away": change("PrometheusRule/spec/groups/0/rules/0/expr", "absent(up)"),
-    "a root user": change(f"{POD}/securityContext/runAsNonRoot", False),
-}
-
-
 NOTICED = (AssertionError, jsonschema.ValidationError, click.ClickException, ConfigError)
 """How a mistake shows: a rule doesn't allow it, or the object's kind, or Courier."""
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_noticed(mistake: str, firehose: list[Object]) -> None:
-    objects = copy.deepcopy(firehose)
-    MISTAKES[mistake](objects)
-    with pytest.raises(NOTICED):
-        check(objects)
-
-
-@pytest.fixture(scope="module")
-def firehose() -> list[Object]:
-    need("kustomize")
-    (directory,) = [each for each in OVERLAYS if each.name == "firehose"]
-    objects = build(directory)
+@cache
+def built(overlay: str) -> list[Object]:
+    objects = build(PLACE / "overlays" / overlay)
     check(objects)
     return objects
+
+
+@pytest.mark.parametrize(
+    ("overlay", "mistake"), [(overlay, mistake) for overlay in MISTAKES for mistake in MISTAKES[overlay]]
+)
+def test_a_mistake_is_noticed(overlay: str, mistake: str) -> None:
+    objects = copy.deepcopy(built(overlay))
+    MISTAKES[overlay][mistake](objects)
+    with pytest.raises(NOTICED):
+        check(objects)
 
 
 def test_an_image_is_pinned_by_its_digest_as_the_base_says(tmp_path: Path) -> None:
