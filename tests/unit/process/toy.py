@@ -137,7 +137,8 @@ class Cuts(Idle):
 
     async def drain(self) -> None:
         await super().drain()
-        await asyncio.sleep(max(0.0, self.life.deadline() - time.monotonic()))
+        while time.monotonic() < self.life.deadline():
+            await asyncio.sleep(0.01)
         self.life.slot.words[scoreboard.CUT] += 1
         say(self.life, "cut")
 
