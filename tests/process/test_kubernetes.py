@@ -50,7 +50,7 @@ def recorded(pod: Pod) -> int:
     return sum(1 for directory in directories for _ in read_records(directory))
 
 
-@pytest.mark.parametrize("overlay", ["files", "many-queues"])
+@pytest.mark.parametrize("overlay", ["many-queues", pytest.param("files", marks=pytest.mark.full)])
 def test_a_pod_gets_ready_delivers_is_steered_and_drains_before_it_would_be_killed(start: Start, overlay: str) -> None:
     pod = start(overlay)
     until(lambda: recorded(pod) >= 5 * len(pod.names), explain=pod.log, every=0.5)
