@@ -12,6 +12,7 @@ import pytest
 
 from courier.local.exchange import Response
 from tests.process.several_queues import Program
+from tests.process.test_notify import ServiceManager
 from tests.process.world import Queue, Recipient, alive, bodies, missing, until
 
 StartProgram = Callable[..., Program]
@@ -235,3 +236,33 @@ def test_a_message_that_one_recipient_refuses_for_ever_delays_no_other_queue(
     until(lambda: not missing(sent, recipient.accepted), explain=started.log)
     assert missing(poisoned, recipient.accepted) == set(poisoned)
     assert {each.receive_count for each in recipient.deliveries if each.message_id in sent} == {1}
+
+
+def test_a_first_process_that_was_stopped_takes_no_queue_for_hung(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    started = program(**{"hang-timeout": 1})
+    before = {name: started.supervisor(name) for name in queues}
+    started.signal(signal.SIGSTOP)
+    # Nobody watches the queues meanwhile, and they go on.
+    deliver(queues, recipient, started)
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 7.0, 20)
+    started.signal(signal.SIGCONT)
+    deliver(queues, recipient, started)
+    assert {name: started.supervisor(name) for name in queues} == before
+    assert started.drain() == 0
+
+
+def test_the_service_manager_hears_that_the_program_is_ready_and_which_queue_does_not_run(
+    program: StartProgram, queues: dict[str, Queue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues["mails"].name = "not-there"
+    manager = ServiceManager(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.name)
+    started = program(run=False)
+    until(lambda: "READY=1" in manager.lines(), 60, started.log)
+    until(lambda: any("1 of 3 queues don't run (mails: " in line for line in manager.lines()), 30, started.log)
+    assert manager.senders == {started.pid}
+    assert started.drain() == 0
+    assert "STOPPING=1" in manager.lines()
