@@ -66,7 +66,9 @@ class Row:
     ``options`` are Courier's, ``visibility`` is the queue's visibility timeout in seconds, and ``dead_after`` the
     receives after which the queue moves a message to its dead-letter queue. ``programs`` run side by side, with
     ``more_options`` for the second, third and so on. ``settle_seconds`` is how long the queue may take to become empty
-    once load and faults have ended. ``full`` is the row in its full length, if that differs.
+    once load and faults have ended. ``struck`` is a second queue of the same program, with its own recipient, load,
+    faults and limits: the figures are those of the first queue, and the promise has to hold for both. ``full`` is the
+    row in its full length, if that differs.
     """
 
     name: str
@@ -96,9 +98,16 @@ class Row:
     settle_seconds: float = 60.0
     unread: bool = False
     """Whether a packet that nobody in the program takes counts for a stall, as a visible message does."""
+    struck: Row | None = None
     full: Row | None = None
+
+    @property
+    def all_faults(self) -> tuple[Fault, ...]:
+        """The faults of this queue, and of the struck one."""
+        return self.faults + (self.struck.faults if self.struck is not None else ())
 
     def seeded(self, seed: int) -> Row:
         """Return the row with another seed for its load and its faults."""
         faults = tuple(replace(fault, seed=fault.seed + seed) for fault in self.faults)
-        return replace(self, workload=replace(self.workload, seed=self.workload.seed + seed), faults=faults)
+        workload = replace(self.workload, seed=self.workload.seed + seed)
+        return replace(self, workload=workload, faults=faults, struck=self.struck and self.struck.seeded(seed))

@@ -121,6 +121,8 @@ def load(row: Row) -> str:
         parts.append(_sizes(workload))
     if workload.groups:
         parts.append(f"FIFO, {workload.groups} group{'s' if workload.groups > 1 else ''}")
+    if row.struck is not None:
+        parts.append("beside another queue")
     if row.programs > 1:
         parts.append(f"{row.programs} at once")
     if row.server != "courier":

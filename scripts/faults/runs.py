@@ -64,7 +64,7 @@ class Run(NamedTuple):
         """Seconds after which the trial counts as hung."""
         row = self.scaled
         sending = row.workload.messages / row.workload.rate if row.workload.rate else 0.0
-        faults = max((f.at + f.times * (f.every + f.lasts) for f in row.faults), default=0.0)
+        faults = max((f.at + f.times * (f.every + f.lasts) for f in row.all_faults), default=0.0)
         return 3 * (sending + faults) + row.settle_seconds + SPARE_SECONDS
 
 

@@ -30,25 +30,31 @@ def read_schedule(path: Path) -> Row:
 def to_json(row: Row) -> str:
     """Return a row as JSON, without its full length."""
     fields = asdict(row)
-    del fields["full"]
+    for each in (fields, fields["struck"] or {}):
+        each.pop("full", None)
     return json.dumps(fields, indent=1) + "\n"
 
 
 def from_json(text: str) -> Row:
     """Return the row of :func:`to_json`. Raise ValueError for anything else."""
     try:
-        fields: dict[str, Any] = json.loads(text)
-        workload = fields.pop("workload")
-        sizes = workload.pop("sizes")
-        return Row(
-            **fields
-            | {
-                "workload": Workload(sizes=sizes if isinstance(sizes, str) else tuple(sizes), **workload),
-                "faults": tuple(Fault(**each) for each in fields["faults"]),
-                "limits": Limits(**fields["limits"]),
-                "options": tuple(fields["options"]),
-                "more_options": tuple(tuple(each) for each in fields["more_options"]),
-            }
-        )
+        return _row(json.loads(text))
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not the schedule of a trial: {error!r}") from error
+
+
+def _row(fields: dict[str, Any]) -> Row:
+    workload = fields.pop("workload")
+    sizes = workload.pop("sizes")
+    struck = fields.pop("struck", None)
+    return Row(
+        **fields
+        | {
+            "workload": Workload(sizes=sizes if isinstance(sizes, str) else tuple(sizes), **workload),
+            "faults": tuple(Fault(**each) for each in fields["faults"]),
+            "limits": Limits(**fields["limits"]),
+            "options": tuple(fields["options"]),
+            "more_options": tuple(tuple(each) for each in fields["more_options"]),
+            "struck": _row(struck) if struck else None,
+        }
+    )

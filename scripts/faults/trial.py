@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,6 +17,7 @@ from scripts.faults.feeder import Feeder, Sampler
 from scripts.faults.injectors import INJECTORS
 from scripts.faults.oracle import Seen, Verdict, judge
 from scripts.faults.program import Adapter, ProgramFailed
+from scripts.faults.several_queues import STRUCK, enter_worlds, run_each
 from scripts.faults.world import World
 
 READY_SECONDS: Final = 60.0
@@ -62,18 +64,27 @@ def run_trial(
     and what was seen of messages for which the promise did not hold to ``directory/evidence.txt``.
     """
     began = time.monotonic()
-    with World(row, adapter, directory) as world:
+    with ExitStack() as stack:
+        worlds = enter_worlds(stack, row, adapter, directory)
         try:
-            seen, failures, missed = _run(world)
+            ran = run_each(_run, worlds)
         finally:
-            write_timeline(world)
-    verdict = judge(seen)
-    write_evidence(directory / "evidence.txt", seen, verdict, world.began)
-    failures += verdict.failures(row.limits, judge_stall=judge_stall)
-    if not excuse_missed:
-        failures += missed
-    times = sum(fault.times for fault in row.faults)
-    return Result(row, adapter.name, verdict, failures, times, time.monotonic() - began, missed)
+            for world in worlds:
+                write_timeline(world)
+    verdicts: list[Verdict] = []
+    failures: list[str] = []
+    missed: list[str] = []
+    for world, (seen, failed, without_target) in zip(worlds, ran, strict=True):
+        verdict = judge(seen)
+        write_evidence(world.directory / "evidence.txt", seen, verdict, world.began)
+        failed += verdict.failures(world.row.limits, judge_stall=judge_stall)
+        if not excuse_missed:
+            failed += without_target
+        verdicts.append(verdict)
+        failures += failed if world is worlds[0] else [f"{STRUCK} queue: {line}" for line in failed]
+        missed += without_target
+    times = sum(fault.times for fault in row.all_faults)
+    return Result(row, adapter.name, verdicts[0], failures, times, time.monotonic() - began, missed)
 
 
 def _run(world: World) -> tuple[Seen, list[str], list[str]]:

@@ -43,7 +43,8 @@ class World:
     Injectors use its parts directly, and report what they did with :meth:`note`, :meth:`hurt` and :meth:`excuse`.
     """
 
-    def __init__(self, row: Row, adapter: Adapter, directory: Path) -> None:
+    def __init__(self, row: Row, adapter: Adapter, directory: Path, *, disk: Disk | None = None) -> None:
+        """With a ``disk``, its program writes to that one, which lies above its directory and isn't its alone."""
         self.row: Final = row
         self.directory: Final = directory
         self.timeline: Final[list[tuple[float, str]]] = []
@@ -52,6 +53,7 @@ class World:
         self.ending: Final = threading.Event()
         self.began = time.monotonic()
         self._adapter = adapter
+        self._disk = disk
         self._stack = ExitStack()
         self._lock = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,8 @@ class World:
         """Start one more program, with a directory, a disk and a gate of its own."""
         directory = self._directory_of(number)
         directory.mkdir(parents=True, exist_ok=True)
-        disk = self._disks[directory / "audit"] = Disk(directory / "audit", directory / "disk")
+        disk = self._disk or Disk(directory / "audit", directory / "disk")
+        self._disks[directory / "audit"] = disk
         self.watch.add(directory / "audit")
         gate = Gate(self.server.url, self.recorded)
         stack.callback(gate.close)

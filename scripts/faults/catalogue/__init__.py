@@ -13,6 +13,7 @@ from scripts.faults.catalogue import (
     firehose,
     instances,
     processes,
+    queues,
     recipients,
     sqs,
 )
@@ -29,5 +30,6 @@ ROWS: Final[tuple[Row, ...]] = (
     *recipients.ROWS,
     *clocks.ROWS,
     *instances.ROWS,
+    *queues.ROWS,
 )
 """All rows."""

@@ -19,6 +19,7 @@ from scripts.faults.injectors import (
     instances,
     links,
     processes,
+    queues,
     recipients,
     sqs,
     torn_tail,
@@ -39,5 +40,6 @@ INJECTORS: Final[dict[str, Injector]] = {
     **links.INJECTORS,
     **clocks.INJECTORS,
     **instances.INJECTORS,
+    **queues.INJECTORS,
 }
 """The injectors by the name in ``Fault.what``."""

@@ -22,6 +22,9 @@ SLACK_SECONDS: Final = 5.0
 BUSY_SECONDS: Final = 5.0
 """How long a program that is told to end is waited for to deliver something: the load may be over."""
 
+_ROLE: Final = re.compile(r"courier: (?:(?:\S+ )?(\w+) \d)?")
+"""The title of a worker, which has a number, or of a supervisor. With several queues, the queue's name comes first."""
+
 CUT: Final = 4
 """The exit code of a program that had to cut deliveries."""
 
@@ -154,8 +157,8 @@ def reach(world: World, role: str, pid: int) -> frozenset[int] | None:
 
 def role_of(pid: int) -> str:
     """Return the role of a worker by its title; one that was just forked and the process of a peer have none."""
-    found = re.match(r"courier: (\w+)", title(pid))
-    return found[1] if found else "process"
+    found = _ROLE.match(title(pid))
+    return (found[1] or "supervisor") if found else "process"
 
 
 def _wait_for_loss(world: World) -> None:

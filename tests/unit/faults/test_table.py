@@ -53,6 +53,7 @@ def row(**changes: object) -> Row:
         (row(workload=Workload(10, 5.0, sizes=(1, 2048))), "10 at 5/s, 1 B to 2 KiB"),
         (row(workload=Workload(10, 5.0, sizes=(9, 9)), server="fauxqs", tls=True), "10 at 5/s, 9 B, on fauxqs, TLS"),
         (row(programs=3), "1,200 at 60/s, 3 at once"),
+        (row(struck=row()), "1,200 at 60/s, beside another queue"),
     ],
 )
 def test_a_load_in_a_few_words(given: Row, text: str) -> None:
@@ -153,8 +154,8 @@ def test_each_row_has_a_name_of_its_own_and_faults_that_exist() -> None:
     names = [each.name for each in (*ROWS, *QUICK)]
     assert len(names) == len(set(names))
     for each in (*ROWS, *QUICK, *filter(None, (each.full for each in ROWS))):
-        assert each.faults or each.answer_seconds, each.name
-        assert {fault.what for fault in each.faults} <= INJECTORS.keys(), each.name
+        assert each.all_faults or each.answer_seconds, each.name
+        assert {fault.what for fault in each.all_faults} <= INJECTORS.keys(), each.name
     assert all(each.full is None or each.full.name == each.name for each in ROWS)
 
 
@@ -185,3 +186,5 @@ def test_the_names_of_the_rows_can_be_listed(capsys: pytest.CaptureFixture[str])
 def test_a_fault_has_a_seed_of_its_own_under_each_seed() -> None:
     seeded = row(faults=(Fault("kill", seed=1),)).seeded(7)
     assert (seeded.workload.seed, seeded.faults[0].seed) == (7, 8)
+    beside = row(struck=row(faults=(Fault("kill", seed=1),))).seeded(7)
+    assert [fault.seed for fault in beside.all_faults] == [8]
