@@ -54,6 +54,10 @@ shift
 exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
 """
 
+# The container's namespace of pids is inside another one, which ends with this process, however it ends, and takes the
+# container along. The container's own PID 1 can't be told to: the kernel forgets that when its user changes.
+SURROUND: Final = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child")
+
 
 class Image:
     """A built image: the file system of it, and its configuration as Docker would read it."""
@@ -155,7 +159,8 @@ class Container:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
-                    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh"),
+                    *SURROUND,
+                    *("unshare", "--mount", "--pid", "--fork", "sh", "-ec", ENTER, "sh"),
                     *(
                         str(image.root),
                         "" if read_only else f"{log}.layer",
@@ -174,7 +179,8 @@ class Container:
     @property
     def pid(self) -> int:
         """The process that is PID 1 inside, as this machine numbers it."""
-        (pid,) = children(self.process.pid)
+        (outer,) = children(self.process.pid)
+        (pid,) = children(outer)
         return pid
 
     def log(self) -> str:

@@ -19,10 +19,13 @@ from tests.unit.deploy.kustomize import Workload
 from tests.unit.deploy.manifests import quantity
 from tests.unit.deploy.selectors import claims
 
-TOOLS: Final = ("unshare", "nsenter", "mount")
+TOOLS: Final = ("unshare", "nsenter", "mount", "setpriv")
 QUEUE_PREFIX: Final = "https://sqs.eu-west-1.amazonaws.com/123456789012/"
 QUEUE_PORT, RECIPIENT_PORT, AWS_PORT = 9324, 8081, 5000
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
+
+# A pod ends with the process that started it, however that ends.
+TOGETHER: Final = ("setpriv", "--pdeathsig", "KILL")
 
 # The network of a pod: its own loopback. SIOCSIFFLAGS sets the interface up.
 NETWORK: Final = """
@@ -77,7 +80,7 @@ class Pod:
         self.workload = workload
         self.directory = directory
         self.running: list[subprocess.Popen[bytes]] = []
-        network = subprocess.Popen(["unshare", "-n", sys.executable, "-c", NETWORK], stdout=subprocess.PIPE)
+        network = subprocess.Popen([*TOGETHER, "unshare", "-n", sys.executable, "-c", NETWORK], stdout=subprocess.PIPE)
         self.running.append(network)
         assert network.stdout is not None
         assert network.stdout.readline() == b"up\n"
@@ -102,7 +105,7 @@ class Pod:
     def spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self.open(name) as log:
             process = subprocess.Popen(
-                command,
+                [*TOGETHER, *command],
                 env={"PATH": os.environ["PATH"], **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -171,7 +174,7 @@ class Pod:
         ]
         environment = {name: self.on_loopback(value) for name, value in environment.items()}
         shell = "\n".join([*script, 'exec "$@"'])
-        command = ["unshare", "-m", "-p", "--fork", "--mount-proc", "sh", "-c", shell, "sh"]
+        command = ["unshare", "-m", "-p", "--fork", "--kill-child", "--mount-proc", "sh", "-c", shell, "sh"]
         command += [sys.executable, "-m", "courier", *self.workload.arguments()]
         self.courier = self.spawn("courier", self.inside(*command), environment)
         self.environment = environment

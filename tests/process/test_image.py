@@ -19,7 +19,7 @@ from courier.audit.reader import read_records
 from courier.errors import EXIT_CANNOT_START, EXIT_USAGE
 from tests.ports import reserved_port
 from tests.process.containers import BUILD_SECONDS, Container, Image
-from tests.process.world import OK, Queue, Recipient, after, bodies, totals, until
+from tests.process.world import OK, Queue, Recipient, after, bodies, children, totals, until
 from tests.unit.deploy.files import ROOT, instructions
 from tests.unit.deploy.test_dockerfile import pins
 from tests.unit.deploy.tools import need
@@ -104,6 +104,14 @@ def recorded(volume: Path) -> list[str]:
     return sorted(record.message_id for record in read_records(volume))
 
 
+def test_no_container_outlives_its_test(run: Run, queue: Queue, recipient: Recipient, volume: Path) -> None:
+    container = run(variables=variables(queue, recipient), volumes={STATE: volume}).wait_ready()
+    inside = [container.pid, *children(container.pid)]
+    # As pytest's own end does when it is killed: nobody is left who would end the container.
+    container.process.kill()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside))
+
+
 def test_the_demo_delivers_all_with_nothing_to_write_to_but_tmp(run: Run) -> None:
     demo = run("demo", "--messages", "1000", volumes={"/tmp": None})
     assert demo.wait() == 0, demo.log()
@@ -118,7 +126,7 @@ def test_it_delivers_as_pid_1_of_another_user_and_drains_when_it_is_stopped(
     assert checked.wait() == 0, checked.log()
     container = run(variables=given, volumes={STATE: volume, "/tmp": None}).wait_ready()
     status = Path(f"/proc/{container.pid}/status").read_text()
-    assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
+    assert re.search(r"^NSpid:(\s+\d+)+\s+1$", status, re.MULTILINE)
     uid, _, gid = container.image.config["User"].partition(":")
     assert re.search(rf"^Uid:(\s+{uid}){{4}}$", status, re.MULTILINE)
     assert re.search(rf"^Gid:(\s+{gid}){{4}}$", status, re.MULTILINE)
