@@ -106,6 +106,27 @@ def test_the_scripts_are_shell_and_end_at_the_first_error(name: str) -> None:
     subprocess.run(["sh", "-n", PLACE / name], check=True, timeout=60)
 
 
+def test_an_upgrade_starts_every_service_that_ran_and_ends_well_if_one_cannot_be_started(tmp_path: Path) -> None:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    called = tmp_path / "called"
+    # The names of units have the escapes of systemd-escape, which are none for anybody else. One has been masked since.
+    for name, body in (("py3compile", ""), ("systemctl", f'printf "%s\\n" "$@" >>{called}\n[ "$2" != start ]')):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    names = ["courier.service", r"courier@a\x2db.service", "courier@c.service"]
+    (tmp_path / "run/courier-stopped").write_text("".join(f"{name}\n" for name in [*names, names[0]]))
+    script = (PLACE / "courier.postinst").read_text().replace("/run/", f"{tmp_path}/run/")
+    subprocess.run(
+        ["sh", "-c", script, "postinst", "configure", "0.1.0-1"],
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"},
+        check=True,
+        timeout=60,
+    )
+    assert [word for word in called.read_text().splitlines() if word.endswith(".service")] == names
+    assert not (tmp_path / "run/courier-stopped").exists()
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
