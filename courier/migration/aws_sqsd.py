@@ -60,16 +60,31 @@ LOCAL_PORT: Final = 80
 
 def settings_in(document: Any, name: str) -> dict[str, str]:
     """Return the daemon's settings in a parsed YAML or JSON document. Raise ConfigError if it has none."""
-    found = dict(_settings(document))
+    found: dict[str, str] = {}
+    for setting, value in _settings(document):
+        text = _text(value)
+        if text is None:
+            raise ConfigError(f"{name}: {setting} is neither a text nor a number; give it one value")
+        found[setting] = text
     if not found:
         raise ConfigError(
             f"{name}: holds no setting of aws-sqsd; give a file with option_settings of {NAMESPACE}, "
             "or /etc/aws-sqsd.d/default.yaml"
         )
+    if (port := found.get("http_port")) and not 0 < (whole_number(port) or 0) < 1 << 16:
+        raise ConfigError(f"{name}: http_port is no port; give a number from 1 to 65535")
     return found
 
 
-def _settings(document: Any) -> Iterator[tuple[str, str]]:
+def _settings(document: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(document, dict):
+        return
+    configurations = document.get("ConfigurationSettings")
+    for each in configurations if isinstance(configurations, list) else [document]:
+        yield from _options(each)
+
+
+def _options(document: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(document, dict):
         return
     options = _value_of(document, "option_settings", "OptionSettings")
@@ -78,27 +93,30 @@ def _settings(document: Any) -> Iterator[tuple[str, str]]:
             if isinstance(each, dict) and _value_of(each, "namespace", "Namespace") == NAMESPACE:
                 name = _value_of(each, "option_name", "OptionName")
                 if isinstance(name, str):
-                    yield name, _text(_value_of(each, "value", "Value"))
+                    yield name, _value_of(each, "value", "Value")
     elif isinstance(options, dict):
         of_daemon = options.get(NAMESPACE)
         for name, value in of_daemon.items() if isinstance(of_daemon, dict) else ():
-            yield str(name), _text(value)
-    elif isinstance(configurations := document.get("ConfigurationSettings"), list):
-        for each in configurations:
-            yield from _settings(each)
+            yield str(name), value
     elif OF_THE_DAEMON.keys() & document.keys():
         for name, value in document.items():
-            yield OF_THE_DAEMON.get(str(name), str(name)), _text(value)
+            yield OF_THE_DAEMON.get(str(name), str(name)), value
 
 
 def _value_of(mapping: Mapping[str, Any], *names: str) -> Any:
     return next((mapping[name] for name in names if name in mapping), None)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | None:
+    """Return a value as a text; ``None`` if it is a collection, maybe an endless one, or has too many digits."""
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, dict | list | set | bytes):
+        return None
+    try:
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    except ValueError:
+        return None
 
 
 def translate(settings: Mapping[str, str]) -> Iterator[Translation]:

@@ -18,7 +18,7 @@ def read_variables(text: str, name: str) -> dict[str, str]:
     The error never quotes the line, which may hold a secret.
     """
     variables: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip().removeprefix("export ").lstrip()
         if not stripped or stripped.startswith(("#", ";")):
             continue

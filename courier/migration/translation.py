@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from textwrap import wrap
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,10 @@ from courier.errors import ConfigError
 from courier.log.printable import one_line
 
 _FIELDS: Final = {option.key: name for name, option in OPTIONS.items()}
+
+_URLS: Final = frozenset({"recipient-url", "queue", "endpoint-url"})
+_USER: Final = re.compile(r"^(?P<scheme>[^/?#@]*[/\\]+)?[^/?#]*@")
+_WITHOUT_USER: Final = "the user and password of the URL are left out"
 
 COMMENT_COLUMNS: Final = 98
 
@@ -43,8 +48,8 @@ def write_toml(translations: Iterable[Translation], program: str) -> str:
     ]
     written: set[str] = set()
     for translation in translations:
-        accepted, refusals = _accepted(translation.options)
-        notes = "; ".join(filter(None, [translation.note, *refusals]))
+        accepted, remarks = _accepted(translation.options)
+        notes = "; ".join(filter(None, [translation.note, *remarks]))
         comment = one_line(f"{translation.origin}: {notes}" if notes else translation.origin)
         lines += ["", *(f"# {line}" for line in wrap(comment, COMMENT_COLUMNS, break_on_hyphens=False))]
         # TOML has each key once.
@@ -73,14 +78,20 @@ def problem_of(translations: Iterable[Translation]) -> str:
 
 
 def _accepted(options: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
-    """Return the options whose values Courier takes, and a line about each of the others."""
-    accepted, refusals = {}, []
-    for key, value in options.items():
+    """Return the options whose values Courier takes, without passwords, and lines about what is to be done."""
+    accepted, remarks = {}, []
+    for key, given in options.items():
+        value = _USER.sub(r"\g<scheme>", given) if key in _URLS and isinstance(given, str) else given
+        if value != given:
+            file = "; write user:password into a file, and name it with basic-auth-file"
+            remarks.append(_WITHOUT_USER + (file if key == "recipient-url" else ""))
+        if key == "recipient-url" and "?" in str(value):
+            remarks.append("if its query is a key, let only Courier read this file")
         if reason := _refusal(OPTIONS[_FIELDS[key]], value):
-            refusals.append(f"{key} is left out: {reason}")
+            remarks.append(f"{key} is left out: {reason}")
         else:
             accepted[key] = value
-    return accepted, refusals
+    return accepted, remarks
 
 
 def _refusal(option: Option, value: Value) -> str:

@@ -113,6 +113,31 @@ def test_a_secret_is_not_repeated(line: str) -> None:
     assert SECRET not in text + errors
 
 
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        (f"SQSD_QUEUE_URL=https://key:{SECRET}@sqs.eu-west-1.amazonaws.com/123456789012/orders", "simple-sqsd"),
+        (f"{ENV}SQSD_AWS_ENDPOINT=http://key:{SECRET}@127.0.0.1:4566", "simple-sqsd"),
+        (f"{ENV}SQSD_HTTP_URL=http://user:{SECRET}@127.0.0.1:8000/jobs", "simple-sqsd"),
+        (f"{ENV}SQSD_HTTP_URL=//user:a@b:{SECRET}@127.0.0.1:8000/jobs", "simple-sqsd"),
+        (f"queue_url: https://key:{SECRET}@sqs.eu-west-1.amazonaws.com/123456789012/orders", "aws-sqsd"),
+    ],
+)
+def test_the_password_of_a_url_is_not_repeated(text: str, program: str) -> None:
+    _, written, errors = migrated(f"{text}\n", program)
+    assert SECRET not in written + errors
+    assert "the user and password of the URL are left out" in " ".join(written.replace("\n# ", " ").split())
+    # An @ of the path is none.
+    _, written, _ = migrated(f"{ENV}SQSD_HTTP_URL=http://127.0.0.1:8000/users/@me\n")
+    assert tomllib.loads(written)["recipient-url"] == "http://127.0.0.1:8000/users/@me"
+
+
+def test_a_query_that_may_be_a_key_is_pointed_out() -> None:
+    _, text, _ = migrated(f"{ENV}SQSD_HTTP_URL=https://example.com/hook?key={SECRET}\n")
+    assert tomllib.loads(text)["recipient-url"].endswith(SECRET)
+    assert "let only Courier read this file" in " ".join(text.replace("\n# ", " ").split())
+
+
 def test_the_error_about_a_line_does_not_repeat_it() -> None:
     with pytest.raises(ConfigError) as raised:
         migrated(f"{ENV}{SECRET}\n")
@@ -185,6 +210,11 @@ def test_port_scheme_and_envelope_of_the_daemons_file_count() -> None:
         ("- 1", "aws-sqsd", "no setting of aws-sqsd"),
         ("option_settings:\n  aws:elasticbeanstalk:sqsd: 5", "aws-sqsd", "no setting of aws-sqsd"),
         ("#" * (1 << 20) + "#", "aws-sqsd", "more than 1,048,576 bytes"),
+        ("ConfigurationSettings: &a\n- ConfigurationSettings: *a", "aws-sqsd", "no setting of aws-sqsd"),
+        ("queue_url: q\nhttp_path: [/a, /b]", "aws-sqsd", "HttpPath is neither a text nor a number"),
+        ("queue_url: &a [*a]", "aws-sqsd", "WorkerQueueURL is neither a text nor a number"),
+        ("queue_url: 0x" + "f" * 4000, "aws-sqsd", "WorkerQueueURL is neither a text nor a number"),
+        ("queue_url: q\nhttp_port: 80@example.com", "aws-sqsd", "http_port is no port"),
     ],
 )
 def test_a_file_of_something_else_is_refused_in_one_line(text: str, program: str, line: str) -> None:
@@ -214,6 +244,11 @@ def test_what_is_not_utf_8_is_refused() -> None:
 )
 def test_a_line_of_variables_is_read_as_shells_and_docker_do(line: str, value: str) -> None:
     assert read_variables(f"\n# comment\n{line}\n", "file") == {"A": value}
+
+
+def test_only_line_feeds_end_the_lines_of_a_file_of_variables() -> None:
+    # What else Unicode takes for the end of a line may stand in a password.
+    assert read_variables("A=b\u2028c\x85d\x0be\r\nF=g\r\n", "file") == {"A": "b\u2028c\x85d\x0be", "F": "g"}
 
 
 def test_migrate_is_a_command() -> None:
