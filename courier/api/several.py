@@ -30,10 +30,14 @@ from courier.api.observed import Observed
 from courier.api.page.document import hash_of
 from courier.api.readiness import Unready, unready
 from courier.api.server import Served
-from courier.api.status import state
 from courier.board.pause import pause_status
 from courier.process import scoreboard
 from courier.process.scoreboard import Scoreboard
+
+NO_QUEUE: Final = Unready(
+    "no queue runs", "start them again with `courier reload`, or end the program with `courier drain`"
+)
+"""What is said when the last queue has been drained."""
 
 LABEL: Final = "queue"
 """The label of every series: the name of the queue's table."""
@@ -111,7 +115,7 @@ class Root:
         shown = {
             name: {"ready": not those, "reasons": [each.reason for each in those]} for name, those in found.items()
         }
-        reasons = _named(found)
+        reasons = _named(found) if found else [NO_QUEUE]
         body = {"ready": not reasons, "reasons": [each.reason for each in reasons]}
         body |= {"advice": [each.advice for each in reasons], "queues": shown}
         return JSONResponse(body, 503 if reasons else 200)
@@ -124,7 +128,7 @@ class Root:
         """Return the status; see :meth:`status`."""
         now, unix_now = time.monotonic(), time.time()
         found = {each.name: each.served.events.status() for each in self._queues}
-        reasons = _named({each.name: unready(each.observed, now) for each in self._queues})
+        reasons = _named({each.name: unready(each.observed, now) for each in self._queues}) if found else [NO_QUEUE]
         uptime = now - self._board.supervisor.reals[scoreboard.STARTED]
         is_draining = self._board.supervisor.words[scoreboard.STATE] == scoreboard.DRAINING
         return {
@@ -205,7 +209,7 @@ def _named(found: Mapping[str, Sequence[Unready]]) -> list[Unready]:
 
 def _worst(found: Iterable[Mapping[str, Any]]) -> str:
     states = [each["state"] for each in found]
-    return next((word for word in ("not ready", "starting", "draining") if word in states), state([]))
+    return next((word for word in ("not ready", "starting", "draining") if word in states), "not ready")
 
 
 def _sum(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:

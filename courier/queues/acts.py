@@ -77,9 +77,10 @@ class QueueActs:
     def reload(self, fields: Fields, peer: Peer) -> dict[str, Any] | Later:
         """Read the file of ``--config`` again: all of it, or for one queue. A table without a queue becomes one."""
         self._refuse_while_stopping("no configuration is read any more")
-        if fields.get("queue") in [queue.name for queue in self._first.queues]:
-            return self._ask("reload", {}, peer, self._chosen(fields))
-        if why_not := self._first.reload.ask():
+        name = fields.get("queue")
+        if self._reads_itself(name):
+            return self._ask("reload", {}, peer, self._chosen(fields), alone=True)
+        if why_not := self._first.reload.ask(name):
             raise Refusal(why_not)
         return {"text": "reading the configuration again"}
 
@@ -87,10 +88,13 @@ class QueueActs:
         """Return whether a reload is in progress, and what came of the last one."""
         reload = self._first.reload
         own = {"ok": True, "busy": reload.is_busy, "in_force": reload.outcome.ok, "text": reload.outcome.text}
-        if fields.get("queue") is not None and not reload.is_busy:
-            return self._ask("reloading", {}, peer, self._chosen(fields))
-        queues = {} if reload.is_busy else self._running()
-        return Reloading(own, self._ask("reloading", {}, peer, queues))
+        name = fields.get("queue")
+        if reload.is_busy or name is None:
+            return Reloading(own, self._ask("reloading", {}, peer, {} if reload.is_busy else self._running()))
+        # What the first process has done for this queue alone, or the queue by itself.
+        if name == reload.last or not self._reads_itself(name):
+            return own
+        return self._ask("reloading", {}, peer, self._chosen(fields), alone=True)
 
     def drain(self, fields: Fields, _: Peer) -> dict[str, Any]:
         """Finish what is under way and end: the program, or one queue. A second time it changes nothing."""
@@ -155,6 +159,9 @@ class QueueActs:
                 return queue
         names = ", ".join(queue.name for queue in self._first.queues)
         raise Refusal(f"there is no such queue; the queues are {names or 'none'}")
+
+    def _reads_itself(self, name: object) -> bool:
+        return any(queue.name == name and queue.is_ready for queue in self._first.queues)
 
     def _status_of(self, queue: QueueProcess) -> dict[str, Any]:
         return self._status(queue.served.observed())

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from courier.api.server import Served
 
 
-def api_of_queues(queues: Sequence[ServedQueue]) -> RoleFactory:
-    """Return the factory of the API, which serves each queue as a program of one queue is served, and their sum."""
+def api_of_queues(config: Config, queues: Sequence[ServedQueue]) -> RoleFactory:
+    """Return the factory of the API, which serves each queue as a program of one queue is served, and their sum.
+
+    The options of the whole program are those of ``config``. There may be no queue left.
+    """
     # Imported here, before the fork: --api none needs none of it.
     from courier.api.page.document import document
     from courier.api.server import Page, Where, build_served, serve
     from courier.api.several import QueueApi, build_root
 
-    config = queues[0].config
     assert config.api_address is not None
     where = Where(*config.api_address, config.api_host)
     text = document() if config.page == "auto" else None

@@ -137,12 +137,16 @@ class FirstProcess:
         for ended in self.pool.reap():
             (self.api if ended.worker.stage.role == API else self.watcher).ended(ended, self._now)
         for queue in list(self.queues):
-            before = queue.config
+            config, served = queue.config, queue.served
             for request, answer in queue.answers():
                 self._acts.take(request, answer)
-            if queue.config is not before:
-                self._follow_levels()
             queue.step(planned, self._now)
+            if queue.config is not config:
+                self._follow_levels()
+            if queue.served is not served:
+                # By a corrected table it has other workers, and so another board.
+                self._left_totals.update(self._options.totals([served]))
+                self.renew_api()
             if queue.is_gone:
                 self._left(queue)
         self.api.step(planned, self._now)

@@ -94,7 +94,7 @@ def run_queues(configs: Mapping[str, Config], read_one: ReadOne, read_each: Read
 
     options = FirstOptions(
         serve,
-        api_of_queues if first.api_address is not None else None,
+        partial(api_of_queues, first) if first.api_address is not None else None,
         _all_totals,
         read_each,
         Manager(*service_manager()),

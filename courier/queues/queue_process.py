@@ -90,6 +90,7 @@ class QueueProcess:
         self._aborted_at = math.inf
         self._kill_at = self._give_up_at = math.inf
         self._started = 0.0
+        self._next: Config | None = None
         self._watchdog = Watchdog(max(self.config.hang_timeout_seconds, SHORTEST_HANG))
 
     @property
@@ -148,15 +149,23 @@ class QueueProcess:
                 self.problem = content[len(PROBLEM) :].decode()
         return found
 
+    def take(self, config: Config, now: float) -> None:
+        """Start the next supervisor with ``config``, and soon; one that is ready before reads its table itself."""
+        self._next, self._start_at = config, min(self._start_at, now)
+
     def due(self) -> float:
         """Return when the next supervisor starts."""
         return math.inf if self._group else self._start_at
 
     @property
+    def is_ready(self) -> bool:
+        """Whether its supervisor runs, and has been ready."""
+        return bool(self.pid) and self._ready_at < math.inf
+
+    @property
     def is_busy(self) -> bool:
         """Whether its processes are about to be ready, or to end."""
-        is_settled = self.phase is QueuePhase.RUNNING and self.pid and self._ready_at < math.inf
-        return bool(self._group) and not is_settled
+        return bool(self._group) and not (self.phase is QueuePhase.RUNNING and self.is_ready)
 
     def step(self, planned: float, now: float) -> None:
         """Do what is due; call it in every turn, which was ``planned`` for an instant."""
@@ -190,7 +199,8 @@ class QueueProcess:
         pid, self.pid, self.line = self.pid, 0, None
         hung, self._aborted_at = self._aborted_at < math.inf, math.inf
         if self.phase is not QueuePhase.RUNNING:
-            self.exit_code = code if code in (EXIT_DRAINED, EXIT_UNFINISHED) else EXIT_UNFINISHED
+            # One that couldn't start held nothing.
+            self.exit_code = EXIT_DRAINED if code in (EXIT_DRAINED, EXIT_CANNOT_START, EXIT_USAGE) else EXIT_UNFINISHED
             self._kill_at = min(self._kill_at, now + ORPHANS_SECONDS)
             log.info("queue left", queue=self.name, exit_code=self.exit_code)
             return
@@ -225,6 +235,9 @@ class QueueProcess:
 
     def _start(self, now: float) -> None:
         self._start_at = math.inf
+        if self._next is not None:
+            self.config, self._next = self._next, None
+            self.served = self.served.fitting(self.config)
         self.served.clear()
         supervisor = self.served.board.supervisor
         supervisor.words[scoreboard.STATE] = scoreboard.STARTING
@@ -263,7 +276,7 @@ class QueueProcess:
     def _look(self, now: float) -> None:
         supervisor = self.served.board.supervisor
         if self._ready_at == math.inf and supervisor.words[scoreboard.STATE] == scoreboard.READY:
-            self._ready_at, self.problem = now, ""
+            self._ready_at, self.problem, self._next = now, "", None
             self.was_ready = self.has_tried = True
         if self._aborted_at < math.inf:
             if now > self._aborted_at + ABORT_GRACE:

@@ -34,31 +34,40 @@ log = structlog.get_logger("courier.supervisor")
 
 
 class QueuesReload:
-    """The reloads, one after another. ``outcome`` is what came of the last one as far as all queues are concerned."""
+    """The reloads, one after another.
+
+    ``outcome`` is what came of the last one as far as the first process is concerned. ``last`` is the name of the queue
+    that it was about, ``None`` for all.
+    """
 
     def __init__(self, first: FirstProcess, read_each: ReadEach | None) -> None:
         self.outcome = Outcome(True, "")
         self._first = first
         self._read_each = read_each
-        self._is_asked = False
+        self.last: str | None = None
+        self._asked: list[str | None] = []
         self._child: PolledChild | None = None
         self._read_by = 0.0
 
     @property
     def is_busy(self) -> bool:
         """Whether a reload is in progress or asked for."""
-        return self._is_asked or self._child is not None
+        return bool(self._asked) or self._child is not None
 
-    def ask(self) -> str:
-        """Ask for a reload; return why there is none, empty if there is one. One that runs is followed by another."""
+    def ask(self, name: str | None = None) -> str:
+        """Ask for a reload of all, or of a queue; return why there is none, empty if there is one.
+
+        One that runs is followed by another.
+        """
         if self._read_each is None:
             return NO_FILE
-        self._is_asked = True
+        if name not in self._asked:
+            self._asked.append(name)
         return ""
 
     def stop(self) -> None:
         """Give up what is in progress, because the program stops."""
-        self._is_asked = False
+        self._asked.clear()
         if self._child is not None:
             self._child.close()
             self._child = None
@@ -67,9 +76,9 @@ class QueuesReload:
         """Do what is due; ``now`` is monotonic seconds."""
         if self._child is not None:
             self._look_at_child(now)
-        elif self._is_asked:
-            self._is_asked = False
-            log.info("reloading")
+        elif self._asked:
+            self.last = self._asked.pop(0)
+            log.info("reloading", **({} if self.last is None else {"table": self.last}))
             # The child ends by itself before that, unless the kernel can't end it.
             self._read_by = now + READ_SECONDS + STEP_SECONDS
             try:
@@ -79,7 +88,9 @@ class QueuesReload:
 
     def _read(self) -> bytes:
         assert self._read_each is not None
-        return pickle.dumps(self._read_each({queue.name: queue.config for queue in self._first.queues}))
+        # One that doesn't run starts by its table, so that must not get in the way of the others.
+        running = {queue.name: queue.config for queue in self._first.queues if queue.is_ready}
+        return pickle.dumps(self._read_each(running))
 
     def _look_at_child(self, now: float) -> None:
         assert self._child is not None
@@ -97,7 +108,7 @@ class QueuesReload:
             self._refuse(str(error))
             return
         self._child = None
-        self._take(tables)
+        self._take(tables, now)
 
     def _refuse_what_is_of_the_program(self, tables: Mapping[str, Config | str]) -> None:
         """Raise CannotStart if an option of the first process or the API has changed."""
@@ -111,14 +122,26 @@ class QueuesReload:
         if flags:
             raise CannotStart(f"{', '.join(flags)} can't change while Courier runs; restart it, or undo the change")
 
-    def _take(self, tables: Mapping[str, Config | str]) -> None:
+    def _take(self, tables: Mapping[str, Config | str], now: float) -> None:
         queues = {queue.name: queue for queue in self._first.queues}
+        if self.last is not None:
+            if self.last not in tables:
+                self._refuse(f"the file has no [[queue]] of that name; the tables are {', '.join(tables)}")
+                return
+            tables = {self.last: tables[self.last]}
+            queues = {name: queue for name, queue in queues.items() if name == self.last}
         added: list[str] = []
         refused: list[str] = []
         for name, found in tables.items():
             if name in queues:
                 if queues[name].phase is not QueuePhase.RUNNING:
                     refused.append(f"queue {name} is leaving still; reload again when it has left")
+                elif queues[name].is_ready:
+                    continue
+                elif isinstance(found, str):
+                    refused.append(found)
+                else:
+                    queues[name].take(found, now)
             elif isinstance(found, str):
                 refused.append(found)
             else:

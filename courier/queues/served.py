@@ -12,6 +12,7 @@ from courier.config.config import Config
 from courier.pipeline import slots
 from courier.process import scoreboard
 from courier.process.channel import Channel
+from courier.process.pause import read_pause, write_pause
 from courier.process.pool import clear_slot
 from courier.process.scoreboard import Scoreboard, Unread
 
@@ -65,6 +66,18 @@ class ServedQueue(NamedTuple):
         counts = slots(config)
         works = [_work(role) for role in counts if role.partition(":")[0] == SENDER]
         return cls(name, config, Scoreboard.create(counts), UnreadBytes([*works, "acks"]))
+
+    def fitting(self, config: Config) -> ServedQueue:
+        """Return what fits a new configuration; without processes. Another number of workers needs another board.
+
+        The counts of that begin anew, but a pause that an operator asked for stays.
+        """
+        if slots(config) == slots(self.config):
+            return self
+        new = ServedQueue.create(self.name, config)
+        if (pause := read_pause(self.board)) is not None:
+            write_pause(new.board, pause.by, pause.reason, pause.paused_at)
+        return new
 
     def observed(self) -> Observed:
         """Return what is to be seen of the queue."""

@@ -266,3 +266,58 @@ def test_the_service_manager_hears_that_the_program_is_ready_and_which_queue_doe
     assert manager.senders == {started.pid}
     assert started.drain() == 0
     assert "STOPPING=1" in manager.lines()
+
+
+def test_a_queue_that_could_not_start_starts_by_its_corrected_table(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient
+) -> None:
+    there = queues["mails"].name
+    queues["mails"].name = "misspelt"
+    started = program(run=False).wait_until_all_run("orders", "images")
+    until(lambda: started.lines("queue cannot start", "queue=mails"), explain=started.log)
+    queues["mails"].name = there
+    started.write(mails={"queue": queues["orders"].name})
+    said = started.steered.courier("reload")
+    assert (said.code, "is that of queue orders too" in said.error) == (1, True), said
+    started.write(mails={"queue": there, "senders": 3})
+    assert started.steered.courier("reload").code == 0
+    started.wait_until_all_run("mails")
+    deliver(queues, recipient, started)
+    assert started.drain() == 0
+
+
+def test_the_program_waits_for_a_reload_when_its_last_queue_has_left(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient, free_port: int
+) -> None:
+    started = program(api=f"127.0.0.1:{free_port}")
+    for name in queues:
+        started.steered.done("drain", queue=name)
+    until(lambda: len(started.lines("queue left")) == 3, explain=started.log)
+    status = started.steered.done("status")
+    assert (status["state"], status["queues"]) == ("not ready", {})
+
+    def answer() -> str:
+        said = started.steered.courier("status", "--check", "--url", f"http://127.0.0.1:{free_port}")
+        return said.out + said.error
+
+    until(lambda: "no queue runs" in answer(), explain=answer)
+    started.steered.done("reload")
+    until(lambda: len(started.lines("event=ready", "sender=")) == 6, explain=started.log)
+    deliver(queues, recipient, started)
+    assert started.drain() == 0
+
+
+def test_a_reload_of_one_queue_reads_no_table_of_another(program: StartProgram, queues: dict[str, Queue]) -> None:
+    started = program()
+    started.write(mails={"senders": 2}, images=None)
+    said = started.steered.courier("reload", "--queue", "mial")
+    assert (said.code, "the tables are orders, mails" in said.error) == (1, True), said
+    started.steered.done("drain", queue="orders")
+    until(lambda: started.lines("queue left", "queue=orders"), explain=started.log)
+    assert started.steered.courier("reload", "--queue", "orders").code == 0
+    until(lambda: len(started.lines("event=ready", "queue=orders")) == 2, explain=started.log)
+    assert started.supervisor("images")
+    assert not started.lines("event=reloaded")
+    said = started.steered.courier("reload", "--queue", "mails")
+    assert (said.code, said.error) == (0, "")
+    assert len(started.lines("event=reloaded", "queue=mails")) == 1

@@ -20,6 +20,7 @@ NEEDS_NEITHER: Final = {
     "audit/recover.py: damaged": "it has both, from damage()",
     "process/supervisor.py: 'killing all'": "the answer to the operator's own third signal",
     "process/supervisor.py: 'stopping at once'": "the answer to the operator's own second signal",
+    "queues/first_process.py: 'stopping at once'": "the answer to the operator's own second signal",
     "process/stacks.py: 'stacks, requested by SIGUSR2'": "the answer to the operator's own signal",
 }
 """By file and event, why a line has neither."""
