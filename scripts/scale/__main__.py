@@ -6,12 +6,16 @@ import argparse
 import contextlib
 import io
 import math
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from courier.cli.output import with_output
 from courier.config.units import parse_duration
+from courier.errors import CannotStart
 from scripts.bench.servers import set_aws_environment
 from scripts.scale import limits, page, prices
 from scripts.scale.measured import SECONDS, measure
@@ -20,11 +24,19 @@ from scripts.scale.plan import AUDITS, CONSUMERS, FILES, Need, Plan, plan, recor
 
 _UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 MOST_BYTES = 1024**2
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Answer, measure, or write the page. Return the exit code: 2 for a question that can't be asked."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.scale", description=__doc__)
+    parser = _Parser(prog="python -m scripts.scale", description=__doc__)
     parser.add_argument("command", nargs="?", choices=("answer", "measure", "document"), default="answer")
     parser.add_argument("--rate", type=_positive, help="messages a second in the busiest minute")
     parser.add_argument("--average", type=_positive, default=0.0, help="messages a second over a month")
@@ -36,12 +48,18 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--audit", choices=AUDITS, default=FILES)
     parser.add_argument("--keep", type=_days, default=7.0, help="how long audit records are kept: 7d")
-    parser.add_argument("--region", default=prices.REGION, help="for the limits; prices are those of us-east-1")
+    parser.add_argument(
+        "--region", type=_region, default=prices.REGION, help="for the limits; prices are those of us-east-1"
+    )
     parser.add_argument("--plain", action="store_true", help="the recipient has no TLS")
     parser.add_argument("--output", type=Path, default=Path("build/bench"), help="where a measurement has its files")
     parser.add_argument("--seconds", type=_positive, default=SECONDS, help="how long each run is measured")
     given = parser.parse_args(words)
     if given.command == "measure":
+        try:
+            given.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--output: cannot write to {given.output}: {error.strerror}; give a directory")
         # Every exit must stop the programs that were started.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         set_aws_environment()
@@ -52,6 +70,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     if given.rate is None:
         parser.error("--rate is missing: how many messages a second, as --rate 5000")
+    if given.average > given.rate:
+        parser.error("--average is more than --rate, which is that of the busiest minute")
     need = Need(
         given.rate,
         given.latency,
@@ -142,14 +162,24 @@ def _size(text: str) -> float:
         value = float(digits) * _UNITS[text[len(digits) :].lower() or "b"]
     except (KeyError, ValueError):
         value = None
-    return _between(text, value, "a size such as 10KB, up to 1MiB", MOST_BYTES)
+    return _between(text, value, "a size such as 10KB, up to 1MiB", MOST_BYTES, least=1)
 
 
-def _between(text: str, value: float | None, what: str, most: float) -> float:
-    if value is None or not 0 < value <= most:
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a region such as {prices.REGION}")
+    return text
+
+
+def _between(text: str, value: float | None, what: str, most: float, least: float = 0.0) -> float:
+    if value is None or not (0 < value <= most and value >= least):
         raise argparse.ArgumentTypeError(f"{text!r} isn't {what}")
     return value
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(with_output(main))
+    except CannotStart as error:
+        print(f"python -m scripts.scale: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

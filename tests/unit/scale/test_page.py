@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from courier.cli.output import EXIT_READER_LEFT
+from courier.errors import EXIT_CANNOT_START
 from scripts.scale.__main__ import main
 from scripts.scale.page import QUICK, TABLES, rendered
 from tests.unit.deploy.files import ROOT
@@ -49,13 +54,34 @@ def test_each_question_on_the_page_has_the_answer_that_it_shows(capsys: pytest.C
         ("--rate 5 --size big", "isn't a size"),
         ("--rate 5 --keep forever", "isn't a time such as 7d"),
         ("--rate 5 --groups -1", "isn't a whole number"),
+        ("--rate 5 --average 6", "--average is more than --rate"),
+        ("--rate 5 --size 0.1", "isn't a size"),
+        ("--rate 5 --region eu", "isn't a region such as us-east-1"),
+        ("measure --output /dev/null/here", "--output: cannot write to /dev/null/here"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(words: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words.split())
     assert caught.value.code == 2
-    assert why in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert why in line
+
+
+@pytest.mark.parametrize(("output", "code"), [("/dev/full", EXIT_CANNOT_START), ("closed pipe", EXIT_READER_LEFT)])
+def test_output_that_nobody_takes_is_no_traceback(output: str, code: int) -> None:
+    if output == "closed pipe":
+        reader, descriptor = os.pipe()
+        os.close(reader)
+    else:
+        descriptor = os.open(output, os.O_WRONLY)
+    command = [sys.executable, "-m", "scripts.scale", "--rate", "10"]
+    ended = subprocess.run(
+        command, cwd=ROOT, stdout=descriptor, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(descriptor)
+    assert ended.returncode == code
+    assert len(ended.stderr.splitlines()) == (code == EXIT_CANNOT_START), ended.stderr
 
 
 def test_the_page_is_written_anew_between_its_marks(tmp_path: Path) -> None:
