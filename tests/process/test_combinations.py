@@ -27,7 +27,7 @@ from tests.process.world import Courier, Queue, kill, totals
 from tests.threaded_server import ThreadedServer
 
 ALL: Final = 200
-ORDINARY: Final = 20
+ORDINARY: Final = 12
 END_SECONDS: Final = 60.0
 LATE: Final = 5
 """Messages that are sent just before the program is told to stop."""

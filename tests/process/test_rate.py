@@ -16,7 +16,7 @@ WINDOW_SECONDS: Final = 8.0
 STARTING_SECONDS: Final = 1.0
 
 SENDERS: Final = [
-    senders if senders in (1, 3, 8) else pytest.param(senders, marks=pytest.mark.full) for senders in range(1, 9)
+    senders if senders in (1, 8) else pytest.param(senders, marks=pytest.mark.full) for senders in range(1, 9)
 ]
 
 

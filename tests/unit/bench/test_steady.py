@@ -117,6 +117,7 @@ def bench(output: Path, *options: str) -> dict[tuple[str, str, str, str], list[f
     return {(s["version"], s["size"], s["setting"], s["figure"]): s["values"] for s in figures}
 
 
+@pytest.mark.full
 @needs_history
 def test_every_rate_of_two_versions_is_measured_in_one_run(tmp_path: Path) -> None:
     found = bench(
@@ -135,6 +136,7 @@ def test_every_rate_of_two_versions_is_measured_in_one_run(tmp_path: Path) -> No
             assert found[version, "1 + 1", "", kind][0] > 10
 
 
+@pytest.mark.full
 def test_each_recipient_is_measured_with_each_size(tmp_path: Path) -> None:
     options = ("--sizes", "1+1,1+2", "--recipient-ms", "0,20", "--rounds", "1", "--messages", MANY)
     found = bench(tmp_path, "processes", *options)

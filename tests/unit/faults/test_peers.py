@@ -50,7 +50,7 @@ def setting(queue: Queue, recipient: str, tmp_path: Path) -> Setting:
     return Setting(queue.url, queue.endpoint, "us-east-1", recipient, tmp_path / "run")
 
 
-@pytest.fixture(params=["by-hand", "sqs-consumer"])
+@pytest.fixture(params=["by-hand", pytest.param("sqs-consumer", marks=pytest.mark.full)])
 def adapter(request: pytest.FixtureRequest) -> Adapter:
     adapter = peers.by_hand() if request.param == "by-hand" else peers.sqs_consumer(CACHE)
     if adapter is None:
