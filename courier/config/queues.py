@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -125,9 +126,13 @@ def clash(config: Config, others: Mapping[str, Config]) -> str:
     return ""
 
 
+def _at(config: Config) -> tuple[str | None, ...]:
+    return config.queue.rstrip("/"), config.region, config.endpoint_url
+
+
 def _shared(config: Config, other: Config) -> Sequence[tuple[bool, str]]:
     remote = config.queue_type == other.queue_type == "remote"
-    at = (config.queue, config.region, config.endpoint_url) == (other.queue, other.region, other.endpoint_url)
+    at = _at(config) == _at(other)
     files = config.audit == other.audit == "files"
     return (
         (remote and at, f"queue {config.queue}" if "://" not in config.queue else "queue"),
@@ -136,7 +141,7 @@ def _shared(config: Config, other: Config) -> Sequence[tuple[bool, str]]:
             "the address of the queue in memory (endpoint-url)",
         ),
         (
-            files and config.audit_path.absolute() == other.audit_path.absolute(),
+            files and realpath(config.audit_path) == realpath(other.audit_path),
             f"audit-path {config.audit_path}",
         ),
         (

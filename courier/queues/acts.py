@@ -134,7 +134,8 @@ class QueueActs:
         answers = Answers(time.monotonic() + ANSWER_SECONDS, alone=alone)
         for name, queue in queues.items():
             number = next(self._numbers)
-            if queue.ask(number, request, peer):
+            # One that is starting answers nobody: it may wait for the network for long.
+            if queue.is_ready and queue.ask(number, request, peer):
                 self._awaited[number] = answers
                 answers.await_(number, name)
             else:
@@ -248,10 +249,10 @@ class Reloading:
 def _without_supervisor(act: str, fields: Fields, peer: Peer, queue: QueueProcess) -> dict[str, Any]:
     """Answer for a queue whose supervisor takes no requests. A pause is kept for when it runs."""
     board = queue.served.board
-    if not queue.pid and act == "pause":
+    if not queue.is_ready and act == "pause":
         write_pause(board, str(peer), reason_of(fields), time.monotonic())
         return {"ok": True, "text": "receiving will be paused when the queue runs"}
-    if not queue.pid and act == "resume":
+    if not queue.is_ready and act == "resume":
         end_pause(board)
         return {"ok": True, "text": "receiving won't be paused when the queue runs"}
     return refusal(_why_not(queue))
@@ -260,7 +261,7 @@ def _without_supervisor(act: str, fields: Fields, peer: Peer, queue: QueueProces
 def _why_not(queue: QueueProcess) -> str:
     if queue.problem:
         return f"it doesn't run: {queue.problem}"
-    return "it takes no requests, because it hangs" if queue.pid else "it is starting; try again in a moment"
+    return "it takes no requests, because it hangs" if queue.is_ready else "it is starting; try again in a moment"
 
 
 def worst(states: list[str]) -> str:

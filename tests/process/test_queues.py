@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -321,3 +322,49 @@ def test_a_reload_of_one_queue_reads_no_table_of_another(program: StartProgram, 
     said = started.steered.courier("reload", "--queue", "mails")
     assert (said.code, said.error) == (0, "")
     assert len(started.lines("event=reloaded", "queue=mails")) == 1
+
+
+def test_a_queue_that_waits_for_its_network_answers_no_act_late(
+    program: StartProgram, queues: dict[str, Queue]
+) -> None:
+    started = program()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started.write(late={"queue": "late", "endpoint-url": f"http://127.0.0.1:{silent.getsockname()[1]}"})
+        started.steered.done("reload")
+        until(lambda: started.supervisor("late"), explain=started.log)
+        paused = started.steered.done("pause", reason="a test")["queues"]
+        assert paused["late"]["text"] == "receiving will be paused when the queue runs"
+        assert started.steered.done("status", queue="late")["pause"]["reason"] == "a test"
+        assert "late: it " in started.steered.refused("scale", senders=2)
+        started.steered.done("resume")
+        assert started.drain() == 0
+
+
+@pytest.mark.parametrize("with_path", [False, True])
+def test_a_renamed_table_loses_nothing_and_delivers_nothing_twice(
+    program: StartProgram, queues: dict[str, Queue], recipient: Recipient, tmp_path: Path, *, with_path: bool
+) -> None:
+    started = program()
+    keys = {"audit-path": str(tmp_path / "kept" / "audit")} if with_path else {}
+    started.write(mails=keys)
+    started.steered.done("drain", queue="mails")
+    until(lambda: started.lines("queue left", "queue=mails"), explain=started.log)
+    started.steered.done("reload")
+    until(lambda: len(started.lines("event=ready", "queue=mails")) == 2, explain=started.log)
+
+    def behave(_: object) -> Response:
+        time.sleep(0.01)
+        return Response(200)
+
+    recipient.behave = behave
+    sent = queues["mails"].send(bodies(300))
+    for number in range(3):
+        until(lambda n=number: len(recipient.accepted) > 50 * (n + 1), explain=started.log)  # type: ignore[misc]
+        before, after = ("mails", "post") if number % 2 == 0 else ("post", "mails")
+        started.write(**{before: None, after: {"queue": queues["mails"].name, **keys}})
+        started.steered.done("reload")
+        until(lambda name=before: not started.of(name), explain=started.log)  # type: ignore[misc]
+    until(lambda: queues["mails"].counts() == (0, 0), explain=started.log)
+    assert not missing(sent, recipient.accepted)
+    assert recipient.duplicates() == {}
+    assert started.drain() == 0

@@ -84,6 +84,9 @@ def test_a_preset_and_the_defaults_that_follow_are_those_of_the_table(tmp_path: 
     assert (found["b"].timeout_seconds, found["b"].connect_timeout_seconds) == (2.0, 2.0)
 
 
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/mails"
+
+
 def test_no_queue_shares_its_audit_directory_or_archive_with_another(tmp_path: Path) -> None:
     content = f"{COMMON}audit-path = '/srv/log'\naudit-archive = 's3://my-bucket/x/'\n" + table("a") + table("b")
     found = configs(tmp_path, content)
@@ -118,6 +121,11 @@ def test_the_variable_of_other_programs_names_no_table(tmp_path: Path, monkeypat
         (table("a") + table("a"), "two tables [[queue]] have the name a"),
         (table("a") + "[[queue]]\nname = 'b'\nqueue = 'q-a'\n", "queue b: queue q-a is that of queue a too"),
         (table("a", "audit-path = 'x'") + table("b", "audit-path = './x'"), "queue b: audit-path x is that of queue a"),
+        (table("a", "audit-path = 'x'") + table("b", "audit-path = 'y/../x'"), "queue b: audit-path y/../x is that of"),
+        (
+            "".join(f"[[queue]]\nname = '{name}'\nqueue = '{URL}{end}'\n" for name, end in (("a", ""), ("b", "/"))),
+            "queue b: queue is that of queue a too",
+        ),
         ("[queue]\nname = 'a'\n", "write [[queue]], with two brackets"),
         ("queue = []\n", "there must be 1 to 64 tables"),
         ("".join(table(f"a{n}") for n in range(MOST_QUEUES + 1)), "there must be 1 to 64 tables"),
