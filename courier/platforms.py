@@ -1,6 +1,6 @@
 """The systems on which Courier runs. What delivers needs Linux; what only reads and sends runs on macOS, too.
 
-Deliveries rest on sockets, signals and clocks that only Linux has. Imports nothing, so that it can be asked before what
+Deliveries rely on sockets, signals and clocks that only Linux has. Imports nothing, so that it can be asked before what
 another system can't import.
 """
 

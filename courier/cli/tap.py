@@ -12,7 +12,8 @@ import click
 from courier.cli.status import output_option, queue_option, url_option
 from courier.log.printable import escaped, one_line
 from courier.log.stderr import write_last_line
-from courier.terminal.api_client import MOST_HEAD_BYTES, Address, Exchange, Unreachable
+from courier.terminal.api_client import MOST_HEAD_BYTES, QUEUES_PATH, Address, Exchange, Unreachable
+from courier.terminal.feed import not_courier
 from courier.terminal.finding import find_api, of_queue
 from courier.terminal.report import Report
 from courier.terminal.texts import DASH, seconds
@@ -111,6 +112,8 @@ def _refused(address: Address, exchange: Exchange) -> int:
     while len(body) < MOST_LINE_BYTES and (piece := exchange.read()):
         body += piece
     reason = report.text("error") if (report := Report.parse(body[:MOST_LINE_BYTES])) else ""
+    if exchange.status == HTTPStatus.NOT_FOUND and QUEUES_PATH in address.path:
+        raise not_courier(address, exchange.status)
     if not reason or exchange.status == HTTPStatus.NOT_FOUND:
         what = f"there is no /tap (status {exchange.status})"
         raise Unreachable(f"{address.url}: {what}; give the address of Courier's --api with --url")

@@ -25,7 +25,7 @@ class LeavingConfig:
         "none",
         "--watch-termination",
         one_of("auto", "ec2", "ecs", "none"),
-        "Drain when the machine or task is to end.",
+        "Drain when this machine or task is about to end.",
         "ec2: asks the instance metadata for a spot interruption and the Auto Scaling lifecycle. ecs: asks the task "
         "metadata. auto: ecs in a task of ECS, otherwise ec2.",
     )
@@ -34,7 +34,7 @@ class LeavingConfig:
         "--drain-on-rebalance",
         YES_NO,
         "Drain at a rebalance recommendation too.",
-        "It says that EC2 may take the spot instance back soon, perhaps in hours. Otherwise it is logged and shown.",
+        "It means that EC2 may reclaim the spot instance, perhaps in hours. Otherwise it is only logged and shown.",
     )
     lifecycle_hook: str = _option(
         "",

@@ -48,11 +48,11 @@ class QueueConfig:
         "--role-arn",
         TEXT,
         "ARN of a role to assume for calls to SQS.",
-        "The credentials that boto3 finds assume it, and again before its keys end. Firehose and S3 are called "
-        "without it.",
+        "Courier assumes it with the credentials that boto3 finds, and again before its keys expire. Calls to "
+        "Firehose and S3 don't use it.",
     )
     external_id: str | None = _option(
-        None, "--external-id", TEXT, "External id of --role-arn.", "What the trust policy of the role asks for."
+        None, "--external-id", TEXT, "External id for --role-arn.", "Give it if the role's trust policy asks for one."
     )
     role_session_name: str = _option(
         SESSION_NAME, "--role-session-name", TEXT, "Session name of --role-arn.", "CloudTrail shows it."

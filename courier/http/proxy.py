@@ -97,7 +97,7 @@ class TunnelConnection(TlsConnection):
             return
         self._answered_with += data
         if not self._answered_with.startswith(b"HTTP/1."[: len(self._answered_with)]):
-            self._refused("something else than HTTP")
+            self._refused("something other than HTTP")
             return
         head, end, rest = self._answered_with.partition(_HEAD_END)
         if not end:
@@ -111,7 +111,7 @@ class TunnelConnection(TlsConnection):
             return
         # The proxy's bytes after its head would pass for the server's, which says nothing before it is spoken to.
         if rest:
-            self._refused("bytes that belong to nobody")
+            self._refused("bytes after its headers")
             return
         super().connected()
 

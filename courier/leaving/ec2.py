@@ -115,7 +115,7 @@ class Ec2:
         token = answer.body.decode(errors="replace")
         if not token or len(token) > LONGEST_TOKEN or header_value(token) is None:
             self._token = ""
-            raise self._endpoint.unreadable(TOKEN, "it is no token")
+            raise self._endpoint.unreadable(TOKEN, "it isn't a token")
         self._token, self._renew_at = token, now + _life(answer.header(LIFE_HEADER.lower().encode())) / 2
         return token
 

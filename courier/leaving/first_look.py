@@ -1,7 +1,6 @@
-"""The look before the start: a program doesn't begin on a machine that ends.
+"""The look at the platform before the start: Courier doesn't start on a machine that is about to end.
 
-What restarts Courier after it has left would otherwise have it receive a few messages each time, which costs each a
-receive.
+A service manager restarts Courier after it has left. Each start would receive a few messages, and cost each a receive.
 """
 
 from __future__ import annotations

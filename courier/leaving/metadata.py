@@ -66,7 +66,7 @@ class Endpoint:
     def unreadable(self, path: str, why: str) -> Unavailable:
         """Return the error for an answer that can't be read."""
         return Unavailable(
-            f"{self.name} at {self.url.host_header} answers for {path} what can't be read: {why}; find out what "
+            f"{self.name} at {self.url.host_header} gives an unreadable answer for {path}: {why}; find out what "
             "answers there, often a proxy or an emulator"
         )
 

@@ -75,7 +75,7 @@ def _object(answer: str) -> Mapping[str, Any]:
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise Unreadable("it is no JSON object")
+        raise Unreadable("it isn't a JSON object")
     return found
 
 

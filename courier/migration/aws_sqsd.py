@@ -44,7 +44,7 @@ _NOTES: Final = {
     "RetentionPeriod": "no equivalent; set the queue's MessageRetentionPeriod. Courier deletes no message for its age",
     "environment_name": "no equivalent, and not needed",
     "dynamodb_ssl": "no equivalent; Courier uses no DynamoDB",
-    "sqs_ssl": "no equivalent; calls of SQS are encrypted",
+    "sqs_ssl": "no equivalent; calls to SQS are encrypted",
     "sqs_verify_checksums": "no equivalent; Courier always verifies them",
     "keepalive": "no equivalent; Courier always keeps connections",
     "threads": "no equivalent; senders and concurrency say how many requests are under way",

@@ -23,10 +23,10 @@ NOTICES: Final = (SPOT, LIFECYCLE, TASK, REBALANCE)
 """The kinds of notices, in the order of their words on the board."""
 
 WORDS_OF: Final = {
-    SPOT: "EC2 takes the spot instance back",
+    SPOT: "EC2 reclaims the spot instance",
     LIFECYCLE: "Auto Scaling terminates the instance",
     TASK: "ECS stops the task",
-    REBALANCE: "EC2 recommends to leave the spot instance",
+    REBALANCE: "EC2 recommends replacing the spot instance",
 }
 """Each kind in words."""
 

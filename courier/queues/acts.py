@@ -251,10 +251,10 @@ def _without_supervisor(act: str, fields: Fields, peer: Peer, queue: QueueProces
     board = queue.served.board
     if not queue.is_ready and act == "pause":
         write_pause(board, str(peer), reason_of(fields), time.monotonic())
-        return {"ok": True, "text": "receiving will be paused when the queue runs"}
+        return {"ok": True, "text": "the queue will start paused"}
     if not queue.is_ready and act == "resume":
         end_pause(board)
-        return {"ok": True, "text": "receiving won't be paused when the queue runs"}
+        return {"ok": True, "text": "the queue will start without a pause"}
     return refusal(_why_not(queue))
 
 

@@ -287,7 +287,7 @@ class QueueProcess:
                 queue=self.name,
                 of_pid=self.pid,
                 reason="it made no turn, or is stopped",
-                advice="find out who stopped it; another takes its place, and SQS shows what its workers held again",
+                advice="find out what stopped it; a new one starts, and the messages that its workers held come again",
             )
             self._aborted_at = now
             os.kill(self.pid, signal.SIGABRT)

@@ -135,7 +135,7 @@ class QueuesReload:
         for name, found in tables.items():
             if name in queues:
                 if queues[name].phase is not QueuePhase.RUNNING:
-                    refused.append(f"queue {name} is leaving still; reload again when it has left")
+                    refused.append(f"queue {name} is still draining; reload again when it has left")
                 elif queues[name].is_ready:
                     continue
                 elif isinstance(found, str):

@@ -40,8 +40,8 @@ BY_CAUSE: Final[Mapping[str, str]] = {
     "hosts that need no proxy in NO_PROXY",
     answer.PROXY_REFUSED: "with status 407, put user name and password into the URL of HTTPS_PROXY; with another one, "
     "let the proxy connect to the endpoint of SQS, or name the endpoint in NO_PROXY",
-    answer.TLS: "check --endpoint-url, name the right certificates in AWS_CA_BUNDLE (those of a proxy that opens TLS, "
-    "too), and check this machine's clock",
+    answer.TLS: "check --endpoint-url, name the right certificates in AWS_CA_BUNDLE (also those of a proxy that "
+    "intercepts TLS), and check this machine's clock",
     answer.FIRST_BYTE_TIMEOUT: f"nothing at first, {_BY_ITSELF}; if it lasts, check the network to SQS",
     answer.TIMEOUT: f"nothing at first, {_BY_ITSELF}; if it lasts, check the network to SQS",
     answer.RESET: f"nothing at first, {_BY_ITSELF}; if it lasts, check proxies and firewalls before SQS",

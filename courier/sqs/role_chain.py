@@ -76,4 +76,4 @@ def _advice(error: ClientError) -> str:
         )
     if code == "RegionDisabledException":
         return "activate STS in the region for the account of the role"
-    return "renew or correct the credentials that Courier starts with; they must be those of AWS, not of the role"
+    return "renew or correct the credentials that Courier starts with; they must be those that assume the role"

@@ -29,6 +29,9 @@ EXIT_UNREACHABLE: Final = 3
 """The exit code of a command that no Courier answers."""
 NOT_COURIER: Final = "what answers there is not Courier"
 
+QUEUES_PATH: Final = "/queues/"
+"""The path below which an API serves each of several queues by its name."""
+
 _URL: Final = re.compile(
     r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s:/?#\[\]@]+))(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/(?:(?![?#@])[!-~])*)?",

@@ -8,10 +8,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from courier.errors import CourierError
-from courier.terminal.api_client import Address, Answer, Unreachable, get
+from courier.terminal.api_client import QUEUES_PATH, Address, Answer, Unreachable, get
 from courier.terminal.report import Report
 
 STATUS_PATH: Final = "/status"
@@ -53,7 +54,9 @@ def status_of(address: Address, answer: Answer) -> Report:
 
 
 def not_courier(address: Address, status: int) -> Unreachable:
-    """Return the error for an answer of another program."""
+    """Return the error for an answer of another program, or of a Courier that has no queue of that name."""
+    if status == HTTPStatus.NOT_FOUND and QUEUES_PATH in address.path:
+        return Unreachable(f"{address.url}: there is no such queue (status 404); `courier status` lists the queues")
     advice = "give the address of Courier's --api with --url"
     return Unreachable(f"{address.url}: what answers there is not Courier (status {status}); {advice}")
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from courier.control_client import SERVICE_SOCKET
 from courier.errors import ConfigError
-from courier.terminal.api_client import Address, parse_url
+from courier.terminal.api_client import QUEUES_PATH, Address, parse_url
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 NO_API: Final = "none"
@@ -37,7 +37,7 @@ def find_api(url: str) -> Address:
 
 def of_queue(address: Address, queue: str | None) -> Address:
     """Return where the API of one of several queues is, by the name of its table; ``None`` is all of the program."""
-    return address if queue is None else address._replace(path=f"{address.path}/queues/{quote(queue, safe='')}")
+    return address if queue is None else address._replace(path=f"{address.path}{QUEUES_PATH}{quote(queue, safe='')}")
 
 
 def find_control(given: str | None, runtime_directory: str | None) -> Path | None:

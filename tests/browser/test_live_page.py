@@ -266,7 +266,7 @@ def tab_that_is_told(open_tab: OpenTab, *told: dict[str, Any]) -> Tab:
 
 
 PAUSE = {"by": "root (uid 0, pid 1)", "reason": "deploying", "since": 1764150000.0, "seconds": 3.0}
-SPOT = {"notice": "spot", "reason": "EC2 takes the spot instance back", "drains": True, "seconds_left": 118.0}
+SPOT = {"notice": "spot", "reason": "EC2 reclaims the spot instance", "drains": True, "seconds_left": 118.0}
 HALF_OPEN = {"state": "half-open", "faults_in_a_row": 0, "openings": 0, "history": []}
 
 

@@ -60,7 +60,7 @@ def test_a_spot_notice_drains_and_loses_nothing(
     assert courier.wait(30) == 0
     assert_nothing_lost(courier, queue, recipient, sent)
     assert "notice=spot" in courier.log()
-    assert 'reason="EC2 takes the spot instance back"' in courier.log()
+    assert 'reason="EC2 reclaims the spot instance"' in courier.log()
 
 
 def test_a_drain_that_would_outlast_the_machine_ends_in_time(

@@ -130,7 +130,7 @@ def test_the_api_names_the_queue_that_does_not_run_and_shows_those_that_a_reload
     assert queues["orders"].name in said.out
     # A pause of all is kept for the queue that doesn't run yet.
     said = program.steered.courier("pause", "--queue", "late")
-    assert (said.code, said.out) == (0, "receiving will be paused when the queue runs\n")
+    assert (said.code, said.out) == (0, "the queue will start paused\n")
     queues["orders"].sqs.create_queue(QueueName="not-there")
     later(lambda: status(program, "/queues/late/status")["state"] == "ready")
     assert status(program, "/queues/late/status")["pause"]["reason"] == ""

@@ -30,7 +30,7 @@ def test_a_spot_notice_shows_what_is_left(board: Scoreboard) -> None:
     write_departure(slot, Departure("spot", 220.0))
     assert leaving_status(board, 102.0) == {
         "notice": "spot",
-        "reason": "EC2 takes the spot instance back",
+        "reason": "EC2 reclaims the spot instance",
         "drains": True,
         "seconds": 2.0,
         "seconds_left": 118.0,

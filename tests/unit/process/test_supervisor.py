@@ -477,7 +477,7 @@ def test_an_announced_end_of_the_machine_drains_in_time_however_long_the_drain_t
     # Both senders stay to their deadline, five seconds in.
     assert toy.process.wait(DEADLINE) == 4
     (line,) = toy.logged("draining")
-    assert line["reason"] == "EC2 takes the spot instance back"
+    assert line["reason"] == "EC2 reclaims the spot instance"
     assert 4.0 < line["timeout"] <= 5.0
     assert len(toy.events("cut")) == 2
     assert not toy.logged("worker exceeds the drain timeout; killed")

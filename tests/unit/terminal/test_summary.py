@@ -54,10 +54,10 @@ def test_a_pause_and_an_open_breaker_say_who_and_why() -> None:
 
 
 def test_a_notice_of_the_platform_says_what_ends_and_when() -> None:
-    spot = {"notice": "spot", "reason": "EC2 takes the spot instance back", "drains": True, "seconds_left": 118.0}
-    assert "leaving    EC2 takes the spot instance back, 1 min 58 s left\n" in text(FULL | {"leaving": spot})
+    spot = {"notice": "spot", "reason": "EC2 reclaims the spot instance", "drains": True, "seconds_left": 118.0}
+    assert "leaving    EC2 reclaims the spot instance, 1 min 58 s left\n" in text(FULL | {"leaving": spot})
     advice = spot | {"drains": False, "seconds_left": None}
-    assert "leaving    EC2 takes the spot instance back, going on as before\n" in text(FULL | {"leaving": advice})
+    assert "leaving    EC2 reclaims the spot instance, going on as before\n" in text(FULL | {"leaving": advice})
 
 
 def test_an_older_courier_leaves_out_what_it_does_not_know() -> None:
