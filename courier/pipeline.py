@@ -52,7 +52,7 @@ from courier.reload import rereading
 from courier.risks import warn_of_risks
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_options
-from courier.wiring.leaving import leave_unstarted, look_first, watcher_stage, watches
+from courier.wiring.leaving import leave_unstarted, poll_before_start, watcher_stage, watches
 from courier.wiring.pools import SenderPool, reconfigured, route_works, sender_pools
 from courier.wiring.roles import (
     api_role,
@@ -167,7 +167,7 @@ def find_queues_unless_leaving(config: Config, of: OfQueue | None = None) -> tup
     def find() -> Queues:
         return find_queues(config, lambda: import_roles(config), _is_stopped(of), serves=of is None)
 
-    return look_first(config, find) if watches(config) and of is None else (find(), None)
+    return poll_before_start(config, find) if watches(config) and of is None else (find(), None)
 
 
 def build_stages(

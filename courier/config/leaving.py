@@ -25,7 +25,7 @@ class LeavingConfig:
         "none",
         "--watch-termination",
         one_of("auto", "ec2", "ecs", "none"),
-        "Drain when this machine or task is about to end.",
+        "Drain before this machine or task ends.",
         "ec2: asks the instance metadata for a spot interruption and the Auto Scaling lifecycle. ecs: asks the task "
         "metadata. auto: ecs in a task of ECS, otherwise ec2.",
     )

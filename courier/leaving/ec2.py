@@ -12,7 +12,7 @@ from typing import Final
 
 from courier.http.answer import Answer, Failure
 from courier.http.head import header_value
-from courier.leaving.metadata import SILENT, Endpoint, Look, Unavailable
+from courier.leaving.metadata import SILENT, Endpoint, Poll, Unavailable
 from courier.leaving.notice import Notice, Unreadable, lifecycle_notice, rebalance_notice, spot_notice
 
 NAME: Final = "the instance metadata"
@@ -53,7 +53,7 @@ class Ec2:
         self._token = ""
         self._renew_at = 0.0
 
-    async def look(self) -> Look:
+    async def poll(self) -> Poll:
         """Return the notices in force, the most urgent first. One counts even if another can't be read."""
         found: list[Notice | None] = []
         error: Unavailable | None = None
@@ -72,7 +72,7 @@ class Ec2:
                 if not self._token:
                     # Without a token no other request can succeed, and each would wait for it.
                     break
-        return Look([notice for notice in found if notice is not None], error)
+        return Poll([notice for notice in found if notice is not None], error)
 
     async def get(self, path: str) -> str | None:
         """Return the text of an item; ``None`` if there is none. Raise Unavailable."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from courier.http.answer import Failure
-from courier.leaving.metadata import Endpoint, Look, Unavailable
+from courier.leaving.metadata import Endpoint, Poll, Unavailable
 from courier.leaving.notice import Notice, Unreadable, task_notice
 
 METADATA: Final = "the task metadata"
@@ -28,13 +28,13 @@ class Ecs:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    async def look(self) -> Look:
+    async def poll(self) -> Poll:
         """Return the notices in force."""
         try:
             notice = await self._notice()
         except Unavailable as error:
-            return Look((), error)
-        return Look([notice] if notice else (), None)
+            return Poll((), error)
+        return Poll([notice] if notice else (), None)
 
     def close(self) -> None:
         """Close the connection."""
@@ -60,10 +60,10 @@ class Agent:
 
     async def protect(self, minutes: int) -> None:
         """Protect the task for some minutes, 0 to end the protection. Raise Unavailable."""
-        wish: dict[str, object] = {"ProtectionEnabled": minutes > 0}
+        request: dict[str, object] = {"ProtectionEnabled": minutes > 0}
         if minutes > 0:
-            wish["ExpiresInMinutes"] = minutes
-        body = orjson.dumps(wish)
+            request["ExpiresInMinutes"] = minutes
+        body = orjson.dumps(request)
         answer = await self._endpoint.ask("PUT", PROTECTION, [("Content-Type", "application/json")], body)
         if isinstance(answer, Failure):
             raise self._endpoint.failed(answer, _LATER)

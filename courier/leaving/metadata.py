@@ -27,8 +27,8 @@ class Unavailable(CourierError):
     """No usable answer of a metadata endpoint; the line says why, and what to do about it."""
 
 
-class Look(NamedTuple):
-    """What a look at the metadata found: the notices in force, and why some of it couldn't be read."""
+class Poll(NamedTuple):
+    """What a poll of the metadata found: the notices in force, and why some of it couldn't be read."""
 
     notices: Sequence[Notice]
     error: Unavailable | None

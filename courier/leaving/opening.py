@@ -29,7 +29,7 @@ IPV4: Final = "http://169.254.169.254"
 IPV6: Final = "http://[fd00:ec2::254]"
 
 
-class Places(NamedTuple):
+class Endpoints(NamedTuple):
     """Where the metadata is: ``ec2`` or ``ecs``, one of them, and the ``agent`` of ECS if the task is protected."""
 
     ec2: Url | None = None
@@ -37,7 +37,7 @@ class Places(NamedTuple):
     agent: Url | None = None
 
 
-class Wishes(NamedTuple):
+class WatchSettings(NamedTuple):
     """What the options ask for: see :class:`courier.config.leaving.LeavingConfig`."""
 
     platform: str
@@ -47,9 +47,9 @@ class Wishes(NamedTuple):
     protects_task: bool = False
 
 
-def find_places(wishes: Wishes, environment: Mapping[str, str]) -> Places:
+def find_endpoints(settings: WatchSettings, environment: Mapping[str, str]) -> Endpoints:
     """Return where the metadata is, by the variables of the environment. Raise CannotStart for one that is wrong."""
-    platform = wishes.platform
+    platform = settings.platform
     if platform == "auto":
         platform = "ecs" if environment.get(TASK_METADATA) else "ec2"
     if platform == "ec2":
@@ -59,48 +59,52 @@ def find_places(wishes: Wishes, environment: Mapping[str, str]) -> Places:
                 "leave one of the two out"
             )
         by_mode = IPV6 if environment.get(EC2_MODE, "").lower() == "ipv6" else IPV4
-        return Places(ec2=_url(EC2_ENDPOINT, environment.get(EC2_ENDPOINT) or by_mode))
+        return Endpoints(ec2=_url(EC2_ENDPOINT, environment.get(EC2_ENDPOINT) or by_mode))
     metadata, agent = (environment.get(name, "") for name in (TASK_METADATA, AGENT_URI))
     if not metadata:
         raise CannotStart(
             f"--watch-termination ecs needs {TASK_METADATA}, which ECS sets in a task; elsewhere leave the option out"
         )
-    if wishes.protects_task and not agent:
+    if settings.protects_task and not agent:
         raise CannotStart(
             f"--task-protection needs {AGENT_URI}, which ECS sets in a task with agent 1.65 or Fargate 1.4.0; use such "
             "a platform, or leave the option out"
         )
-    return Places(ecs=_url(TASK_METADATA, metadata), agent=_url(AGENT_URI, agent) if wishes.protects_task else None)
+    return Endpoints(
+        ecs=_url(TASK_METADATA, metadata), agent=_url(AGENT_URI, agent) if settings.protects_task else None
+    )
 
 
-def open_source(loop: asyncio.AbstractEventLoop, places: Places, wishes: Wishes) -> tuple[Source, FindHook | None]:
+def open_source(
+    loop: asyncio.AbstractEventLoop, endpoints: Endpoints, settings: WatchSettings
+) -> tuple[Source, FindHook | None]:
     """Return the metadata of the platform, and what finds the lifecycle hook, if one is to be completed."""
-    if places.ec2 is None:
-        assert places.ecs is not None
-        return Ecs(Endpoint(loop, places.ecs, METADATA)), None
-    ec2 = Ec2(Endpoint(loop, places.ec2, NAME), drains_on_rebalance=wishes.drains_on_rebalance)
-    if not wishes.hook_name:
+    if endpoints.ec2 is None:
+        assert endpoints.ecs is not None
+        return Ecs(Endpoint(loop, endpoints.ecs, METADATA)), None
+    ec2 = Ec2(Endpoint(loop, endpoints.ec2, NAME), drains_on_rebalance=settings.drains_on_rebalance)
+    if not settings.hook_name:
         return ec2, None
 
     async def find_hook() -> Hook:
         instance, region = await ec2.get(INSTANCE_ID), await ec2.get(REGION)
         if not instance:
             raise Unavailable("the instance metadata has no instance id; find out what answers there")
-        return await loop.run_in_executor(None, _lifecycle_hook, wishes, instance.strip(), (region or "").strip())
+        return await loop.run_in_executor(None, _lifecycle_hook, settings, instance.strip(), (region or "").strip())
 
     return ec2, find_hook
 
 
-def open_agent(loop: asyncio.AbstractEventLoop, places: Places) -> Agent | None:
+def open_agent(loop: asyncio.AbstractEventLoop, endpoints: Endpoints) -> Agent | None:
     """Return the side of ECS that protects the task, ``None`` if it isn't to be protected."""
-    return Agent(Endpoint(loop, places.agent, AGENT)) if places.agent is not None else None
+    return Agent(Endpoint(loop, endpoints.agent, AGENT)) if endpoints.agent is not None else None
 
 
-def _lifecycle_hook(wishes: Wishes, instance: str, region: str) -> LifecycleHook:
+def _lifecycle_hook(settings: WatchSettings, instance: str, region: str) -> LifecycleHook:
     # Imported here, in a thread, because it imports boto3, and most machines end without a hook.
     from courier.leaving.lifecycle_hook import Instance, LifecycleHook
 
-    return LifecycleHook(wishes.hook_name, wishes.hook_group, Instance(instance, region or None))
+    return LifecycleHook(settings.hook_name, settings.hook_group, Instance(instance, region or None))
 
 
 def _url(variable: str, text: str) -> Url:

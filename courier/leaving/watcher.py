@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from courier.errors import CourierError
-from courier.leaving.metadata import Look, Unavailable
+from courier.leaving.metadata import Poll, Unavailable
 from courier.leaving.notice import Notice
 from courier.leaving.protection import Protection
 from courier.log.outage import Outage
@@ -34,10 +34,10 @@ from courier.process.life import Life, Role
 from courier.process.scoreboard import Scoreboard
 from courier.recipient.policy import Backoff
 
-LOOK_SECONDS: Final = 5.0
-"""Seconds between two looks, which is what AWS recommends: a spot instance ends two minutes after its notice."""
+POLL_SECONDS: Final = 5.0
+"""Seconds between two polls, which is what AWS recommends: a spot instance ends two minutes after its notice."""
 
-BACKOFF: Final = Backoff(LOOK_SECONDS, 60.0)
+BACKOFF: Final = Backoff(POLL_SECONDS, 60.0)
 
 EXTEND_SECONDS: Final = 15.0
 """Seconds between two extensions of the lifecycle hook during a drain. The shortest hook waits for 30."""
@@ -57,7 +57,7 @@ log = structlog.get_logger("courier.watcher")
 class Source(Protocol):
     """The metadata of the platform."""
 
-    async def look(self) -> Look:
+    async def poll(self) -> Poll:
         """Return the notices in force."""
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Watcher(Role):
         self._hook_outage = Outage()
 
     def start(self) -> None:
-        """Start to look."""
+        """Start to poll."""
         self._life.start(self._watch())
         if self._find_hook is not None:
             self._life.start(self._keep_hook())
@@ -159,14 +159,14 @@ class Watcher(Role):
 
     async def _watch(self) -> None:
         while True:
-            await self._look()
-            await asyncio.sleep(LOOK_SECONDS if not self._failures else self._retry_in())
+            await self._poll()
+            await asyncio.sleep(POLL_SECONDS if not self._failures else self._retry_in())
 
     def _retry_in(self) -> float:
-        return max(LOOK_SECONDS, BACKOFF.delay(self._failures, random.random()))
+        return max(POLL_SECONDS, BACKOFF.delay(self._failures, random.random()))
 
-    async def _look(self) -> Sequence[Notice]:
-        found = await self._source.look()
+    async def _poll(self) -> Sequence[Notice]:
+        found = await self._source.poll()
         now = time.monotonic()
         if found.error is not None:
             self._failures += 1
@@ -235,7 +235,7 @@ class Watcher(Role):
     async def _complete(self, find_hook: FindHook) -> None:
         """Complete the action if the instance is to be terminated, however this drain began. Try until it is done."""
         if not self._slot.reals[_noticed(LIFECYCLE)]:
-            await self._look()
+            await self._poll()
         while self._slot.reals[_noticed(LIFECYCLE)]:
             try:
                 hook = await self._opened(find_hook)

@@ -107,7 +107,12 @@ def _toml(value: Value) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     # A string of TOML takes the escapes of JSON. What is unprintable, such as DEL, no option takes.
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value).lower()
+    # TOML forbids DEL in a string, which JSON allows.
+    return (
+        json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
+        if isinstance(value, str)
+        else str(value).lower()
+    )
 
 
 def whole_number(text: str) -> int | None:

@@ -222,7 +222,7 @@ NOTICES: Final = _watcher(
     size=4,
     label="notice",
 )
-METADATA_FAILURES: Final = _watcher(COUNTER | METRIC, "Looks for such notices that failed.")
+METADATA_FAILURES: Final = _watcher(COUNTER | METRIC, "Failed requests for such notices.")
 HOOKS_COMPLETED: Final = _watcher(
     COUNTER | METRIC, "Lifecycle actions of Auto Scaling that Courier completed.", "lifecycle_actions_completed"
 )

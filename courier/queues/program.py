@@ -44,7 +44,7 @@ from courier.queues.reloading import ReadEach
 from courier.queues.served import ServedQueue
 from courier.wiring.aws import configured_aws
 from courier.wiring.control import control_path
-from courier.wiring.leaving import leave_unstarted, look_first, watcher_role, watcher_seconds, watches
+from courier.wiring.leaving import leave_unstarted, poll_before_start, watcher_role, watcher_seconds, watches
 from courier.wiring.page import page_token
 from courier.wiring.roles import import_roles
 
@@ -80,7 +80,7 @@ def run_queues(configs: Mapping[str, Config], read_one: ReadOne, read_each: Read
                 import_roles(config)
         if first.api_address is not None:
             run_in_child(partial(_check_api, first), API_SECONDS, "the check of --api")
-        departure = look_first(first, lambda: None)[1] if watches(first) else None
+        departure = poll_before_start(first, lambda: None)[1] if watches(first) else None
     except Interrupted:
         log.info("stopped before it started")
         return EXIT_DRAINED

@@ -1,4 +1,4 @@
-"""The wiring of leaving in time: the watcher's stage, and the look before the start."""
+"""The wiring of leaving in time: the watcher's stage, and the poll before the start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from courier.process.short_lived_child import Interrupted, run_in_child
 from courier.process.stage import Stage
 
 if TYPE_CHECKING:
-    from courier.leaving.opening import Wishes
+    from courier.leaving.opening import WatchSettings
 
 CHILD_SECONDS: Final = 3.0
 CLOSING_SECONDS: Final = 2.0
@@ -50,67 +50,67 @@ def watcher_role(config: Config, boards: Sequence[Scoreboard] = ()) -> RoleFacto
     ``boards`` are those of all queues in a program of several.
     """
     # Imported here, before the fork, because few programs watch.
-    from courier.leaving.opening import find_places, open_agent, open_source
+    from courier.leaving.opening import find_endpoints, open_agent, open_source
     from courier.leaving.watcher import Watcher
 
-    wishes = _wishes(config)
-    places = find_places(wishes, environment())
-    _warn_of(config, in_ecs=places.ecs is not None)
+    settings = _watch_settings(config)
+    endpoints = find_endpoints(settings, environment())
+    _warn_of(config, in_ecs=endpoints.ecs is not None)
 
     async def make(life: Life) -> Role:
-        source, find_hook = open_source(life.loop, places, wishes)
-        return Watcher(life, source, find_hook, open_agent(life.loop, places), boards)
+        source, find_hook = open_source(life.loop, endpoints, settings)
+        return Watcher(life, source, find_hook, open_agent(life.loop, endpoints), boards)
 
     return make
 
 
-def look_first(config: Config, meanwhile: Callable[[], Found]) -> tuple[Found, Departure | None]:
+def poll_before_start(config: Config, meanwhile: Callable[[], Found]) -> tuple[Found, Departure | None]:
     """Return what ``meanwhile`` returns, and the reason not to start, ``None`` for none.
 
     Raise CannotStart if the platform's variables are wrong, and what ``meanwhile`` raises.
     """
-    from courier.leaving.first_look import look_first as look
-    from courier.leaving.opening import find_places
+    from courier.leaving.first_poll import poll_before_start as poll
+    from courier.leaving.opening import find_endpoints
 
-    wishes = _wishes(config)
-    places = find_places(wishes, environment())
+    settings = _watch_settings(config)
+    endpoints = find_endpoints(settings, environment())
     found: list[Found] = []
     try:
         answer = run_in_child(
-            lambda: look(places, wishes), CHILD_SECONDS, "the first look", lambda: found.append(meanwhile())
+            lambda: poll(endpoints, settings), CHILD_SECONDS, "the first poll", lambda: found.append(meanwhile())
         )
     except CannotStart:
         if not found:
             raise
-        # Only the look failed. The watcher says why when it fails too.
+        # Only the poll failed. The watcher says why when it fails too.
         answer = b""
     return found[0], Departure(answer.decode()) if answer else None
 
 
 def describe_platform(config: Config) -> str:
     """Return what the platform says about this machine, and about the lifecycle hook. Raise CourierError."""
-    from courier.leaving.first_look import describe
-    from courier.leaving.opening import find_places
+    from courier.leaving.first_poll import describe
+    from courier.leaving.opening import find_endpoints
 
-    wishes = _wishes(config)
-    return describe(find_places(wishes, environment()), wishes)
+    settings = _watch_settings(config)
+    return describe(find_endpoints(settings, environment()), settings)
 
 
 def leave_unstarted(config: Config, departure: Departure) -> int:
     """Say why the program doesn't start, complete the lifecycle action if there is one, and return the exit code."""
-    from courier.leaving.first_look import complete_hook
-    from courier.leaving.opening import find_places
+    from courier.leaving.first_poll import complete_hook
+    from courier.leaving.opening import find_endpoints
 
     log.warning(
         "not started",
         reason=WORDS_OF[departure.kind],
         advice="nothing: what is in the queue is for other machines; start it again if the platform changes its mind",
     )
-    wishes = _wishes(config)
-    if departure.kind == LIFECYCLE and wishes.hook_name:
-        places = find_places(wishes, environment())
+    settings = _watch_settings(config)
+    if departure.kind == LIFECYCLE and settings.hook_name:
+        endpoints = find_endpoints(settings, environment())
         try:
-            run_in_child(lambda: complete_hook(places, wishes), HOOK_SECONDS, "the lifecycle hook")
+            run_in_child(lambda: complete_hook(endpoints, settings), HOOK_SECONDS, "the lifecycle hook")
         except CannotStart as error:
             log.warning("cannot complete the lifecycle action", reason=error.reason, advice=error.advice)
         except Interrupted:
@@ -136,8 +136,8 @@ def _warn_of(config: Config, *, in_ecs: bool) -> None:
             )
 
 
-def _wishes(config: Config) -> Wishes:
-    from courier.leaving.opening import Wishes
+def _watch_settings(config: Config) -> WatchSettings:
+    from courier.leaving.opening import WatchSettings
 
     group, name = config.hook
-    return Wishes(config.watch_termination, config.drain_on_rebalance, group, name, config.task_protection)
+    return WatchSettings(config.watch_termination, config.drain_on_rebalance, group, name, config.task_protection)

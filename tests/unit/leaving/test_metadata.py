@@ -15,11 +15,11 @@ from courier.http.url_parsing import read_url
 from courier.leaving.ec2 import TOKEN, Ec2
 from courier.leaving.ecs import Agent, Ecs
 from courier.leaving.metadata import Endpoint, Unavailable
-from courier.leaving.opening import IPV4, IPV6, Places, Wishes, find_places
+from courier.leaving.opening import IPV4, IPV6, Endpoints, WatchSettings, find_endpoints
 from courier.local.exchange import Request, Response
 from tests.fake_platform import REBALANCE, SPOT, STATE, FakePlatform, fake_platform
 
-EC2 = Wishes("ec2")
+EC2 = WatchSettings("ec2")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_an_instance_without_notices_has_none_and_one_token_serves_all_loo
     ec2 = ec2_of(platform)
     platform.items[STATE] = "InService"
     for _ in range(3):
-        assert await ec2.look() == ([], None)
+        assert await ec2.poll() == ([], None)
     assert (platform.asked["token"], platform.asked[SPOT]) == (1, 3)
     ec2.close()
 
@@ -68,7 +68,7 @@ async def test_all_notices_are_found_the_most_urgent_first(platform: FakePlatfor
     platform.recommend_rebalance()
     platform.terminate()
     platform.interrupt_spot()
-    notices, error = await ec2.look()
+    notices, error = await ec2.poll()
     assert error is None
     assert [(notice.kind, notice.drains) for notice in notices] == [
         ("spot", True),
@@ -80,10 +80,10 @@ async def test_all_notices_are_found_the_most_urgent_first(platform: FakePlatfor
 
 async def test_an_expired_token_is_renewed_and_hides_no_notice(platform: FakePlatform) -> None:
     ec2 = ec2_of(platform)
-    await ec2.look()
+    await ec2.poll()
     platform.forget_tokens()
     platform.interrupt_spot()
-    notices, error = await ec2.look()
+    notices, error = await ec2.poll()
     assert error is None
     assert [notice.kind for notice in notices] == ["spot"]
     assert (platform.asked["token"], platform.asked["refused"]) == (2, 1)
@@ -94,10 +94,10 @@ async def test_a_token_is_renewed_at_half_of_the_life_that_the_answer_gives_it(p
     clock = Clock()
     ec2 = ec2_of(platform, clock=clock)
     platform.token_seconds = 60
-    await ec2.look()
+    await ec2.poll()
     for later, tokens in ((29.0, 1), (2.0, 2)):
         clock.now += later
-        await ec2.look()
+        await ec2.poll()
         assert platform.asked["token"] == tokens
     assert not platform.asked["refused"]
     ec2.close()
@@ -106,7 +106,7 @@ async def test_a_token_is_renewed_at_half_of_the_life_that_the_answer_gives_it(p
 async def test_a_platform_that_refuses_every_token_is_asked_for_one_more_not_for_ever(platform: FakePlatform) -> None:
     platform.token_seconds = -1
     ec2 = ec2_of(platform)
-    notices, error = await ec2.look()
+    notices, error = await ec2.poll()
     assert notices == []
     assert "answers 401 Unauthorized" in str(error)
     assert platform.asked["token"] <= 6
@@ -116,7 +116,7 @@ async def test_a_platform_that_refuses_every_token_is_asked_for_one_more_not_for
 async def test_a_hop_limit_of_1_is_one_line_that_says_what_to_raise(platform: FakePlatform) -> None:
     platform.reaches_containers = False
     ec2 = ec2_of(platform)
-    _, error = await ec2.look()
+    _, error = await ec2.poll()
     assert error is not None
     assert "\n" not in str(error)
     assert "--http-put-response-hop-limit 2" in error.advice
@@ -128,7 +128,7 @@ async def test_a_hop_limit_of_1_is_one_line_that_says_what_to_raise(platform: Fa
 async def test_metadata_that_is_turned_off_says_how_to_turn_it_on(platform: FakePlatform) -> None:
     platform.override = lambda request: Response(403)
     ec2 = ec2_of(platform)
-    _, error = await ec2.look()
+    _, error = await ec2.poll()
     assert error is not None
     assert "HttpEndpoint" in error.advice
     ec2.close()
@@ -141,7 +141,7 @@ async def test_a_notice_counts_even_if_another_item_cannot_be_read(platform: Fak
     platform.terminate()
     platform.recommend_rebalance()
     platform.override = lambda request: Response(500) if request.target.endswith(broken) else None
-    notices, error = await ec2.look()
+    notices, error = await ec2.poll()
     assert len(notices) == 2
     assert all(notice.drains for notice in notices)
     assert broken in str(error)
@@ -162,16 +162,16 @@ def test_whatever_answers_a_look_ends_with_notices_or_one_line(
 
     platform.override = answer
 
-    async def look() -> None:
+    async def poll() -> None:
         ec2 = ec2_of(platform)
-        notices, error = await ec2.look()
+        notices, error = await ec2.poll()
         assert len(notices) <= 3
         if error is not None:
             assert str(error).isprintable()
             assert error.advice
         ec2.close()
         ecs = Ecs(endpoint_of(platform, "/v4/x"))
-        notices, error = await ecs.look()
+        notices, error = await ecs.poll()
         assert error is None or (str(error).isprintable() and error.advice)
         ecs.close()
         agent = Agent(endpoint_of(platform, "/api/x"))
@@ -179,14 +179,14 @@ def test_whatever_answers_a_look_ends_with_notices_or_one_line(
         assert error is None or (str(error).isprintable() and error.advice)
         agent.close()
 
-    asyncio.run(look())
+    asyncio.run(poll())
 
 
 async def test_a_machine_without_metadata_is_refused_at_once(platform: FakePlatform) -> None:
     url = platform.url
     platform.server.go_away()
     ec2 = Ec2(Endpoint(asyncio.get_running_loop(), read_url(url), "the instance metadata"))
-    _, error = await ec2.look()
+    _, error = await ec2.poll()
     assert error is not None
     assert "connection refused" in error.reason
     assert "outside of EC2" in error.advice
@@ -195,9 +195,9 @@ async def test_a_machine_without_metadata_is_refused_at_once(platform: FakePlatf
 
 async def test_a_task_is_asked_for_its_desired_status(platform: FakePlatform) -> None:
     ecs = Ecs(endpoint_of(platform, "/v4/abc"))
-    assert await ecs.look() == ((), None)
+    assert await ecs.poll() == ((), None)
     platform.desired = "STOPPED"
-    notices, error = await ecs.look()
+    notices, error = await ecs.poll()
     assert [notice.kind for notice in notices] == ["task"]
     assert error is None
     ecs.close()
@@ -229,28 +229,30 @@ ECS = {"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/abc", "ECS_AGEN
 
 
 def test_auto_is_ecs_in_a_task_and_ec2_elsewhere() -> None:
-    assert find_places(Wishes("auto"), ECS) == Places(ecs=read_url(ECS["ECS_CONTAINER_METADATA_URI_V4"]))
-    assert find_places(Wishes("auto", protects_task=True), ECS).agent == read_url(ECS["ECS_AGENT_URI"])
-    assert find_places(Wishes("auto"), {}) == Places(ec2=read_url(IPV4))
-    assert find_places(EC2, ECS) == Places(ec2=read_url(IPV4))
+    assert find_endpoints(WatchSettings("auto"), ECS) == Endpoints(ecs=read_url(ECS["ECS_CONTAINER_METADATA_URI_V4"]))
+    assert find_endpoints(WatchSettings("auto", protects_task=True), ECS).agent == read_url(ECS["ECS_AGENT_URI"])
+    assert find_endpoints(WatchSettings("auto"), {}) == Endpoints(ec2=read_url(IPV4))
+    assert find_endpoints(EC2, ECS) == Endpoints(ec2=read_url(IPV4))
 
 
 def test_the_variables_of_the_sdks_say_where_the_instance_metadata_is() -> None:
-    assert find_places(EC2, {"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv6"}).ec2 == read_url(IPV6)
+    assert find_endpoints(EC2, {"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv6"}).ec2 == read_url(IPV6)
     there = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1338"}
-    assert find_places(EC2, there).ec2 == read_url("http://127.0.0.1:1338")
+    assert find_endpoints(EC2, there).ec2 == read_url("http://127.0.0.1:1338")
 
 
 @pytest.mark.parametrize(
-    ("wishes", "environment", "named"),
+    ("settings", "environment", "named"),
     [
         (EC2, {"AWS_EC2_METADATA_DISABLED": "true"}, "AWS_EC2_METADATA_DISABLED"),
         (EC2, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "imds"}, "AWS_EC2_METADATA_SERVICE_ENDPOINT"),
-        (Wishes("ecs"), {}, "ECS_CONTAINER_METADATA_URI_V4"),
-        (Wishes("ecs", protects_task=True), ECS | {"ECS_AGENT_URI": ""}, "ECS_AGENT_URI"),
+        (WatchSettings("ecs"), {}, "ECS_CONTAINER_METADATA_URI_V4"),
+        (WatchSettings("ecs", protects_task=True), ECS | {"ECS_AGENT_URI": ""}, "ECS_AGENT_URI"),
     ],
 )
-def test_a_platform_that_is_not_there_is_one_line(wishes: Wishes, environment: dict[str, str], named: str) -> None:
+def test_a_platform_that_is_not_there_is_one_line(
+    settings: WatchSettings, environment: dict[str, str], named: str
+) -> None:
     with pytest.raises(CannotStart, match=named) as refused:
-        find_places(wishes, environment)
+        find_endpoints(settings, environment)
     assert "\n" not in str(refused.value)

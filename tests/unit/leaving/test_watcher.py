@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from courier.errors import CourierError
 from courier.leaving import watcher as module
-from courier.leaving.metadata import Look, Unavailable
+from courier.leaving.metadata import Poll, Unavailable
 from courier.leaving.notice import Notice
 from courier.leaving.watcher import Watcher
 from courier.process import scoreboard
@@ -33,7 +33,7 @@ class Platform:
     def __init__(self) -> None:
         self.notices: Sequence[Notice] = ()
         self.error: Unavailable | None = None
-        self.looks = 0
+        self.polls = 0
         self.fails = 0
         self.waits = True
         self.extended = 0
@@ -41,10 +41,10 @@ class Platform:
         self.minutes: list[int] = []
         self.is_closed = False
 
-    async def look(self) -> Look:
-        self.looks += 1
+    async def poll(self) -> Poll:
+        self.polls += 1
         await asyncio.sleep(0)
-        return Look(self.notices, self.error)
+        return Poll(self.notices, self.error)
 
     async def find_hook(self) -> Platform:
         if self.fails:
@@ -85,7 +85,7 @@ class World:
         platform = self.platform
         watcher = Watcher(life, platform, platform.find_hook if hook else None, platform if protects else None)
         running = asyncio.get_running_loop().create_task(run_role(watcher, life))
-        await until(lambda: platform.looks or running.done())
+        await until(lambda: platform.polls or running.done())
         yield life
         if not replaced:
             self.board.supervisor.words[scoreboard.STATE] = scoreboard.DRAINING
@@ -99,8 +99,8 @@ class World:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look and sample a hundred times as often."""
-    for name in ("LOOK_SECONDS", "SAMPLE_SECONDS", "EXTEND_SECONDS", "RETRY_SECONDS"):
+    """Poll and sample a hundred times as often."""
+    for name in ("POLL_SECONDS", "SAMPLE_SECONDS", "EXTEND_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(module, name, 0.02)
 
 
@@ -136,8 +136,8 @@ async def test_a_notice_is_logged_once_also_by_a_successor_and_counted_once() ->
     with capture_logs() as lines:
         for _ in range(2):
             async with world.run():
-                looks = world.platform.looks
-                await until(lambda looks=looks: world.platform.looks > looks + 2)  # type: ignore[misc]
+                polls = world.platform.polls
+                await until(lambda polls=polls: world.platform.polls > polls + 2)  # type: ignore[misc]
     assert [line["then"] for line in lines if line["event"] == "the platform gives notice"] == ["going on as before"]
     assert world.slot.words[scoreboard.NOTICES + 3] == 1
     assert departure_of(world.slot) is None
@@ -145,14 +145,14 @@ async def test_a_notice_is_logged_once_also_by_a_successor_and_counted_once() ->
 
 async def test_an_outage_of_the_metadata_is_logged_once_and_its_end_too() -> None:
     world = World()
-    world.platform.error = Unavailable("nobody there; look")
+    world.platform.error = Unavailable("nobody there; ask again")
     with capture_logs() as lines:
         async with world.run():
-            await until(lambda: world.platform.looks > 1, 20)
+            await until(lambda: world.platform.polls > 1, 20)
             world.platform.error = None
             await until(lambda: any("asking again" in line["event"] for line in lines), 30)
     failing = [line for line in lines if line["event"].startswith("cannot ask")]
-    assert [(line["reason"], line["advice"]) for line in failing] == [("nobody there", "look")]
+    assert [(line["reason"], line["advice"]) for line in failing] == [("nobody there", "ask again")]
     assert world.slot.words[scoreboard.METADATA_FAILURES] >= 1
 
 
