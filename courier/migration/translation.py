@@ -106,13 +106,10 @@ def _refusal(option: Option, value: Value) -> str:
 def _toml(value: Value) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    # A string of TOML takes the escapes of JSON. What is unprintable, such as DEL, no option takes.
-    # TOML forbids DEL in a string, which JSON allows.
-    return (
-        json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
-        if isinstance(value, str)
-        else str(value).lower()
-    )
+    if not isinstance(value, str):
+        return str(value).lower()
+    # A string of TOML takes the escapes of JSON, and must escape DEL too.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
 def whole_number(text: str) -> int | None:
