@@ -160,6 +160,6 @@ def test_the_page_of_a_queue_steers_that_queue_alone(program: Program) -> None:
     until(lambda: len([1 for pid in program.workers("mails") if "sender" in title(pid)]) == 2, explain=program.log)
     assert len([1 for pid in program.workers("orders") if "sender" in title(pid)]) == 1
     assert "there is no such queue" in program.steered.courier("rotate", "--queue", "nowhere").error
-    for command in ("status", "top", "tap"):
+    for command in ("status", "tap"):
         said = program.steered.courier(command, "--queue", "nowhere", "--url", origin)
         assert "there is no such queue (status 404); `courier status` lists the queues" in said.error + said.out
