@@ -15,7 +15,9 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -24,6 +26,7 @@ import orjson
 import uvloop
 
 from courier.http.url_parsing import read_url
+from courier.process.kin import die_with
 from courier.sqs.client import Outgoing, SqsClient
 from courier.sqs.credentials import CredentialSource
 from courier.sqs.discovery import aws_configuration
@@ -56,7 +59,9 @@ class Server:
     """A process that prints its address to stdout; ``tree`` measures it."""
 
     def __init__(self, *command: str) -> None:
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=until_we_end()
+        )
         self.tree = Tree(self.process.pid)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -67,6 +72,11 @@ class Server:
     def stop(self) -> None:
         """Stop the process."""
         end(self.process)
+
+
+def until_we_end() -> Callable[[], None]:
+    """Return what a new process calls first, so that it ends with this one, even if that is killed."""
+    return partial(die_with, os.getpid())
 
 
 def end(process: subprocess.Popen[Any], number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
@@ -262,7 +272,9 @@ class Nginx:
         )
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}/"
         command = [nginx_path(), "-c", str(conf), "-e", str(directory / "error.log")]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=until_we_end()
+        )
         self.tree = Tree(self.process.pid)
         _wait_for_port(port, self.process)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from scripts.bench.programs import Program, audited, environment
-from scripts.bench.servers import Queue, Recipient, State, end
+from scripts.bench.servers import Queue, Recipient, State, end, until_we_end
 from scripts.bench.tree import Cpu, Tree, Usage, spent
 
 _LOOK_SECONDS: Final = 0.02
@@ -85,6 +85,7 @@ class Running:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=until_we_end(),
             )
         self.tree = Tree(self.process.pid)
 
