@@ -78,6 +78,8 @@ class QueueActs:
         """Read the file of ``--config`` again: all of it, or for one queue. A table without a queue becomes one."""
         self._refuse_while_stopping("no configuration is read any more")
         name = fields.get("queue")
+        if not (name is None or isinstance(name, str)):
+            raise Refusal("queue must be the name of a [[queue]] table")
         if self._reads_itself(name):
             return self._ask("reload", {}, peer, self._chosen(fields), alone=True)
         if why_not := self._first.reload.ask(name):

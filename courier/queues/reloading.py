@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from courier.config.config import OPTIONS, Config
-from courier.config.queues import OF_PROGRAM
+from courier.config.queues import MOST_QUEUES, OF_PROGRAM
 from courier.errors import CannotStart, CourierError
 from courier.process.reload import READ_SECONDS, STEP_SECONDS, Outcome
 from courier.process.short_lived_child import PolledChild
@@ -43,6 +43,8 @@ class QueuesReload:
     def __init__(self, first: FirstProcess, read_each: ReadEach | None) -> None:
         self.outcome = Outcome(True, "")
         self._first = first
+        # All queues may leave; the options of the whole program stay.
+        self._config = next((queue.served.config for queue in first.queues), None)
         self._read_each = read_each
         self.last: str | None = None
         self._asked: list[str | None] = []
@@ -62,6 +64,8 @@ class QueuesReload:
         if self._read_each is None:
             return NO_FILE
         if name not in self._asked:
+            if len(self._asked) > MOST_QUEUES:
+                return "many reloads wait already; try again when they are done"
             self._asked.append(name)
         return ""
 
@@ -113,7 +117,7 @@ class QueuesReload:
     def _refuse_what_is_of_the_program(self, tables: Mapping[str, Config | str]) -> None:
         """Raise CannotStart if an option of the first process or the API has changed."""
         new = next((each for each in tables.values() if isinstance(each, Config)), None)
-        old = next((queue.served.config for queue in self._first.queues), None)
+        old = self._config
         if new is None or old is None:
             return
         flags = [

@@ -302,6 +302,12 @@ def test_the_program_waits_for_a_reload_when_its_last_queue_has_left(
         return said.out + said.error
 
     until(lambda: "no queue runs" in answer(), explain=answer)
+    started.above["api"] = "none"
+    started.write()
+    said = started.steered.courier("reload")
+    assert (said.code, "--api can't change" in said.error) == (1, True), said
+    started.above["api"] = f"127.0.0.1:{free_port}"
+    started.write()
     started.steered.done("reload")
     until(lambda: len(started.lines("event=ready", "sender=")) == 6, explain=started.log)
     deliver(queues, recipient, started)
@@ -313,6 +319,11 @@ def test_a_reload_of_one_queue_reads_no_table_of_another(program: StartProgram, 
     started.write(mails={"senders": 2}, images=None)
     said = started.steered.courier("reload", "--queue", "mial")
     assert (said.code, "the tables are orders, mails" in said.error) == (1, True), said
+    for wrong in (["mails"], {"mails": 1}, 5, True):
+        assert "must be the name" in started.steered.refused("reload", queue=wrong)
+    asked = [started.steered.act("reload", queue=f"no-{number}")["ok"] for number in range(200)]
+    assert not all(asked), "a client may ask for any number of reloads"
+    until(lambda: not started.steered.done("reloading")["busy"], explain=started.log)
     started.steered.done("drain", queue="orders")
     until(lambda: started.lines("queue left", "queue=orders"), explain=started.log)
     assert started.steered.courier("reload", "--queue", "orders").code == 0
