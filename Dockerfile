@@ -5,8 +5,8 @@ ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
 WORKDIR /source
-# Install only what the lock files list, by hash. make lock updates them. What they list comes before the source, so that
-# a build after a change of the source doesn't fetch it anew.
+# Install only what the lock files list, by hash. make lock updates them. The libraries come before the source, so that a
+# build after a change of the source doesn't fetch them again.
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/courier
 RUN pip --python /opt/courier/bin/python install --no-cache-dir --no-compile --require-hashes --only-binary :all: -r requirements.lock
@@ -26,8 +26,8 @@ RUN groupadd --gid 10001 courier \
     && useradd --uid 10001 --gid courier --home-dir /var/lib/courier --no-create-home --shell /usr/sbin/nologin courier \
     && install --directory --owner 10001 --group 10001 --mode 0750 /var/lib/courier /var/lib/courier/audit
 COPY --from=build /opt/courier /opt/courier
-# Inside of a container loopback is nobody's: who may connect is decided by which ports are published. The control socket
-# is for docker exec NAME courier pause; /tmp is what a read-only container has beside its volume.
+# Loopback can't be reached from outside of a container: the ports that you publish decide who may connect. The control
+# socket is for docker exec NAME courier pause; /tmp is what a read-only container has beside its volume.
 ENV PATH=/opt/courier/bin:/usr/local/bin:/usr/bin:/bin \
     COURIER_API=0.0.0.0:8080 \
     COURIER_AUDIT_PATH=/var/lib/courier/audit \
@@ -43,5 +43,5 @@ STOPSIGNAL SIGTERM
 # Life, not readiness: a new container wouldn't end an outage of the recipient, and ECS and Swarm replace an unhealthy one.
 # It asks no API, which may be off or on another port.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "courier.health"]
-# No init in front: as PID 1 Courier takes its signals, and reaps whoever is left to it.
+# No init in front: as PID 1, Courier handles signals and reaps orphaned processes.
 ENTRYPOINT ["courier"]

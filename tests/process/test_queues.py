@@ -344,7 +344,7 @@ def test_a_queue_that_waits_for_its_network_answers_no_act_late(
         started.steered.done("reload")
         until(lambda: started.supervisor("late"), explain=started.log)
         paused = started.steered.done("pause", reason="a test")["queues"]
-        assert paused["late"]["text"] == "receiving will be paused when the queue runs"
+        assert paused["late"]["text"] == "the queue will start paused"
         assert started.steered.done("status", queue="late")["pause"]["reason"] == "a test"
         assert "late: it " in started.steered.refused("scale", senders=2)
         started.steered.done("resume")
