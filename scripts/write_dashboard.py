@@ -22,8 +22,8 @@ PAGE: Final = Path(__file__).parents[1] / "deploy" / "grafana" / "courier.json"
 ROLES: Final = ("consumer", "sender", "auditor", "api")
 UID: Final = "courier-overview"
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-CHOSEN: Final = 'job=~"$job", instance=~"$instance"'
-"""The matchers that every query has."""
+CHOSEN: Final = 'job=~"$job", instance=~"$instance", queue=~"$queue"'
+"""The matchers that every query has. A program without [[queue]] tables has no label ``queue``: then it is empty."""
 
 COLUMNS: Final = 24
 HEIGHT: Final = 8
@@ -86,7 +86,7 @@ ROWS: Final = (
                 "Ready",
                 "1 for each instance that does its work. With 0, GET /status/ready says why, and what to do.",
                 COUNT,
-                [Query(f"courier_ready{{{CHOSEN}}}", "{{instance}}")],
+                [Query(f"courier_ready{{{CHOSEN}}}", "{{instance}} {{queue}}")],
                 6,
                 "stat",
             ),
@@ -94,7 +94,7 @@ ROWS: Final = (
                 "Circuit breaker",
                 "0 closed, 1 open, 2 half-open. While it is open nothing is received, and messages wait in the queue.",
                 COUNT,
-                [Query(f"max by (instance) (courier_breaker_state{{{CHOSEN}}})", "{{instance}}")],
+                [Query(f"max by (instance, queue) (courier_breaker_state{{{CHOSEN}}})", "{{instance}} {{queue}}")],
                 6,
                 "stat",
             ),
@@ -117,7 +117,7 @@ ROWS: Final = (
                 "When each instance started, and what runs.",
                 "dateTimeAsIso",
                 [
-                    Query(f"courier_start_time_seconds{{{CHOSEN}}} * 1000", "{{instance}}"),
+                    Query(f"courier_start_time_seconds{{{CHOSEN}}} * 1000", "{{instance}} {{queue}}"),
                 ],
                 6,
                 "stat",
@@ -340,7 +340,7 @@ def dashboard() -> dict[str, Any]:
         "graphTooltip": 1,
         "annotations": {"list": []},
         "links": [],
-        "templating": {"list": [_datasource(), _variable("job", "courier_build_info"), _instances()]},
+        "templating": {"list": [_datasource(), _variable("job", "courier_build_info"), _instances(), _queues()]},
         "panels": panels,
     }
 
@@ -411,6 +411,13 @@ def _variable(name: str, metric: str) -> dict[str, Any]:
 
 def _instances() -> dict[str, Any]:
     return _variable("instance", 'courier_build_info{job=~"$job"}')
+
+
+def _queues() -> dict[str, Any]:
+    """Return the variable of the [[queue]] tables; all of them include a program that has none."""
+    chosen = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    variable = _variable("queue", 'courier_build_info{job=~"$job", instance=~"$instance"}')
+    return variable | {"allValue": ".*", "current": chosen}
 
 
 def text() -> str:

@@ -78,7 +78,7 @@ def replay_values(
     header = HeaderTemplate(REPLAY_HEADER, (Part(run_id, ""),))
     return {
         **fixed,
-        **values,
+        **{name: values[name] for name in replay_options()},
         **{name: value for name, value in OWN_DEFAULTS.items() if name not in given},
         **(NO_RECIPIENT if into_queue else {}),
         "header": (*values["header"], header),

@@ -15,9 +15,9 @@ from courier.cli.audit.output import (
     EXIT_UNREADABLE,
     Notes,
     cannot_read,
-    directory_argument,
     require_audit_files,
 )
+from courier.cli.one_queue import directory_parameters
 from courier.cli.output_file import OutputFile
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
@@ -29,7 +29,7 @@ JSONL: Final = "jsonl"
 @click.command(
     "export",
     params=[
-        directory_argument(),
+        *directory_parameters(),
         click.Option(["--to", "form"], type=click.Choice([CSV, JSONL]), required=True, help="Format."),
         click.Option(
             ["--output", "-o"], metavar="FILE", type=click.Path(path_type=Path), help="New file.  [default: stdout]"
@@ -44,8 +44,9 @@ JSONL: Final = "jsonl"
 def command(directory: Path, form: str, output: Path | None, body: str, spreadsheet: bool, **values: Any) -> int:
     """Write records as CSV or JSON lines, with the same columns for each.
 
-    Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it. FILE gets its name when it is
-    whole. Exit codes: 0 written, 2 wrong usage, 3 something cannot be read or written, 130 Ctrl-C.
+    Reads DIR (default: $COURIER_AUDIT_PATH, that of --config, or ./audit), also while Courier writes to it. FILE
+    gets its name when it is whole. Exit codes: 0 written, 2 wrong usage, 3 something cannot be read or
+    written, 130 Ctrl-C.
     """
     if spreadsheet and form != CSV:
         raise ConfigError("--spreadsheet: must be left out with --to jsonl")

@@ -19,10 +19,10 @@ from courier.cli.audit.output import (
     Notes,
     Records,
     cannot_read,
-    directory_argument,
     record_output,
     require_audit_files,
 )
+from courier.cli.one_queue import directory_parameters
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
 
@@ -31,7 +31,7 @@ from courier.process.collection import no_collection
     "grep",
     params=[
         click.Argument(["pattern"], metavar="[TEXT]", required=False),
-        directory_argument(),
+        *directory_parameters(),
         *filter_options(),
         click.Option(["--count", "-c"], is_flag=True, help="Print only the number of records."),
         record_output(),
@@ -40,8 +40,8 @@ from courier.process.collection import no_collection
 def command(pattern: str | None, directory: Path, count: bool, output: str, **values: Any) -> int:
     """Show the records whose body contains TEXT and that match every option, oldest first.
 
-    Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it, or a copy of the archive.
-    Exit codes: 0 found, 1 none, 2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
+    Reads DIR (default: $COURIER_AUDIT_PATH, that of --config, or ./audit), also while Courier writes to it, or a copy
+    of the archive. Exit codes: 0 found, 1 none, 2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
     """
     pattern, directory = _text_and_directory(pattern, directory)
     if pattern and values["text"]:

@@ -35,13 +35,6 @@ _RATIO: Final = 6.0
 """How many plain bytes a compressed one stands for, before the first compressed segment has shown it."""
 
 
-def directory_argument() -> click.Argument:
-    """Return the argument for the audit directory."""
-    return click.Argument(
-        ["directory"], metavar="[DIR]", envvar="COURIER_AUDIT_PATH", default="audit", type=click.Path(path_type=Path)
-    )
-
-
 def record_output() -> click.Option:
     """Return the option of the format of records."""
     choice = click.Choice(["text", "json", "table"], case_sensitive=False)

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from courier.audit.filter import Filter
 from courier.cli import EXIT_INTERRUPTED
 from courier.cli.audit.filters import filter_of, filter_options
 from courier.cli.audit.output import require_audit_files
 from courier.cli.help import GroupedCommand
-from courier.cli.options import file_option, option, read_config, shared_options
+from courier.cli.options import file_option, option, queue_tables, read_config, shared_options
+from courier.cli.queues import chosen_table
 from courier.config.checks import check_queue_name
 from courier.config.config import DEFAULTS, Config
 from courier.config.option import DAY
+from courier.config.queues import own_values
 from courier.config.recipient import origin_of
 from courier.config.units import PATH, TEXT, or_off, seconds
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, ConfigError, require_linux
@@ -89,7 +92,7 @@ def command(
     after another. Requests are those of run, with the header Courier-Replay. Without --yes nothing is sent. Exit codes:
     0 all sent, 1 some failed, 2 wrong usage, 3 cannot read or start, 130 interrupted.
     """
-    source = audit_path if directory is None else directory
+    source = _source(audit_path, values) if directory is None else directory
     require_audit_files(source)
     if resume is not None and replay_audit is not None:
         raise ConfigError("--replay-audit: must be left out with --resume, which names the directory")
@@ -104,7 +107,7 @@ def command(
     def replayed(values: dict[str, Any], given: set[str]) -> dict[str, Any]:
         return replay_values(values, given, run_id, own, into_queue=bool(to_queue))
 
-    config, _ = read_config(values, replayed)
+    config, _ = read_config({**values, "audit_path": audit_path, "audit_archive": None}, replayed)
     target = f"the queue {to_queue}" if to_queue else origin_of(config.recipient)
     logging.configure(config.log_level, config.log_format)
     logging.catch_the_rest()
@@ -135,6 +138,17 @@ def command(
 
     replay = Replay(run_id, selection, tally.sendable, bool(tally.grouped), give_up_after, to_queue)
     return _send(config, replay, own, len(answered.delivered), may_be_all=not (tally.unsendable or gone))
+
+
+def _source(audit_path: Path, values: Mapping[str, Any]) -> Path:
+    """Return the directory of --audit-path; with [[queue]] tables, that of the one which --queue names."""
+    context = click.get_current_context()
+    tables = queue_tables(context)
+    if not tables or context.get_parameter_source("audit_path") is ParameterSource.COMMANDLINE:
+        return audit_path
+    table = chosen_table(context, values, tables)
+    own: Path = own_values(table, {"audit_path": audit_path, "audit_archive": None})["audit_path"]
+    return own
 
 
 def _selection(source: Path, wanted: Filter, run: Run, ids_file: Path | None) -> Selection:

@@ -16,9 +16,9 @@ from courier.cli.audit.output import (
     EXIT_UNREADABLE,
     Notes,
     cannot_read,
-    directory_argument,
     require_audit_files,
 )
+from courier.cli.one_queue import directory_parameters
 from courier.cli.status import output_option
 from courier.errors import ConfigError
 from courier.process.collection import no_collection
@@ -30,7 +30,7 @@ _UNITS = {unit.name: unit for unit in UNITS}
 @click.command(
     "stats",
     params=[
-        directory_argument(),
+        *directory_parameters(),
         click.Option(["--every"], type=click.Choice(list(_UNITS)), help="One row for each.  [default: by the range]"),
         click.Option(
             ["--by"], type=click.Choice(["status", "reason", "hour", "group"]), help="Count by this, not by time."
@@ -42,8 +42,8 @@ _UNITS = {unit.name: unit for unit in UNITS}
 def command(directory: Path, every: str | None, by: str | None, output: str, **values: Any) -> int:
     """Count records: outcomes, latencies, ages of messages, bytes of bodies, top reasons and groups. Times are UTC.
 
-    Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it. Percentiles are at most 2.5 %
-    off. Exit codes: 0 shown, 2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
+    Reads DIR (default: $COURIER_AUDIT_PATH, that of --config, or ./audit), also while Courier writes to it. Percentiles
+    are at most 2.5 % off. Exit codes: 0 shown, 2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
     """
     if every is not None and by is not None:
         raise ConfigError("--by: must be left out with --every, or the other way round")

@@ -18,10 +18,10 @@ from courier.cli.audit.output import (
     Notes,
     Records,
     cannot_read,
-    directory_argument,
     record_output,
     require_audit_files,
 )
+from courier.cli.one_queue import directory_parameters
 
 POLL_SECONDS: Final = 0.2
 """Seconds between two checks for new records."""
@@ -30,7 +30,7 @@ POLL_SECONDS: Final = 0.2
 @click.command(
     "tail",
     params=[
-        directory_argument(),
+        *directory_parameters(),
         click.Option(["--follow", "-f"], is_flag=True, help="Show new records as they come, until Ctrl-C."),
         click.Option(["--number", "-n"], type=click.IntRange(0, 100_000), default=10, help="Records.  [default: 10]"),
         record_output(),
@@ -39,8 +39,8 @@ POLL_SECONDS: Final = 0.2
 def command(directory: Path, follow: bool, number: int, output: str) -> int:
     """Show the last records of the audit log, oldest first, and with --follow new ones as they come.
 
-    Reads DIR (default: $COURIER_AUDIT_PATH, or ./audit); with --follow it needn't exist yet. Exit codes: 0 shown,
-    2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
+    Reads DIR (default: $COURIER_AUDIT_PATH, that of --config, or ./audit); with --follow it needn't exist yet. Exit
+    codes: 0 shown, 2 wrong usage, 3 something cannot be read, 130 Ctrl-C.
     """
     if not follow:
         require_audit_files(directory)

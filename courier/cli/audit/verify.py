@@ -12,6 +12,7 @@ from courier.audit.public_key import fingerprint, read_public_key
 from courier.audit.trail import DirectoryTrail, Trail
 from courier.audit.verify import Progress, verify
 from courier.cli.audit.verification import json, text
+from courier.cli.one_queue import directory_parameters
 from courier.cli.progress_line import ProgressLine
 from courier.cli.status import output_option
 from courier.errors import ConfigError
@@ -25,7 +26,7 @@ EXIT_EVIDENCE: Final = 1
 @click.command(
     "verify",
     params=[
-        click.Argument(["place"], metavar="[DIR|s3://BUCKET/PREFIX]", envvar="COURIER_AUDIT_PATH", default="audit"),
+        *directory_parameters("place", "[DIR|s3://BUCKET/PREFIX]", str),
         click.Option(
             ["--public-key", "key_files"],
             metavar="FILE",
@@ -46,9 +47,9 @@ EXIT_EVIDENCE: Final = 1
 def command(place: str, key_files: tuple[Path, ...], endpoint_url: str | None, region: str | None, output: str) -> int:
     """Find changed, removed, added, reordered and cut records, and missing and swapped segments.
 
-    Reads a directory of audit files (default: $COURIER_AUDIT_PATH, or ./audit), also while Courier writes to it, the
-    copy of an archive, or the archive itself. Exit codes: 0 no evidence of tampering, 1 evidence, 3 something can't be
-    read, 130 Ctrl-C.
+    Reads a directory of audit files (default: $COURIER_AUDIT_PATH, that of --config, or ./audit), also while
+    Courier writes to it, the copy of an archive, or the archive itself. Exit codes: 0 no evidence of tampering,
+    1 evidence, 3 something can't be read, 130 Ctrl-C.
     """
     try:
         keys = [read_public_key(path) for path in key_files]

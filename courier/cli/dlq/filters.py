@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from courier.cli.audit.output import require_audit_files
 from courier.cli.dlq.output import say
+from courier.cli.one_queue import name_option, names_of
 from courier.cli.options import file_option, option, shared_options
 from courier.config.checks import SQS_EXAMPLE, assumed_role, check_aws_url, check_queue_name
 from courier.config.units import PATH
@@ -37,6 +38,7 @@ def service_options() -> list[click.Parameter]:
     it too. :func:`role_of` takes the values of the role."""
     return [
         *shared_options("region", "endpoint_url", "role_arn", "external_id", "role_session_name"),
+        name_option(),
         file_option(),
     ]
 
@@ -75,19 +77,27 @@ def check_queue_argument(queue: str, endpoint_url: str | None) -> None:
         check_aws_url("--endpoint-url", endpoint_url, SQS_EXAMPLE)
 
 
-def usable_audit_path(path: Path | None, wanted: Filter) -> Path | None:
+def usable_audit_path(path: Path | None, wanted: Filter, *, is_of_queue: bool = False) -> Path | None:
     """Return the directory of --audit-path. Raise CannotStart if it has no audit files, and was given here or is
     needed.
 
-    That of a variable or of the file of --config may be on another machine: then there is none, and a note says so. A
-    condition on failures needs it: with all of them unknown, status!=404 would choose those of status 404 as well.
+    With [[queue]] tables it must be that of one of them (``is_of_queue``). That of a variable or of the file of
+    --config may be on another machine: then there is none, and a note says so. A condition on failures needs it: with
+    all of them unknown, status!=404 would choose those of status 404 as well.
     """
     if path is None:
+        return None
+    context = click.get_current_context()
+    source = context.get_parameter_source("audit_path")
+    if (names := names_of(context)) and not is_of_queue and source is not ParameterSource.COMMANDLINE:
+        line = f"each queue has its own; give --queue, one of {names}"
+        if wanted.by_failure:
+            raise ConfigError(f"--where: needs the reasons of the audit log, and {line}")
+        say("dlq", f"no reasons from the audit log: {line}")
         return None
     try:
         require_audit_files(path)
     except CannotStart as error:
-        source = click.get_current_context().get_parameter_source("audit_path")
         if source is ParameterSource.COMMANDLINE:
             raise
         if wanted.by_failure:

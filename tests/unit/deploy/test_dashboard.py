@@ -73,9 +73,9 @@ def test_every_query_asks_for_a_metric_with_labels_that_there_are() -> None:
         for name in re.findall(r"courier_\w+", target["expr"]):
             assert name in known, target["expr"]
             grouped = {label.strip() for by in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in by.split(",")}
-            assert grouped <= known[name] | {"instance"}, target["expr"]
+            assert grouped <= known[name] | {"instance", "queue"}, target["expr"]
             shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
-            assert shown <= grouped | {"instance"}, target["legendFormat"]
+            assert shown <= grouped | {"instance", "queue"}, target["legendFormat"]
 
 
 def test_the_data_source_job_and_instance_are_chosen_by_variables() -> None:
@@ -88,6 +88,17 @@ def test_the_data_source_job_and_instance_are_chosen_by_variables() -> None:
         assert variable["allValue"] == ".+"
         assert variable["refresh"] == 2
     assert 'job=~"$job"' in VARIABLES["instance"]["query"]
+
+
+def test_all_queues_include_a_program_without_tables_whose_series_have_no_such_label() -> None:
+    variable = VARIABLES["queue"]
+    assert re.fullmatch(variable["allValue"], "")
+    assert variable["current"]["value"] == ["$__all"]
+    assert variable["multi"]
+    assert 'job=~"$job", instance=~"$instance"' in variable["query"]
+    # A metric with a label queue of its own must not be what fills the list.
+    (info,) = (family for family in families() if f"{family.name}{{" in variable["query"])
+    assert "queue" not in info.samples[0].labels
 
 
 def test_the_address_of_the_dashboard_stays_and_nobody_edits_what_is_written_anew() -> None:
