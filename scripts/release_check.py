@@ -63,18 +63,24 @@ def _security(root: Path, version: str) -> Check:
 
 
 def _git(root: Path, holds: str, *arguments: str, to_do: str) -> Check:
-    ran = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    try:
+        ran = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return Check(holds, "install git")
     if ran.returncode:
-        return Check(holds, f"run it in a git checkout: {ran.stderr.strip().splitlines()[-1]}")
+        return Check(holds, f"run it in a git checkout: {ran.stderr.strip().rpartition(chr(10))[2]}")
     lines = ran.stdout.split("\n")[:-1]
     return Check(holds, to_do.format(", ".join(line.strip() for line in lines[:5])) if lines else "")
 
 
 def _lock(root: Path, today: date) -> Check:
     holds = f"{LOCK} is at most {LOCK_DAYS} days old"
-    ran = subprocess.run(
-        ["git", "log", "-1", "--format=%cs", "--", LOCK], cwd=root, capture_output=True, text=True, check=False
-    )
+    try:
+        ran = subprocess.run(
+            ["git", "log", "-1", "--format=%cs", "--", LOCK], cwd=root, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return Check(holds, "install git, which knows its age")
     changed = ran.stdout.strip()
     is_new = bool(changed) and today - date.fromisoformat(changed) <= timedelta(days=LOCK_DAYS)
     return Check(holds, "" if is_new else "run make lock, and commit its change")

@@ -89,6 +89,13 @@ def test_without_git_it_says_so(checkout: Path) -> None:
     assert any(each.startswith("run it in a git checkout: ") for each in to_do)
 
 
+def test_where_git_is_not_installed_it_says_so(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(checkout))
+    to_do = [check.to_do for check in checks(checkout, TODAY) if check.to_do]
+    assert len(to_do) == 3
+    assert all(each.startswith("install git") for each in to_do)
+
+
 def test_the_steps_of_this_project_are_found() -> None:
     found = steps(ROOT)
     assert len(found) > 3
