@@ -44,6 +44,10 @@ class Protection:
             return MINUTES if now >= self._renew_at else None
         return 0 if self.is_asked else None
 
+    def asking(self, minutes: int) -> None:
+        """Record that ECS is being asked: it may agree although nobody waits for its answer any more."""
+        self.is_asked = self.is_asked or minutes > 0
+
     def worked(self, minutes: int, now: float) -> None:
         """Record that ECS agreed."""
         self._failures = 0
@@ -54,8 +58,6 @@ class Protection:
     def failed(self, minutes: int, now: float) -> None:
         """Record that it isn't known whether ECS agreed, or that it refused."""
         self._failures += 1
-        # It may have been done although no answer came.
-        self.is_asked = self.is_asked or minutes > 0
         self._not_before = now + min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10))
         if minutes == 0 and now >= self._until:
             # It has ended by itself.

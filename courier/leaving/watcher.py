@@ -271,6 +271,7 @@ class Watcher(Role):
 
     async def _ask_protection(self, minutes: int) -> None:
         assert self._protector is not None
+        self._protection.asking(minutes)
         try:
             await self._protector.protect(minutes)
         except Unavailable as error:

@@ -25,6 +25,9 @@ class World:
         if minutes is None:
             return
         self.calls.append((self.now, minutes))
+        self.protection.asking(minutes)
+        # Whoever leaves before the answer comes must end what ECS may have begun.
+        assert self.protection.is_asked or minutes == 0
         if fails:
             self.protection.failed(minutes, self.now)
         else:
