@@ -40,6 +40,22 @@ class Option:
         """Its variables; the first one that is set and not empty counts."""
         return (VARIABLE_PREFIX + self.key.replace("-", "_").upper(), *self.other_variables)
 
+    def parse(self, value: Any) -> Any:
+        """Return a value of the file, converted: a tuple of a list if the option is repeated.
+
+        Raise ValueError, which says what would be right, and never quotes what may be a secret.
+        """
+        try:
+            if self.repeated:
+                return tuple(self.kind.parse(each) for each in value)
+            return self.kind.parse(value)
+        except ValueError as error:
+            reason = str(error)
+            if self.may_hold_secret:
+                for each in value if self.repeated else [value]:
+                    reason = reason.replace(repr(each), "the value")
+            raise ValueError(reason) from None
+
 
 def option(
     group: str,

@@ -92,14 +92,9 @@ def _read_value(key: str, value: Any, option: Option) -> Any:
     if reason := type_problem(value, option):
         raise ConfigError(f"{key} must be {reason}")
     try:
-        if option.repeated:
-            return tuple(option.kind.parse(each) for each in value)
-        return option.kind.parse(value)
+        return option.parse(value)
     except ValueError as error:
-        reason = str(error)
-        if option.may_hold_secret:
-            reason = reason.replace(repr(value), "the value")
-        raise ConfigError(f"{key}: {reason}") from None
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def own_values(table: QueueTable, common: Mapping[str, Any]) -> dict[str, Any]:

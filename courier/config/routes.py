@@ -180,17 +180,12 @@ def _read_match(table: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _read_value(key: str, value: Any, option: Option) -> Any:
+    if option.repeated and not isinstance(value, list):
+        raise ValueError(f"{key}: must be a list of strings")
     try:
-        if option.repeated:
-            if not isinstance(value, list):
-                raise ValueError("must be a list of strings")
-            return tuple(option.kind.parse(each) for each in value)
-        return option.kind.parse(value)
+        return option.parse(value)
     except ValueError as error:
-        reason = str(error)
-        if option.may_hold_secret:
-            reason = reason.replace(repr(value), "the value")
-        raise ValueError(f"{key}: {reason}") from None
+        raise ValueError(f"{key}: {error}") from None
 
 
 @cache

@@ -65,10 +65,7 @@ def problem_of(translations: Iterable[Translation]) -> str:
         for key, value in _accepted(translation.options)[0].items():
             if _FIELDS[key] in values:
                 continue
-            option = OPTIONS[_FIELDS[key]]
-            items = value if isinstance(value, list) else [value]
-            parsed = [option.kind.parse(item) for item in items]
-            values[_FIELDS[key]] = tuple(parsed) if option.repeated else parsed[0]
+            values[_FIELDS[key]] = OPTIONS[_FIELDS[key]].parse(value)
     defaults = {**DEFAULTS, **PRESETS[values.get("preset", DEFAULTS["preset"])]}
     try:
         Config(**{**defaults, **values, **adapt_defaults({**defaults, **values}, values)})
@@ -96,10 +93,9 @@ def _accepted(options: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]
 
 def _refusal(option: Option, value: Value) -> str:
     try:
-        for item in value if isinstance(value, list) else [value]:
-            option.kind.parse(item)
+        option.parse(value)
     except ValueError as error:
-        return str(error).replace(repr(value), "the value") if option.may_hold_secret else str(error)
+        return str(error)
     return ""
 
 

@@ -25,6 +25,9 @@ HUNG: Final = Death(
 )
 KILLED_IN_DRAIN: Final = Death("it was stopped while it drained", "nothing; SQS shows its messages again")
 
+NO_FORK: Final = "raise TasksMax (systemd), the container's pids limit or ulimit -u; give the host more memory"
+"""What to do when a process can't be started."""
+
 _CRASH: Final = "report the stacks in this line, with the versions of Courier, Python and the system"
 
 BY_SIGNAL: Final[Mapping[int, Death]] = {

@@ -17,7 +17,7 @@ from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED
 from courier.log.stderr import output
 from courier.process import scoreboard
 from courier.process.acts import Acts
-from courier.process.advice import HUNG, explain_death
+from courier.process.advice import HUNG, NO_FORK, explain_death
 from courier.process.control import Control
 from courier.process.departure import WORDS_OF, read_departure
 from courier.process.drain import UNKILLABLE, Drain
@@ -276,7 +276,7 @@ class Supervisor:
                 "cannot fork",
                 role=worker.stage.role,
                 reason=error.strerror or str(error),
-                advice="raise TasksMax (systemd), the container's pids limit or ulimit -u; give the host more memory",
+                advice=NO_FORK,
                 again_in=delay,
             )
 

@@ -10,7 +10,7 @@ import structlog
 
 from courier.errors import EXIT_CANNOT_START
 from courier.process import scoreboard
-from courier.process.advice import HUNG, explain_death
+from courier.process.advice import HUNG, NO_FORK, explain_death
 from courier.process.life import Life, Role, RoleFactory
 from courier.process.pool import EndedWorker, Worker, WorkerPool
 from courier.process.scoreboard import Scoreboard
@@ -166,7 +166,7 @@ class OwnWorker:
                 "cannot fork",
                 role=self.role,
                 reason=error.strerror or str(error),
-                advice="raise TasksMax (systemd), the container's pids limit or ulimit -u; give the host more memory",
+                advice=NO_FORK,
                 again_in=delay,
             )
 

@@ -23,7 +23,7 @@ from courier.config.config import Config
 from courier.errors import EXIT_CANNOT_START, EXIT_DRAINED, EXIT_UNFINISHED, EXIT_USAGE
 from courier.log.stderr import flush_standard_streams
 from courier.process import scoreboard
-from courier.process.advice import explain_death
+from courier.process.advice import NO_FORK, explain_death
 from courier.process.drain import UNKILLABLE
 from courier.process.kin import group_lives, kill_group
 from courier.process.orders import ANSWERED, IN_FORCE, NEWS, NUMBER, PROBLEM, Line, make_line
@@ -256,7 +256,7 @@ class QueueProcess:
                 "cannot fork",
                 queue=self.name,
                 reason=error.strerror or str(error),
-                advice="raise TasksMax (systemd), the container's pids limit or ulimit -u; give the host more memory",
+                advice=NO_FORK,
                 again_in=delay,
             )
             return
