@@ -32,9 +32,9 @@ def name_option() -> click.Option:
     def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
         context.meta[_NAME] = value
 
-    # Before the others, which may depend on it.
+    # Before the others, which may depend on it. Its own name keeps the file's `queue`, a queue of SQS, out of it.
     return click.Option(
-        ["--queue"],
+        ["--queue", "table"],
         metavar="NAME",
         is_eager=True,
         expose_value=False,

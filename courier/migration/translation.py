@@ -18,7 +18,7 @@ from courier.log.printable import one_line
 _FIELDS: Final = {option.key: name for name, option in OPTIONS.items()}
 
 _URLS: Final = frozenset({"recipient-url", "queue", "endpoint-url"})
-_USER: Final = re.compile(r"^(?P<scheme>[^/?#@]*[/\\]+)?[^/?#]*@")
+_USER: Final = re.compile(r"^(?P<scheme>[^/\\?#@]*+[/\\]++)?+[^/?#]*@")
 _WITHOUT_USER: Final = "the user and password of the URL are left out"
 
 COMMENT_COLUMNS: Final = 98

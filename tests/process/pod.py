@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from tests.process.world import children, until
+from tests.unit.deploy.files import ROOT
 from tests.unit.deploy.kustomize import Workload
 from tests.unit.deploy.manifests import quantity
 from tests.unit.deploy.selectors import claims
@@ -167,8 +168,12 @@ class Pod:
             if path != "/tmp":
                 script.append(f"mount --bind {outside} {place}")
         size = quantity(self.volumes()["/tmp"]["emptyDir"]["sizeLimit"])
+        # The program may lie in a checkout below /tmp, which the volume would hide.
+        kept = [str(ROOT)] if ROOT.is_relative_to("/tmp") else []
+        script += [f"mkdir /var/lib/checkout && mount --bind {path} /var/lib/checkout" for path in kept]
         script += [
             f"mount -t tmpfs -o size={size} tmpfs /tmp",
+            *(f"mkdir -p {path} && mount --bind /var/lib/checkout {path}" for path in kept),
             "mount -o remount,bind,ro /",
             "mount -o remount,ro /var/lib",
         ]
