@@ -8,6 +8,7 @@ worker doesn't become ready, the old one stays in force.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Final, NamedTuple
@@ -42,6 +43,33 @@ class Outcome(NamedTuple):
     text: str
 
 
+class Reading:
+    """The child that reads the configuration again, within a time. Instants are monotonic seconds."""
+
+    def __init__(self, read: Callable[[], bytes], let_go: Callable[[], None], now: float) -> None:
+        """``let_go`` closes in the child what isn't its. Raise CannotStart if there can be no process."""
+        # The child ends by itself before that, unless the kernel can't end it.
+        self._read_by = now + READ_SECONDS + STEP_SECONDS
+        try:
+            self._child = PolledChild(read, READ_SECONDS, "reading the configuration", let_go)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot fork: {error.strerror}; try again when the host has memory and processes left"
+            ) from None
+
+    def poll(self, now: float) -> bytes | None:
+        """Return what ``read`` returned, ``None`` while it reads. Raise CourierError with the line to show."""
+        found = self._child.poll()
+        if found is None and now >= self._read_by:
+            self._child.close()
+            raise CannotStart("reading the configuration takes too long; find out what blocks: the disk or DNS")
+        return found
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self._child.close()
+
+
 class Reload:
     """The reloads of one program, one after another. Instants are monotonic seconds.
 
@@ -54,8 +82,7 @@ class Reload:
         self._scaling = scaling
         self._rereading = rereading
         self._is_asked = False
-        self._child: PolledChild | None = None
-        self._read_by = 0.0
+        self._reading: Reading | None = None
         self._plan: Plan | None = None
         self._all_rolling: list[Rolling] = []
         self._rolling: list[Rolling] = []
@@ -64,7 +91,7 @@ class Reload:
     @property
     def is_busy(self) -> bool:
         """Whether a reload is in progress or asked for."""
-        return self._is_asked or self._child is not None or self._plan is not None
+        return self._is_asked or self._reading is not None or self._plan is not None
 
     def ask(self) -> str:
         """Ask for a reload; return why there is none, empty if there is one. One that runs is followed by another."""
@@ -80,42 +107,35 @@ class Reload:
         if self.is_busy:
             self.outcome = Outcome(False, "given up, because Courier stops")
         self._is_asked, self._plan, self._rolling = False, None, []
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     def step(self, now: float) -> None:
         """Do what is due."""
         if self._plan is not None:
             self._roll(now)
-        elif self._child is not None:
-            self._look_at_child(now)
+        elif self._reading is not None:
+            self._look_at_reading(now)
         elif self._is_asked and self._rereading is not None:
             self._is_asked = False
             log.info("reloading")
-            # The child ends by itself before that, unless the kernel can't end it.
-            self._read_by = now + READ_SECONDS + STEP_SECONDS
             try:
-                self._child = PolledChild(
-                    self._rereading.read, READ_SECONDS, "reading the configuration", self._pool.let_go
-                )
-            except OSError as error:
-                self._refuse(f"cannot fork: {error.strerror}; try again when the host has memory and processes left")
+                self._reading = Reading(self._rereading.read, self._pool.let_go, now)
+            except CannotStart as error:
+                self._refuse(str(error))
 
-    def _look_at_child(self, now: float) -> None:
-        assert self._child is not None
+    def _look_at_reading(self, now: float) -> None:
+        assert self._reading is not None
         assert self._rereading is not None
         try:
-            found = self._child.poll()
+            found = self._reading.poll(now)
             if found is None:
-                if now >= self._read_by:
-                    self._child.close()
-                    raise CannotStart("reading the configuration takes too long; find out what blocks: the disk or DNS")
                 return
-            self._child = None
+            self._reading = None
             plan = self._rereading.plan(found)
         except CourierError as error:
-            self._child = None
+            self._reading = None
             self._refuse(str(error))
             return
         if not plan.options:

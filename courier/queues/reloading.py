@@ -17,8 +17,7 @@ import structlog
 from courier.config.config import OPTIONS, Config
 from courier.config.queues import MOST_QUEUES, OF_PROGRAM
 from courier.errors import CannotStart, CourierError
-from courier.process.reload import READ_SECONDS, STEP_SECONDS, Outcome
-from courier.process.short_lived_child import PolledChild
+from courier.process.reload import Outcome, Reading
 from courier.queues.queue_process import QueuePhase
 from courier.queues.served import ServedQueue
 
@@ -48,13 +47,12 @@ class QueuesReload:
         self._read_each = read_each
         self.last: str | None = None
         self._asked: list[str | None] = []
-        self._child: PolledChild | None = None
-        self._read_by = 0.0
+        self._reading: Reading | None = None
 
     @property
     def is_busy(self) -> bool:
         """Whether a reload is in progress or asked for."""
-        return bool(self._asked) or self._child is not None
+        return bool(self._asked) or self._reading is not None
 
     def ask(self, name: str | None = None) -> str:
         """Ask for a reload of all, or of a queue; return why there is none, empty if there is one.
@@ -72,23 +70,21 @@ class QueuesReload:
     def stop(self) -> None:
         """Give up what is in progress, because the program stops."""
         self._asked.clear()
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     def step(self, now: float) -> None:
         """Do what is due; ``now`` is monotonic seconds."""
-        if self._child is not None:
-            self._look_at_child(now)
+        if self._reading is not None:
+            self._look_at_reading(now)
         elif self._asked:
             self.last = self._asked.pop(0)
             log.info("reloading", **({} if self.last is None else {"table": self.last}))
-            # The child ends by itself before that, unless the kernel can't end it.
-            self._read_by = now + READ_SECONDS + STEP_SECONDS
             try:
-                self._child = PolledChild(self._read, READ_SECONDS, "reading the configuration", self._first.let_go)
-            except OSError as error:
-                self._refuse(f"cannot fork: {error.strerror}; try again when the host has memory and processes left")
+                self._reading = Reading(self._read, self._first.let_go, now)
+            except CannotStart as error:
+                self._refuse(str(error))
 
     def _read(self) -> bytes:
         assert self._read_each is not None
@@ -96,22 +92,19 @@ class QueuesReload:
         running = {queue.name: queue.config for queue in self._first.queues if queue.is_ready}
         return pickle.dumps(self._read_each(running))
 
-    def _look_at_child(self, now: float) -> None:
-        assert self._child is not None
+    def _look_at_reading(self, now: float) -> None:
+        assert self._reading is not None
         try:
-            found = self._child.poll()
+            found = self._reading.poll(now)
             if found is None:
-                if now < self._read_by:
-                    return
-                self._child.close()
-                raise CannotStart("reading the configuration takes too long; find out what blocks: the disk or DNS")
+                return
             tables: Mapping[str, Config | str] = pickle.loads(found)
             self._refuse_what_is_of_the_program(tables)
         except CourierError as error:
-            self._child = None
+            self._reading = None
             self._refuse(str(error))
             return
-        self._child = None
+        self._reading = None
         self._take(tables, now)
 
     def _refuse_what_is_of_the_program(self, tables: Mapping[str, Config | str]) -> None:
