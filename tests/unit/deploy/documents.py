@@ -46,3 +46,10 @@ def code(path: Path) -> Iterator[str]:
         yield from block.replace("\\\n", " ").splitlines()
     rest = re.sub(r"^```.*?\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     yield from (span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", rest))
+
+
+def table(path: Path, section: str) -> dict[str, list[str]]:
+    """Return the rows of the table in a section of a Markdown file, by their first cell without its back quotes."""
+    text = path.read_text().split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return {row[0].strip("`"): row[1:] for row in rows[2:]}

@@ -11,9 +11,11 @@ import pytest
 from courier.config.config import OPTIONS
 from courier.config.presets import PRESETS
 from courier.process.scoreboard import METRIC, WORDS
+from tests.unit.deploy.documents import table
 from tests.unit.deploy.files import DEPLOY, ROOT
 
-PAGE: Final = (ROOT / "docs" / "from-aws-sqsd.md").read_text()
+FILE: Final = ROOT / "docs" / "from-aws-sqsd.md"
+PAGE: Final = FILE.read_text()
 
 # From "General options for all environments", namespace aws:elasticbeanstalk:sqsd.
 SETTINGS: Final = {
@@ -40,11 +42,7 @@ FLAG: Final = re.compile(r"--[a-z][a-z-]*")
 
 def rows() -> dict[str, list[str]]:
     """Return the table of settings, by the setting."""
-    table = PAGE.split("\n## Settings\n", 1)[1].split("\n## ", 1)[0]
-    cells = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
-    ]
-    return {row[0].strip("`"): row[1:] for row in cells[2:]}
+    return table(FILE, "Settings")
 
 
 def test_every_setting_of_the_daemon_is_there_with_its_default() -> None:

@@ -14,6 +14,7 @@ from courier.config.config import OPTIONS
 from courier.migration import simple_sqsd
 from courier.migration.env_file import read_variables
 from courier.migration.translation import write_toml
+from tests.unit.deploy.documents import table
 from tests.unit.deploy.files import ROOT
 
 DOCS: Final = ROOT / "docs"
@@ -66,15 +67,8 @@ EVENT_SOURCE_MAPPING: Final = {
 }
 
 
-def table(page: str, section: str) -> dict[str, list[str]]:
-    """Return the table of a section, by its first column."""
-    text = (DOCS / page).read_text().split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return {row[0].strip("`"): row[1:] for row in rows[2:]}
-
-
 def test_every_variable_of_simple_sqsd_is_there() -> None:
-    assert table("from-simple-sqsd.md", "Variables").keys() == simple_sqsd.VARIABLES
+    assert table(DOCS / "from-simple-sqsd.md", "Variables").keys() == simple_sqsd.VARIABLES
 
 
 @pytest.mark.parametrize(
@@ -85,7 +79,7 @@ def test_every_variable_of_simple_sqsd_is_there() -> None:
     ],
 )
 def test_every_setting_is_there_with_its_default(page: str, section: str, settings: dict[str, str]) -> None:
-    assert {name: row[0] for name, row in table(page, section).items()} == settings
+    assert {name: row[0] for name, row in table(DOCS / page, section).items()} == settings
 
 
 def test_the_example_is_what_migrate_writes() -> None:
